@@ -1,0 +1,100 @@
+"""Errors with a stable code: what went wrong, whether trying again can help, what to do.
+
+Codes are stored in SQL, sent in reports and alerted on, so a code is never reused for another meaning.
+``REMEDIES`` holds every code with the sentence that tells its reader what to do; a test holds it complete.
+"""
+
+from __future__ import annotations
+
+
+class ImageDeltaError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    code = "internal"
+    retryable = False
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        """Args:
+        message: Names what is wrong, with the offending name or number.
+        code: A key of ``REMEDIES``; the class's own code when omitted.
+        """
+        super().__init__(message)
+        self.code = code or type(self).code
+
+    @property
+    def remedy(self) -> str:
+        """What the reader of this error can do about it."""
+        return REMEDIES.get(self.code, REMEDIES["internal"])
+
+
+class RequestError(ImageDeltaError):
+    """The caller asked for something impossible; ``status`` is the HTTP status it becomes."""
+
+    code = "request.invalid"
+
+    def __init__(self, message: str, *, code: str | None = None, status: int = 400) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+
+class ContentError(ImageDeltaError):
+    """Bytes are wrong, and will be wrong again: never retried."""
+
+    code = "content.invalid"
+
+
+class Truncated(ContentError):
+    """The bytes end before the structure they hold does."""
+
+    code = "content.truncated"
+
+
+class LimitExceeded(ContentError):
+    """A declared or real size is over its limit; nothing was allocated for it."""
+
+    code = "content.limit_exceeded"
+
+
+class DigestMismatch(ContentError):
+    """Bytes do not have the digest they were promised to have."""
+
+    code = "content.digest_mismatch"
+
+
+class UnsafePath(ContentError):
+    """A name inside an archive or bundle would leave its folder."""
+
+    code = "content.unsafe_path"
+
+
+class UnsupportedFormat(ContentError):
+    """A version, coder or form that this reader does not know."""
+
+    code = "content.unsupported"
+
+
+class SealError(ContentError):
+    """A bundle is unsealed, sealed by an unknown key, or its seal does not fit its content."""
+
+    code = "seal.invalid"
+
+
+class DependencyError(ImageDeltaError):
+    """Storage, SQL, registry, hub or mail server did not answer; trying again can help."""
+
+    code = "dependency.unavailable"
+    retryable = True
+
+
+REMEDIES: dict[str, str] = {
+    "internal": "This is a defect of imagedelta: report it with the log around it.",
+    "request.invalid": "Correct the named field and send the request again.",
+    "content.invalid": "Make the file again; it is not what it claims to be.",
+    "content.truncated": "The file was cut short: transfer or save it again.",
+    "content.limit_exceeded": "The content is larger than the limits allow: check that it is what you meant to send.",
+    "content.digest_mismatch": "The bytes were damaged or exchanged on the way: fetch or build them again.",
+    "content.unsafe_path": "The archive names a path outside its folder: do not trust where it came from.",
+    "content.unsupported": "Use a newer imagedelta to read it, or an older one to write it.",
+    "seal.invalid": "Seal the bundle with a key that the device trusts, and check who made it.",
+    "dependency.unavailable": "Nothing to do: it is tried again by itself. Look at the service if this lasts.",
+}
