@@ -1,0 +1,263 @@
+"""What SQL remembers, as plain frozen records: the rows that steps, triggers and plans pass around.
+
+Times are UTC and aware. Ids of our own making are ``<kind>-<uuid4 hex>``: safe in URLs,
+instance ids and file names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    image_id: str
+    platform: str
+    config: bytes
+    diff_ids: tuple[str, ...]
+    full_bytes: int
+    """Uncompressed layers plus config: what a transfer without imagedelta would move uncompressed."""
+    signature: str
+    """Digest of the signature blob (container ``signatures``)."""
+    references: tuple[str, ...]
+    registered_at: datetime
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    diff_id: str
+    size: int
+    index: str
+    """Digest of the file index blob (container ``indexes``); the tar is ``layers/<hex of diff_id>``."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    registration_id: str
+    state: str
+    """queued, reading, registered or failed."""
+    origin: Mapping[str, str]
+    """Exactly one of upload, blob, registry."""
+    reference: str | None
+    images: Mapping[str, str]
+    """platform -> image ID, once registered."""
+    code: str | None
+    detail: str | None
+    requested_by: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True)
+class Device:
+    device_id: str
+    state: str
+    hub: str
+    platform: str
+    tags: Mapping[str, str]
+    registry_address: str | None
+    bytes_per_second: float | None
+    money_per_megabyte: float | None
+    installation_id: str | None
+    profiles: tuple[str, ...]
+    trusted_keys: tuple[str, ...]
+    free_disk_bytes: int | None
+    held_reason: str | None
+    last_inventory_at: datetime | None
+    enrolled_at: datetime
+    resync: int
+    desired_digest: str | None
+    """sha256 of the desired properties last written to the twin."""
+    outbox_renew_after: datetime | None
+
+
+@dataclass(frozen=True)
+class DeviceImage:
+    """An image that an inventory of the device has confirmed."""
+
+    image_id: str
+    references: tuple[str, ...]
+    local_digest: str | None
+    seen_at: datetime
+
+
+@dataclass(frozen=True)
+class DeploymentSet:
+    set_id: str
+    ordinal: int
+    """Grows with every set; per workstream and device, nothing older is released after something newer."""
+    state: str
+    name: str
+    workstream: str
+    owner_name: str
+    owner_email: str
+    ordered_by: str
+    priority: str | None
+    release_policy: str
+    canaries: tuple[str, ...]
+    promoted: bool
+    deadline: datetime | None
+    overdue: bool
+    max_bytes_per_device: int | None
+    max_bytes: int | None
+    allow_full_bundles: bool
+    approved_by: str | None
+    manifest: Mapping[str, Any] | None
+    """With every ${NAME} resolved; None for a set of images alone."""
+    images: Mapping[str, Mapping[str, str]]
+    """reference -> platform -> image ID, frozen when the set was created."""
+    release_requested: bool
+    """An operator or pipeline asked for release (policy ``manual``)."""
+    code: str | None
+    detail: str | None
+    planned_bytes: int | None
+    rollback_of: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Member:
+    set_id: str
+    device_id: str
+    state: str
+    code: str | None
+    detail: str | None
+    agent_version: int | None
+    """``$version`` of $edgeAgent's desired properties when the set was planned."""
+    released_version: int | None
+    released_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One immutable blob per (target, sources, profile), built once."""
+
+    patch_id: str
+    target: str
+    sources: tuple[str, ...]
+    """Image IDs, in order; empty for a full patch."""
+    profile: str
+    state: str
+    blob: str | None
+    """Name in container ``patches``."""
+    bytes: int | None
+    sha256: str | None
+    crc32: int | None
+    chunks: str | None
+    """Digest of the chunk list blob (container ``patches``)."""
+    memory_bytes: int | None
+    estimated_bytes: int | None
+    code: str | None
+    detail: str | None
+    bytes_read: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One image to one device."""
+
+    transfer_id: str
+    device_id: str
+    image_id: str
+    reference: str
+    """Friendly name:tag the image gets on the device."""
+    state: str
+    attempt: int
+    sequence: int
+    """Of the last report taken into account within the attempt."""
+    sources: tuple[str, ...] | None
+    """Image IDs the patch starts from; () for a full bundle; None until planned."""
+    refused_sources: tuple[str, ...]
+    """Sources the device reported missing: not planned again until an inventory shows them."""
+    patch_id: str | None
+    priority: str
+    number: int | None
+    """Per device, grows with every bundle."""
+    bundle: str | None
+    """Name in the device's outbox container."""
+    bundle_bytes: int | None
+    estimated_bytes: int | None
+    full_bytes: int
+    code: str | None
+    detail: str | None
+    local_digest: str | None
+    bytes_fetched: int | None
+    seconds_on_link: float | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class TransferEvent:
+    transfer_id: str
+    attempt: int
+    sequence: int
+    old: str | None
+    new: str
+    code: str | None
+    detail: str | None
+    source: str
+    """Who said so: report, inventory, orchestrator, api."""
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Notification:
+    notification_id: str
+    set_id: str
+    kind: str
+    """completed, failed, overdue, awaiting_approval, member_failed, conflict, apply_failed."""
+    recipient: str
+    message_id: str
+    """RFC 5322 Message-ID, the same in every try."""
+    subject: str
+    body: str
+    state: str
+    tries: int
+    lease_until: datetime | None
+    detail: str | None
+    created_at: datetime
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """A manifest set on one device for one set: at most one per member."""
+
+    set_id: str
+    device_id: str
+    hub: str
+    workstream: str
+    modules: tuple[str, ...]
+    content: Mapping[str, Any]
+    """modulesContent as written to the hub."""
+    previous: Mapping[str, Any]
+    """modulesContent before, kept for rollback."""
+    version: int
+    """$edgeAgent desired $version after it."""
+    applied_by_us: bool
+    """False: the twin already held this content, it was only recorded."""
+    released_at: datetime
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    entry_id: int
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list in stable order; ``next`` is the opaque continuation or None."""
+
+    items: tuple[Any, ...]
+    next: str | None

@@ -1,0 +1,127 @@
+"""Bodies of the HTTP interface that callers send; the OpenAPI document is generated from them.
+
+Source: docs/api.md. Unknown fields are refused: a misspelt option must not be silently ignored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from contracts.messages import DeviceId, Platform
+from imagedelta.errors import RequestError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$")]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$")]
+Priority = Literal["urgent", "normal", "background"]
+Tags = dict[Name, Annotated[str, StringConstraints(max_length=256)]]
+
+
+class RequestBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class RegisterImage(RequestBody):
+    """Register an image from an archive in intake, another blob, or a registry. Exactly one of the three."""
+
+    reference: Reference | None = Field(
+        default=None, description="Friendly name:tag; the archive's own when absent."
+    )
+    upload: Name | None = Field(default=None, description="The id that POST /api/uploads gave.")
+    blob: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        default=None, description="container/name of an archive."
+    )
+    registry: Reference | None = Field(default=None, description="registry host/repository:tag or @digest.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> RegisterImage:
+        if sum(origin is not None for origin in (self.upload, self.blob, self.registry)) != 1:
+            raise ValueError("name exactly one of upload, blob and registry")
+        return self
+
+
+class EnrolDevice(RequestBody):
+    """Enrol a device, or change what is known of it."""
+
+    hub: Name
+    platform: Platform = "linux/amd64"
+    tags: Tags = Field(default_factory=dict, max_length=32)
+    registry_address: Reference | None = Field(
+        default="localhost:5000", description="Where modules on the device pull from."
+    )
+    bytes_per_second: float | None = Field(
+        default=None, gt=0, description="Of the link, for the plan's hours."
+    )
+    money_per_megabyte: float | None = Field(default=None, ge=0)
+
+
+class Owner(RequestBody):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    email: Email
+
+
+class DeviceSelection(RequestBody):
+    """Devices by id, or by a tag query: ``tags.site = 'north' and tags.kind != 'truck'``."""
+
+    ids: list[DeviceId] | None = Field(default=None, min_length=1, max_length=10_000)
+    query: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DeviceSelection:
+        if (self.ids is None) == (self.query is None):
+            raise ValueError("name either ids or query")
+        return self
+
+
+class StartDeployment(RequestBody):
+    """Start a deployment set: images named by a manifest (or listed) x devices."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    workstream: Name = "default"
+    owner: Owner
+    devices: DeviceSelection
+    manifest: dict[str, Any] | None = Field(
+        default=None, description="IoT Edge deployment manifest or template."
+    )
+    images: list[Reference] | None = Field(
+        default=None, min_length=1, max_length=200, description="Instead of a manifest."
+    )
+    values: dict[Name, str] = Field(
+        default_factory=dict, description="What ${NAME} in a template stands for."
+    )
+    priority: Priority | None = Field(default=None, description="Overrides what priorities.yaml says.")
+    release: Literal["set", "device", "manual"] = "set"
+    canaries: list[DeviceId] = Field(default_factory=list, max_length=1000)
+    deadline: datetime | None = None
+    max_bytes_per_device: int | None = Field(default=None, gt=0)
+    max_bytes: int | None = Field(
+        default=None, gt=0, description="Of the whole set; above it the set waits for approval."
+    )
+    allow_full_bundles: bool = True
+
+    @model_validator(mode="after")
+    def _something_to_send(self) -> StartDeployment:
+        if (self.manifest is None) == (self.images is None):
+            raise ValueError("name either a manifest or images")
+        if self.deadline is not None and self.deadline.tzinfo is None:
+            raise ValueError("deadline needs a time zone, e.g. 2030-01-31T12:00:00Z")
+        return self
+
+
+def parse_body(model: type[RequestBody], body: bytes) -> Any:
+    """An instance of ``model``.
+
+    Raises: RequestError ``request.invalid`` naming every field that does not fit.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_url=False)[:10]
+        )
+        raise RequestError(problems) from error

@@ -1,0 +1,167 @@
+"""The states of sets, members, transfers, patches, notifications and devices, and who may move them.
+
+A state changes only along a transition listed here, by one conditional UPDATE (``WHERE state = old``).
+Source: docs/adr/0003 and the table of states in docs/states.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imagedelta.errors import RequestError
+
+API = "api"
+ORCHESTRATOR = "orchestrator"
+TIMER = "timer"
+DEVICE = "device"
+"""``DEVICE`` moves by report or inventory; an inventory is evidence and moves anything it proves."""
+
+
+@dataclass(frozen=True)
+class StateMachine:
+    """One kind of thing, its first state and its allowed moves: (old, new) -> who may make them."""
+
+    kind: str
+    initial: str
+    terminal: frozenset[str]
+    """Nothing but new evidence from a device or a person's explicit retry leads on from these."""
+    moves: Mapping[tuple[str, str], frozenset[str]]
+
+    @property
+    def states(self) -> frozenset[str]:
+        return frozenset({self.initial} | {state for move in self.moves for state in move})
+
+    def allows(self, old: str, new: str, mover: str | None = None) -> bool:
+        movers = self.moves.get((old, new), frozenset())
+        return bool(movers) if mover is None else mover in movers
+
+    def next_states(self, old: str) -> frozenset[str]:
+        return frozenset(new for start, new in self.moves if start == old)
+
+    def check(self, old: str, new: str, mover: str | None = None) -> None:
+        """Raise RequestError ``request.state`` (409) unless ``old`` may become ``new``."""
+        if not self.allows(old, new, mover):
+            raise RequestError(
+                f"a {self.kind} that is {old} cannot become {new}" + (f" by the {mover}" if mover else ""),
+                code="request.state",
+                status=409,
+            )
+
+
+def _machine(kind: str, initial: str, terminal: str, *rows: tuple[str, str, str]) -> StateMachine:
+    """Each row: states it starts from, states it leads to, movers; space separated, every combination."""
+    moves: dict[tuple[str, str], frozenset[str]] = {}
+    for starts, ends, movers in rows:
+        for old in starts.split():
+            for new in ends.split():
+                moves[(old, new)] = moves.get((old, new), frozenset()) | frozenset(movers.split())
+    return StateMachine(kind, initial, frozenset(terminal.split()), moves)
+
+
+SET = _machine(
+    "deployment set",
+    "accepted",
+    "completed completed_with_failures failed cancelled superseded",
+    ("accepted", "planning", "orchestrator"),
+    ("planning", "awaiting_approval preparing ready failed", "orchestrator"),
+    ("awaiting_approval", "preparing", "api"),
+    ("preparing", "in_transit ready failed", "orchestrator timer"),
+    ("in_transit", "ready failed", "timer orchestrator"),
+    ("ready", "in_transit releasing", "timer api"),
+    ("ready", "completed completed_with_failures failed", "timer"),
+    ("releasing", "released", "timer"),
+    ("released", "completed completed_with_failures", "timer"),
+    ("accepted planning awaiting_approval preparing in_transit ready", "cancelled", "api"),
+    (
+        "accepted planning awaiting_approval preparing in_transit ready",
+        "superseded",
+        "orchestrator timer api",
+    ),
+    ("failed completed_with_failures", "preparing", "api"),
+)
+
+MEMBER = _machine(
+    "member",
+    "waiting_inventory",
+    "applied apply_failed failed excluded cancelled superseded",
+    ("waiting_inventory", "planned", "orchestrator"),
+    ("planned", "in_transit ready failed", "orchestrator timer"),
+    ("in_transit", "ready failed planned", "timer orchestrator"),
+    ("ready", "in_transit", "timer"),
+    ("ready", "releasing", "timer"),
+    ("releasing", "released conflict ready failed", "timer"),
+    ("conflict", "ready excluded", "api"),
+    ("released", "applied apply_failed", "timer"),
+    ("apply_failed", "applied", "timer"),
+    ("failed", "planned", "api"),
+    ("waiting_inventory planned in_transit ready conflict failed", "excluded", "api"),
+    ("waiting_inventory planned in_transit ready conflict failed", "cancelled", "api"),
+    ("waiting_inventory planned in_transit ready conflict failed", "superseded", "orchestrator timer api"),
+)
+
+TRANSFER = _machine(
+    "transfer",
+    "queued",
+    "succeeded already_present failed cancelled",
+    ("queued", "building already_present failed", "orchestrator"),
+    ("building", "published failed queued", "orchestrator timer"),
+    ("published", "receiving received applying succeeded failed blocked source_missing", "device"),
+    ("receiving", "received applying succeeded failed blocked source_missing", "device"),
+    ("received", "applying succeeded failed blocked source_missing", "device"),
+    ("applying", "succeeded failed blocked source_missing", "device"),
+    ("blocked", "receiving received applying succeeded failed source_missing", "device"),
+    ("source_missing", "queued failed", "orchestrator timer device"),
+    ("queued building failed cancelled source_missing", "succeeded", "device"),
+    ("failed", "queued", "api"),
+    ("succeeded already_present", "queued", "timer orchestrator"),
+    (
+        "queued building published receiving received applying blocked source_missing",
+        "cancelled",
+        "api orchestrator timer device",
+    ),
+)
+
+PATCH = _machine(
+    "patch",
+    "requested",
+    "verified failed",
+    ("requested", "building", "orchestrator"),
+    ("building", "verified failed requested", "orchestrator timer"),
+)
+
+NOTIFICATION = _machine(
+    "notification",
+    "pending",
+    "sent dead",
+    ("pending", "claimed", "timer"),
+    ("claimed", "sent pending dead", "timer"),
+)
+
+DEVICE_STATES = _machine(
+    "device",
+    "enrolled",
+    "retired",
+    ("enrolled", "active held", "device"),
+    ("active", "held enrolled", "device api"),
+    ("held", "active", "api device"),
+    ("held", "enrolled", "api"),
+    ("enrolled active held", "retired", "api"),
+)
+
+MACHINES: Mapping[str, StateMachine] = {
+    "set": SET,
+    "member": MEMBER,
+    "transfer": TRANSFER,
+    "patch": PATCH,
+    "notification": NOTIFICATION,
+    "device": DEVICE_STATES,
+}
+
+IN_TRANSIT = frozenset({"published", "receiving", "received", "applying", "blocked"})
+"""Transfer states that people see as "in transit"."""
+
+ACTIVE_TRANSFER = IN_TRANSIT | {"queued", "building", "source_missing"}
+"""A transfer in one of these is the only one of its (device, image): later sets join it."""
+
+OPEN_SET = SET.states - SET.terminal
