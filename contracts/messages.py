@@ -26,9 +26,7 @@ LongText = Annotated[str, StringConstraints(max_length=2048)]
 Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$", max_length=64)]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
 
-ReportedState = Literal[
-    "receiving", "received", "applying", "succeeded", "failed", "blocked", "source_missing"
-]
+ReportedState = Literal["receiving", "received", "applying", "succeeded", "failed", "blocked", "source_missing"]
 
 
 class Message(BaseModel):
@@ -83,9 +81,7 @@ class Inventory(Message):
 
     kind: Literal["inventory"] = "inventory"
     version: Literal[1] = 1
-    installation_id: ShortText = Field(
-        alias="installationId", description="Random, kept on the registry's disk."
-    )
+    installation_id: ShortText = Field(alias="installationId", description="Random, kept on the registry's disk.")
     sequence: int = Field(ge=1, description="Grows with each inventory of an installation.")
     platform: Platform
     profiles: list[ShortText] = Field(max_length=64, description="Patch profiles the device can read.")
@@ -101,9 +97,7 @@ class Inventory(Message):
         """
         wire = gzip.compress(to_json(self), 9, mtime=0)
         if len(wire) > MAX_MESSAGE_BYTES:
-            raise LimitExceeded(
-                f"inventory of {len(wire)} bytes is over the message limit of {MAX_MESSAGE_BYTES}"
-            )
+            raise LimitExceeded(f"inventory of {len(wire)} bytes is over the message limit of {MAX_MESSAGE_BYTES}")
         return wire
 
 

@@ -28,9 +28,7 @@ class RequestBody(BaseModel):
 class RegisterImage(RequestBody):
     """Register an image from an archive in intake, another blob, or a registry. Exactly one of the three."""
 
-    reference: Reference | None = Field(
-        default=None, description="Friendly name:tag; the archive's own when absent."
-    )
+    reference: Reference | None = Field(default=None, description="Friendly name:tag; the archive's own when absent.")
     upload: Name | None = Field(default=None, description="The id that POST /api/uploads gave.")
     blob: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         default=None, description="container/name of an archive."
@@ -53,9 +51,7 @@ class EnrolDevice(RequestBody):
     registry_address: Reference | None = Field(
         default="localhost:5000", description="Where modules on the device pull from."
     )
-    bytes_per_second: float | None = Field(
-        default=None, gt=0, description="Of the link, for the plan's hours."
-    )
+    bytes_per_second: float | None = Field(default=None, gt=0, description="Of the link, for the plan's hours.")
     money_per_megabyte: float | None = Field(default=None, ge=0)
 
 
@@ -84,15 +80,11 @@ class StartDeployment(RequestBody):
     workstream: Name = "default"
     owner: Owner
     devices: DeviceSelection
-    manifest: dict[str, Any] | None = Field(
-        default=None, description="IoT Edge deployment manifest or template."
-    )
+    manifest: dict[str, Any] | None = Field(default=None, description="IoT Edge deployment manifest or template.")
     images: list[Reference] | None = Field(
         default=None, min_length=1, max_length=200, description="Instead of a manifest."
     )
-    values: dict[Name, str] = Field(
-        default_factory=dict, description="What ${NAME} in a template stands for."
-    )
+    values: dict[Name, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
     priority: Priority | None = Field(default=None, description="Overrides what priorities.yaml says.")
     release: Literal["set", "device", "manual"] = "set"
     canaries: list[DeviceId] = Field(default_factory=list, max_length=1000)

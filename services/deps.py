@@ -1,0 +1,24 @@
+"""The one bundle of ports that every step and trigger receives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imagedelta.bundles.seal import Sealer
+from services.ports import Blobs, Clock, Hub, Mailer
+from services.settings import Settings
+from services.store_port import Store
+
+
+@dataclass(frozen=True)
+class Deps:
+    settings: Settings
+    store: Store
+    blobs: Blobs
+    hubs: Mapping[str, Hub]
+    """By the hub's configured name."""
+    mailer: Mailer
+    sealers: Mapping[str, Sealer]
+    """By key id; the first is the preferred one, the others serve devices that do not trust it yet."""
+    now: Clock

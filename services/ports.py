@@ -1,0 +1,131 @@
+"""What steps and triggers may ask of the outside world; adapters and simulators implement these.
+
+Every method raises only ImageDeltaError: DependencyError where trying again can help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO, Protocol
+
+
+@dataclass(frozen=True)
+class BlobInfo:
+    name: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class BlobRange:
+    """``length`` bytes of a blob from ``offset``: a part of a composed blob that is never copied through us."""
+
+    container: str
+    name: str
+    offset: int
+    length: int
+
+
+class Blobs(Protocol):
+    """Containers of immutable blobs. A blob is visible whole or not at all.
+
+    Containers: ``intake`` (uploaded archives), ``layers`` (uncompressed tars, named by the hex of the
+    diff_id), ``indexes``, ``signatures``, ``patches`` (named by the hex of their sha256), ``scratch``,
+    and ``outbox-<device slug>``, one for each device.
+    """
+
+    def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        """Store the chunks, replacing an older blob of the name atomically. Memory: one chunk."""
+        ...
+
+    def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        """As ``put``, but an existing blob stays and is returned: for content-addressed names."""
+        ...
+
+    def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
+        """Make a blob of small literal parts and ranges of other blobs, joined by the storage itself."""
+        ...
+
+    def open(self, container: str, name: str) -> BinaryIO:
+        """A seekable reader that fetches by Range.
+
+        Raises: ContentError ``content.missing`` when there is no such blob.
+        """
+        ...
+
+    def read(self, container: str, name: str, offset: int = 0, length: int | None = None) -> bytes: ...
+
+    def info(self, container: str, name: str) -> BlobInfo | None: ...
+
+    def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]: ...
+
+    def delete(self, container: str, name: str) -> None:
+        """Deleting what is not there is fine."""
+        ...
+
+    def container_url(self, container: str) -> str: ...
+
+    def read_grant(self, container: str, lifetime: timedelta) -> str:
+        """A SAS query (without '?') to read and list one container, creating the container if needed."""
+        ...
+
+    def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
+        """A URL with a SAS that lets its holder PUT this one blob."""
+        ...
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A module twin; ``version`` is the desired properties' ``$version``."""
+
+    desired: Mapping[str, Any]
+    reported: Mapping[str, Any]
+    version: int
+    etag: str
+
+
+class Hub(Protocol):
+    """The service side of one IoT Hub."""
+
+    def module_twin(self, device_id: str, module_id: str) -> Twin | None:
+        """None when the device or module does not exist in this hub."""
+        ...
+
+    def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
+        """Merge ``patch`` into the desired properties; a None value deletes its key."""
+        ...
+
+    def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
+        """modulesContent as it stands: the desired properties of every module that $edgeAgent names,
+        of $edgeAgent and of $edgeHub. None when the device does not exist in this hub."""
+        ...
+
+    def apply_content(self, device_id: str, modules_content: Mapping[str, Any]) -> None:
+        """Replace the device's modules by ``modules_content`` (applyConfigurationContent)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mail:
+    message_id: str
+    recipient: str
+    subject: str
+    body: str
+
+
+class Mailer(Protocol):
+    def send(self, mail: Mail) -> None:
+        """Returns once the server has taken the message.
+
+        Raises: RequestError ``mail.refused`` when the recipient is refused for good; DependencyError else.
+        """
+        ...
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime:
+        """Now, UTC and aware."""
+        ...

@@ -1,0 +1,410 @@
+"""What steps and triggers may ask of the record of truth (SQL).
+
+Each method is one transaction. Every change of state is a conditional UPDATE along contracts.states, so
+that any call can be made twice; a call that finds its work already done changes nothing and says so.
+Raises: RequestError (``request.*``) for the impossible, DependencyError when SQL does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from contracts.messages import Inventory, Report
+from contracts.records import (
+    DeploymentSet,
+    Device,
+    DeviceImage,
+    ImageRecord,
+    LayerRecord,
+    Member,
+    Notification,
+    Page,
+    Patch,
+    Registration,
+    Release,
+    Transfer,
+    TransferEvent,
+)
+from contracts.requests import EnrolDevice, RegisterImage, StartDeployment
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who sent a message, by the hub's own connection properties; never by the message body."""
+
+    hub: str
+    device_id: str
+    module_id: str | None
+    message_id: str | None
+    enqueued_at: datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a message: applied, duplicate, stale, unknown or held; ``detail`` for the log.
+
+    ``set_ids`` are the open sets that have new work because of it.
+    """
+
+    result: str
+    detail: str
+    set_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedTransfer:
+    """What planning decided for one image on one device."""
+
+    device_id: str
+    image_id: str
+    reference: str
+    already_present: bool
+    sources: tuple[str, ...]
+    profile: str
+    estimated_bytes: int
+    full_bytes: int
+    priority: str
+
+
+class Images(Protocol):
+    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration: ...
+    def registration(self, registration_id: str) -> Registration | None: ...
+    def start_registration(self, registration_id: str) -> Registration: ...
+    def finish_registration(self, registration_id: str, images: Mapping[str, str], at: datetime) -> None:
+        """Mark registered and point the registration's references at ``images`` (platform -> image ID)."""
+        ...
+
+    def fail_registration(self, registration_id: str, code: str, detail: str) -> None: ...
+    def known_layers(self, diff_ids: Sequence[str]) -> Mapping[str, LayerRecord]: ...
+    def add_layer(self, layer: LayerRecord) -> None: ...
+    def add_image(self, image: ImageRecord) -> None:
+        """Adding what is known changes nothing but its references."""
+        ...
+
+    def image(self, image_id: str) -> ImageRecord | None: ...
+    def images(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]: ...
+    def resolve(self, references: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """reference -> platform -> image ID; unknown references are absent."""
+        ...
+
+    def list_images(self, *, reference: str | None, platform: str | None, limit: int, after: str | None) -> Page: ...
+    def devices_with(self, image_id: str, *, limit: int, after: str | None) -> Page:
+        """Of Device records."""
+        ...
+
+
+class Devices(Protocol):
+    def enrol(self, device_id: str, request: EnrolDevice, by: str, at: datetime) -> tuple[Device, bool]:
+        """The device and whether it is new. Another hub than before holds the device (``hub mismatch``)."""
+        ...
+
+    def device(self, device_id: str) -> Device | None: ...
+    def list_devices(
+        self,
+        *,
+        state: str | None,
+        hub: str | None,
+        tag: tuple[str, str] | None,
+        limit: int,
+        after: str | None,
+    ) -> Page: ...
+    def images_on(self, device_id: str) -> tuple[DeviceImage, ...]: ...
+    def images_on_many(self, device_ids: Sequence[str]) -> Mapping[str, tuple[DeviceImage, ...]]: ...
+    def record_inventory(self, origin: Origin, inventory: Inventory) -> Outcome:
+        """Evidence beats every state: confirms images, heals transfers both ways, finds replaced and
+        duplicate devices. An inventory older than the last one of its installation is stale."""
+        ...
+
+    def retire(self, device_id: str, by: str, at: datetime) -> Device: ...
+    def replace(self, device_id: str, by: str, at: datetime) -> Device:
+        """The hardware was replaced: what SQL believed of its images is dropped and sent again."""
+        ...
+
+    def resync(self, device_id: str, by: str, at: datetime) -> Device:
+        """Ask the device for an inventory now; releases a held device."""
+        ...
+
+    def devices_to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Devices whose twin may lack what the cloud wants: never written, changed, or SAS past half its life."""
+        ...
+
+    def desired_facts(self, device_id: str) -> Mapping[str, Any]:
+        """keepImages, revokedBundles, paused, resync: what the twin should hold besides the SAS."""
+        ...
+
+    def mark_synced(self, device_id: str, digest: str, renew_after: datetime) -> None: ...
+
+
+class Sets(Protocol):
+    def create(
+        self,
+        request: StartDeployment,
+        *,
+        images: Mapping[str, Mapping[str, str]],
+        manifest: Mapping[str, Any] | None,
+        by: str,
+        at: datetime,
+        rollback_of: str | None = None,
+    ) -> DeploymentSet:
+        """Store an accepted set and its members (waiting_inventory), devices resolved from ids or query.
+
+        Raises: RequestError ``request.unknown_device``, ``request.no_device``, ``request.retired_device``.
+        """
+        ...
+
+    def select_devices(self, request: StartDeployment) -> tuple[Device, ...]:
+        """The devices a request names, for a dry run; same errors as ``create``."""
+        ...
+
+    def deployment_set(self, set_id: str) -> DeploymentSet | None: ...
+    def members(self, set_id: str) -> tuple[Member, ...]: ...
+    def list_sets(
+        self, *, owner: str | None, state: str | None, workstream: str | None, limit: int, after: str | None
+    ) -> Page: ...
+    def events(self, set_id: str, *, limit: int, after: str | None) -> Page:
+        """Everything that happened to the set, its members and transfers, oldest first, as dicts
+        {at, kind, subject, old, new, code, detail, who}."""
+        ...
+
+    def move(
+        self,
+        set_id: str,
+        old: str,
+        new: str,
+        mover: str,
+        at: datetime,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> bool:
+        """True when this call moved it; checks contracts.states."""
+        ...
+
+    def move_member(
+        self,
+        set_id: str,
+        device_id: str,
+        old: str,
+        new: str,
+        mover: str,
+        at: datetime,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> bool: ...
+    def record_plan(
+        self,
+        set_id: str,
+        transfers: Sequence[PlannedTransfer],
+        agent_versions: Mapping[str, int],
+        at: datetime,
+        *,
+        max_attempts: int,
+    ) -> None:
+        """Create or join a transfer for each missing image, link it to its member, request its patch,
+        move the members on (planned -> in_transit, or ready when all is present), supersede older
+        unreleased sets of the workstream on these devices. Planning twice changes nothing."""
+        ...
+
+    def set_planned_bytes(self, set_id: str, total: int) -> None: ...
+    def approve(self, set_id: str, by: str, at: datetime) -> DeploymentSet: ...
+    def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
+        """Cancels the set, its members, and transfers that no other open set needs (their bundles are revoked)."""
+        ...
+
+    def request_release(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
+        """Raises: RequestError ``request.not_ready`` (409) naming the images and devices still missing."""
+        ...
+
+    def promote(self, set_id: str, by: str, at: datetime) -> DeploymentSet: ...
+    def exclude_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member: ...
+    def retry_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member:
+        """failed -> planned; its failed transfers start a new attempt."""
+        ...
+
+    def rebase_member(self, set_id: str, device_id: str, agent_version: int, by: str, at: datetime) -> Member: ...
+    def skip_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member: ...
+    def needing_drive(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Open sets with work for the deployment orchestrator: accepted, planning, preparing, or with
+        members to plan (inventory arrived) or transfers queued/building/source_missing."""
+        ...
+
+    def needing_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Open sets in in_transit, ready, releasing or released, and those past their deadline."""
+        ...
+
+    def settle(self, set_id: str, at: datetime) -> DeploymentSet:
+        """Derive members from their transfers and the set from its members, as far as the facts allow;
+        mark overdue; add the notifications that are now due (at most one of each kind and set)."""
+        ...
+
+    def members_to_release(self, set_id: str) -> tuple[str, ...]:
+        """Devices whose manifest may be set now, by policy, canaries, promotion and request."""
+        ...
+
+    def members_to_confirm(self, set_id: str) -> tuple[str, ...]:
+        """Devices in state released."""
+        ...
+
+
+class Transfers(Protocol):
+    def transfer(self, transfer_id: str) -> Transfer | None: ...
+    def of_member(self, set_id: str, device_id: str) -> tuple[Transfer, ...]: ...
+    def of_set(self, set_id: str) -> tuple[Transfer, ...]: ...
+    def list_transfers(
+        self,
+        *,
+        device_id: str | None,
+        image_id: str | None,
+        state: str | None,
+        set_id: str | None,
+        limit: int,
+        after: str | None,
+    ) -> Page:
+        """``state`` may be ``in_transit`` for all the states that people see so."""
+        ...
+
+    def history(self, transfer_id: str) -> tuple[TransferEvent, ...]: ...
+    def timeseries(self, bucket: str, start: datetime, end: datetime) -> tuple[Mapping[str, Any], ...]:
+        """[{bucketStart, succeeded, failed, bytes}], bucket hour, day or week (ISO)."""
+        ...
+
+    def patches_to_build(self, set_id: str) -> tuple[str, ...]:
+        """Distinct patch ids that queued transfers of the set wait for and that are not verified or failed."""
+        ...
+
+    def to_publish(self, set_id: str) -> tuple[str, ...]:
+        """Transfers of the set whose patch is verified and whose bundle is not published."""
+        ...
+
+    def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
+        """The patch can never be built: its waiting transfers fail with the same code."""
+        ...
+
+    def assign_number(self, transfer_id: str, at: datetime) -> Transfer:
+        """queued -> building; gives the attempt its number and floor once, the same when called again."""
+        ...
+
+    def floor(self, device_id: str) -> int: ...
+    def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool: ...
+    def record_report(self, origin: Origin, report: Report, *, max_attempts: int) -> Outcome:
+        """Forward only within (attempt, sequence). source_missing queues the next attempt, bounded; the
+        refused source is corrected in the inventory. Unknown transfers, other devices' transfers and
+        older attempts change nothing."""
+        ...
+
+
+class Patches(Protocol):
+    def patch(self, patch_id: str) -> Patch | None: ...
+    def list_patches(self, *, state: str | None, target: str | None, limit: int, after: str | None) -> Page: ...
+    def claim(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
+        """The patch when this worker may build it now; None when it is built or another lease runs."""
+        ...
+
+    def verified(
+        self,
+        patch_id: str,
+        worker: str,
+        *,
+        blob: str,
+        size: int,
+        sha256: str,
+        crc32: int,
+        chunks: str,
+        memory_bytes: int,
+        bytes_read: int,
+        seconds: float,
+        at: datetime,
+    ) -> bool: ...
+    def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool: ...
+
+
+class Notifications(Protocol):
+    def due(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Pending ones, and claimed ones whose lease is over."""
+        ...
+
+    def claim(self, notification_id: str, lease: timedelta, at: datetime) -> Notification | None: ...
+    def sent(self, notification_id: str, at: datetime) -> bool: ...
+    def failed(self, notification_id: str, detail: str, *, final: bool, max_tries: int, at: datetime) -> bool:
+        """Back to pending (later, with growing pause), or dead."""
+        ...
+
+    def of_set(self, set_id: str) -> tuple[Notification, ...]: ...
+
+
+class Releases(Protocol):
+    def claim(self, set_id: str, device_id: str, lease: timedelta, at: datetime) -> Member | None:
+        """ready -> releasing under a lease, or a releasing one whose lease is over; None when it may not
+        be released (any more): another worker has it, released, superseded by a newer set."""
+        ...
+
+    def record(self, release: Release, at: datetime) -> bool:
+        """Store the release and move the member releasing -> released."""
+        ...
+
+    def refuse(self, set_id: str, device_id: str, state: str, code: str, detail: str, at: datetime) -> bool:
+        """releasing -> conflict, failed or ready (give back)."""
+        ...
+
+    def release(self, set_id: str, device_id: str) -> Release | None: ...
+    def workstream_modules(self, device_id: str) -> Mapping[str, str]:
+        """module name -> workstream, from the releases that stand on the device."""
+        ...
+
+    def of_set(self, set_id: str) -> tuple[Release, ...]: ...
+    def confirm(
+        self, set_id: str, device_id: str, state: str, code: str | None, detail: str | None, at: datetime
+    ) -> bool:
+        """released -> applied or apply_failed."""
+        ...
+
+
+class Audit(Protocol):
+    def record(self, who: str, action: str, subject: str, detail: Mapping[str, Any], at: datetime) -> None: ...
+    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page: ...
+    def quarantine(
+        self,
+        hub: str,
+        device_id: str | None,
+        module_id: str | None,
+        reason: str,
+        detail: str,
+        body: bytes,
+        properties: Mapping[str, Any],
+        at: datetime,
+    ) -> None:
+        """Keep a message that could not be taken, whole, for a person to look at."""
+        ...
+
+    def quarantined(self, *, limit: int, after: str | None) -> Page: ...
+    def remembered(self, key: str, route: str, request_digest: str, who: str) -> Mapping[str, Any] | None:
+        """The answer once given to this Idempotency-Key {status, body, headers}.
+
+        Raises: RequestError ``request.idempotency_mismatch`` (422) for the same key with another request.
+        """
+        ...
+
+    def remember(
+        self, key: str, route: str, request_digest: str, who: str, answer: Mapping[str, Any], at: datetime
+    ) -> None: ...
+
+
+class Store(Protocol):
+    """All of the above on one database; implemented by store.sql.SqlStore."""
+
+    images: Images
+    devices: Devices
+    sets: Sets
+    transfers: Transfers
+    patches: Patches
+    notifications: Notifications
+    releases: Releases
+    audit: Audit
+
+    def healthy(self) -> None:
+        """Raises DependencyError when SQL does not answer or its schema is not this version's."""
+        ...
