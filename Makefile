@@ -1,0 +1,43 @@
+# Everything runs from a virtual environment that the targets set up by themselves.
+# Nothing is fetched again while pyproject.toml and constraints.txt stay the same.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-all check format clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(STAMP) ## Set up the virtual environment
+
+$(STAMP): pyproject.toml constraints.txt scripts/setup
+	PYTHON=$(PYTHON) scripts/setup $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## Run the main job on real images and show what happened
+	$(BIN)/python -m demo
+
+test: $(STAMP) ## Run every test but the long ones (installs the Debian packages they need)
+	scripts/setup-debian
+	$(PYTEST) -m "not long"
+
+test-unit: $(STAMP) ## Run what needs nothing but Python packages
+	$(PYTEST) tests/unit tests/property -m "not e2e and not long"
+
+test-all: $(STAMP) ## Run every test, the long ones too
+	scripts/setup-debian
+	$(PYTEST)
+
+check: $(STAMP) ## Lint and type-check
+	scripts/check
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove the virtual environment and everything the demo made (downloads stay)
+	rm -rf $(VENV) .demo .imagedelta build *.egg-info
