@@ -1,0 +1,4 @@
+"""The Image Reconstruction module: fetches bundles, rebuilds images, reports; survives power loss anywhere.
+
+Runs on the device. Everything it writes goes through one file port (edge_module.files).
+"""
