@@ -73,6 +73,12 @@ class UnsupportedFormat(ContentError):
     code = "content.unsupported"
 
 
+class SourceMissing(ContentError):
+    """A layer that a patch starts from is not on this device: the cloud plans anew with another source."""
+
+    code = "source.missing"
+
+
 class SealError(ContentError):
     """A bundle is unsealed, sealed by an unknown key, or its seal does not fit its content."""
 
@@ -95,6 +101,13 @@ REMEDIES: dict[str, str] = {
     "content.digest_mismatch": "The bytes were damaged or exchanged on the way: fetch or build them again.",
     "content.unsafe_path": "The archive names a path outside its folder: do not trust where it came from.",
     "content.unsupported": "Use a newer imagedelta to read it, or an older one to write it.",
+    "source.missing": "Give the image the patch starts from, or ask for a bundle from a source that is there.",
+    "patch.memory": "Raise the device's memory setting, or build the patch for a smaller memory class.",
     "seal.invalid": "Seal the bundle with a key that the device trusts, and check who made it.",
+    "seal.missing": "Seal the bundle (imagedelta diff --key), or take one that the cloud composed.",
+    "seal.unknown_key": "Give the device the public key the bundle is sealed with, or seal with one it trusts.",
+    "keys.invalid": "Make a key pair with `imagedelta keys new`, and give the file it wrote.",
+    "keys.exists": "Choose another name: a key that seals bundles is never overwritten.",
+    "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "dependency.unavailable": "Nothing to do: it is tried again by itself. Look at the service if this lasts.",
 }

@@ -1,0 +1,48 @@
+"""Bundles: what travels to a device. Keys, seals, and the zip around a patch (docs/formats/bundle.md)."""
+
+from imagedelta.bundles.bundle import (
+    HEAD_BYTES,
+    OpenedBundle,
+    check_chunk,
+    check_chunk_list,
+    chunk_list,
+    compose,
+    parse_head,
+    read_bundle,
+)
+from imagedelta.bundles.canonical import canonical_bytes, read_canonical
+from imagedelta.bundles.head import CHUNK_BYTES, BundleHead, head_from_bytes
+from imagedelta.bundles.keys import (
+    PublicKey,
+    public_key_from_text,
+    read_trusted_keys,
+    trusted_keys,
+    write_key_pair,
+)
+from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer, seal, verify_seal
+
+__all__ = [
+    "CHUNK_BYTES",
+    "HEAD_BYTES",
+    "BundleHead",
+    "Ed25519Sealer",
+    "FileSealer",
+    "OpenedBundle",
+    "PublicKey",
+    "Sealer",
+    "canonical_bytes",
+    "check_chunk",
+    "check_chunk_list",
+    "chunk_list",
+    "compose",
+    "head_from_bytes",
+    "parse_head",
+    "public_key_from_text",
+    "read_bundle",
+    "read_canonical",
+    "read_trusted_keys",
+    "seal",
+    "trusted_keys",
+    "verify_seal",
+    "write_key_pair",
+]

@@ -1,0 +1,54 @@
+"""Entry point of the ``imagedelta`` command. Each command is a file in imagedelta_cli/commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from imagedelta.errors import ImageDeltaError
+from imagedelta_cli import exits
+from imagedelta_cli.lazy import LazyGroup
+
+_HELP = """Container image updates for IoT Edge devices over thin, broken links.
+
+Exit codes: 0 done; 1 refused or wrong content; 2 wrong use; 3 a service did not answer, try again;
+130 interrupted."""
+
+cli = LazyGroup(package="imagedelta_cli.commands", folder=Path(__file__).with_name("commands"), help=_HELP)
+click.version_option(package_name="imagedelta")(cli)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing but the code and the output tells the outcome."""
+    try:
+        outcome = cli.main(args=arguments, prog_name="imagedelta", standalone_mode=False)
+    except click.exceptions.Exit as finished:
+        return finished.exit_code
+    except click.ClickException as error:
+        error.show()
+        return exits.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing was left half-done.", err=True)
+        return exits.INTERRUPTED
+    except ImageDeltaError as error:
+        return exits.report(error)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has left: a shell convention, not an error
+        return exits.REFUSED
+    except OSError as error:
+        return exits.report_os_error(error)
+    except Exception as error:
+        return exits.report_defect(error)
+    return outcome if isinstance(outcome, int) else exits.DONE
+
+
+def main() -> None:
+    """Console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

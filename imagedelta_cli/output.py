@@ -1,0 +1,57 @@
+"""What commands print: lines for people, one JSON line at the end for programs, bars on a terminal."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+Report = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line, last.")
+
+
+def emit(result: dict[str, Any], as_json: bool) -> None:
+    """Print ``result`` as ``name: value`` lines, or as one JSON line."""
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    width = max(map(len, result), default=0)
+    for name, value in result.items():
+        click.echo(f"{name:<{width}}  {_for_people(value)}")
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Yield a function that moves a progress bar on stderr; without a terminal it does nothing."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def peak_rss_bytes() -> int:
+    """Return the high-water mark of this process's resident memory."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _for_people(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_for_people, value)) or "none"
+    return "-" if value is None else str(value)
