@@ -1,0 +1,146 @@
+"""Open an image archive of any form and read its layers, each once and in order.
+
+Docker writes other bytes for the same image in each version and for each way of naming it, so nothing
+here depends on the archive's own bytes: what counts is each config and each uncompressed layer.
+Not here: writing (imagedelta.archives.writing, imagedelta.archives.layout).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from imagedelta.archives.docker_save import MANIFEST, Located, read_docker_save
+from imagedelta.archives.layer_stream import verified_stream
+from imagedelta.archives.model import Image
+from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, read_oci
+from imagedelta.archives.stores import FolderStore, Store, TarStore, missing
+from imagedelta.archives.tar_members import read_exactly
+from imagedelta.archives.unpacking import MAGIC_BYTES, Section, packing_of, unpack
+from imagedelta.errors import ContentError, UnsupportedFormat
+from imagedelta.limits import DEFAULT_LIMITS, Limits
+
+
+class Archive:
+    """The images of one archive. Made by ``open_archive``; a context manager."""
+
+    def __init__(self, store: Store, limits: Limits, owned: BinaryIO | None) -> None:
+        self._store = store
+        self._limits = limits
+        self._owned = owned
+        self._located = _merged(_read_images(store, limits))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images in the archive's order, each image ID once."""
+        return tuple(located.image for located in self._located.values())
+
+    def open_layer(self, image: Image, position: int) -> BinaryIO:
+        """Return layer ``position`` (0 is the lowest) as an uncompressed tar, to be read once from the start.
+
+        Layers of one archive share its stream: read them from one thread. At the end the bytes are known
+        to have the diff_id; reading on to the end raises:
+
+        Raises:
+            DigestMismatch: The layer is not the one the config names.
+            LimitExceeded: It expands beyond the limits.
+            ContentError: Damaged, or packed in an unknown way.
+        """
+        located = self._located[image.image_id]
+        packed = self._store.section(located.layers[position])
+        return verified_stream(unpack(packed, self._limits), image.diff_ids[position], packed.close)
+
+    def close(self) -> None:
+        """Close what ``open_archive`` opened; a stream that it was given stays open."""
+        if self._owned:
+            self._owned.close()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_archive(
+    source: BinaryIO | Path, limits: Limits = DEFAULT_LIMITS, *, scratch: BinaryIO | None = None
+) -> Archive:
+    """Open a docker-save tar (any Docker version), an OCI archive, or an OCI layout folder.
+
+    Args:
+        source: A file or folder, or a seekable stream, which may fetch ranges from far away: it is asked for
+            the headers of the archive's members and a few small files, layers only when they are opened.
+        limits: Bounds for every size and count inside.
+        scratch: Where a tar that is packed as a whole (``.tar.gz``, ``.tar.zst``) is unpacked to, once: an
+            empty file open for reading and writing. Without it such a tar is refused.
+
+    Raises:
+        UnsupportedFormat: It is packed and there is no ``scratch``, or packed in an unknown way.
+        ContentError: ``content.not_an_image``: no archive form known here; other codes and subclasses name
+            what is wrong inside: missing blobs, duplicate or unsafe names, wrong digests, broken JSON.
+        LimitExceeded: A size or count is over its limit.
+    """
+    if isinstance(source, Path) and source.is_dir():
+        return Archive(FolderStore(source), limits, None)
+    owned = source.open("rb") if isinstance(source, Path) else None
+    try:
+        stream = _plain(owned or source, limits, scratch)  # type: ignore[arg-type]
+        return Archive(TarStore(stream, limits), limits, owned)
+    except BaseException:
+        if owned:
+            owned.close()
+        raise
+
+
+def _plain(stream: BinaryIO, limits: Limits, scratch: BinaryIO | None) -> BinaryIO:
+    """Return the archive as an uncompressed tar: itself, or unpacked into ``scratch``."""
+    stream.seek(0)
+    packing = packing_of(read_exactly(stream, MAGIC_BYTES))
+    if packing is None:
+        return stream
+    if scratch is None:
+        raise UnsupportedFormat(f"the archive is packed as a whole with {packing}: unpack it first")
+    for piece in unpack(Section(stream, 0, stream.seek(0, 2)), limits):
+        scratch.write(piece)
+    return scratch
+
+
+def _read_images(store: Store, limits: Limits) -> list[Located]:
+    """Prefer the OCI form, which knows every platform; old archives have only ``manifest.json``."""
+    if store.has(INDEX_FILE) and store.has(LAYOUT_FILE):
+        found = read_oci(store, limits)
+    elif store.has(MANIFEST):
+        found = read_docker_save(store, limits)
+    else:
+        raise ContentError(
+            f"neither {MANIFEST} nor {INDEX_FILE} with {LAYOUT_FILE}: no image archive",
+            code="content.not_an_image",
+        )
+    if not found:
+        raise ContentError("the archive holds no image", code="content.not_an_image")
+    _require_layers(store, found)
+    return found
+
+
+def _require_layers(store: Store, found: list[Located]) -> None:
+    for located in found:
+        for name in located.layers:
+            if not store.has(name):
+                raise missing(name)
+
+
+def _merged(found: list[Located]) -> dict[str, Located]:
+    """One entry per image ID, with all its names."""
+    merged: dict[str, Located] = {}
+    for located in found:
+        image = located.image
+        known = merged.get(image.image_id)
+        if known:
+            names = tuple(sorted({*known.image.references, *image.references}))
+            located = Located(replace(image, references=names), known.layers)
+        merged[image.image_id] = located
+    return merged

@@ -1,0 +1,34 @@
+"""JSON from outside: whatever is wrong with it is a ContentError, also nesting made to exhaust the stack."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from imagedelta.errors import ContentError
+
+
+def parse_object(data: bytes, what: str) -> dict[str, Any]:
+    """Parse ``data`` (bounded by the caller) as one JSON object; ``what`` names it in errors.
+
+    Raises:
+        ContentError: It is no JSON object in UTF-8.
+    """
+    value = parse(data, what)
+    if not isinstance(value, dict):
+        raise ContentError(f"{what}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def parse(data: bytes, what: str) -> Any:
+    """Parse ``data`` as any JSON value; see ``parse_object``."""
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ContentError(f"{what}: JSON nested too deeply") from None
+    except ValueError as error:
+        raise ContentError(f"{what}: no valid JSON ({error})") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
