@@ -142,7 +142,7 @@ class DiskFiles:
 
     def list(self, folder: str) -> list[str]:
         try:
-            return sorted(os.listdir(self._path(folder)))
+            return sorted(entry.name for entry in self._path(folder).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -1,0 +1,134 @@
+"""Settings of the module, from environment variables; docs in edge_module/README.md."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_module.sas_token import ModuleConnection, connection_from_text
+from imagedelta.bundles import PublicKey, read_trusted_keys
+from imagedelta.errors import RequestError
+
+ENGINES = ("layout",)
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
+_MACHINES = {
+    "x86_64": "linux/amd64",
+    "amd64": "linux/amd64",
+    "aarch64": "linux/arm64",
+    "arm64": "linux/arm64",
+    "armv7l": "linux/arm/v7",
+    "armv6l": "linux/arm/v6",
+    "i686": "linux/386",
+    "riscv64": "linux/riscv64",
+    "ppc64le": "linux/ppc64le",
+    "s390x": "linux/s390x",
+}
+_MIB = 1024 * 1024
+_MAX_TEXT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    root: Path
+    engine: str
+    platform: str
+    memory_bytes: int
+    """The most an apply may need, whatever the cloud says; bytes."""
+    reserve_bytes: int
+    """Free disk that is never filled."""
+    poll_seconds: float | None
+    """Overrides the desired property pollEverySeconds."""
+    stable_seconds: float
+    """A file another tool put into the inbox is taken when its size has not changed for so long."""
+    incomplete_seconds: float
+    """A file that ends early and has not grown for so long is refused."""
+    silence_seconds: float
+    """A link that brings no byte for so long is broken."""
+
+
+def settings_from_environment(environment: Mapping[str, str]) -> Settings:
+    """Raises: RequestError ``device.settings`` naming the variable that is missing or wrong."""
+    root = environment.get("IMAGEDELTA_ROOT", "")
+    if not root:
+        raise _wrong("IMAGEDELTA_ROOT", "is not set: name the folder this module keeps everything in")
+    poll = environment.get("IMAGEDELTA_POLL_SECONDS")
+    return Settings(
+        root=Path(root),
+        engine=_engine(environment.get("IMAGEDELTA_ENGINE", "layout")),
+        platform=_platform(environment.get("IMAGEDELTA_PLATFORM")),
+        memory_bytes=int(_number(environment, "IMAGEDELTA_MEMORY_BYTES", 128 * _MIB)),
+        reserve_bytes=int(_number(environment, "IMAGEDELTA_RESERVE_BYTES", 64 * _MIB)),
+        poll_seconds=None if poll is None else _number(environment, "IMAGEDELTA_POLL_SECONDS", 0),
+        stable_seconds=_number(environment, "IMAGEDELTA_STABLE_SECONDS", 5),
+        incomplete_seconds=_number(environment, "IMAGEDELTA_INCOMPLETE_SECONDS", 86_400),
+        silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
+    )
+
+
+def connection_from_environment(environment: Mapping[str, str]) -> ModuleConnection:
+    """IMAGEDELTA_HUB holds the module's connection string or the path of a file with it."""
+    value = environment.get("IMAGEDELTA_HUB", "")
+    if not value:
+        raise _wrong("IMAGEDELTA_HUB", "is not set: give the module's connection string or a file with it")
+    text = value if value.startswith("HostName=") else _read_text(Path(value), "IMAGEDELTA_HUB")
+    return connection_from_text(text)
+
+
+def trusted_keys_from_environment(environment: Mapping[str, str]) -> dict[str, PublicKey]:
+    """IMAGEDELTA_KEYS names a file of public key lines, or a folder of ``*.pub`` files.
+
+    Raises: RequestError ``device.settings`` (not set, no key in it), ``keys.invalid``.
+    """
+    value = environment.get("IMAGEDELTA_KEYS", "")
+    if not value:
+        raise _wrong("IMAGEDELTA_KEYS", "is not set: name the file or folder of public keys to trust")
+    path = Path(value)
+    keys: dict[str, PublicKey] = {}
+    for file in sorted(path.glob("*.pub")) if path.is_dir() else [path]:
+        keys |= read_trusted_keys(file)
+    if not keys:
+        raise _wrong("IMAGEDELTA_KEYS", f"names {value}, which holds no public key")
+    return keys
+
+
+def _engine(name: str) -> str:
+    if name in ENGINES:
+        return name
+    if name in ("auto", "registry", "docker"):
+        raise _wrong("IMAGEDELTA_ENGINE", f"is {name!r}: this version has the engine 'layout' only")
+    raise _wrong("IMAGEDELTA_ENGINE", f"is {name[:60]!r}: known is 'layout'")
+
+
+def _platform(given: str | None) -> str:
+    value = given or _MACHINES.get(platform.machine().lower(), "")
+    if not _PLATFORM.fullmatch(value):
+        raise _wrong("IMAGEDELTA_PLATFORM", f"is {value!r} on {platform.machine()}: give os/arch[/variant]")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**63:
+        raise _wrong(name, f"is {text[:60]!r}, not a number from 0 on")
+    return value
+
+
+def _read_text(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_MAX_TEXT_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _wrong(name, f"names {path}, which cannot be read: {error}") from error
+
+
+def _wrong(name: str, problem: str) -> RequestError:
+    return RequestError(f"{name} {problem}", code="device.settings")
