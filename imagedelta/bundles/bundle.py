@@ -21,6 +21,7 @@ from imagedelta.bundles.keys import PublicKey
 from imagedelta.bundles.seal import Sealer, seal, verify_seal
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, Truncated
 from imagedelta.limits import DEFAULT_LIMITS, Limits
+from imagedelta.slices import SliceReader
 
 HEAD_BYTES = 64 * 1024
 """A prefix of this size always holds the whole head."""
@@ -148,40 +149,6 @@ def check_chunk(chunks: bytes, number: int, data: bytes) -> None:
     size = hashlib.sha256().digest_size
     if hashlib.sha256(data).digest() != chunks[number * size : (number + 1) * size]:
         raise DigestMismatch(f"chunk {number} of the patch arrived damaged")
-
-
-class SliceReader(io.RawIOBase):
-    """Bytes ``[offset, offset + size)`` of a seekable stream, as a stream of its own."""
-
-    def __init__(self, stream: BinaryIO, offset: int, size: int) -> None:
-        super().__init__()
-        self._stream = stream
-        self._offset = offset
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        wanted = min(len(view), max(0, self._size - self._position))
-        self._stream.seek(self._offset + self._position)
-        data = self._stream.read(wanted)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def _check_tail(stream: BinaryIO, at: int, expected: bytes) -> None:

@@ -1,0 +1,132 @@
+"""What the encoder and the device read from: uncompressed layer tars with random access.
+
+A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobody here holds a whole layer.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from imagedelta.errors import ContentError, Truncated
+from imagedelta.signatures.index import LayerIndex
+
+
+class LayerReader(Protocol):
+    """Random access to the uncompressed tar of one layer."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset``; raise rather than return fewer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerContent:
+    """One layer: what is in it and where its bytes are."""
+
+    index: LayerIndex
+    reader: LayerReader
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    """An image as target or source of a patch."""
+
+    image_id: str
+    config: bytes
+    platform: str
+    layers: tuple[LayerContent, ...]
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """Digests of the layers, lowest first."""
+        return tuple(layer.index.diff_id for layer in self.layers)
+
+    @property
+    def full_bytes(self) -> int:
+        """What the image weighs without any source: its uncompressed layers and its config."""
+        return len(self.config) + sum(layer.index.size for layer in self.layers)
+
+
+class BytesReader:
+    """A layer in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        check_range(offset, length, self.size)
+        return self._data[offset : offset + length]
+
+
+class FileReader:
+    """A layer that is a file, or a range of one (an uncompressed layer inside an archive).
+
+    Reads with ``pread``, so that several threads may share it.
+    """
+
+    def __init__(self, path: Path, offset: int = 0, size: int | None = None) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._path = path
+        self._offset = offset
+        self.size = os.fstat(self._descriptor).st_size - offset if size is None else size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See ``LayerReader``.
+
+        Raises:
+            Truncated: The file became shorter than it was.
+        """
+        check_range(offset, length, self.size)
+        parts = []
+        while length:
+            block = os.pread(self._descriptor, length, self._offset + offset)
+            if not block:
+                raise Truncated(f"{self._path} ends {length} bytes before the layer does")
+            parts.append(block)
+            offset, length = offset + len(block), length - len(block)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Release the file; reading afterwards fails."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class CountingReader:
+    """Passes reads through and counts their bytes, for the report of what a build has read."""
+
+    def __init__(self, reader: LayerReader) -> None:
+        self._reader = reader
+        self.size = reader.size
+        self.bytes_read = 0
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        self.bytes_read += length
+        return self._reader.read_at(offset, length)
+
+
+def check_range(offset: int, length: int, size: int) -> None:
+    """Refuse a range that is not inside ``[0, size)``.
+
+    Raises:
+        ContentError: A patch (or an index) names bytes that the layer does not have.
+    """
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ContentError(f"bytes {offset} to {offset + length} of a layer of {size} bytes")

@@ -1,0 +1,257 @@
+"""The head of a patch: which image it makes from which, its layers, and the table of its streams.
+
+Everything is bounded before it is allocated. Source: docs/formats/patch.md, section 3.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from imagedelta.delta import numbers
+from imagedelta.delta.coders import Params, coder
+from imagedelta.delta.roles import CONTROL_ROLES, STEP_ROLES, Role
+from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
+from imagedelta.limits import DEFAULT_LIMITS, Limits
+
+MAGIC = b"\x89imgdelt"
+VERSION = 1
+MAX_HEADER_BYTES = 256 * 1024
+MAX_SOURCES = 16
+MAX_SOURCE_LAYERS = MAX_SOURCES * 127
+MAX_TEXT = 255
+DIGEST_BYTES = 32
+REBUILT, WHOLE = 0, 1
+_PREFIX_BYTES = len(MAGIC) + 1 + 4 + 4
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9._/+-]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLayer:
+    """One layer of the image that a patch makes."""
+
+    diff_id: str
+    size: int
+    """Bytes of the uncompressed tar."""
+    whole_from: int | None
+    """Number of the source layer it equals; ``None`` when the patch rebuilds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchStream:
+    """One row of the stream table."""
+
+    role: Role
+    coder: int
+    params: Params
+    raw_bytes: int
+    coded_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its decoder takes."""
+        return coder(self.coder).memory(self.params)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchHeader:
+    """The head of a patch."""
+
+    profile: str
+    target_image_id: str
+    source_image_ids: tuple[str, ...]
+    platform: str
+    source_layers: tuple[str, ...]
+    """diff_ids of the source layers that steps and whole layers name by number."""
+    layers: tuple[TargetLayer, ...]
+    streams: tuple[PatchStream, ...]
+    scratch_bytes: int
+    """What rebuilding keeps on the device's disk beside the layers: bytes that occur again later."""
+    config_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all decoders together take."""
+        return sum(stream.memory_bytes for stream in self.streams)
+
+    @property
+    def full_bytes(self) -> int:
+        """The image's uncompressed layers and config."""
+        return self.config_bytes + sum(layer.size for layer in self.layers)
+
+    @property
+    def rebuilt(self) -> tuple[TargetLayer, ...]:
+        """Layers made by steps, each distinct one once, lowest first."""
+        return tuple(dict.fromkeys(layer for layer in self.layers if layer.whole_from is None))
+
+
+def header_to_bytes(header: PatchHeader) -> bytes:
+    """Return magic, version, length, checksum and body."""
+    body = _body(header)
+    checksum = zlib.crc32(body).to_bytes(4, "little")
+    return MAGIC + bytes([VERSION]) + len(body).to_bytes(4, "little") + checksum + body
+
+
+def read_patch_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> PatchHeader:
+    """Read the head of a patch and hold it against the limits.
+
+    Args:
+        stream: On the first byte of the patch; left on the first byte of its first stream.
+
+    Raises:
+        Truncated: It ends inside the head.
+        UnsupportedFormat: Another version, an unknown coder, stream or flag.
+        LimitExceeded: A size or count is over its limit; nothing was allocated for it.
+        ContentError: Not a patch, or its head is damaged.
+    """
+    prefix = _exactly(stream, _PREFIX_BYTES)
+    if prefix[: len(MAGIC)] != MAGIC:
+        raise ContentError("not a patch: wrong magic")
+    if prefix[len(MAGIC)] != VERSION:
+        raise UnsupportedFormat(f"patch version {prefix[len(MAGIC)]}")
+    length = int.from_bytes(prefix[-8:-4], "little")
+    if length > MAX_HEADER_BYTES:
+        raise LimitExceeded(f"patch head of {length} bytes, at most {MAX_HEADER_BYTES}")
+    body = _exactly(stream, length)
+    if zlib.crc32(body) != int.from_bytes(prefix[-4:], "little"):
+        raise ContentError("the head of the patch is damaged")
+    header = _read_body(_Fields(body), limits)
+    _check_sizes(header, limits)
+    return header
+
+
+def _body(header: PatchHeader) -> bytes:
+    out = bytearray()
+    for text in (header.profile, header.platform):
+        out += numbers.encode(len(text)) + text.encode()
+    out += _raw_digest(header.target_image_id)
+    for group in (header.source_image_ids, header.source_layers):
+        out += numbers.encode(len(group)) + b"".join(map(_raw_digest, group))
+    out += numbers.encode(header.config_bytes) + numbers.encode(header.scratch_bytes)
+    out += numbers.encode(len(header.layers))
+    for layer in header.layers:
+        if layer.whole_from is None:
+            out += bytes([REBUILT]) + numbers.encode(layer.size) + _raw_digest(layer.diff_id)
+        else:
+            out += bytes([WHOLE]) + numbers.encode(layer.size) + numbers.encode(layer.whole_from)
+    out += numbers.encode(len(header.streams))
+    for stream in header.streams:
+        out += bytes([stream.role, stream.coder]) + coder(stream.coder).write_params(stream.params)
+        out += numbers.encode(stream.raw_bytes) + numbers.encode(stream.coded_bytes)
+    return bytes(out)
+
+
+class _Fields:
+    """Reads the body of a head from front to back."""
+
+    def __init__(self, body: bytes) -> None:
+        self._stream = io.BytesIO(body)
+
+    def take(self, size: int) -> bytes:
+        return _exactly(self._stream, size)
+
+    def number(self) -> int:
+        value = 0
+        for place in range(numbers.MAX_BYTES):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                if (byte == 0 and place) or value >> 63:
+                    break
+                return value
+        raise ContentError("a number of the patch head is longer than it needs to be, or over 63 bits")
+
+    def count(self, limit: int, what: str) -> int:
+        value = self.number()
+        if value > limit:
+            raise LimitExceeded(f"patch head: {value} {what}, at most {limit}")
+        return value
+
+    def text(self) -> str:
+        data = self.take(self.count(MAX_TEXT, "characters of text"))
+        text = data.decode("ascii", "replace")
+        if not _PLAIN_TEXT.fullmatch(text):
+            raise ContentError(f"patch head: {text[:60]!r} where a profile or platform belongs")
+        return text
+
+    def digest(self) -> str:
+        return "sha256:" + self.take(DIGEST_BYTES).hex()
+
+    def end(self) -> None:
+        if self._stream.read(1):
+            raise ContentError("the head of the patch goes on after its last field")
+
+
+def _read_body(fields: _Fields, limits: Limits) -> PatchHeader:
+    profile, platform = fields.text(), fields.text()
+    target = fields.digest()
+    sources = tuple(fields.digest() for _ in range(fields.count(MAX_SOURCES, "sources")))
+    source_layers = tuple(fields.digest() for _ in range(fields.count(MAX_SOURCE_LAYERS, "source layers")))
+    config_bytes = fields.count(limits.max_config_bytes, "bytes of config")
+    scratch_bytes = fields.count(limits.max_image_bytes, "bytes of scratch")
+    count = fields.count(limits.max_layers, "layers")
+    layers = tuple(_read_layer(fields, source_layers) for _ in range(count))
+    streams = tuple(_read_stream(fields) for _ in range(fields.count(len(Role), "streams")))
+    fields.end()
+    return PatchHeader(profile, target, sources, platform, source_layers, layers, streams, scratch_bytes, config_bytes)
+
+
+def _read_layer(fields: _Fields, source_layers: tuple[str, ...]) -> TargetLayer:
+    flag = fields.take(1)[0]
+    size = fields.number()
+    if flag == REBUILT:
+        return TargetLayer(fields.digest(), size, None)
+    if flag != WHOLE:
+        raise UnsupportedFormat(f"patch layer flag {flag}")
+    number = fields.number()
+    if number >= len(source_layers):
+        raise ContentError(f"patch head: source layer {number} of {len(source_layers)}")
+    return TargetLayer(source_layers[number], size, number)
+
+
+def _read_stream(fields: _Fields) -> PatchStream:
+    role, number = fields.take(2)
+    if role not in set(Role):
+        raise UnsupportedFormat(f"patch stream of role {role}")
+    params = coder(number).read_params(fields.number)
+    return PatchStream(Role(role), number, params, fields.number(), fields.number())
+
+
+def _check_sizes(header: PatchHeader, limits: Limits) -> None:
+    roles = [stream.role for stream in header.streams]
+    if roles != sorted(set(roles)):
+        raise ContentError("patch head: streams are not in rising order of their roles")
+    if len(set(header.layers)) != len({layer.diff_id for layer in header.layers}):
+        raise ContentError("patch head: one layer is described in two ways")
+    total = sum(layer.size for layer in header.layers)
+    if total > limits.max_image_bytes:
+        raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
+    for stream in header.streams:
+        allowed = _most_raw_bytes(stream.role, header, total)
+        if stream.raw_bytes > allowed:
+            raise LimitExceeded(f"patch stream {stream.role.name} of {stream.raw_bytes} bytes is over {allowed}")
+        if any(layer >= len(header.source_layers) for layer in stream.params.layers):
+            raise ContentError(f"patch stream {stream.role.name} names a source layer that is not listed")
+
+
+def _most_raw_bytes(role: Role, header: PatchHeader, total: int) -> int:
+    if role is Role.CONFIG:
+        return 2 * header.config_bytes  # a byte that is escaped takes two
+    if role in STEP_ROLES or role in CONTROL_ROLES:
+        # A step or control makes at least one byte, and writes at most two numbers to one stream.
+        return 2 * numbers.MAX_BYTES * (total + len(header.layers))
+    return total
+
+
+def _raw_digest(digest: str) -> bytes:
+    return bytes.fromhex(digest.removeprefix("sha256:"))
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) != size:
+        raise Truncated("the patch ends inside its head")
+    return data

@@ -1,0 +1,68 @@
+"""Named profiles of a patch: which format a device must read, with how much memory.
+
+A profile's name goes into the head of the patch and is what a device's inventory says it can read. A new
+coder or another memory class is a new name: the bytes that a name stands for never change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagedelta.errors import RequestError
+from imagedelta.limits import KIB, MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a build may use."""
+
+    name: str
+    decoder_bytes: int
+    """All decoders of a patch together, on the device."""
+    max_dictionary_bytes: int
+    """One LZMA2 dictionary; the encoder takes 11 times as much."""
+    whole_file_bytes: int
+    """Larger files are cut into windows, for both sides."""
+    window_bytes: int
+    """Of the new file."""
+    window_reach_bytes: int
+    """How far beyond a window's place in the old file its delta may look, on either side."""
+    structure_bytes: int
+    """Dictionary of source structure."""
+    min_match_bytes: int
+    """Shorter matches of a delta cost more in controls than they save."""
+
+
+V1_64M = Profile(
+    name="v1-64m",
+    decoder_bytes=64 * MIB,
+    max_dictionary_bytes=32 * MIB,
+    whole_file_bytes=32 * MIB,
+    window_bytes=16 * MIB,
+    window_reach_bytes=8 * MIB,
+    structure_bytes=4 * MIB,
+    min_match_bytes=32,
+)
+V1_16M = Profile(
+    name="v1-16m",
+    decoder_bytes=16 * MIB,
+    max_dictionary_bytes=8 * MIB,
+    whole_file_bytes=32 * MIB,
+    window_bytes=16 * MIB,
+    window_reach_bytes=8 * MIB,
+    structure_bytes=512 * KIB,
+    min_match_bytes=32,
+)
+DEFAULT_PROFILE = V1_64M
+PROFILES = {profile.name: profile for profile in (V1_64M, V1_16M)}
+
+
+def profile_named(name: str) -> Profile:
+    """Return a profile by its name.
+
+    Raises:
+        RequestError: "request.invalid": there is none of that name.
+    """
+    if name not in PROFILES:
+        raise RequestError(f"no patch profile {name!r}; there are {', '.join(sorted(PROFILES))}")
+    return PROFILES[name]

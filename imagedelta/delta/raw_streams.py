@@ -1,0 +1,160 @@
+"""The raw side of a patch's streams: spools that the encoder appends to, tapes that the device reads from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+from imagedelta.delta import numbers
+from imagedelta.delta.coders import Dictionary, coder
+from imagedelta.delta.header import PatchHeader, PatchStream
+from imagedelta.delta.roles import Role
+from imagedelta.errors import ContentError, Truncated
+from imagedelta.slices import SliceReader
+
+_IN_MEMORY = 512 * 1024
+
+
+class Spools:
+    """One growing raw stream per role, in memory while small, then in a scratch file."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._files: dict[Role, BinaryIO] = {}
+        self._exit = ExitStack()
+
+    def write(self, role: Role, data: bytes) -> None:
+        """Append to a stream; an empty stream does not exist."""
+        if not data:
+            return
+        if role not in self._files:
+            self._files[role] = self._exit.enter_context(_spool(self._scratch))
+        self._files[role].write(data)
+
+    def number(self, role: Role, value: int) -> None:
+        """Append a number that is never negative."""
+        self.write(role, numbers.encode(value))
+
+    def signed(self, role: Role, value: int) -> None:
+        """Append a number that may be negative."""
+        self.write(role, numbers.encode(numbers.zigzag(value)))
+
+    def streams(self) -> list[tuple[Role, BinaryIO, int]]:
+        """Return (role, rewound file, size), in the order of the table."""
+        found = []
+        for role, spool in sorted(self._files.items()):
+            size = spool.tell()
+            spool.seek(0)
+            found.append((role, spool, size))
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+
+class Tape:
+    """Decoded bytes of one stream, read forward and never past the size its head states."""
+
+    def __init__(self, name: str, pieces: Iterator[bytes], raw_bytes: int) -> None:
+        self._name = name
+        self._pieces = pieces
+        self._raw_bytes = raw_bytes
+        self._produced = 0
+        self._piece = b""
+        self._at = 0
+
+    def read(self, length: int) -> bytes:
+        """Return exactly ``length`` bytes.
+
+        Raises:
+            Truncated: The stream has fewer.
+            ContentError: It is damaged, or decodes to more than its head states.
+        """
+        end = self._at + length
+        if end <= len(self._piece):
+            data = self._piece[self._at : end]
+            self._at = end
+            return data
+        return self._read_across(length)
+
+    def number(self) -> int:
+        """Return the next number."""
+        value = shift = 0
+        while True:
+            if self._at == len(self._piece):
+                self._advance()
+            byte = self._piece[self._at]
+            self._at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+            if shift >= 7 * numbers.MAX_BYTES:
+                raise ContentError(f"patch stream {self._name}: a number of more than 64 bits")
+
+    def signed(self) -> int:
+        """Return the next number that may be negative."""
+        return numbers.unzigzag(self.number())
+
+    def finish(self) -> None:
+        """Hold that every byte was used and the coded stream ends here.
+
+        Raises:
+            ContentError: Something is left over.
+        """
+        if self._at != len(self._piece) or next(self._pieces, None) is not None:
+            raise ContentError(f"patch stream {self._name} holds more than the patch uses")
+
+    def _read_across(self, length: int) -> bytes:
+        parts = [self._piece[self._at :]]
+        missing = length - len(parts[0])
+        self._at = len(self._piece)
+        while missing:
+            self._advance()
+            part = self._piece[:missing]
+            parts.append(part)
+            self._at = len(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def _advance(self) -> None:
+        piece = next(self._pieces, None)
+        if not piece:
+            raise Truncated(f"patch stream {self._name} ends before the patch does")
+        self._produced += len(piece)
+        if self._produced > self._raw_bytes:
+            raise ContentError(f"patch stream {self._name} decodes to more than {self._raw_bytes} bytes")
+        self._piece, self._at = piece, 0
+
+
+def _spool(folder: Path) -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder)))
+
+
+def open_tapes(patch: BinaryIO, start: int, header: PatchHeader, dictionary: Dictionary) -> dict[Role, Tape]:
+    """Return a tape for every role; a role without a stream has an empty one.
+
+    Args:
+        patch: Seekable.
+        start: Offset of the first stream.
+        dictionary: Makes the dictionary of a coder that needs source bytes.
+    """
+    tapes = {role: Tape(role.name, iter(()), 0) for role in Role}
+    for stream in header.streams:
+        coded = cast(BinaryIO, SliceReader(patch, start, stream.coded_bytes))
+        tapes[stream.role] = Tape(stream.role.name, _pieces(stream, coded, dictionary), stream.raw_bytes)
+        start += stream.coded_bytes
+    return tapes
+
+
+def _pieces(stream: PatchStream, coded: BinaryIO, dictionary: Dictionary) -> Iterator[bytes]:
+    yield from coder(stream.coder).reader(stream.params, dictionary).pieces(coded)
