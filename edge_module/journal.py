@@ -158,9 +158,15 @@ class Journal:
     def _read_counters(self) -> Counters:
         if self._files.size(f"{FOLDER}/{_COUNTERS}") is None:
             return Counters()
-        values = self._read_object(_COUNTERS)
-        references = {name: (held[0], held[1]) for name, held in values.pop("references").items()}
-        return Counters(references=references, **values)
+        try:
+            values = self._read_object(_COUNTERS)
+            references = {name: (held[0], held[1]) for name, held in values.pop("references").items()}
+            return Counters(references=references, **values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # Only a failing disk does this; refusing to start would help nobody at sea.
+            log.error("journal counters cannot be read, the floor is rebuilt: %s", error)
+            highest = max((job.number for job in self._jobs.values() if job.done), default=0)
+            return Counters(highest_number=highest)
 
     def _read_object(self, name: str) -> dict[str, Any]:
         data = read_bounded(self._files, f"{FOLDER}/{name}", _MAX_FILE_BYTES)

@@ -130,5 +130,6 @@ REMEDIES: dict[str, str] = {
     "bundle.platform": "Enrol the device with its real platform and order the image again.",
     "bundle.memory": "Raise the memory setting of the device, or build for a smaller memory class.",
     "bundle.damaged": "The bytes in the outbox differ from what was sealed: retry, so that it is published anew.",
+    "content.missing": "It was withdrawn or never stored: look at who should have put it there.",
     "dependency.unavailable": "Nothing to do: it is tried again by itself. Look at the service if this lasts.",
 }

@@ -1,0 +1,71 @@
+"""Whether a bundle may be applied here: everything its sealed head says, held against what is known.
+
+Each refusal is final for the attempt and has its code. Nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.messages import DesiredProperties
+from edge_module.journal import Counters, Journal
+from imagedelta.bundles import BundleHead
+from imagedelta.errors import ContentError, LimitExceeded
+
+MAX_CHUNK_BYTES = 16 * 1024 * 1024
+"""A chunk is held in memory while it arrives."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What does not change while the module runs."""
+
+    device_id: str
+    platform: str
+    memory_bytes: int
+
+
+def check_head(head: BundleHead, rules: Rules, journal: Journal, desired: DesiredProperties) -> None:
+    """Raises: ContentError with a code ``bundle.*``; LimitExceeded for chunks too large to hold."""
+    _check_address(head, rules)
+    _check_order(head, journal.counters)
+    _check_replay(head, journal)
+    if head.bundle_id in desired.revoked_bundles:
+        raise ContentError(f"bundle {head.bundle_id} was revoked", code="bundle.revoked")
+    _check_fit(head, rules, min(rules.memory_bytes, desired.memory_bytes))
+
+
+def _check_address(head: BundleHead, rules: Rules) -> None:
+    if head.device_id != rules.device_id:
+        raise ContentError(
+            f"the bundle is for device {head.device_id[:80]!r}, this is {rules.device_id!r}",
+            code="bundle.other_device",
+        )
+    if not (head.bundle_id and head.transfer_id and head.attempt and head.number):
+        raise ContentError("the bundle belongs to no transfer", code="bundle.no_transfer")
+
+
+def _check_order(head: BundleHead, counters: Counters) -> None:
+    if head.number < counters.floor:
+        raise ContentError(
+            f"bundle number {head.number} is below the floor {counters.floor}", code="bundle.below_floor"
+        )
+
+
+def _check_replay(head: BundleHead, journal: Journal) -> None:
+    """Rule: one bundle id, one attempt. What is the same attempt again is answered before this check."""
+    known = journal.find_bundle(head.bundle_id)
+    if known is not None and (known.transfer_id, known.attempt) != (head.transfer_id, head.attempt):
+        raise ContentError(f"bundle {head.bundle_id} was already used for {known.transfer_id}", code="bundle.replayed")
+
+
+def _check_fit(head: BundleHead, rules: Rules, memory_bytes: int) -> None:
+    if head.platform != rules.platform:
+        raise ContentError(f"the image is for {head.platform}, this device is {rules.platform}", code="bundle.platform")
+    if head.memory_bytes > memory_bytes:
+        raise ContentError(
+            f"the patch needs {head.memory_bytes} bytes of memory, {memory_bytes} are allowed here",
+            code="bundle.memory",
+        )
+    if head.chunk_bytes > MAX_CHUNK_BYTES:
+        raise LimitExceeded(f"chunks of {head.chunk_bytes} bytes, at most {MAX_CHUNK_BYTES}")
