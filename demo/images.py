@@ -38,28 +38,13 @@ _APP_BIN = "azureml/dataprep/api/engineapi/bin/"
 _TOOL_BIN = "mssqlcli/mssqltoolsservice/bin/"
 _OTHER_SYSTEMS = ("/runtimes/win", "/runtimes/osx")
 
+# fmt: off
 _RECON_PACKAGES = [
-    "aiohttp",
-    "annotated_types",
-    "bsdiff4",
-    "certifi",
-    "cffi",
-    "charset_normalizer",
-    "click",
-    "cryptography",
-    "docker",
-    "grpcio",
-    "httpx",
-    "idna",
-    "pycparser",
-    "pydantic",
-    "pydantic_core",
-    "requests",
-    "rich",
-    "typing_extensions",
-    "urllib3",
-    "zstandard",
+    "aiohttp", "annotated_types", "bsdiff4", "certifi", "cffi", "charset_normalizer", "click", "cryptography",
+    "docker", "grpcio", "httpx", "idna", "pycparser", "pydantic", "pydantic_core", "requests", "rich",
+    "typing_extensions", "urllib3", "zstandard",
 ]
+# fmt: on
 
 RECON, APP_OLD, APP_NEW, TOOL = "recon:1", "app:1", "app:2", "tool:1"
 REFERENCES = (RECON, APP_OLD, APP_NEW, TOOL)
