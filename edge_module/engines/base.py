@@ -68,6 +68,9 @@ class Engine(Protocol):
         A name that another image had moves; the other image stays.
         """
 
+    def name_image(self, image_id: str, reference: str) -> PresentImage:
+        """Give an image that is here one more name, durably."""
+
     def damaged_layers(self, image_id: str) -> list[str]:
         """Read an image's layers and return the diff_ids whose bytes are not what they claim to be."""
 

@@ -1,0 +1,320 @@
+"""Our own resumable downloader: the outbox container's bundles into the inbox, best first, byte by byte once.
+
+One ``step`` is at most one chunk or about a second, so that reports, the twin and other bundles get their
+turn between. A broken link costs nothing but the wait; what was verified is never fetched again.
+Not here: the bytes on disk (edge_module.part_file), whose turn it is (edge_module.turns), what is accepted
+(edge_module.intake).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from contracts.messages import DesiredProperties
+from edge_module.backoff import Backoff
+from edge_module.files import Files, move_durably
+from edge_module.intake import Intake
+from edge_module.journal import Job, Journal
+from edge_module.part_file import FOLDER, PartFile, expected_chunks_bytes
+from edge_module.reporting import Reporter
+from edge_module.turns import Turns
+from imagedelta.bundles import BundleHead, check_chunk_list
+from imagedelta.errors import ContentError, DependencyError, DigestMismatch
+from services.blobs_http import BlobChanged, BlobContainer
+from services.ports import BlobInfo
+
+INBOX = "inbox"
+_STEP_SECONDS = 1.0
+_NAME = re.compile(r"(\d)-\d{12}-([A-Za-z0-9][A-Za-z0-9_-]{0,127})-(\d{1,7})\.bundle")
+log = logging.getLogger("imagedelta.downloads")
+
+
+@dataclass
+class _Download:
+    blob: BlobInfo
+    priority: str
+    key: tuple[str, int]
+    """Transfer and attempt, as the name says."""
+    part: PartFile | None = None
+    job: Job | None = None
+    retry_at: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(5.0, 300.0))
+
+
+@dataclass
+class _Stream:
+    name: str
+    pieces: Iterator[bytes]
+
+
+class Downloader:
+    def __init__(
+        self,
+        files: Files,
+        journal: Journal,
+        reporter: Reporter,
+        intake: Intake,
+        monotonic: Callable[[], float],
+        reserve_bytes: int,
+    ) -> None:
+        self._files = files
+        self._journal = journal
+        self._reporter = reporter
+        self._intake = intake
+        self._monotonic = monotonic
+        self._reserve_bytes = reserve_bytes
+        self._turns = Turns()
+        self._backoff = Backoff(1.0, 120.0)
+        self._next_try = 0.0
+        self._downloads: dict[str, _Download] = {}
+        self._answered: set[tuple[str, str]] = set()
+        self._current: _Download | None = None
+        self._stream: _Stream | None = None
+        files.make_folders(FOLDER)
+        files.make_folders(INBOX)
+
+    def refresh(self, store: BlobContainer) -> None:
+        """List the outbox: new bundles join, withdrawn ones are forgotten with what was fetched of them.
+
+        Raises: DependencyError when the outbox does not answer.
+        """
+        listed = {blob.name: blob for blob in store.list() if _NAME.fullmatch(blob.name)}
+        for name, download in list(self._downloads.items()):
+            if name not in listed or listed[name].etag != download.blob.etag:
+                self._leave(download)
+        for name, blob in listed.items():
+            if name not in self._downloads and self._is_wanted(blob):
+                priority, transfer_id, attempt = _parts_of(name)
+                self._downloads[name] = _Download(blob, priority, (transfer_id, attempt))
+        self._clean(set(listed))
+
+    @property
+    def waiting(self) -> int:
+        """Bundles that are listed and not yet in the inbox."""
+        return len(self._downloads)
+
+    def progress(self) -> dict[str, object] | None:
+        """The bundle that is being fetched, for the reported properties."""
+        current = self._current
+        if current is None or current.part is None or current.blob.name not in self._downloads:
+            return None
+        transfer_id, attempt = current.key
+        size = {"bytes": current.part.size, "ofBytes": current.blob.size}
+        return {"transferId": transfer_id, "attempt": attempt, **size}
+
+    def step(self, store: BlobContainer, desired: DesiredProperties) -> bool:
+        """Do a little work; returns whether there was any to do now."""
+        if self._monotonic() < self._next_try:
+            return False
+        download = self._choose()
+        if download is None:
+            return False
+        try:
+            self._advance(download, store, desired)
+        except DependencyError as error:
+            self._interrupted(download, error)
+        except BlobChanged as error:
+            log.warning("%s", error)
+            self._leave(download)
+        except ContentError as error:
+            self._refuse(download, error)
+        return True
+
+    def pause(self) -> None:
+        """Close the link and keep what has arrived."""
+        self._close_stream()
+        for download in self._downloads.values():
+            if download.part is not None:
+                download.part.pause()
+
+    def _choose(self) -> _Download | None:
+        """The current bundle until its next chunk border, then whoever's turn it is."""
+        now = self._monotonic()
+        ready = [each for each in self._downloads.values() if each.retry_at <= now]
+        if not ready:
+            return None
+        current = self._current
+        if current is not None and current in ready and current.part is not None and not current.part.at_border:
+            return current
+        priority = self._turns.choose(each.priority for each in ready)
+        chosen = min((each for each in ready if each.priority == priority), key=lambda each: each.blob.name)
+        if current is not None and current is not chosen:
+            self._close_stream()
+            if current.part is not None:
+                current.part.pause()
+        self._current = chosen
+        return chosen
+
+    def _advance(self, download: _Download, store: BlobContainer, desired: DesiredProperties) -> None:
+        if download.part is None:
+            download.part = PartFile(self._files, download.blob)
+        part = download.part
+        if part.head is not None and part.head.bundle_id in desired.revoked_bundles:
+            self._intake.admit(part.head, desired)
+            self._answer(download)
+        elif part.complete:
+            self._finish(download, part)
+        elif part.prefix is not None:
+            self._judge(download, part, store, desired)
+        else:
+            self._fetch(download, part, store)
+
+    def _fetch(self, download: _Download, part: PartFile, store: BlobContainer) -> None:
+        """Read for about a second, at most to the next border."""
+        if part.head is not None:
+            self._make_sure_it_fits(download, part)
+        started, before, border = self._monotonic(), part.verified, part.border()
+        pieces = self._pieces(download, part, store)
+        fetched = 0
+        try:
+            while part.size < border and self._monotonic() - started < _STEP_SECONDS:
+                piece = next(pieces, b"")
+                expected = part.size + len(piece)
+                fetched += len(piece)
+                if piece:
+                    part.add(piece)
+                if not piece or part.size != expected:
+                    self._close_stream()  # the range ended, or a wrong chunk was cut off
+                    break
+        finally:
+            part.spend(fetched, self._monotonic() - started)
+            if fetched:
+                self._backoff.succeeded()
+        if part.verified > before:
+            self._turns.serve(download.priority)
+
+    def _pieces(self, download: _Download, part: PartFile, store: BlobContainer) -> Iterator[bytes]:
+        name = download.blob.name
+        if self._stream is None or self._stream.name != name:
+            self._close_stream()
+            end = part.border(self._turns.run_length(download.priority))
+            self._stream = _Stream(name, store.stream(download.blob, part.size, end))
+        return self._stream.pieces
+
+    def _judge(self, download: _Download, part: PartFile, store: BlobContainer, desired: DesiredProperties) -> None:
+        self._close_stream()
+        prefix = part.prefix or b""
+        if not part.fresh and not self._intake.trusts(prefix):
+            part.start_anew()
+            return
+        found = self._intake.read_head(prefix, download.blob.etag)
+        download.job = self._intake.admit(found[0], desired, download.blob.etag) if found else None
+        if found is None or download.job is None:
+            self._answer(download)
+            return
+        head, patch_offset = found
+        part.accept(head, patch_offset, self._chunk_list(part, head, store))
+        if not part.complete:
+            self._make_sure_it_fits(download, part)
+
+    def _chunk_list(self, part: PartFile, head: BundleHead, store: BlobContainer) -> bytes:
+        saved = part.saved_chunks()
+        if saved is not None and _fits(head, saved):
+            return saved
+        return store.read_small(f"{part.blob.name}.chunks", expected_chunks_bytes(head))
+
+    def _make_sure_it_fits(self, download: _Download, part: PartFile) -> None:
+        """Raises: DependencyError ``disk.full`` before the first byte that would not fit."""
+        needed = part.blob.size - part.size + self._reserve_bytes
+        free = self._files.free_bytes()
+        if free < needed:
+            raise DependencyError(f"{needed} bytes of disk needed, {free} are free", code="disk.full")
+        if download.job is not None and (download.job.state != "receiving" or not download.job.sequence):
+            download.job = self._reporter.move(download.job, "receiving")
+
+    def _finish(self, download: _Download, part: PartFile) -> None:
+        """The journal first: if the power goes before the file is in the inbox, it is moved at the next start."""
+        self._close_stream()
+        part.pause()
+        name = download.blob.name
+        if download.job is not None:
+            download.job = self._reporter.move(
+                download.job,
+                "received",
+                bundle=name,
+                bytes_fetched=part.cost.bytes_fetched,
+                seconds_on_link=round(part.cost.seconds, 3),
+            )
+        move_durably(self._files, part.path, f"{INBOX}/{name}")
+        part.discard()
+        self._downloads.pop(name, None)
+
+    def _interrupted(self, download: _Download, error: DependencyError) -> None:
+        self._close_stream()
+        if error.code.startswith("disk."):
+            if download.part is not None:
+                download.part.release()
+            download.retry_at = self._monotonic() + download.backoff.failed()
+            if download.job is not None:
+                download.job = self._reporter.fail(download.job, error, "blocked")
+            log.warning("%s waits: %s", download.blob.name, error)
+            return
+        if download.part is not None:
+            download.part.pause()
+        pause = self._backoff.failed()
+        self._next_try = self._monotonic() + pause
+        log.warning("link broken, next try in %.1f s: %s", pause, error)
+
+    def _refuse(self, download: _Download, error: ContentError) -> None:
+        if error.code == "content.missing":  # withdrawn between list and fetch
+            self._leave(download)
+            return
+        if download.job is not None:
+            self._reporter.fail(download.job, error)
+        else:
+            self._intake.note_refusal(download.blob.name, error)
+        self._answer(download)
+
+    def _answer(self, download: _Download) -> None:
+        """Nothing more to fetch of this blob, as long as it is the same one."""
+        self._answered.add((download.blob.name, download.blob.etag))
+        self._leave(download)
+
+    def _leave(self, download: _Download) -> None:
+        self._close_stream()
+        self._downloads.pop(download.blob.name, None)
+        if download.part is not None:
+            download.part.discard()
+
+    def _is_wanted(self, blob: BlobInfo) -> bool:
+        if (blob.name, blob.etag) in self._answered:
+            return False
+        if self._files.size(f"{INBOX}/{blob.name}") is not None:
+            return False
+        _, transfer_id, attempt = _parts_of(blob.name)
+        job = self._journal.find(transfer_id, attempt)
+        if job is None:
+            return True
+        return not (job.done or (not job.sealed and job.etag == blob.etag))
+
+    def _clean(self, listed: set[str]) -> None:
+        """Remove what belongs to bundles that are not in the outbox any more, or done."""
+        for file in self._files.list(FOLDER):
+            name = file.removesuffix(".tmp").rpartition(".")[0]
+            if name not in self._downloads or name not in listed:
+                self._files.remove(f"{FOLDER}/{file}")
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            close = getattr(self._stream.pieces, "close", None)
+            self._stream = None
+            if close is not None:
+                close()
+
+
+def _parts_of(name: str) -> tuple[str, str, int]:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ContentError(f"{name[:120]!r} is not the name of a bundle")
+    return match[1], match[2], int(match[3])
+
+
+def _fits(head: BundleHead, chunks: bytes) -> bool:
+    try:
+        check_chunk_list(head, chunks)
+    except DigestMismatch:
+        return False
+    return True

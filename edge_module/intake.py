@@ -1,0 +1,163 @@
+"""The one door for bundles, whichever way they came: answer from memory, refuse, or open a job.
+
+A head is judged as soon as it has arrived, so that nothing is downloaded in vain.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from contracts.messages import DesiredProperties
+from edge_module.admission import Rules, check_head
+from edge_module.engines import Engine, PresentImage
+from edge_module.journal import Job, Journal
+from edge_module.reporting import Reporter
+from imagedelta.bundles import BundleHead, PublicKey, parse_head
+from imagedelta.errors import ContentError, ImageDeltaError, SealError, SourceMissing
+
+MAX_REFUSALS = 8
+
+log = logging.getLogger("imagedelta.intake")
+
+
+class Intake:
+    def __init__(
+        self,
+        journal: Journal,
+        reporter: Reporter,
+        engine: Engine,
+        rules: Rules,
+        trusted: Mapping[str, PublicKey],
+        changed: Callable[[], None],
+    ) -> None:
+        """Args:
+        changed: Called when the cloud's picture of the images here turned out wrong or old.
+        """
+        self._journal = journal
+        self._reporter = reporter
+        self._engine = engine
+        self._rules = rules
+        self._trusted = trusted
+        self._changed = changed
+        self._refusals: deque[dict[str, str]] = deque(maxlen=MAX_REFUSALS)
+
+    @property
+    def refusals(self) -> list[dict[str, str]]:
+        """The last bundles refused without a transfer to report on, for the reported properties."""
+        return list(self._refusals)
+
+    def note_refusal(self, name: str, error: ImageDeltaError) -> None:
+        log.error("bundle %s refused (%s): %s", name[:120], error.code, error)
+        self._refusals.append({"bundle": name[:120], "code": error.code})
+
+    def trusts(self, prefix: bytes) -> bool:
+        """Whether the head is whole and sealed by a trusted key; nothing is reported."""
+        try:
+            parse_head(prefix, self._trusted)
+        except ContentError:
+            return False
+        return True
+
+    def read_head(self, prefix: bytes, etag: str = "") -> tuple[BundleHead, int] | None:
+        """Head and patch offset from a bundle's first 64 KiB; None when it is refused (and reported).
+
+        Raises: ContentError when the bytes are no bundle at all, so that there is no transfer to report on.
+        """
+        try:
+            return parse_head(prefix, self._trusted)
+        except SealError as error:
+            self._refuse_unsealed(prefix, etag, error)
+            return None
+
+    def admit(self, head: BundleHead, desired: DesiredProperties, etag: str = "", *, again: bool = False) -> Job | None:
+        """The job to go on with; None when the bundle is answered: done before, refused, or already here.
+
+        Args:
+            again: It was delivered anew, so a finished attempt is reported again.
+        """
+        known = self._journal.find(head.transfer_id, head.attempt)
+        if known is not None and known.done:
+            if again and known.announced:
+                self._reporter.announce(known)
+            return None
+        job = self._job_for(head, known, etag)
+        try:
+            check_head(head, self._rules, self._journal, desired)
+        except ContentError as error:
+            self._refuse(job, head, error)
+            return None
+        self._journal.see_number(head.number, head.floor)
+        return self._against_images(job, head)
+
+    def finish(self, job: Job, image: PresentImage) -> Job:
+        """The image is whole and named: the journal and the cloud learn it."""
+        job = self._reporter.move(job, "succeeded", local_digest=image.local_digest)
+        self._journal.forget_oldest()
+        self._changed()
+        return job
+
+    def source_missing(self, job: Job, image_id: str, why: str) -> None:
+        error = SourceMissing(why)
+        self._reporter.fail(job, error, "source_missing", missing_source=image_id)
+        self._changed()
+
+    def reference_for(self, head: BundleHead) -> str:
+        """The name the bundle may give its image; "" when a newer bundle gave that name to another one.
+
+        Remembered before the name is moved, so that an older bundle never moves it back.
+        """
+        if not head.reference:
+            return ""
+        if self._journal.claim_reference(head.reference, head.number, head.target_image_id):
+            return head.reference
+        log.info("%s stays at the image of a newer bundle", head.reference)
+        return ""
+
+    def _job_for(self, head: BundleHead, known: Job | None, etag: str) -> Job:
+        if known is not None and known.sealed:
+            return known
+        return Job(
+            transfer_id=head.transfer_id,
+            attempt=head.attempt,
+            image_id=head.target_image_id,
+            bundle_id=head.bundle_id,
+            number=head.number,
+            state="receiving",
+            sequence=known.sequence if known else 0,
+            etag=etag,
+        )
+
+    def _against_images(self, job: Job, head: BundleHead) -> Job | None:
+        present = {image.image_id: image for image in self._engine.images()}
+        target = present.get(head.target_image_id)
+        if target is not None:
+            reference = self.reference_for(head)
+            if reference and reference not in target.references:
+                target = self._engine.name_image(target.image_id, reference)
+            self.finish(job, target)
+            return None
+        for source in head.source_image_ids:
+            if source not in present:
+                self.source_missing(job, source, f"source image {source} is not on this device")
+                return None
+        return job
+
+    def _refuse(self, job: Job, head: BundleHead, error: ContentError) -> None:
+        if head.device_id != self._rules.device_id or error.code == "bundle.no_transfer":
+            self.note_refusal(head.bundle_id, error)  # no transfer of this device to report on
+            return
+        self._reporter.fail(job, error)
+
+    def _refuse_unsealed(self, prefix: bytes, etag: str, error: SealError) -> None:
+        """Reported, but not remembered as done: the head is nobody's word, the real bundle may still come."""
+        head, _ = parse_head(prefix, None)
+        known = self._journal.find(head.transfer_id, head.attempt)
+        mine = head.device_id == self._rules.device_id and head.transfer_id and head.attempt
+        if not mine or (known is not None and known.sealed):
+            self.note_refusal(head.bundle_id, error)
+            return
+        job = replace(self._job_for(head, known, etag), sealed=False, etag=etag)
+        self._reporter.fail(job, error)
