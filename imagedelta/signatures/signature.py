@@ -1,0 +1,154 @@
+"""The signature of an image: a compact digest summary, small enough to compare hundreds of images.
+
+It answers one question: about how many bytes would a patch from that image to this one have? For every
+distinct file content it keeps a few hash bits, the size, and hashes of path and name, by which a changed
+file finds its predecessor. An image with more files than fit is sampled: a file is kept when
+``priority_of`` is above the image's threshold, and since the priority depends on the file alone, two images
+keep the same ones of the files they share. The bytes left out are made up for by weighing
+(priority sampling: Duffield, Lund, Thorup, "Priority sampling for estimation of arbitrary subset sums").
+
+Not cryptography: that is a seal (imagedelta.bundles). Not the estimate itself: imagedelta.ranking.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from imagedelta.archives.model import Image
+from imagedelta.errors import RequestError
+from imagedelta.limits import DEFAULT_LIMITS, KIB, Limits
+from imagedelta.signatures import signature_codec
+from imagedelta.signatures.file_cost import literal_cost
+from imagedelta.signatures.index import FileEntry, LayerIndex
+from imagedelta.signatures.size_code import decode_size, encode_size
+from imagedelta.signatures.summary import FileColumns, LayerSummary
+
+SMALLEST_BOUND = 32 * KIB
+_DIGITS = re.compile(rb"[0-9]+")
+_KEY_SPAN = float(1 << 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What is known of an image without its files."""
+
+    image_id: str
+    platform: str
+    full_bytes: int
+    """Uncompressed layers and config together."""
+    layers: tuple[LayerSummary, ...]
+    threshold: float
+    """Files of a lower or equal ``priority_of`` are left out; 0.0 when none had to be."""
+    files: FileColumns
+
+    def to_bytes(self) -> bytes:
+        """Encode for storage: at most ``size_bound(full_bytes)`` bytes (docs/formats/signature.md)."""
+        return signature_codec.encode(
+            self.image_id, self.platform, self.full_bytes, self.layers, self.threshold, self.files
+        )
+
+    @staticmethod
+    def from_bytes(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Signature:
+        """Decode what ``to_bytes`` made.
+
+        Raises:
+            UnsupportedFormat: Another version.
+            LimitExceeded: Larger than ``max_signature_bytes``, or too many layers.
+            ContentError: Damaged: cut short, or longer than its header says.
+        """
+        return Signature(*signature_codec.decode(data, limits))
+
+
+def sign(image: Image, indexes: Sequence[LayerIndex]) -> Signature:
+    """Summarise an image from the file indexes of its layers; no file is read.
+
+    Args:
+        image: The image.
+        indexes: One per layer, lowest first.
+
+    Raises:
+        RequestError: The indexes are not those of the image's layers.
+    """
+    if tuple(index.diff_id for index in indexes) != image.diff_ids:
+        raise RequestError(f"the file indexes given are not those of the layers of {image.image_id}")
+    full_bytes = len(image.config) + sum(index.size for index in indexes)
+    layers = tuple(LayerSummary(index.diff_id, index.size, len(index.entries)) for index in indexes)
+    room = size_bound(full_bytes) - signature_codec.fixed_size(image.platform, len(layers))
+    threshold, kept = _sample(_distinct_files(indexes), room // FileColumns.ROW_BYTES)
+    return Signature(image.image_id, image.platform, full_bytes, layers, threshold, _columns(kept))
+
+
+def size_bound(full_bytes: int) -> int:
+    """Return how many bytes the signature of an image of ``full_bytes`` may have: 0.1 %, at least 32 KiB."""
+    return max(full_bytes // 1000, SMALLEST_BOUND)
+
+
+def priority_of(size: int, key: int) -> float:
+    """Return the sampling priority of a file: its size over a number in (0, 1] that its name decides."""
+    return size * _KEY_SPAN / (key + 1)
+
+
+def name_key(path: bytes) -> int:
+    """Hash the last two parts of a path without their digits, to 32 bits.
+
+    So ``2.1.30/System.Private.CoreLib.dll`` finds its predecessor in ``2.1.0/``, and ``libicudata.so.76.1``
+    finds ``libicudata.so.72.1``, wherever the folder above has moved.
+    """
+    return _hash(_DIGITS.sub(b"", b"/".join(path.rsplit(b"/", 2)[-2:])), 4)
+
+
+def path_hash(path: bytes) -> int:
+    """Hash a whole path to 16 bits: enough among files of one ``name_key``."""
+    return _hash(path, 2)
+
+
+_Row = tuple[int, int, int, int, int]
+"""key, content, path, size code, cost: the order in which rows are stored."""
+
+
+def _distinct_files(indexes: Iterable[LayerIndex]) -> list[_Row]:
+    """One row per distinct content, under the path with the lowest key, whichever layer comes first."""
+    lowest: dict[bytes, tuple[int, FileEntry]] = {}
+    for index in indexes:
+        for entry in index.entries:
+            if entry.size:
+                candidate = (name_key(entry.path), entry)
+                known = lowest.get(entry.digest, candidate)
+                lowest[entry.digest] = min(known, candidate, key=_key_and_path)
+    return [_row(key, entry) for key, entry in lowest.values()]
+
+
+def _key_and_path(found: tuple[int, FileEntry]) -> tuple[int, bytes]:
+    return found[0], found[1].path
+
+
+def _row(key: int, entry: FileEntry) -> _Row:
+    content = int.from_bytes(entry.digest[:4], "little")
+    return key, content, path_hash(entry.path), encode_size(entry.size), literal_cost(entry.path)
+
+
+def _sample(rows: list[_Row], room: int) -> tuple[float, list[_Row]]:
+    """Keep the ``room`` rows of highest priority, and say above which priority all are kept."""
+    if len(rows) <= room:
+        return 0.0, sorted(rows)
+    by_priority = sorted(rows, key=_priority, reverse=True)
+    threshold = _priority(by_priority[room])
+    return threshold, sorted(row for row in by_priority[:room] if _priority(row) > threshold)
+
+
+def _priority(row: _Row) -> float:
+    return priority_of(decode_size(row[3]), row[0])
+
+
+def _columns(rows: list[_Row]) -> FileColumns:
+    columns = tuple(zip(*rows, strict=True)) or ((), (), (), (), ())
+    keys, contents, paths, sizes, costs = columns
+    return FileColumns(array("I", keys), array("I", contents), array("H", paths), array("H", sizes), array("B", costs))
+
+
+def _hash(data: bytes, size: int) -> int:
+    return int.from_bytes(blake2b(data, digest_size=size).digest(), "little")
