@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def test_a_missing_wheel_is_fetched_and_then_used_without_any_index(
     second = wheels.fetch(tmp_path / "kept")
 
     assert first == second == {small: tmp_path / "kept" / "thing-1.0-py3-none-any.whl"}
-    assert os.listdir(tmp_path / "kept") == ["thing-1.0-py3-none-any.whl"]
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["thing-1.0-py3-none-any.whl"]
 
 
 def test_a_damaged_wheel_is_fetched_again(small: wheels.Wheel, tmp_path: Path) -> None:

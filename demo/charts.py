@@ -1,0 +1,171 @@
+"""The two pictures of the report, as SVG that takes its colours from the page's style sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from demo import words
+from demo.record import DeviceFact, Event, RunRecord, Span, TransferFact
+
+WIDTH = 960
+_BAR_LEFT, _BAR_RIGHT = 190, 800
+_ROW = 62
+_LANE_LEFT, _LANE_RIGHT = 128, 944
+_LANE, _LANE_GAP, _AXIS = 84, 14, 34
+_AREA = 46
+"""Height of a device's throughput curve inside its lane."""
+_LEAST_LABEL = 34
+"""Narrower spans carry their text in a tooltip only."""
+_CHARACTER = 6.4
+"""Width of one letter of a span's label, about."""
+
+
+def bytes_chart(transfers: Sequence[TransferFact]) -> str:
+    """A bar for each transfer: what the whole image weighs, and how much of it was sent."""
+    largest = max((fact.full_bytes for fact in transfers), default=1)
+    height = _ROW * len(transfers) + 8
+    rows = "".join(_bytes_row(fact, 4 + _ROW * number, largest) for number, fact in enumerate(transfers))
+    return _svg(height, "Bytes sent for each transfer, against the whole image", rows)
+
+
+def _bytes_row(fact: TransferFact, top: int, largest: int) -> str:
+    full = (_BAR_RIGHT - _BAR_LEFT) * fact.full_bytes / largest
+    sent = max(3.0, full * fact.share)
+    source = f"from {fact.source}" if fact.source else "nothing to start from"
+    line = f"{words.size(fact.bundle_bytes)} of {words.size(fact.full_bytes)}, {source}"
+    return (
+        _text(0, top + 20, fact.image, "name")
+        + _text(0, top + 38, f"to {fact.device}", "dim")
+        + _rect(_BAR_LEFT, top + 6, full, 26, "full", f"whole image: {fact.full_bytes:,} bytes")
+        + _rect(_BAR_LEFT, top + 6, sent, 26, "sent", f"bundle: {fact.bundle_bytes:,} bytes")
+        + _text(_BAR_LEFT, top + 48, line, "dim")
+        + _text(WIDTH, top + 26, words.share(fact.share), "figure", "end")
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Seconds since 1970 to x."""
+
+    start: float
+    end: float
+
+    def x(self, at: float) -> float:
+        inside = min(max(at, self.start), self.end)
+        return _LANE_LEFT + (_LANE_RIGHT - _LANE_LEFT) * (inside - self.start) / (self.end - self.start)
+
+
+def timeline(record: RunRecord) -> str:
+    """A lane for the cloud and for each device: what lasted, what came down the link, cuts, kills, mail, release."""
+    lanes = ["cloud", *(fact.device for fact in record.devices)]
+    tops = {lane: 8 + number * (_LANE + _LANE_GAP) for number, lane in enumerate(lanes)}
+    bottom = 8 + len(lanes) * (_LANE + _LANE_GAP)
+    scale = _Scale(record.started, max(record.ended, record.started + 1))
+    parts = [_grid(scale, bottom)]
+    for lane in lanes:
+        parts.append(_lane(lane, tops[lane], record))
+    fastest = max((count for fact in record.devices for count in fact.by_second.values()), default=1)
+    for fact in record.devices:
+        parts.append(_throughput(fact, tops[fact.device], scale, fastest))
+    parts += [_span(span, tops[span.lane], scale) for span in record.spans if span.lane in tops]
+    parts += [_event(event, tops[event.lane], scale) for event in record.events if event.lane in tops]
+    return _svg(bottom + _AXIS, "What happened when", "".join(parts))
+
+
+def _grid(scale: _Scale, bottom: int) -> str:
+    step = _step(scale.end - scale.start)
+    marks = []
+    second = 0
+    while scale.start + second <= scale.end:
+        x = scale.x(scale.start + second)
+        marks.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{bottom}"/>')
+        marks.append(_text(x, bottom + 18, words.duration(second), "dim", "middle" if second else "start"))
+        second += step
+    return "".join(marks)
+
+
+def _step(seconds: float) -> int:
+    return next((step for step in (5, 10, 15, 20, 30, 60, 120, 300) if seconds / step <= 9), 600)
+
+
+def _lane(lane: str, top: int, record: RunRecord) -> str:
+    hub = next((fact.hub for fact in record.devices if fact.device == lane), "")
+    under = f"hub {hub}" if hub else "the embedded host"
+    frame = (
+        f'<rect class="lane" x="{_LANE_LEFT}" y="{top}" width="{_LANE_RIGHT - _LANE_LEFT}" height="{_LANE}" rx="6"/>'
+    )
+    title = "Cloud" if lane == "cloud" else lane
+    return frame + _text(0, top + 34, title, "name") + _text(0, top + 52, under, "dim")
+
+
+def _throughput(fact: DeviceFact, top: int, scale: _Scale, fastest: int) -> str:
+    base = top + _LANE - 6
+    if not fact.by_second:
+        return ""
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in _curve(fact, scale, base, fastest))
+    cuts = "".join(
+        f'<path class="cut" d="M{scale.x(at):.1f} {base + 5} v-{_AREA + 5}"><title>the link was cut</title></path>'
+        for at in fact.cuts
+    )
+    return f'<polygon class="flow" points="{points}"><title>bytes down the link</title></polygon>{cuts}'
+
+
+def _curve(fact: DeviceFact, scale: _Scale, base: int, fastest: int) -> Iterator[tuple[float, float]]:
+    first, last = min(fact.by_second), max(fact.by_second)
+    yield scale.x(first), base
+    for second in range(first, last + 1):
+        y = base - _AREA * fact.by_second.get(second, 0) / fastest
+        yield scale.x(second), y
+        yield scale.x(second + 1), y
+    yield scale.x(last + 1), base
+
+
+def _span(span: Span, top: int, scale: _Scale) -> str:
+    left, right = scale.x(span.start), scale.x(span.end)
+    width = max(2.0, right - left)
+    y, height = (top + 40, 26) if span.lane == "cloud" else (top + 8, 20)
+    title = f"{span.text}: {words.duration(span.end - span.start)}"
+    label = ""
+    if width >= _LEAST_LABEL:
+        room = int((width - 10) / _CHARACTER)
+        text = span.text if len(span.text) <= room else span.text[: max(room - 1, 1)] + "…"
+        label = _text(left + 6, y + height / 2 + 4, text, "label")
+    return _rect(left, y, width, height, f"span {span.kind}", title) + label
+
+
+_MARKS = {"kill": "✕", "restart": "↻", "mail": "✉", "release": "⚑", "note": "•", "state": "•"}
+
+
+def _event(event: Event, top: int, scale: _Scale) -> str:
+    x = scale.x(event.at)
+    y = top + 22 if event.lane == "cloud" else top + 44
+    line = f'<line class="mark {event.kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + _LANE}"/>'
+    sign = f'<circle class="mark {event.kind}" cx="{x:.1f}" cy="{y}" r="9"/>' + _text(
+        x, y + 4, _MARKS[event.kind], f"sign {event.kind}", "middle"
+    )
+    return f"<g><title>{escape(event.text)}</title>{line}{sign}</g>"
+
+
+def _svg(height: float, title: str, body: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+    )
+
+
+def _rect(x: float, y: float, width: float, height: float, style: str, title: str) -> str:
+    return (
+        f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3">'
+        f"<title>{escape(title)}</title></rect>"
+    )
+
+
+def _text(x: float, y: float, content: str, style: str, anchor: str = "start") -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def legend(items: Iterable[tuple[str, str]]) -> str:
+    """(class, meaning) as a line of swatches."""
+    return "".join(f'<span><i class="{escape(style)}"></i>{escape(meaning)}</span>' for style, meaning in items)
