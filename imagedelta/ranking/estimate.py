@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from imagedelta.signatures.file_cost import SCALE
 from imagedelta.signatures.signature import Signature, priority_of
@@ -24,6 +25,8 @@ _LEAST_DELTA, _DELTA_PER_GROWTH, _MOST_DELTA = 0.02, 6.0, 0.85
 _OTHER_PATH = 0.02
 _PACKED_COST, _PACKED_DELTA = 0.8, 0.95
 """Files that are packed already (zip, png) change everywhere at once."""
+_EXAMINED = 2000
+"""Missing files, largest first, whose predecessor is looked up; the rest is taken to save as much on average."""
 
 
 class Source:
@@ -33,10 +36,9 @@ class Source:
         self.threshold = signature.threshold
         self.layers = frozenset(layer.diff_id for layer in signature.layers)
         self.contents = frozenset(signature.files.contents)
-        self.keys = frozenset(signature.files.keys)
         self._files = signature.files
 
-    def versions_of(self, keys: set[int]) -> Iterable[tuple[int, int, int]]:
+    def versions_of(self, keys: set[int]) -> Iterator[tuple[int, int, int]]:
         """Yield (key, path, size) of the source's files with one of these keys."""
         files = self._files
         for key, path, code in zip(files.keys, files.paths, files.sizes, strict=True):
@@ -54,9 +56,8 @@ class Target:
     def estimate(self, sources: Sequence[Source]) -> int:
         """Return the estimated bytes of a patch that may use all of ``sources``; none: a full patch."""
         view = self._view(max((source.threshold for source in sources), default=0.0))
-        missing = set(view.files).difference(*(source.contents for source in sources))
-        literal = sum(view.files[content].literal for content in missing)
-        return round(FIXED_BYTES + literal - view.saved(missing, sources) + self._headers(sources))
+        missing = view.contents.difference(*(source.contents for source in sources))
+        return round(FIXED_BYTES + self._headers(sources) + view.cost(missing, sources))
 
     def _headers(self, sources: Sequence[Source]) -> float:
         new = (layer for layer in self._signature.layers if all(layer.diff_id not in s.layers for s in sources))
@@ -82,37 +83,44 @@ class _File:
     literal: float
     """Bytes when sent whole, with its header; of the files it stands for, too, in a sample."""
 
-    def saved_by(self, path: int, size: int) -> float:
-        """Return how many bytes less it costs as a change of that version."""
+    def part_from(self, path: int, size: int) -> float:
+        """Return what part of ``literal`` it costs as a change of that version."""
         if self.cost > _PACKED_COST:
             part = _PACKED_DELTA
         else:
             growth = abs(size - self.size) / max(size, self.size)
             part = min(_MOST_DELTA, _LEAST_DELTA + _DELTA_PER_GROWTH * growth)
-        if path != self.path:
-            part += _OTHER_PATH
-        return self.literal * (1 - part)
+        return part if path == self.path else part + _OTHER_PATH
 
 
 class _View:
     """The target's files above a threshold, each weighted for the ones below it."""
 
     def __init__(self, signature: Signature, threshold: float) -> None:
-        self.files: dict[int, _File] = {}
+        files: dict[int, _File] = {}
         keys, contents, paths, sizes, costs = signature.files.all()
         for key, content, path, code, cost in zip(keys, contents, paths, sizes, costs, strict=True):
             size = decode_size(code)
             if priority_of(size, key) > threshold:
                 weight = max(1.0, threshold / size)
                 literal = weight * (size * cost / SCALE + _NEW_HEADER_BYTES)
-                self.files[content] = _File(key, path, size, cost / SCALE, literal)
+                files[content] = _File(key, path, size, cost / SCALE, literal)
+        self._largest_first = sorted(files.items(), key=lambda item: -item[1].literal)
+        self._literals = {content: file.literal for content, file in files.items()}
+        self.contents = frozenset(files)
 
-    def saved(self, missing: Iterable[int], sources: Sequence[Source]) -> float:
-        """Return what predecessors in the sources save on the missing files, each by its best one."""
-        known = frozenset[int]().union(*(source.keys for source in sources))
-        changed = [file for file in map(self.files.__getitem__, missing) if file.key in known]
-        versions = _Versions(sources, {file.key for file in changed})
-        return sum(max(file.saved_by(*version) for version in versions.near(file)) for file in changed)
+    def cost(self, missing: frozenset[int], sources: Sequence[Source]) -> float:
+        """Return the bytes for the missing files, each as a change of its best predecessor, if any."""
+        literal = math.fsum(map(self._literals.__getitem__, missing))
+        largest = islice((file for content, file in self._largest_first if content in missing), _EXAMINED)
+        files = list(largest) if sources else []
+        if not files:
+            return literal
+        versions = _Versions(sources, {file.key for file in files})
+        parts = [versions.best_part(file) for file in files]
+        examined = math.fsum(file.literal for file in files)
+        changed = math.fsum(file.literal * part for file, part in zip(files, parts, strict=True))
+        return changed + (literal - examined) * math.fsum(parts) / len(parts)
 
 
 class _Versions:
@@ -131,12 +139,13 @@ class _Versions:
         for versions in self._by_size.values():
             versions.sort()
 
-    def near(self, file: _File) -> Iterator[tuple[int, int]]:
-        """Yield (path, size) of the version with the file's path, and of those just below and above its size."""
+    def best_part(self, file: _File) -> float:
+        """Return what part of the file must be sent, given its best predecessor; 1.0 without any."""
         same = self._by_path.get((file.key, file.path))
         if same is not None:
-            yield file.path, same
-        versions = self._by_size[file.key]
+            return file.part_from(file.path, same)
+        versions = self._by_size.get(file.key)
+        if not versions:
+            return 1.0
         at = bisect(versions, (file.size, file.path))
-        for size, path in versions[max(0, at - 1) : at + 1]:
-            yield path, size
+        return min(file.part_from(path, size) for size, path in versions[max(0, at - 1) : at + 1])
