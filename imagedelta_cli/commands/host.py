@@ -1,0 +1,34 @@
+"""``imagedelta host``: serve a function app on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("host")
+def command() -> None:
+    """Serve a function app on this machine, without a cloud account."""
+
+
+@command.command("start")
+@click.option(
+    "--app",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder of function_app.py; the current one unless given.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=7071, show_default=True, help="0: any free port.")
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".imagedelta/host"),
+    show_default=True,
+    help="Folder for keys, orchestrations, local hubs and blobs.",
+)
+def start(app: Path, port: int, state: Path) -> int:
+    """Serve until Ctrl+C; what was under way goes on at the next start."""
+    from imagedelta_host.server import serve
+
+    return serve(app, port, state)

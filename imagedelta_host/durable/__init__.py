@@ -1,0 +1,1 @@
+"""Durable Functions 1.x: orchestrations on SQLite, for the unmodified azure-functions-durable SDK."""

@@ -1,0 +1,60 @@
+"""Runs one activity function, with the conversions that the Python worker makes; in the host or in a worker."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import traceback
+from typing import Any
+
+from azure.functions import get_binding_registry, meta
+
+from imagedelta_host.durable.history import Event, EventType, compact, event
+from imagedelta_host.loader import AppFunction
+
+
+def decode_input(function: AppFunction, raw_input: str | None) -> dict[str, Any]:
+    """The arguments for an activity whose input is JSON text."""
+    converter = get_binding_registry().get(function.kind)
+    value = converter.decode(meta.Datum(raw_input if raw_input is not None else "null", "json"), trigger_metadata={})
+    return {function.parameter: value}
+
+
+def encode_result(function: AppFunction, value: object) -> str | None:
+    """What an activity returned, as compact JSON; ``None`` for ``None``."""
+    if value is None:
+        return None
+    converter = get_binding_registry().get(function.kind)
+    return compact(json.loads(converter.encode(value, expected_type=None).value))
+
+
+def run_activity(function: AppFunction, raw_input: str | None) -> str | None:
+    """Run a plain ``def`` activity.
+
+    Raises:
+        Exception: Whatever the activity raised.
+    """
+    return encode_result(function, function.run(**decode_input(function, raw_input)))
+
+
+async def run_async_activity(function: AppFunction, raw_input: str | None) -> str | None:
+    """Run an ``async def`` activity."""
+    result = function.run(**decode_input(function, raw_input))
+    return encode_result(function, await result if inspect.isawaitable(result) else result)
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """How a failed activity is described: (type and message, traceback)."""
+    details = "".join(traceback.format_exception(error))
+    return f"{type(error).__name__}: {error}", details
+
+
+def completed(task: int, result: str | None) -> Event:
+    """The event of an activity that returned."""
+    return event(EventType.TASK_COMPLETED, TaskScheduledId=task, Result=result)
+
+
+def failed(task: int, name: str, reason: str, details: str) -> Event:
+    """The event of an activity that raised; worded like the real host."""
+    text = f"Activity function '{name}' failed:  {reason}"
+    return event(EventType.TASK_FAILED, TaskScheduledId=task, Reason=text, Details=details)

@@ -1,0 +1,127 @@
+"""Runs activities: plain ones in worker processes, ``async def`` ones in the host, never more than allowed at once.
+
+An activity stays recorded until its result is stored, so after a crash it is delivered again (at least once).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from imagedelta_host.durable import activity
+from imagedelta_host.durable.engine import Engine
+from imagedelta_host.durable.history import Event
+from imagedelta_host.durable.store import Work
+from imagedelta_host.loader import AppFunction
+from imagedelta_host.workers import WorkerDied, WorkerPool, ActivityRaised
+
+log = logging.getLogger("imagedelta_host.invocations")
+
+MAX_WORKER_DEATHS = 3
+
+RunAsync = Callable[[AppFunction, str | None], Awaitable[str | None]]
+
+
+class ActivityDispatcher:
+    """The activities that are waiting or running."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        functions: dict[str, AppFunction],
+        workers: WorkerPool,
+        run_async: RunAsync,
+        limit: int,
+    ) -> None:
+        self._engine = engine
+        self._functions = functions
+        self._workers = workers
+        self._run_async = run_async
+        self._limit = limit
+        self._waiting: deque[Work] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._ended: list[tuple[Work, Event]] = []
+        self._stopping = False
+        engine.queue = self
+
+    def put(self, work: Work) -> None:
+        """Run an activity as soon as there is room."""
+        self._waiting.append(work)
+        self._fill()
+
+    async def stop(self, seconds: float) -> int:
+        """Start nothing more and wait up to ``seconds``; returns how many activities were still running."""
+        self._stopping = True
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        self._store_ended()
+        left = len(self._running)
+        for task in self._running:
+            task.cancel()
+        return left
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._limit and not self._stopping:
+            task = asyncio.create_task(self._run(self._waiting.popleft()))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("an activity could not be run", exc_info=task.exception())
+        self._fill()
+
+    async def _run(self, work: Work) -> None:
+        if not self._engine.store.has_work(work):
+            return
+        began = time.monotonic()
+        entry = await self._outcome(work)
+        if entry is None:
+            return
+        self._log(work, entry, time.monotonic() - began)
+        self._ended.append((work, entry))
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_soon(self._store_ended)
+
+    async def _outcome(self, work: Work) -> Event | None:
+        """The completion event; ``None`` when a worker died and the activity is delivered again."""
+        function = self._functions[work.name]
+        try:
+            if function.is_async:
+                result = await self._run_async(function, work.input)
+            else:
+                result = await self._workers.run(function.name, work.input)
+            return activity.completed(work.task, result)
+        except WorkerDied as error:
+            return self._after_death(work, error)
+        except ActivityRaised as error:
+            return activity.failed(work.task, work.name, error.reason, error.details)
+        except Exception as error:
+            return activity.failed(work.task, work.name, *activity.failure_of(error))
+
+    def _after_death(self, work: Work, error: WorkerDied) -> Event | None:
+        deaths = work.deaths + 1
+        with self._engine.store.transaction():
+            self._engine.store.count_death(work)
+        if deaths < MAX_WORKER_DEATHS:
+            log.warning("the activity %s is delivered again (%d of %d): %s", work.name, deaths + 1, MAX_WORKER_DEATHS, error)
+            self._waiting.append(Work(**{**vars(work), "deaths": deaths}))
+            return None
+        reason = f"WorkerDied: {error} in each of {deaths} attempts"
+        return activity.failed(work.task, work.name, reason, "")
+
+    def _store_ended(self) -> None:
+        """Store all results that came in since the last time in one transaction."""
+        ended, self._ended = self._ended, []
+        if ended:
+            self._engine.activities_ended(ended)
+
+    def _log(self, work: Work, entry: Event, seconds: float) -> None:
+        if "Reason" in entry:
+            log.error("Activity %s of %s failed after %.0f ms: %s\n%s", work.name, work.instance, seconds * 1000, entry["Reason"], entry["Details"])
+        else:
+            log.info("Activity %s of %s succeeded in %.0f ms", work.name, work.instance, seconds * 1000)

@@ -1,0 +1,170 @@
+"""Event hub triggers: batches of a local hub's stream, with the metadata the real host passes.
+
+The checkpoint moves after the invocation whether it succeeded or not, as in the real host; a host that is killed
+before delivers the batch again (at least once). All events are in one partition, in order of arrival.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from types import SimpleNamespace
+from typing import Any
+
+from azure.functions import get_binding_registry, meta
+
+from imagedelta_host.errors import SettingInvalid
+from imagedelta_host.invoke import Invoker, RetryContext
+from imagedelta_host.iothub.store import now
+from imagedelta_host.iothub.stream import EventStream, StreamEvent
+from imagedelta_host.loader import AppFunction
+
+log = logging.getLogger("imagedelta_host")
+
+_PARTITION = "0"
+
+
+def local_hub_of(function: AppFunction, hubs: frozenset[str]) -> str:
+    """The local hub a trigger reads: its connection setting is ``UseLocalIotHub=true;EntityPath=<hub>``.
+
+    Raises:
+        SettingInvalid: The setting is missing, is for a hub in the cloud, or names an unknown local hub.
+    """
+    setting = str(function.trigger.get("connection", ""))
+    text = os.environ.get(setting, "")
+    fields = {part.partition("=")[0].strip().lower(): part.partition("=")[2] for part in text.split(";")}
+    hub = fields.get("entitypath", "")
+    advice = f"set {setting}=UseLocalIotHub=true;EntityPath=<hub>, or AzureWebJobs.{function.name}.Disabled=true"
+    if fields.get("uselocaliothub", "").lower() != "true":
+        raise SettingInvalid(f"the function {function.name} reads no local hub: {advice}")
+    if hub not in hubs:
+        known = ", ".join(sorted(hubs)) or "none"
+        raise SettingInvalid(f"the function {function.name} reads the hub {hub!r}; LOCAL_IOTHUBS has: {known}")
+    return hub
+
+
+class EventPump:
+    """Feeds one event hub trigger."""
+
+    def __init__(
+        self, function: AppFunction, hub: str, stream: EventStream, invoker: Invoker, batch_size: int
+    ) -> None:
+        self.function = function
+        self.hub = hub
+        self._stream = stream
+        self._invoker = invoker
+        self._many = str(function.trigger.get("cardinality") or "one").lower() == "many"
+        self._batch_size = batch_size if self._many else 1
+        group = str(function.trigger.get("consumerGroup") or "$Default")
+        self._group = group
+        self._consumer = f"{function.name}/{group}"
+        self.busy = False
+        self.stopping = False
+
+    async def run_forever(self) -> None:
+        """Deliver until cancelled, or until the batch under way is done once ``stopping`` is set."""
+        sequence = self._stream.checkpoint(self.hub, self._consumer)
+        while not self.stopping:
+            await self._stream.wait(self.hub, sequence)
+            batch = self._stream.after(self.hub, sequence, self._batch_size)
+            self.busy = True
+            try:
+                await self._deliver(batch)
+                sequence = batch[-1].sequence
+                self._stream.set_checkpoint(self.hub, self._consumer, sequence)
+            finally:
+                self.busy = False
+
+    async def run_by_hand(self, value: object) -> None:
+        """Deliver one event that did not come from a hub."""
+        body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+        await self._invoker.call(self.function, self._value([StreamEvent(0, now(), body, {}, {})]))
+
+    async def _deliver(self, batch: list[StreamEvent]) -> None:
+        """Invoke the function, with its retry policy; after the last retry the batch is given up."""
+        retry, policy = 0, self.function.retry
+        while True:
+            context = RetryContext(retry, policy.max_retries if policy else 0)
+            try:
+                await self._invoker.call(self.function, self._value(batch), context)
+                return
+            except Exception:
+                retry += 1
+                delay = policy.delay(retry) if policy else None
+                if self.stopping:
+                    raise asyncio.CancelledError from None
+                if delay is None:
+                    log.error("%d events of the hub %s are given up by %s", len(batch), self.hub, self.function.name)
+                    return
+                await asyncio.sleep(delay)
+
+    def _value(self, batch: list[StreamEvent]) -> Any:
+        converter = get_binding_registry().get(self.function.kind)
+        if self._many:
+            return converter.decode(self._bodies(batch), trigger_metadata=self._metadata_of_many(batch))
+        return converter.decode(self._body(batch[0]), trigger_metadata=self._metadata_of_one(batch[0]))
+
+    def _bodies(self, batch: list[StreamEvent]) -> meta.Datum:
+        bodies = [item.body for item in batch]
+        if self._is_binary():
+            return meta.Datum(SimpleNamespace(bytes=bodies), "collection_bytes")
+        return meta.Datum(SimpleNamespace(string=[body.decode() for body in bodies]), "collection_string")
+
+    def _body(self, item: StreamEvent) -> meta.Datum:
+        if self._is_binary():
+            return meta.Datum(item.body, "bytes")
+        return meta.Datum(item.body.decode(), "string")
+
+    def _is_binary(self) -> bool:
+        return str(self.function.trigger.get("dataType") or "").lower() in ("binary", "2")
+
+    def _metadata_of_many(self, batch: list[StreamEvent]) -> dict[str, meta.Datum]:
+        return {
+            "PartitionContext": _json(self._partition()),
+            "PartitionKeyArray": _json([item.system.get("iothub-connection-device-id", "") for item in batch]),
+            "OffsetArray": _json([str(item.sequence) for item in batch]),
+            "SequenceNumberArray": _json([item.sequence for item in batch]),
+            "EnqueuedTimeUtcArray": _json([item.enqueued for item in batch]),
+            "PropertiesArray": _json([item.properties for item in batch]),
+            "SystemPropertiesArray": _json([system_properties(item) for item in batch]),
+        }
+
+    def _metadata_of_one(self, item: StreamEvent) -> dict[str, meta.Datum]:
+        return {
+            "PartitionContext": _json(self._partition()),
+            "PartitionKey": _json(item.system.get("iothub-connection-device-id", "")),
+            "Offset": _json(str(item.sequence)),
+            "SequenceNumber": _json(item.sequence),
+            "EnqueuedTimeUtc": _json(item.enqueued),
+            "Properties": _json(item.properties),
+            "SystemProperties": _json(system_properties(item)),
+        }
+
+    def _partition(self) -> dict[str, str]:
+        return {
+            "FullyQualifiedNamespace": "localhost",
+            "EventHubName": self.hub,
+            "ConsumerGroup": self._group,
+            "PartitionId": _PARTITION,
+        }
+
+
+def system_properties(item: StreamEvent) -> dict[str, Any]:
+    """System properties of one event, as an event hub consumer of an IoT hub gets them."""
+    key = item.system.get("iothub-connection-device-id", "")
+    return {
+        **item.system,
+        "SequenceNumber": item.sequence,
+        "Offset": str(item.sequence),
+        "EnqueuedTimeUtc": item.enqueued,
+        "PartitionKey": key,
+        "x-opt-sequence-number": item.sequence,
+        "x-opt-offset": str(item.sequence),
+        "x-opt-enqueued-time": item.enqueued,
+    }
+
+
+def _json(value: object) -> meta.Datum:
+    return meta.Datum(json.dumps(value), "json")

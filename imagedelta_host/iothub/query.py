@@ -1,0 +1,111 @@
+"""The part of the IoT Hub query language that finds devices: ``select * from devices [where …]``.
+
+Conditions are joined by ``and``: ``=``, ``!=``, ``<>`` with text, number or boolean, ``in [..]``, ``is_defined(..)``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from imagedelta_host.iothub.answers import invalid
+
+Document = dict[str, Any]
+
+_SELECT = re.compile(r"\s*select\s+\*\s+from\s+(devices(?:\.modules)?)(?:\s+where\s+(.+?))?\s*", re.I | re.S)
+_TOKEN = re.compile(
+    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>\$?[A-Za-z_$][\w$.\-]*)|(?P<sign><>|!=|=|[\[\](),]))"
+)
+_MAX_QUERY = 8 << 10
+
+
+def parse(text: str) -> tuple[str, Callable[[Document], bool]]:
+    """Read a query as (``devices`` or ``devices.modules``, condition on a twin).
+
+    Raises:
+        HubError: It is not of the form above.
+    """
+    match = _SELECT.fullmatch(text) if len(text) <= _MAX_QUERY else None
+    if match is None:
+        raise invalid("only queries of the form 'select * from devices [where ...]' are served")
+    conditions = _Conditions(match[2]).read() if match[2] else []
+    return match[1].lower(), lambda twin: all(condition(twin) for condition in conditions)
+
+
+class _Conditions:
+    """Reads conditions token by token."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: list[tuple[str, str]] = []
+        position = 0
+        while text[position:].strip():
+            match = _TOKEN.match(text, position)
+            if match is None or match.lastgroup is None:
+                raise invalid(f"the query cannot be read at {text[position : position + 20]!r}")
+            self._tokens.append((match.lastgroup, match[match.lastgroup]))
+            position = match.end()
+
+    def read(self) -> list[Callable[[Document], bool]]:
+        conditions = [self._condition()]
+        while self._tokens:
+            self._expect("and")
+            conditions.append(self._condition())
+        return conditions
+
+    def _condition(self) -> Callable[[Document], bool]:
+        name = self._take("name")
+        if name.lower() == "is_defined":
+            self._expect("(")
+            path = self._take("name")
+            self._expect(")")
+            return lambda twin: _value(twin, path) is not None
+        kind, word = self._next()
+        if word in ("=", "!=", "<>"):
+            wanted = self._literal()
+            return lambda twin: (_value(twin, name) == wanted) is (word == "=")
+        if kind == "name" and word.lower() == "in":
+            choices = self._list()
+            return lambda twin: _value(twin, name) in choices
+        raise invalid(f"the query has {word!r} where =, != or in was expected")
+
+    def _list(self) -> list[Any]:
+        self._expect("[")
+        choices = [self._literal()]
+        while self._tokens and self._tokens[0][1] == ",":
+            self._next()
+            choices.append(self._literal())
+        self._expect("]")
+        return choices
+
+    def _literal(self) -> Any:
+        kind, word = self._next()
+        if kind == "text":
+            return word[1:-1].replace("''", "'")
+        if kind == "number":
+            return float(word) if "." in word else int(word)
+        if word.lower() in ("true", "false"):
+            return word.lower() == "true"
+        raise invalid(f"the query has {word!r} where a value was expected")
+
+    def _next(self) -> tuple[str, str]:
+        if not self._tokens:
+            raise invalid("the query ends too early")
+        return self._tokens.pop(0)
+
+    def _take(self, kind: str) -> str:
+        found, word = self._next()
+        if found != kind:
+            raise invalid(f"the query has {word!r} where a {kind} was expected")
+        return word
+
+    def _expect(self, word: str) -> None:
+        if self._next()[1].lower() != word:
+            raise invalid(f"the query lacks {word!r}")
+
+
+def _value(twin: Document, path: str) -> Any:
+    value: Any = twin
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,27 @@
+"""What the host writes while it runs: one line per event on stderr, as a dev server does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+_FORMAT = "[%(asctime)s.%(msecs)03dZ] %(levelname)-7s %(message)s"
+
+
+class _UtcFormatter(logging.Formatter):
+    """Times in UTC, like the real host."""
+
+    converter = time.gmtime
+
+
+def configure_logging() -> None:
+    """Send everything from the level ``IMAGEDELTA_HOST_LOG`` (default INFO) to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_UtcFormatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(os.environ.get("IMAGEDELTA_HOST_LOG", "INFO").upper())
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    for noisy in ("azure", "aiohttp.access", "httpx", "httpcore", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,58 @@
+"""The folder where the host keeps everything: one live host at a time, and where others find it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO
+
+from imagedelta_host.errors import StateInUse
+from imagedelta_host.files import write_atomic
+
+
+class StateFolder:
+    """A locked state folder; the lock goes with the process, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the folder if needed and take its lock.
+
+        Raises:
+            StateInUse: Another live host holds it.
+        """
+        self.path = path.resolve()
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = self._take_lock()
+
+    def _take_lock(self) -> IO[str]:
+        stream = (self.path / "lock").open("a+")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            stream.close()
+            raise StateInUse(f"the state folder {self.path} is in use by the host with process id {holder}") from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        return stream
+
+    def last_port(self) -> int:
+        """The port of the previous host here; 0 when there was none."""
+        try:
+            return int((self.path / "port").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def announce(self, url: str, port: int, key: str, master_key: str) -> None:
+        """Write endpoint.json, by which the command line finds the host."""
+        write_atomic(self.path / "port", str(port).encode())
+        endpoint = {"url": url, "key": key, "masterKey": master_key, "pid": os.getpid()}
+        write_atomic(self.path / "endpoint.json", json.dumps(endpoint, indent=2).encode())
+
+    def withdraw(self) -> None:
+        """Remove endpoint.json and let the folder go."""
+        (self.path / "endpoint.json").unlink(missing_ok=True)
+        self._lock.close()

@@ -1,0 +1,121 @@
+"""Timer triggers: when they fire, what they are told, and what is remembered across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from azure.functions import get_binding_registry, meta
+
+from imagedelta_host.files import write_atomic
+from imagedelta_host.invoke import Invoker, RetryContext
+from imagedelta_host.loader import AppFunction
+from imagedelta_host.ncrontab import Schedule
+from imagedelta_host.settings import read_json_object
+
+log = logging.getLogger("imagedelta_host")
+
+_MONITORED_FROM = timedelta(minutes=1)
+
+
+@dataclass
+class TimerStatus:
+    """When a timer last ran and when it is due, UTC, ISO 8601; empty before the first run."""
+
+    last: str = ""
+    next: str = ""
+
+
+class TimerStatuses:
+    """The status of every timer in one file, replaced at each run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._data = read_json_object(path)
+
+    def of(self, name: str) -> TimerStatus:
+        """The status of a timer."""
+        return TimerStatus(**self._data.get(name, {}))
+
+    def set(self, name: str, status: TimerStatus) -> None:
+        """Store the status of a timer."""
+        self._data[name] = vars(status)
+        write_atomic(self._path, json.dumps(self._data, indent=2).encode())
+
+
+class Timer:
+    """One timer trigger; runs never overlap."""
+
+    def __init__(self, function: AppFunction, statuses: TimerStatuses, invoker: Invoker) -> None:
+        """Raises:
+        SettingInvalid: The schedule cannot be read.
+        """
+        self.function = function
+        self.schedule = Schedule(str(function.trigger.get("schedule", "")))
+        self._statuses = statuses
+        self._invoker = invoker
+        self._lock = asyncio.Lock()
+        self.stopping = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the function is running."""
+        return self._lock.locked()
+
+    async def run_forever(self) -> None:
+        """Fire on schedule until cancelled or ``stopping``; at once if a run was missed, or when the trigger asks for it."""
+        due = self._first_due(datetime.now(UTC))
+        while not self.stopping:
+            await asyncio.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
+            late = datetime.now(UTC) - due > timedelta(seconds=1) and self._is_monitored(due)
+            await self.fire(past_due=late)
+            due = self.schedule.next_after(max(datetime.now(UTC), due))
+            self._remember(due)
+
+    def _first_due(self, now: datetime) -> datetime:
+        missed = self._statuses.of(self.function.name).next
+        if self.function.trigger.get("runOnStartup"):
+            return now
+        if missed and self._is_monitored(now) and datetime.fromisoformat(missed) < now:
+            return datetime.fromisoformat(missed)
+        return self.schedule.next_after(now)
+
+    def _is_monitored(self, now: datetime) -> bool:
+        """Missed runs are made up for, unless switched off or more often than once a minute."""
+        wanted = self.function.trigger.get("useMonitor")
+        return wanted is not False and self.schedule.interval_from(now) >= _MONITORED_FROM
+
+    async def fire(self, *, past_due: bool = False) -> None:
+        """Run the function once, with its retries; a failure is logged and ends there."""
+        async with self._lock:
+            await self._call_with_retries(self._value(past_due))
+
+    def _remember(self, due: datetime) -> None:
+        now = datetime.now(UTC)
+        self._statuses.set(self.function.name, TimerStatus(now.isoformat(), due.isoformat()))
+
+    async def _call_with_retries(self, value: object) -> None:
+        retry, policy = 0, self.function.retry
+        while True:
+            try:
+                await self._invoker.call(self.function, value, RetryContext(retry, policy.max_retries if policy else 0))
+                return
+            except Exception:
+                retry += 1
+                delay = policy.delay(retry) if policy else None
+                if delay is None or self.stopping:
+                    return
+                await asyncio.sleep(delay)
+
+    def _value(self, past_due: bool) -> object:
+        status = self._statuses.of(self.function.name)
+        described = None
+        if status.last:
+            described = {"Last": status.last, "LastUpdated": status.last, "Next": status.next}
+        data = {"IsPastDue": past_due, "Schedule": {"AdjustForDST": False}, "ScheduleStatus": described}
+        converter = get_binding_registry().get(self.function.kind)
+        return converter.decode(meta.Datum(json.dumps(data), "json"), trigger_metadata={})
