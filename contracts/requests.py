@@ -104,6 +104,15 @@ class StartDeployment(RequestBody):
         return self
 
 
+class StartRollback(RequestBody):
+    """Roll a released set back: a new set of its own, with the images and manifest the devices had before."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        default=None, description="Of the new set; made from the old one's when absent."
+    )
+    owner: Owner | None = Field(default=None, description="The old set's owner when absent.")
+
+
 def parse_body(model: type[RequestBody], body: bytes) -> Any:
     """An instance of ``model``.
 

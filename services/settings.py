@@ -88,19 +88,30 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def hub_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """``IMAGEDELTA_HUBS=north,south``; locally the hubs of the embedded host."""
+    text = env.get("IMAGEDELTA_HUBS") or env.get("LOCAL_IOTHUBS", "")
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def hub_variable(name: str, what: str, env: Mapping[str, str] = os.environ) -> str:
+    """The variable that holds ``what`` (SERVICE, EVENTS …) of a hub: IMAGEDELTA_HUB_<NAME>_<WHAT>, or the
+    LOCAL_IOTHUB_ one when only that is set."""
+    key = f"{name.upper().replace('-', '_')}_{what}"
+    local = f"LOCAL_IOTHUB_{key}"
+    own = f"IMAGEDELTA_HUB_{key}"
+    return local if env.get(local) and not env.get(own) else own
+
+
 def _hubs(env: Mapping[str, str]) -> dict[str, HubSettings]:
-    """``IMAGEDELTA_HUBS=north,south`` with ``IMAGEDELTA_HUB_<NAME>_SERVICE`` each; locally the host's hubs."""
-    names = [
-        name.strip() for name in env.get("IMAGEDELTA_HUBS", env.get("LOCAL_IOTHUBS", "")).split(",") if name.strip()
-    ]
-    return {name: HubSettings(name, _hub_connection(env, name)) for name in names}
+    return {name: HubSettings(name, _hub_connection(env, name)) for name in hub_names(env)}
 
 
 def _hub_connection(env: Mapping[str, str], name: str) -> str:
-    key = name.upper().replace("-", "_")
-    connection = env.get(f"IMAGEDELTA_HUB_{key}_SERVICE") or env.get(f"LOCAL_IOTHUB_{key}_SERVICE")
+    variable = hub_variable(name, "SERVICE", env)
+    connection = env.get(variable)
     if not connection:
-        raise RequestError(f"IMAGEDELTA_HUB_{key}_SERVICE is not set for hub {name}", code="settings.invalid")
+        raise RequestError(f"{variable} is not set for hub {name}", code="settings.invalid")
     return connection
 
 

@@ -1,0 +1,334 @@
+"""Answers of the HTTP interface: what callers may rely on; the OpenAPI document is generated from them.
+
+Every view is built from a record of contracts.records by attribute, so a renamed field fails at once.
+Source: docs/api.md.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model
+from pydantic.alias_generators import to_camel
+
+from contracts.states import DEVICE_STATES, MEMBER, PATCH, SET, TRANSFER, StateMachine
+from imagedelta.errors import REMEDIES
+
+
+def _states(machine: StateMachine) -> Any:
+    names: list[JsonValue] = [*sorted(machine.states)]
+    return Field(json_schema_extra={"enum": names})
+
+
+class View(BaseModel):
+    """Base of all answers: camelCase on the wire, read from records by attribute."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, from_attributes=True, extra="ignore", frozen=True
+    )
+
+    @classmethod
+    def of(cls, record: object) -> Self:
+        return cls.model_validate(record)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class Outcome(View):
+    """Part of every view that can have gone wrong: a stable code, what happened, what to do."""
+
+    code: str | None = None
+    detail: str | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def remedy(self) -> str | None:
+        return REMEDIES.get(self.code, REMEDIES["internal"]) if self.code else None
+
+
+class Problem(View):
+    """application/problem+json (RFC 9457) with a stable code and what to do."""
+
+    type: str = Field(description="urn:imagedelta:problem:<code>")
+    title: str
+    status: int
+    detail: str
+    code: str
+    remedy: str
+    instance: str = Field(description="Path of the request.")
+
+
+class Health(View):
+    status: Literal["ok", "unavailable"]
+    version: str
+    checks: dict[str, Literal["ok", "unavailable"]]
+
+
+class Upload(View):
+    """Where to put an archive: one request with the method and headers given, before ``expiresAt``."""
+
+    upload_id: str
+    url: str
+    method: Literal["PUT"] = "PUT"
+    headers: dict[str, str]
+    expires_at: datetime
+    max_bytes: int
+
+
+class RegistrationView(Outcome):
+    registration_id: str
+    state: Literal["queued", "reading", "registered", "failed"]
+    origin: dict[str, str]
+    reference: str | None
+    images: dict[str, str] = Field(description="platform -> image ID, once registered")
+    requested_by: str
+    requested_at: datetime
+
+
+class ImageView(View):
+    image_id: str
+    platform: str
+    references: list[str]
+    diff_ids: list[str]
+    full_bytes: int = Field(description="Uncompressed layers plus config.")
+    registered_at: datetime
+
+
+class DeviceView(View):
+    device_id: str
+    state: str = _states(DEVICE_STATES)
+    hub: str
+    platform: str
+    tags: dict[str, str]
+    registry_address: str | None
+    bytes_per_second: float | None
+    money_per_megabyte: float | None
+    installation_id: str | None
+    profiles: list[str]
+    trusted_keys: list[str]
+    free_disk_bytes: int | None
+    held_reason: str | None
+    last_inventory_at: datetime | None
+    enrolled_at: datetime
+
+
+class DeviceImageView(View):
+    """An image that an inventory of the device has confirmed."""
+
+    image_id: str
+    references: list[str]
+    local_digest: str | None
+    seen_at: datetime
+
+
+class SetView(Outcome):
+    set_id: str
+    ordinal: int
+    state: str = _states(SET)
+    name: str
+    workstream: str
+    owner_name: str
+    owner_email: str
+    ordered_by: str
+    priority: str | None
+    release_policy: Literal["set", "device", "manual"]
+    canaries: list[str]
+    promoted: bool
+    deadline: datetime | None
+    overdue: bool
+    max_bytes_per_device: int | None
+    max_bytes: int | None
+    allow_full_bundles: bool
+    approved_by: str | None
+    images: dict[str, dict[str, str]] = Field(description="reference -> platform -> image ID, frozen at creation")
+    release_requested: bool
+    planned_bytes: int | None
+    rollback_of: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class MemberView(Outcome):
+    set_id: str
+    device_id: str
+    state: str = _states(MEMBER)
+    agent_version: int | None
+    released_version: int | None
+    released_at: datetime | None
+    updated_at: datetime
+
+
+class NotificationView(View):
+    notification_id: str
+    kind: str
+    recipient: str
+    message_id: str
+    subject: str
+    state: str
+    tries: int
+    detail: str | None
+    created_at: datetime
+    sent_at: datetime | None
+
+
+class ReleaseView(View):
+    device_id: str
+    hub: str
+    workstream: str
+    modules: list[str]
+    version: int
+    applied_by_us: bool
+    released_at: datetime
+
+
+class SetDetail(SetView):
+    """A set with its members, and what was told and released because of it."""
+
+    members: list[MemberView]
+    member_states: dict[str, int] = Field(description="state -> number of members")
+    transfer_states: dict[str, int] = Field(description="state -> number of transfers")
+    notifications: list[NotificationView]
+    releases: list[ReleaseView]
+
+
+class SetEvent(Outcome):
+    at: datetime
+    kind: str
+    subject: str
+    old: str | None
+    new: str | None
+    who: str | None
+
+
+class PlannedImage(View):
+    reference: str
+    image_id: str
+    already_present: bool
+    source: str | None = Field(description="Image ID the patch starts from; null for a full bundle or none at all.")
+    estimated_bytes: int
+    full_bytes: int
+
+
+class PlannedDevice(Outcome):
+    device_id: str
+    state: str
+    images: list[PlannedImage]
+    estimated_bytes: int
+    hours_on_link: float | None = Field(description="Null when the device's bytesPerSecond is not known.")
+    money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")
+
+
+class Plan(View):
+    """What a deployment set would move, before anything is stored or sent."""
+
+    devices: list[PlannedDevice]
+    total_bytes: int
+    needs_approval: bool
+    reasons: list[str]
+
+
+class TransferView(Outcome):
+    transfer_id: str
+    device_id: str
+    image_id: str
+    reference: str
+    state: str = _states(TRANSFER)
+    attempt: int
+    sequence: int
+    sources: list[str] | None
+    patch_id: str | None
+    priority: str
+    number: int | None
+    bundle: str | None
+    bundle_bytes: int | None
+    estimated_bytes: int | None
+    full_bytes: int
+    local_digest: str | None
+    bytes_fetched: int | None
+    seconds_on_link: float | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class TransferEventView(Outcome):
+    transfer_id: str
+    attempt: int
+    sequence: int
+    old: str | None
+    new: str
+    source: str
+    at: datetime
+
+
+class Bucket(View):
+    bucket_start: datetime
+    succeeded: int
+    failed: int
+    bytes: int
+
+
+class TimeSeries(View):
+    bucket: Literal["hour", "day", "week"]
+    start: datetime = Field(alias="from")
+    end: datetime = Field(alias="to")
+    items: list[Bucket]
+
+
+class PatchView(Outcome):
+    patch_id: str
+    target: str
+    sources: list[str]
+    profile: str
+    state: str = _states(PATCH)
+    bytes: int | None
+    sha256: str | None
+    memory_bytes: int | None
+    estimated_bytes: int | None
+    bytes_read: int | None
+    seconds: float | None
+
+
+class AuditView(View):
+    entry_id: int
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+class QuarantineView(View):
+    """A message that could not be taken, kept whole; ``body`` is base64."""
+
+    entry_id: int
+    at: datetime
+    hub: str
+    device_id: str | None
+    module_id: str | None
+    reason: str
+    detail: str
+    body: str
+    properties: dict[str, Any]
+
+
+@cache
+def page_of(view: type[View]) -> type[View]:
+    """The model of one page of ``view``: items in stable order, and where the next page starts."""
+    page: type[View] = create_model(
+        f"{view.__name__.removesuffix('View')}Page",
+        __base__=View,
+        items=(list[view], ...),  # type: ignore[valid-type]
+        next=(str | None, Field(description="Give it as ``after`` to read on; null on the last page.")),
+    )
+    return page
+
+
+class DeviceImageList(View):
+    items: list[DeviceImageView]
+
+
+class TransferHistory(View):
+    items: list[TransferEventView]

@@ -1,0 +1,196 @@
+"""The HTTP interface of imagedelta as commands use it: find the host, call it, turn problems into errors.
+
+The host is found by --url/--key, by IMAGEDELTA_URL/IMAGEDELTA_KEY, or by the file that the embedded host
+writes: .imagedelta/host/endpoint.json here or in a folder above.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from imagedelta_cli.output import Report
+
+ENDPOINT_FILE = Path(".imagedelta/host/endpoint.json")
+_TIMEOUT = httpx.Timeout(60, connect=10)
+_TRIES = 4
+_PIECE_BYTES = 1 << 20
+_MAX_ENDPOINT_BYTES = 1 << 16
+
+
+class Problem(ImageDeltaError):
+    """The host refused a request: its own code, sentence and remedy."""
+
+    def __init__(self, detail: str, code: str, remedy: str, *, retryable: bool) -> None:
+        super().__init__(detail, code=code)
+        self._remedy = remedy
+        self.retryable = retryable
+
+    @property
+    def remedy(self) -> str:
+        return self._remedy
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    url: str
+    key: str
+
+
+def find_endpoint(url: str | None, key: str | None) -> Endpoint:
+    """Raises: RequestError ``cli.no_host`` when no host is named and none runs here."""
+    url = url or os.environ.get("IMAGEDELTA_URL")
+    key = key or os.environ.get("IMAGEDELTA_KEY")
+    if url:
+        return Endpoint(url.rstrip("/"), key or "")
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / ENDPOINT_FILE).is_file():
+            return _read_endpoint(folder / ENDPOINT_FILE, key)
+    raise RequestError("no imagedelta host is named, and none was started here", code="cli.no_host")
+
+
+def _read_endpoint(path: Path, key: str | None) -> Endpoint:
+    try:
+        with path.open("rb") as stream:
+            found = json.loads(stream.read(_MAX_ENDPOINT_BYTES))
+        return Endpoint(str(found["url"]).rstrip("/"), key or str(found["key"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"{path} does not hold a host's address and key: {error}", code="cli.no_host") from error
+
+
+class Api:
+    """One host. A call that got no answer is tried again; a POST carries a key, so that it is done once."""
+
+    def __init__(self, endpoint: Endpoint, *, client: httpx.Client | None = None, pause: float = 0.5) -> None:
+        self.endpoint = endpoint
+        self._client = client or httpx.Client(timeout=_TIMEOUT)
+        self._pause = pause
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        return self._call("GET", path, query=query)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._call("PUT", path, body=body)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> dict[str, Any]:
+        return self._call("POST", path, query=query, body=body)
+
+    def pages(self, path: str, *, most: int, **query: Any) -> Iterator[dict[str, Any]]:
+        """Items of a list, page by page, at most ``most``."""
+        after: str | None = None
+        while most > 0:
+            page = self.get(path, **query, limit=min(most, 500), after=after)
+            yield from page["items"]
+            most -= len(page["items"])
+            after = page["next"]
+            if after is None:
+                return
+
+    def send_file(self, path: Path, upload: dict[str, Any], report: Report) -> None:
+        """Send a file to the URL that POST uploads gave.
+
+        Raises: RequestError ``request.too_large`` before a byte is sent.
+        """
+        size = path.stat().st_size
+        if size > upload["maxBytes"]:
+            raise RequestError(
+                f"{path} has {size} bytes; the host takes {upload['maxBytes']}", code="request.too_large"
+            )
+        headers = {**upload["headers"], "Content-Length": str(size)}
+        try:
+            with path.open("rb") as stream:
+                answer = self._client.request(
+                    upload["method"], upload["url"], headers=headers, content=_pieces(stream, size, report)
+                )
+        except httpx.HTTPError as error:
+            raise _unanswered(self.endpoint.url, error) from error
+        _raise_for(answer)
+
+    def _call(
+        self, method: str, path: str, *, query: dict[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        headers = {"x-functions-key": self.endpoint.key, "X-ImageDelta-User": _person()}
+        if method == "POST":
+            headers["Idempotency-Key"] = uuid.uuid4().hex
+        wanted = {name: value for name, value in (query or {}).items() if value is not None}
+        for remaining in reversed(range(_TRIES)):
+            try:
+                return self._once(method, path, wanted, headers, body)
+            except ImageDeltaError as error:
+                if not error.retryable or not remaining:
+                    raise
+                time.sleep(self._pause * (_TRIES - remaining))
+        raise AssertionError("the last try answers or raises")
+
+    def _once(
+        self, method: str, path: str, query: dict[str, Any], headers: dict[str, str], body: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        url = f"{self.endpoint.url}/api/{path}"
+        try:
+            answer = self._client.request(method, url, params=query, headers=headers, json=body)
+        except httpx.InvalidURL as error:
+            raise RequestError(f"{url}: {error}", code="cli.no_host") from error
+        except httpx.HTTPError as error:
+            raise _unanswered(self.endpoint.url, error) from error
+        _raise_for(answer)
+        return _object(answer)
+
+
+def segment(text: str) -> str:
+    """``text`` as one segment of a path."""
+    return quote(text, safe=":")
+
+
+def _pieces(stream: Any, size: int, report: Report) -> Iterator[bytes]:
+    done = 0
+    while piece := stream.read(_PIECE_BYTES):
+        yield piece
+        done += len(piece)
+        report(done, size)
+
+
+def _raise_for(answer: httpx.Response) -> None:
+    if answer.status_code < 400:
+        return
+    if answer.status_code == 401:
+        raise RequestError(f"{answer.url.host} does not accept the key", code="cli.wrong_key", status=401)
+    found = _object(answer) if "json" in answer.headers.get("content-type", "") else {}
+    retryable = answer.status_code in (429, 502, 503, 504)
+    if "code" not in found:
+        detail = f"{answer.url.copy_with(query=None)} answered {answer.status_code}"
+        raise DependencyError(detail, code="dependency.host") if retryable else RequestError(detail, code="cli.no_host")
+    raise Problem(str(found.get("detail", "")), str(found["code"]), str(found.get("remedy", "")), retryable=retryable)
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError as error:
+        raise RequestError(f"{answer.url.host} answered no JSON: is it imagedelta?", code="cli.no_host") from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{answer.url.host} answered no JSON object: is it imagedelta?", code="cli.no_host")
+    return found
+
+
+def _unanswered(url: str, error: Exception) -> DependencyError:
+    return DependencyError(f"{url} does not answer: {error or type(error).__name__}", code="dependency.host")
+
+
+def _person() -> str:
+    """Whom the host's audit log names; a pipeline says for whom it acts."""
+    try:
+        name = os.environ.get("IMAGEDELTA_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+    return name.encode("ascii", "replace").decode()

@@ -1,0 +1,139 @@
+"""Enrol devices and see what is on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from imagedelta_cli.api_client import Api, segment
+from imagedelta_cli.api_options import (
+    Column,
+    field,
+    host_command,
+    image,
+    limit_option,
+    show_items,
+    show_one,
+    size,
+)
+
+_COLUMNS: tuple[Column, ...] = (
+    ("DEVICE", field("deviceId")),
+    ("STATE", field("state")),
+    ("HUB", field("hub")),
+    ("PLATFORM", field("platform")),
+    ("TAGS", field("tags")),
+    ("LAST INVENTORY", field("lastInventoryAt")),
+)
+_DETAILS: tuple[Column, ...] = (
+    ("device", field("deviceId")),
+    ("state", field("state")),
+    ("held because", field("heldReason")),
+    ("hub", field("hub")),
+    ("platform", field("platform")),
+    ("tags", field("tags")),
+    ("registry", field("registryAddress")),
+    ("bytes per second", field("bytesPerSecond")),
+    ("money per megabyte", field("moneyPerMegabyte")),
+    ("free disk", size("freeDiskBytes")),
+    ("installation", field("installationId")),
+    ("profiles", field("profiles")),
+    ("trusted keys", field("trustedKeys")),
+    ("last inventory", field("lastInventoryAt")),
+    ("enrolled", field("enrolledAt")),
+)
+_IMAGES: tuple[Column, ...] = (
+    ("IMAGE", image()),
+    ("REFERENCES", field("references")),
+    ("LOCAL DIGEST", field("localDigest")),
+    ("SEEN", field("seenAt")),
+)
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    pass
+
+
+@command.command("enrol")
+@click.argument("device_id")
+@click.option("--hub", required=True, help="Name of the device's hub.")
+@click.option("--platform", default="linux/amd64", show_default=True)
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="May be given several times.")
+@click.option("--registry-address", help="Where modules on the device pull from.")
+@click.option("--bytes-per-second", type=float, help="Of the link, for the plan's hours.")
+@click.option("--money-per-megabyte", type=float, help="Of the link, for the plan's costs.")
+@host_command
+def enrol(
+    api: Api,
+    device_id: str,
+    hub: str,
+    platform: str,
+    tags: tuple[str, ...],
+    registry_address: str | None,
+    bytes_per_second: float | None,
+    money_per_megabyte: float | None,
+    as_json: bool,
+) -> None:
+    """Enrol a device, or change what is known of it."""
+    optional = {
+        "registryAddress": registry_address,
+        "bytesPerSecond": bytes_per_second,
+        "moneyPerMegabyte": money_per_megabyte,
+    }
+    body: dict[str, object] = {"hub": hub, "platform": platform, "tags": pairs(tags)}
+    body |= {name: value for name, value in optional.items() if value is not None}
+    show_one(api.put(f"devices/{segment(device_id)}", body), _DETAILS, as_json)
+
+
+@command.command("list")
+@click.option("--state", help="Only in this state.")
+@click.option("--hub", help="Only of this hub.")
+@click.option("--tag", metavar="NAME=VALUE", help="Only with this tag.")
+@limit_option
+@host_command
+def list_(api: Api, state: str | None, hub: str | None, tag: str | None, limit: int, as_json: bool) -> None:
+    """List enrolled devices."""
+    show_items(api.pages("devices", most=limit, state=state, hub=hub, tag=tag), _COLUMNS, as_json)
+
+
+@command.command("show")
+@click.argument("device_id")
+@host_command
+def show(api: Api, device_id: str, as_json: bool) -> None:
+    """Show one device."""
+    show_one(api.get(f"devices/{segment(device_id)}"), _DETAILS, as_json)
+
+
+@command.command("images")
+@click.argument("device_id")
+@host_command
+def images(api: Api, device_id: str, as_json: bool) -> None:
+    """List the images on a device, as its inventory confirmed them."""
+    show_items(api.get(f"devices/{segment(device_id)}/images")["items"], _IMAGES, as_json)
+
+
+def _action(name: str, help_text: str) -> None:
+    @command.command(name, help=help_text)
+    @click.argument("device_id")
+    @host_command
+    def act(api: Api, device_id: str, as_json: bool) -> None:
+        show_one(api.post(f"devices/{segment(device_id)}/{name}"), _DETAILS, as_json)
+
+
+_action("retire", "Retire a device: its access is revoked and its outbox emptied.")
+_action("replace", "The hardware was replaced: everything is sent again as its inventory asks for it.")
+_action("resync", "Ask a device for an inventory now; releases a held device.")
+
+
+def pairs(texts: Iterable[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dict."""
+    found = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        found[name] = value
+    return found

@@ -1,0 +1,116 @@
+"""Register images with the cloud and see which it knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagedelta.errors import REMEDIES
+from imagedelta_cli.api_client import Api, Problem, segment
+from imagedelta_cli.api_options import (
+    Column,
+    field,
+    host_command,
+    image,
+    limit_option,
+    show_items,
+    show_one,
+    size,
+    wait_for,
+)
+from imagedelta_cli.output import progress
+
+_COLUMNS: tuple[Column, ...] = (
+    ("IMAGE", image()),
+    ("REFERENCES", field("references")),
+    ("PLATFORM", field("platform")),
+    ("SIZE", size("fullBytes")),
+    ("LAYERS", lambda item: len(item["diffIds"])),
+    ("REGISTERED", field("registeredAt")),
+)
+_REGISTRATION: tuple[Column, ...] = (
+    ("registration", field("registrationId")),
+    ("state", field("state")),
+    ("reference", field("reference")),
+    ("images", field("images")),
+)
+_DEVICES: tuple[Column, ...] = (
+    ("DEVICE", field("deviceId")),
+    ("STATE", field("state")),
+    ("HUB", field("hub")),
+    ("LAST INVENTORY", field("lastInventoryAt")),
+)
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    pass
+
+
+@command.command("register")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--reference", help="Friendly name:tag; the archive's own when absent.")
+@click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait for the cloud to read it.")
+@host_command
+def register(api: Api, file: Path, reference: str | None, timeout: float, as_json: bool) -> None:
+    """Send FILE (docker save or OCI archive) and register the images it holds."""
+    upload = api.post("uploads")
+    with progress(f"Sending {file.name}") as report:
+        api.send_file(file, upload, report)
+    order = {"upload": upload["uploadId"]} | ({"reference": reference} if reference else {})
+    accepted = api.post("images", order)
+    path = f"images/registrations/{segment(accepted['registrationId'])}"
+    done = wait_for(
+        lambda: api.get(path),
+        lambda found: found["state"] in ("registered", "failed"),
+        timeout=timeout,
+        seen=_tell,
+        pause=0.2,
+    )
+    if as_json:
+        click.echo(json.dumps(done))
+    elif done["state"] == "registered":
+        show_one(done, _REGISTRATION, as_json=False)
+    _raise_if_failed(file, done)
+
+
+@command.command("list")
+@click.option("--reference", help="Only this name:tag.")
+@click.option("--platform", help="Only this platform, e.g. linux/amd64.")
+@limit_option
+@host_command
+def list_(api: Api, reference: str | None, platform: str | None, limit: int, as_json: bool) -> None:
+    """List registered images."""
+    show_items(api.pages("images", most=limit, reference=reference, platform=platform), _COLUMNS, as_json)
+
+
+@command.command("show")
+@click.argument("image_id")
+@host_command
+def show(api: Api, image_id: str, as_json: bool) -> None:
+    """Show one image."""
+    show_one(api.get(f"images/{segment(image_id)}"), _COLUMNS, as_json)
+
+
+@command.command("devices")
+@click.argument("image_id")
+@limit_option
+@host_command
+def devices(api: Api, image_id: str, limit: int, as_json: bool) -> None:
+    """List the devices that have an image."""
+    show_items(api.pages(f"images/{segment(image_id)}/devices", most=limit), _DEVICES, as_json)
+
+
+def _tell(registration: Mapping[str, Any]) -> None:
+    click.echo(f"{registration['registrationId']}: {registration['state']}", err=True)
+
+
+def _raise_if_failed(file: Path, registration: Mapping[str, Any]) -> None:
+    if registration["state"] == "failed":
+        code = registration["code"] or "internal"
+        remedy = registration["remedy"] or REMEDIES["internal"]
+        raise Problem(f"{file}: {registration['detail']}", code, remedy, retryable=False)

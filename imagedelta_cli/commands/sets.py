@@ -1,0 +1,314 @@
+"""Start deployment sets, watch them, and decide what an operator has to decide."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagedelta.errors import REMEDIES, RequestError
+from imagedelta_cli.api_client import Api, Problem, segment
+from imagedelta_cli.api_options import (
+    Column,
+    bytes_text,
+    field,
+    host_command,
+    image,
+    limit_option,
+    show_items,
+    show_one,
+    size,
+    wait_for,
+)
+from imagedelta_cli.commands.devices import pairs
+
+_MAX_MANIFEST_BYTES = 1 << 20
+TERMINAL = ("completed", "completed_with_failures", "failed", "cancelled", "superseded")
+
+_COLUMNS: tuple[Column, ...] = (
+    ("SET", field("setId")),
+    ("NAME", field("name")),
+    ("STATE", field("state")),
+    ("OVERDUE", field("overdue")),
+    ("WORKSTREAM", field("workstream")),
+    ("OWNER", field("ownerEmail")),
+    ("BYTES", size("plannedBytes")),
+    ("CREATED", field("createdAt")),
+)
+_DETAILS: tuple[Column, ...] = (
+    ("set", field("setId")),
+    ("name", field("name")),
+    ("state", field("state")),
+    ("code", field("code")),
+    ("detail", field("detail")),
+    ("what to do", field("remedy")),
+    ("overdue", field("overdue")),
+    ("workstream", field("workstream")),
+    ("owner", lambda item: f"{item['ownerName']} <{item['ownerEmail']}>"),
+    ("ordered by", field("orderedBy")),
+    ("release", field("releasePolicy")),
+    ("images", lambda item: list(item["images"])),
+    ("planned bytes", size("plannedBytes")),
+    ("created", field("createdAt")),
+    ("updated", field("updatedAt")),
+)
+_MEMBERS: tuple[Column, ...] = (
+    ("DEVICE", field("deviceId")),
+    ("STATE", field("state")),
+    ("CODE", field("code")),
+    ("DETAIL", field("detail")),
+    ("UPDATED", field("updatedAt")),
+)
+_MEMBER: tuple[Column, ...] = (
+    ("device", field("deviceId")),
+    ("state", field("state")),
+    ("code", field("code")),
+    ("detail", field("detail")),
+)
+_EVENTS: tuple[Column, ...] = (
+    ("AT", field("at")),
+    ("KIND", field("kind")),
+    ("SUBJECT", field("subject")),
+    ("FROM", field("old")),
+    ("TO", field("new")),
+    ("BY", field("who")),
+    ("CODE", field("code")),
+    ("DETAIL", field("detail")),
+)
+_PLAN: tuple[Column, ...] = (
+    ("DEVICE", field("device")),
+    ("REFERENCE", field("reference")),
+    ("FROM", image("source")),
+    ("FULL", size("fullBytes")),
+    ("TO SEND", size("estimatedBytes")),
+    ("%", field("percent")),
+    ("HOURS", field("hours")),
+    ("MONEY", field("money")),
+)
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    pass
+
+
+def order_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a deployment set is made of; the command receives it as ``order``, the request's body."""
+    options = (
+        click.option("--name", required=True, help="What people will call this set."),
+        click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
+        click.option("--image", "images", multiple=True, help="name:tag instead of a manifest; several times."),
+        click.option("--value", "values", multiple=True, metavar="NAME=VALUE", help="What ${NAME} stands for."),
+        click.option("--device", "devices", multiple=True, help="Device id; several times."),
+        click.option("--query", help="Instead of devices, e.g. \"tags.site = 'north'\"."),
+        click.option("--owner", required=True, metavar="NAME", help="Name of the person who is told."),
+        click.option("--email", required=True, help="Mail address of that person."),
+        click.option("--workstream", default="default", show_default=True),
+        click.option("--priority", type=click.Choice(["urgent", "normal", "background"])),
+        click.option("--release", type=click.Choice(["set", "device", "manual"]), default="set", show_default=True),
+        click.option("--canary", "canaries", multiple=True, help="Device that goes first; several times."),
+        click.option("--deadline", help="UTC, e.g. 2030-01-31T12:00:00Z; the owner is told when it passes."),
+        click.option("--max-bytes", type=int, help="Of the set; above it approval is asked for."),
+        click.option("--max-bytes-per-device", type=int),
+        click.option("--no-full-bundles", is_flag=True, help="Ask for approval where only a full image would help."),
+    )
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        names = {option for option in _ORDER_KEYS if option in kwargs}
+        order = _order(**{name: kwargs.pop(name) for name in names})
+        return function(*args, order=order, **kwargs)
+
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    wrapped: Callable[..., Any] = run
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_ORDER_KEYS = (
+    *("name", "manifest", "images", "values", "devices", "query", "owner", "email", "workstream", "priority"),
+    *("release", "canaries", "deadline", "max_bytes", "max_bytes_per_device", "no_full_bundles"),
+)
+
+
+@command.command("plan")
+@order_options
+@host_command
+def plan(api: Api, order: dict[str, Any], as_json: bool) -> None:
+    """Say what a set would move, per device, before anything is sent."""
+    planned = api.post("deployment-sets", order, dryRun="true")
+    if as_json:
+        click.echo(json.dumps(planned))
+        return
+    show_items(_plan_rows(planned), _PLAN, as_json=False)
+    click.echo(f"\n{bytes_text(planned['totalBytes'])} in all.")
+    for reason in planned["reasons"]:
+        click.echo(f"Needs approval: {reason}" if planned["needsApproval"] else reason)
+
+
+@command.command("start")
+@order_options
+@host_command
+def start(api: Api, order: dict[str, Any], as_json: bool) -> None:
+    """Start a deployment set."""
+    show_one(api.post("deployment-sets", order), _DETAILS, as_json)
+
+
+@command.command("show")
+@click.argument("set_id")
+@host_command
+def show(api: Api, set_id: str, as_json: bool) -> None:
+    """Show a set and its members."""
+    found = api.get(f"deployment-sets/{segment(set_id)}")
+    show_one(found, _DETAILS, as_json)
+    if not as_json:
+        click.echo()
+        show_items(found["members"], _MEMBERS, as_json=False)
+
+
+@command.command("list")
+@click.option("--owner", help="Only of this owner, by mail address.")
+@click.option("--state", help="Only in this state.")
+@click.option("--workstream", help="Only of this workstream.")
+@limit_option
+@host_command
+def list_(api: Api, owner: str | None, state: str | None, workstream: str | None, limit: int, as_json: bool) -> None:
+    """List deployment sets."""
+    wanted = {"owner": owner, "state": state, "workstream": workstream}
+    show_items(api.pages("deployment-sets", most=limit, **wanted), _COLUMNS, as_json)
+
+
+@command.command("events")
+@click.argument("set_id")
+@limit_option
+@host_command
+def events(api: Api, set_id: str, limit: int, as_json: bool) -> None:
+    """Everything that happened to a set, oldest first."""
+    show_items(api.pages(f"deployment-sets/{segment(set_id)}/events", most=limit), _EVENTS, as_json)
+
+
+@command.command("wait")
+@click.argument("set_id")
+@click.option("--until", multiple=True, help="Stop at this state too; a set that has ended always stops it.")
+@click.option("--timeout", default=3600.0, show_default=True, help="Seconds.")
+@host_command
+def wait(api: Api, set_id: str, until: tuple[str, ...], timeout: float, as_json: bool) -> None:
+    """Wait until a set has ended; exit code 0 only if it completed, or reached a state of --until."""
+    found = wait_for(
+        lambda: api.get(f"deployment-sets/{segment(set_id)}"),
+        lambda item: item["state"] in (*TERMINAL, *until),
+        timeout=timeout,
+        seen=lambda item: click.echo(f"{set_id}: {item['state']}", err=True),
+    )
+    show_one(found, _DETAILS, as_json)
+    if found["state"] not in ("completed", *until):
+        code = found["code"] or "set.not_completed"
+        detail = f"{set_id} is {found['state']}" + (f": {found['detail']}" if found["detail"] else "")
+        raise Problem(detail, code, found["remedy"] or REMEDIES["set.not_completed"], retryable=False)
+
+
+@command.command("rollback")
+@click.argument("set_id")
+@click.option("--name", help="Of the new set.")
+@host_command
+def rollback(api: Api, set_id: str, name: str | None, as_json: bool) -> None:
+    """Start a new set with what the devices ran before SET_ID."""
+    body = {"name": name} if name else {}
+    show_one(api.post(f"deployment-sets/{segment(set_id)}/rollback", body), _DETAILS, as_json)
+
+
+def _action(name: str, help_text: str) -> None:
+    @command.command(name, help=help_text)
+    @click.argument("set_id")
+    @host_command
+    def act(api: Api, set_id: str, as_json: bool) -> None:
+        show_one(api.post(f"deployment-sets/{segment(set_id)}/{name}"), _DETAILS, as_json)
+
+
+def _member_action(name: str, help_text: str) -> None:
+    @command.command(name, help=help_text)
+    @click.argument("set_id")
+    @click.argument("device_id")
+    @host_command
+    def act(api: Api, set_id: str, device_id: str, as_json: bool) -> None:
+        path = f"deployment-sets/{segment(set_id)}/members/{segment(device_id)}/{name}"
+        show_one(api.post(path), _MEMBER, as_json)
+
+
+_action("approve", "Approve a set that waits because of its cost.")
+_action("cancel", "Cancel a set; bundles that no other set needs are withdrawn.")
+_action("release", "Release a set of the policy manual.")
+_action("promote", "Release to all devices after the canaries.")
+_member_action("exclude", "Go on without a device.")
+_member_action("retry", "Try a failed device again.")
+_member_action("rebase", "Release over what someone else has set meanwhile.")
+_member_action("skip", "Leave a device in conflict as it is.")
+
+
+def _order(
+    *,
+    name: str,
+    manifest: Path | None,
+    images: tuple[str, ...],
+    values: tuple[str, ...],
+    devices: tuple[str, ...],
+    query: str | None,
+    owner: str,
+    email: str,
+    no_full_bundles: bool,
+    canaries: tuple[str, ...],
+    **plain: Any,
+) -> dict[str, Any]:
+    optional = {
+        "manifest": _read_manifest(manifest) if manifest else None,
+        "images": list(images) or None,
+        "values": pairs(values) or None,
+        "canaries": list(canaries) or None,
+        "priority": plain["priority"],
+        "deadline": plain["deadline"],
+        "maxBytes": plain["max_bytes"],
+        "maxBytesPerDevice": plain["max_bytes_per_device"],
+    }
+    return {
+        "name": name,
+        "workstream": plain["workstream"],
+        "owner": {"name": owner, "email": email},
+        "devices": {"query": query} if query else {"ids": list(devices)},
+        "release": plain["release"],
+        "allowFullBundles": not no_full_bundles,
+    } | {key: value for key, value in optional.items() if value is not None}
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_MANIFEST_BYTES + 1)
+        manifest = json.loads(data) if len(data) <= _MAX_MANIFEST_BYTES else None
+    except ValueError as error:
+        raise RequestError(f"{path} is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise RequestError(f"{path} is not a JSON object of at most {_MAX_MANIFEST_BYTES} bytes")
+    return manifest
+
+
+def _plan_rows(planned: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for device in planned["devices"]:
+        hours, money = device["hoursOnLink"], device["money"]
+        ends = {"hours": hours and f"{hours:.2f}", "money": money and f"{money:.2f}"}
+        if not device["images"]:
+            nothing = {"reference": device["detail"] or device["state"], "source": None, "fullBytes": None}
+            rows.append({"device": device["deviceId"], **nothing, "estimatedBytes": None, "percent": None, **ends})
+        for number, item in enumerate(device["images"]):
+            rows.append(_plan_row(device["deviceId"], item) | (ends if not number else {"hours": None, "money": None}))
+    return rows
+
+
+def _plan_row(device_id: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    percent = 100 * item["estimatedBytes"] / item["fullBytes"] if item["fullBytes"] else 0
+    source = "already there" if item["alreadyPresent"] else item["source"] or "nothing"
+    return {"device": device_id, **item, "source": source, "percent": f"{percent:.1f}"}

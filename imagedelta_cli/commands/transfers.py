@@ -1,0 +1,99 @@
+"""See what is on its way to devices, and what came of it."""
+
+from __future__ import annotations
+
+import click
+
+from imagedelta_cli.api_client import Api, segment
+from imagedelta_cli.api_options import Column, field, host_command, image, limit_option, show_items, size
+
+_COLUMNS: tuple[Column, ...] = (
+    ("TRANSFER", field("transferId")),
+    ("DEVICE", field("deviceId")),
+    ("REFERENCE", field("reference")),
+    ("STATE", field("state")),
+    ("ATTEMPT", field("attempt")),
+    ("FULL", size("fullBytes")),
+    ("BUNDLE", size("bundleBytes")),
+    ("CODE", field("code")),
+    ("UPDATED", field("updatedAt")),
+)
+_BUCKETS: tuple[Column, ...] = (
+    ("FROM", field("bucketStart")),
+    ("SUCCEEDED", field("succeeded")),
+    ("FAILED", field("failed")),
+    ("BYTES", size("bytes")),
+)
+_HISTORY: tuple[Column, ...] = (
+    ("AT", field("at")),
+    ("ATTEMPT", field("attempt")),
+    ("FROM", field("old")),
+    ("TO", field("new")),
+    ("BY", field("source")),
+    ("CODE", field("code")),
+    ("DETAIL", field("detail")),
+)
+_PATCHES: tuple[Column, ...] = (
+    ("PATCH", field("patchId")),
+    ("TARGET", image("target")),
+    ("SOURCES", lambda item: [source.removeprefix("sha256:")[:12] for source in item["sources"]] or "full"),
+    ("STATE", field("state")),
+    ("SIZE", size("bytes")),
+    ("SECONDS", field("seconds")),
+    ("CODE", field("code")),
+)
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    pass
+
+
+@command.command("list")
+@click.option("--device", help="Only to this device.")
+@click.option("--image", "image_id", help="Only of this image ID.")
+@click.option("--state", help="Only in this state; in_transit for all that is under way.")
+@click.option("--set", "set_id", help="Only those that this deployment set needs.")
+@limit_option
+@host_command
+def list_(
+    api: Api,
+    device: str | None,
+    image_id: str | None,
+    state: str | None,
+    set_id: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List transfers: one image to one device each."""
+    wanted = {"device": device, "image": image_id, "state": state, "set": set_id}
+    show_items(api.pages("transfers", most=limit, **wanted), _COLUMNS, as_json)
+
+
+@command.command("history")
+@click.argument("transfer_id")
+@host_command
+def history(api: Api, transfer_id: str, as_json: bool) -> None:
+    """Everything that happened to a transfer."""
+    show_items(api.get(f"transfers/{segment(transfer_id)}/history")["items"], _HISTORY, as_json)
+
+
+@command.command("timeseries")
+@click.option("--bucket", type=click.Choice(["hour", "day", "week"]), default="day", show_default=True)
+@click.option("--from", "start", help="UTC, e.g. 2030-01-31T00:00:00Z; 30 buckets before the end when absent.")
+@click.option("--to", "end", help="UTC; now when absent.")
+@host_command
+def timeseries(api: Api, bucket: str, start: str | None, end: str | None, as_json: bool) -> None:
+    """Success, failure and bytes over time."""
+    query = {"bucket": bucket, "from": start, "to": end}
+    show_items(api.get("transfers/timeseries", **query)["items"], _BUCKETS, as_json)
+
+
+@command.command("patches")
+@click.option("--state", help="Only in this state.")
+@click.option("--target", help="Only to this image ID.")
+@limit_option
+@host_command
+def patches(api: Api, state: str | None, target: str | None, limit: int, as_json: bool) -> None:
+    """List patches, each built once for all devices that need it."""
+    show_items(api.pages("patches", most=limit, state=state, target=target), _PATCHES, as_json)

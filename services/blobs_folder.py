@@ -1,0 +1,267 @@
+"""Blobs in a folder: the adapter behind a local host, with the rules of a blob storage.
+
+A blob is a file ``<root>/<container>/<name>``. It is written under a hidden temporary name, fsynced, renamed,
+and its folder fsynced: after a power cut it is whole or absent. Names that start with a dot are never blobs.
+
+Access from outside goes through the embedded host, which checks the same query as a storage account would:
+``sp`` (permissions of "rlcw"), ``se`` (UTC, seconds), ``sr`` (c container, b blob) and ``sig``.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import io
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlencode
+
+from imagedelta.errors import ContentError, DependencyError, RequestError
+from services.clock import utc_now
+from services.ports import BlobInfo, BlobRange, Clock
+
+_CONTAINER = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_COPY_BYTES = 1 << 20
+_READ_BUFFER = 256 << 10
+_ABANDONED_AFTER = 86_400
+"""Seconds after which a temporary file is taken for the rest of a process that died."""
+
+
+class FolderBlobs:
+    """The port ``Blobs`` on a folder; safe for several processes at once."""
+
+    def __init__(self, root: Path, *, url: str, key: str, now: Clock = utc_now) -> None:
+        """Args:
+        root: Made when missing.
+        url: Where the embedded host serves ``root``, without a trailing slash.
+        key: Signs grants, base64.
+        """
+        self._root = root
+        self._url = url.rstrip("/")
+        self._key = key
+        self._now = now
+        self._sweep_abandoned()
+
+    def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        path = self._path(container, name)
+        with _vendor_errors(name), _temporary(path) as temporary:
+            _write(temporary, chunks)
+            temporary.rename(path)
+            _fsync_folder(path.parent)
+        return _info(path)
+
+    def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        path = self._path(container, name)
+        if path.exists():
+            return _info(path)
+        with _vendor_errors(name), _temporary(path) as temporary:
+            _write(temporary, chunks)
+            with contextlib.suppress(FileExistsError):  # another writer of the same content was first
+                os.link(temporary, path)
+            _fsync_folder(path.parent)
+        return _info(path)
+
+    def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
+        return self.put(container, name, self._chunks(parts))
+
+    def open(self, container: str, name: str) -> BinaryIO:
+        path = self._path(container, name)
+        try:
+            raw = _FileReader(path)
+        except FileNotFoundError as error:
+            raise _missing(container, name) from error
+        except OSError as error:
+            raise _failed(name, error) from error
+        return io.BufferedReader(raw, _READ_BUFFER)
+
+    def read(self, container: str, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        with self.open(container, name) as stream:
+            stream.seek(offset)
+            return stream.read() if length is None else stream.read(length)
+
+    def info(self, container: str, name: str) -> BlobInfo | None:
+        path = self._path(container, name)
+        with _vendor_errors(name):
+            return _info(path) if path.is_file() else None
+
+    def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]:
+        folder = self._folder(container)
+        with _vendor_errors(container):
+            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        for name in names:
+            if name.startswith(prefix) and not name.startswith("."):
+                info = self.info(container, name)
+                if info is not None:
+                    yield info
+
+    def delete(self, container: str, name: str) -> None:
+        path = self._path(container, name)
+        with _vendor_errors(name), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            _fsync_folder(path.parent)
+
+    def container_url(self, container: str) -> str:
+        self._folder(container)
+        return f"{self._url}/{container}"
+
+    def read_grant(self, container: str, lifetime: timedelta) -> str:
+        with _vendor_errors(container):
+            _make_folder(self._folder(container))
+        return self._grant("rl", container, None, lifetime)
+
+    def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
+        self._path(container, name)
+        with _vendor_errors(container):
+            _make_folder(self._folder(container))
+        return f"{self.container_url(container)}/{quote(name)}?{self._grant('cw', container, name, lifetime)}"
+
+    def _grant(self, permissions: str, container: str, name: str | None, lifetime: timedelta) -> str:
+        expiry = (self._now() + lifetime).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        scope = "c" if name is None else "b"
+        signature = grant_signature(self._key, permissions, expiry, scope, container, name)
+        return urlencode({"sp": permissions, "se": expiry, "sr": scope, "sig": signature})
+
+    def _chunks(self, parts: Sequence[bytes | BlobRange]) -> Iterator[bytes]:
+        for part in parts:
+            if isinstance(part, bytes):
+                yield part
+            else:
+                yield from self._range(part)
+
+    def _range(self, part: BlobRange) -> Iterator[bytes]:
+        left = part.length
+        with self.open(part.container, part.name) as stream:
+            stream.seek(part.offset)
+            while left:
+                chunk = stream.read(min(left, _COPY_BYTES))
+                if not chunk:
+                    raise ContentError(
+                        f"{part.container}/{part.name} ends {left} bytes early", code="content.truncated"
+                    )
+                left -= len(chunk)
+                yield chunk
+
+    def _folder(self, container: str) -> Path:
+        if not _CONTAINER.fullmatch(container):
+            raise RequestError(f"{container!r} is not a name of a container", code="request.blob_name")
+        return self._root / container
+
+    def _path(self, container: str, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise RequestError(f"{name!r} is not a name of a blob", code="request.blob_name")
+        return self._folder(container) / name
+
+    def _sweep_abandoned(self) -> None:
+        with _vendor_errors(str(self._root)):
+            _make_folder(self._root)
+            for path in self._root.glob("*/.*.tmp"):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                        path.unlink()
+
+
+def grant_signature(key: str, permissions: str, expiry: str, scope: str, container: str, name: str | None) -> str:
+    """base64(HMAC-SHA256(key, sp \\n se \\n sr \\n container \\n blob name or nothing))."""
+    text = "\n".join([permissions, expiry, scope, container, name or ""])
+    return base64.b64encode(hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()).decode()
+
+
+class _FileReader(io.RawIOBase):
+    """A file whose failing disk is a DependencyError, also in the middle of a read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._name = path.name
+        self._file = path.open("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: object, /) -> int:
+        try:
+            return self._file.readinto(buffer) or 0  # type: ignore[arg-type]
+        except OSError as error:
+            raise _failed(self._name, error) from error
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A hidden name beside ``path`` that is gone afterwards, whatever happens."""
+    _make_folder(path.parent)
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _write(path: Path, chunks: Iterable[bytes]) -> None:
+    with path.open("xb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _fsync_folder(folder.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _info(path: Path) -> BlobInfo:
+    facts = path.stat()
+    return BlobInfo(
+        name=path.name,
+        size=facts.st_size,
+        etag=f'"{facts.st_mtime_ns:x}-{facts.st_ino:x}-{facts.st_size:x}"',
+        modified=datetime.fromtimestamp(facts.st_mtime, UTC),
+    )
+
+
+@contextmanager
+def _vendor_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: OSError) -> DependencyError:
+    return DependencyError(f"{name}: {error.strerror or error}", code="dependency.blobs")
+
+
+def _missing(container: str, name: str) -> ContentError:
+    return ContentError(f"there is no blob {container}/{name}", code="content.missing")

@@ -1,0 +1,86 @@
+"""Makes the ports from settings, once for each process; the only place that chooses adapters."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from imagedelta.bundles.keys import write_key_pair
+from imagedelta.bundles.seal import FileSealer, Sealer
+from imagedelta.errors import RequestError
+from services.blobs_folder import FolderBlobs
+from services.clock import utc_now
+from services.deps import Deps
+from services.hub_local import LocalHub
+from services.mail_smtp import SmtpMailer
+from services.ports import Blobs, Hub
+from services.settings import HubSettings, Settings, load_settings
+from store.sql import SqlStore
+
+
+@lru_cache(maxsize=1)
+def deps() -> Deps:
+    """The ports of this process. The first call brings the database to this version's schema.
+
+    Raises: RequestError ``settings.*`` for a setting that is missing or wrong; DependencyError when SQL
+    does not answer. A call that raised is tried again by the next one.
+    """
+    return make_deps(load_settings())
+
+
+def make_deps(settings: Settings) -> Deps:
+    store = SqlStore(settings.database_url)
+    store.migrate()
+    return Deps(
+        settings=settings,
+        store=store,
+        blobs=_blobs(settings),
+        hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
+        mailer=SmtpMailer(settings.mail),
+        sealers=_sealers(settings),
+        now=utc_now,
+    )
+
+
+def _blobs(settings: Settings) -> Blobs:
+    if settings.blobs_folder is None:
+        raise RequestError("LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR is not set", code="settings.invalid")
+    return FolderBlobs(settings.blobs_folder, url=settings.blobs_url, key=settings.blobs_key)
+
+
+def _hub(hub: HubSettings) -> Hub:
+    return LocalHub(hub.name, hub.service_connection)
+
+
+def _sealers(settings: Settings) -> dict[str, Sealer]:
+    sealers = [FileSealer(path) for path in settings.seal_keys or (_local_key(settings),)]
+    return {sealer.key_id: sealer for sealer in sealers}
+
+
+def _local_key(settings: Settings) -> Path:
+    """The key of a local host that was given none: made once beside its blobs, the public half as ``.pub``."""
+    if settings.blobs_folder is None:
+        raise RequestError("IMAGEDELTA_SEAL_KEYS is not set", code="settings.invalid")
+    path = settings.blobs_folder.parent / "seal.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make_key(path)
+    return path
+
+
+def _make_key(path: Path) -> None:
+    """Make the pair under other names and link both, so that a second process never sees half a key.
+
+    The public half goes first: it may be left over from a crash, the private half is never without it.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        write_key_pair(made)
+        made.with_name(f"{path.name}.pub").rename(path.with_name(f"{path.name}.pub"))
+        with suppress(FileExistsError):
+            os.link(made, path)
+    public = FileSealer(path).public_key.to_text() + "\n"
+    path.with_name(f"{path.name}.pub").write_text(public)  # of two that raced, the pair that won

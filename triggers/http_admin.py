@@ -1,0 +1,50 @@
+"""For the people who run the service: who changed what, and messages that could not be taken."""
+
+from __future__ import annotations
+
+from contracts.responses import AuditView, QuarantineView, page_of
+from services.deps import Deps
+from triggers.http import Answer, Request
+from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.paging import page_answer
+
+
+def list_audit(request: Request, deps: Deps) -> Answer:
+    page = deps.store.audit.list_entries(
+        who=request.query.get("who"), subject=request.query.get("subject"), **request.page()
+    )
+    return page_answer(AuditView, page)
+
+
+def list_quarantine(request: Request, deps: Deps) -> Answer:
+    return page_answer(QuarantineView, deps.store.audit.quarantined(**request.page()))
+
+
+RESOURCES = (
+    Resource(
+        name="api_audit",
+        path="audit",
+        operations=(
+            Operation(
+                "GET",
+                list_audit,
+                "Who changed what, newest first.",
+                {200: page_of(AuditView)},
+                query=(*PAGING, Query("who", "Only by this person or key."), Query("subject", "Only on this thing.")),
+            ),
+        ),
+    ),
+    Resource(
+        name="api_quarantine",
+        path="quarantine",
+        operations=(
+            Operation(
+                "GET",
+                list_quarantine,
+                "Device messages that could not be taken.",
+                {200: page_of(QuarantineView)},
+                query=PAGING,
+            ),
+        ),
+    ),
+)

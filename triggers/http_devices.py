@@ -1,0 +1,147 @@
+"""Devices: enrolling them, what is on them, retiring, replacing, asking for an inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import TypeAdapter, ValidationError
+
+from contracts.messages import DeviceId
+from contracts.records import Device
+from contracts.requests import EnrolDevice
+from contracts.responses import DeviceImageList, DeviceImageView, DeviceView, page_of
+from contracts.states import DEVICE_STATES
+from imagedelta.errors import RequestError
+from services.deps import Deps
+from triggers import audit
+from triggers.http import SWEEP, Answer, Handler, Request, not_found
+from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.paging import page_answer
+
+_DEVICE_ID = TypeAdapter(DeviceId)
+
+
+def enrol(request: Request, deps: Deps) -> Answer:
+    device_id = _device_id(request)
+    order = request.parse(EnrolDevice)
+    if order.hub not in deps.hubs:
+        known = ", ".join(sorted(deps.hubs)) or "none is configured"
+        raise RequestError(f"there is no hub {order.hub}; known: {known}", code="request.unknown_hub")
+    device, new = deps.store.devices.enrol(device_id, order, request.who, deps.now())
+    audit.record(request, deps, "device.enrol", device_id, {"hub": order.hub, "new": new})
+    return Answer(201 if new else 200, DeviceView.of(device), start=(SWEEP,))
+
+
+def get_device(request: Request, deps: Deps) -> Answer:
+    return Answer(200, DeviceView.of(_known(request, deps)))
+
+
+def list_devices(request: Request, deps: Deps) -> Answer:
+    page = deps.store.devices.list_devices(
+        state=request.query.get("state"), hub=request.query.get("hub"), tag=_tag(request), **request.page()
+    )
+    return page_answer(DeviceView, page)
+
+
+def images_on(request: Request, deps: Deps) -> Answer:
+    device = _known(request, deps)
+    images = deps.store.devices.images_on(device.device_id)
+    return Answer(200, DeviceImageList(items=[DeviceImageView.of(image) for image in images]))
+
+
+def change(name: str) -> Handler:
+    """The handler of POST devices/{deviceId}/``name``."""
+
+    def handler(request: Request, deps: Deps) -> Answer:
+        device_id = _known(request, deps).device_id
+        changes: dict[str, Callable[..., Device]] = {
+            "retire": deps.store.devices.retire,
+            "replace": deps.store.devices.replace,
+            "resync": deps.store.devices.resync,
+        }
+        device = changes[name](device_id, request.who, deps.now())
+        audit.record(request, deps, f"device.{name}", device_id)
+        return Answer(200, DeviceView.of(device), start=(SWEEP,))
+
+    return handler
+
+
+def _known(request: Request, deps: Deps) -> Device:
+    device = deps.store.devices.device(request.params["deviceId"])
+    if device is None:
+        raise not_found("device", request.params["deviceId"])
+    return device
+
+
+def _device_id(request: Request) -> str:
+    try:
+        return _DEVICE_ID.validate_python(request.params["deviceId"])
+    except ValidationError as error:
+        raise RequestError(f"{request.params['deviceId']!r} is not a device id that IoT Hub takes") from error
+
+
+def _tag(request: Request) -> tuple[str, str] | None:
+    text = request.query.get("tag")
+    if text is None:
+        return None
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise RequestError(f"tag must be name=value, not {text!r}")
+    return name, value
+
+
+def _action(name: str, summary: str) -> Resource:
+    return Resource(
+        name=f"api_devices_one_{name}",
+        path=f"devices/{{deviceId}}/{name}",
+        operations=(Operation("POST", change(name), summary, {200: DeviceView}, errors=(404, 409)),),
+    )
+
+
+RESOURCES = (
+    Resource(
+        name="api_devices",
+        path="devices",
+        operations=(
+            Operation(
+                "GET",
+                list_devices,
+                "Enrolled devices.",
+                {200: page_of(DeviceView)},
+                query=(
+                    *PAGING,
+                    Query("state", "Only devices in this state.", tuple(sorted(DEVICE_STATES.states))),
+                    Query("hub", "Only devices of this hub."),
+                    Query("tag", "Only devices with this tag, as name=value."),
+                ),
+            ),
+        ),
+    ),
+    Resource(
+        name="api_devices_one",
+        path="devices/{deviceId}",
+        operations=(
+            Operation("GET", get_device, "One device.", {200: DeviceView}, errors=(404,)),
+            Operation(
+                "PUT",
+                enrol,
+                "Enrol a device, or change what is known of it.",
+                {200: DeviceView, 201: DeviceView},
+                errors=(409,),
+                body=EnrolDevice,
+            ),
+        ),
+    ),
+    Resource(
+        name="api_devices_one_images",
+        path="devices/{deviceId}/images",
+        operations=(
+            Operation(
+                "GET", images_on, "Images on the device, by its inventory.", {200: DeviceImageList}, errors=(404,)
+            ),
+        ),
+    ),
+    _action("retire", "Retire the device: its grant is revoked, its outbox emptied, its members excluded."),
+    _action("replace", "The hardware was replaced: what was believed of its images is dropped and sent again."),
+    _action("resync", "Ask the device for an inventory now; releases a held device."),
+)

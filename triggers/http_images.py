@@ -1,0 +1,144 @@
+"""Uploads and images: intake, registration, and who has an image."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from contracts.requests import RegisterImage
+from contracts.responses import DeviceView, ImageView, RegistrationView, Upload, page_of
+from imagedelta.errors import RequestError
+from services.deps import Deps
+from triggers import audit
+from triggers.http import Answer, Request, not_found, register_image
+from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.paging import page_answer
+
+UPLOAD_LIFETIME = timedelta(hours=24)
+"""Long enough for a 60 GB archive over a slow office link."""
+
+
+def create_upload(request: Request, deps: Deps) -> Answer:
+    upload_id = f"upload-{uuid.uuid4().hex}"
+    upload = Upload(
+        upload_id=upload_id,
+        url=deps.blobs.write_url("intake", upload_id, UPLOAD_LIFETIME),
+        headers={"x-ms-blob-type": "BlockBlob"},
+        expires_at=deps.now() + UPLOAD_LIFETIME,
+        max_bytes=deps.settings.max_upload_bytes,
+    )
+    return Answer(201, upload)
+
+
+def register(request: Request, deps: Deps) -> Answer:
+    order = request.parse(RegisterImage)
+    _check_origin(order, deps)
+    registration = deps.store.images.request_registration(order, request.who, deps.now())
+    audit.record(request, deps, "image.register", registration.registration_id, dict(registration.origin))
+    return Answer(
+        202,
+        RegistrationView.of(registration),
+        {"Location": f"/api/images/registrations/{registration.registration_id}", "Retry-After": "2"},
+        start=(register_image(registration.registration_id),),
+    )
+
+
+def get_registration(request: Request, deps: Deps) -> Answer:
+    registration = deps.store.images.registration(request.params["registrationId"])
+    if registration is None:
+        raise not_found("registration", request.params["registrationId"])
+    return Answer(200, RegistrationView.of(registration))
+
+
+def list_images(request: Request, deps: Deps) -> Answer:
+    page = deps.store.images.list_images(
+        reference=request.query.get("reference"), platform=request.query.get("platform"), **request.page()
+    )
+    return page_answer(ImageView, page)
+
+
+def get_image(request: Request, deps: Deps) -> Answer:
+    image = deps.store.images.image(request.params["imageId"])
+    if image is None:
+        raise not_found("image", request.params["imageId"])
+    return Answer(200, ImageView.of(image))
+
+
+def devices_with(request: Request, deps: Deps) -> Answer:
+    get_image(request, deps)
+    return page_answer(DeviceView, deps.store.images.devices_with(request.params["imageId"], **request.page()))
+
+
+def _check_origin(order: RegisterImage, deps: Deps) -> None:
+    """Refuse what read_image could only fail on later."""
+    if order.registry is not None:
+        raise RequestError(
+            f"{order.registry}: images are registered from an archive, not from a registry", code="request.unsupported"
+        )
+    container, _, name = (order.blob or f"intake/{order.upload}").partition("/")
+    info = deps.blobs.info(container, name) if name else None
+    if info is None:
+        what = f"upload {order.upload}" if order.upload else f"blob {order.blob}"
+        raise RequestError(f"there is no {what}: send the archive first", code="request.unknown_upload")
+    if info.size > deps.settings.max_upload_bytes:
+        raise RequestError(
+            f"the archive of {info.size} bytes is over the limit of {deps.settings.max_upload_bytes}",
+            code="request.too_large",
+            status=413,
+        )
+
+
+RESOURCES = (
+    Resource(
+        name="api_uploads",
+        path="uploads",
+        operations=(Operation("POST", create_upload, "A URL to send an archive to.", {201: Upload}),),
+    ),
+    Resource(
+        name="api_images",
+        path="images",
+        operations=(
+            Operation(
+                "POST",
+                register,
+                "Register an image: the cloud reads its archive once.",
+                {202: RegistrationView},
+                errors=(413,),
+                body=RegisterImage,
+            ),
+            Operation(
+                "GET",
+                list_images,
+                "Registered images.",
+                {200: page_of(ImageView)},
+                query=(*PAGING, Query("reference", "Only this name:tag."), Query("platform", "E.g. linux/amd64.")),
+            ),
+        ),
+    ),
+    Resource(
+        name="api_images_a_registration",
+        path="images/registrations/{registrationId}",
+        operations=(
+            Operation("GET", get_registration, "How a registration is going.", {200: RegistrationView}, errors=(404,)),
+        ),
+    ),
+    Resource(
+        name="api_images_one",
+        path="images/{imageId}",
+        operations=(Operation("GET", get_image, "One image.", {200: ImageView}, errors=(404,)),),
+    ),
+    Resource(
+        name="api_images_one_devices",
+        path="images/{imageId}/devices",
+        operations=(
+            Operation(
+                "GET",
+                devices_with,
+                "Devices whose inventory confirmed the image.",
+                {200: page_of(DeviceView)},
+                errors=(404,),
+                query=PAGING,
+            ),
+        ),
+    ),
+)

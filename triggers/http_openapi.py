@@ -1,0 +1,148 @@
+"""GET /api/openapi.json: the OpenAPI 3.1 document, made from the table of endpoints and their models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from contracts.responses import Problem, View
+from imagedelta import __version__
+from services.deps import Deps
+from triggers.http import MAX_BODY_BYTES, Answer, Request
+from triggers.operations import Operation, Query, Resource
+
+_REFS = "#/components/schemas/{model}"
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_ANY_TIME = (400, 405, 500, 503)
+"""Problems that every operation may answer with."""
+_ABOUT = f"""Moves container images to IoT Edge devices over thin, broken links.
+
+Every error is `application/problem+json` with a stable `code` and a `remedy`. Bodies are bounded at
+{MAX_BODY_BYTES} bytes. Lists are paged in stable order: give `next` as `after`. A POST with an `Idempotency-Key`
+is done once: repeated, it is answered as before. `X-ImageDelta-User` names the person a pipeline acts for.
+A wrong or missing key is answered 401 by the host itself, without a body."""
+
+
+def resources(described: Sequence[Resource]) -> tuple[Resource, ...]:
+    """The endpoint that serves the document of ``described`` and of itself."""
+
+    def handler(request: Request, deps: Deps) -> Answer:
+        return Answer(200, _document((*described, own)))
+
+    own = Resource(
+        name="api_openapi",
+        path="openapi.json",
+        anonymous=True,
+        operations=(Operation("GET", handler, "This document.", {200: None}),),
+    )
+    return (own,)
+
+
+@cache
+def _document(described: tuple[Resource, ...]) -> Mapping[str, Any]:
+    models, definitions = _schemas(described)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "imagedelta", "version": __version__, "description": _ABOUT, "license": {"name": "MIT"}},
+        "servers": [{"url": "/"}],
+        "security": [{"functionKey": []}, {"functionKeyInQuery": []}],
+        "paths": {f"/api/{resource.path}": _path_item(resource, models) for resource in described},
+        "components": {
+            "schemas": definitions,
+            "securitySchemes": {
+                "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
+                "functionKeyInQuery": {"type": "apiKey", "in": "query", "name": "code"},
+            },
+        },
+    }
+
+
+_Models = Mapping[tuple[Any, Any], Mapping[str, Any]]
+"""(model, mode) -> reference to its schema."""
+
+
+def _schemas(described: Iterable[Resource]) -> tuple[_Models, Mapping[str, Any]]:
+    operations = [operation for resource in described for operation in resource.operations]
+    answers = {model for operation in operations for model in operation.answers.values() if model is not None}
+    bodies = {operation.body for operation in operations if operation.body is not None}
+    wanted: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
+    wanted += [(model, "serialization") for model in answers]
+    wanted += [(model, "validation") for model in bodies]
+    wanted.sort(key=lambda entry: entry[0].__name__)
+    models, document = models_json_schema(wanted, ref_template=_REFS)
+    return models, document["$defs"]
+
+
+def _path_item(resource: Resource, models: _Models) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        operation.method.lower(): _operation(resource, operation, models) for operation in resource.operations
+    }
+    names = _PARAMETER.findall(resource.path)
+    if names:
+        item["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
+    return item
+
+
+def _operation(resource: Resource, operation: Operation, models: _Models) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": f"{operation.method.lower()}_{resource.name.removeprefix('api_')}",
+        "summary": operation.summary,
+        "tags": [resource.path.partition("/")[0]],
+        "parameters": [_query(parameter) for parameter in operation.query] + _headers(operation),
+        "responses": _responses(operation, models),
+    }
+    if resource.anonymous:
+        described["security"] = []
+    if operation.body is not None:
+        schema = models[(operation.body, "validation")]
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {"application/json": {"schema": schema}},
+        }
+    return described
+
+
+def _query(parameter: Query) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "enum": list(parameter.enum)} if parameter.enum else {"type": "string"}
+    return {"name": parameter.name, "in": "query", "description": parameter.description, "schema": schema}
+
+
+def _headers(operation: Operation) -> list[dict[str, Any]]:
+    if operation.method == "GET":
+        return []
+    user = {"name": "X-ImageDelta-User", "in": "header", "schema": {"type": "string", "maxLength": 128}}
+    key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
+    return [user, key] if operation.method == "POST" else [user]
+
+
+def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
+    answers = {str(status): _answer(status, model, models) for status, model in operation.answers.items()}
+    body_errors = (413, 415) if operation.body is not None else ()
+    once = (422,) if operation.method == "POST" else ()
+    problem = {
+        "description": "A problem, with its code and remedy.",
+        "content": {"application/problem+json": {"schema": models[(Problem, "serialization")]}},
+    }
+    for status in sorted({*_ANY_TIME, *body_errors, *once, *operation.errors}):
+        answers.setdefault(str(status), problem)
+    return answers
+
+
+def _answer(status: int, model: type[View] | None, models: _Models) -> dict[str, Any]:
+    schema: Mapping[str, Any] = {"type": "object"} if model is None else models[(model, "serialization")]
+    described: dict[str, Any] = {
+        "description": (model.__doc__ or model.__name__).partition("\n")[0] if model else "The OpenAPI document.",
+        "content": {"application/json": {"schema": schema}},
+    }
+    if status == 202:
+        described["headers"] = {
+            "Location": {"description": "Where to look how it goes.", "schema": {"type": "string"}, "required": True}
+        }
+    return described

@@ -1,0 +1,128 @@
+"""Transfers and patches: what is under way, what came of it, over time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from contracts.responses import Bucket, PatchView, TimeSeries, TransferEventView, TransferHistory, TransferView, page_of
+from contracts.states import PATCH, TRANSFER
+from imagedelta.errors import RequestError
+from services.deps import Deps
+from triggers.http import Answer, Request, not_found
+from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.paging import page_answer
+
+_BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+_MAX_BUCKETS = 1000
+_DEFAULT_BUCKETS = 30
+
+
+def list_transfers(request: Request, deps: Deps) -> Answer:
+    page = deps.store.transfers.list_transfers(
+        device_id=request.query.get("device"),
+        image_id=request.query.get("image"),
+        state=request.query.get("state"),
+        set_id=request.query.get("set"),
+        **request.page(),
+    )
+    return page_answer(TransferView, page)
+
+
+def history(request: Request, deps: Deps) -> Answer:
+    transfer_id = request.params["transferId"]
+    if deps.store.transfers.transfer(transfer_id) is None:
+        raise not_found("transfer", transfer_id)
+    events = deps.store.transfers.history(transfer_id)
+    return Answer(200, TransferHistory(items=[TransferEventView.of(event) for event in events]))
+
+
+def timeseries(request: Request, deps: Deps) -> Answer:
+    bucket = request.choice("bucket", tuple(_BUCKETS), "day")
+    end = request.time("to", deps.now())
+    start = request.time("from", end - _DEFAULT_BUCKETS * _BUCKETS[bucket])
+    _check_span(start, end, _BUCKETS[bucket])
+    rows = deps.store.transfers.timeseries(bucket, start, end)
+    items = [Bucket.model_validate(row) for row in rows]
+    return Answer(200, TimeSeries.model_validate({"bucket": bucket, "from": start, "to": end, "items": items}))
+
+
+def list_patches(request: Request, deps: Deps) -> Answer:
+    page = deps.store.patches.list_patches(
+        state=request.query.get("state"), target=request.query.get("target"), **request.page()
+    )
+    return page_answer(PatchView, page)
+
+
+def _check_span(start: datetime, end: datetime, bucket: timedelta) -> None:
+    if not start < end:
+        raise RequestError("from must be before to")
+    if (end - start) / bucket > _MAX_BUCKETS:
+        raise RequestError(f"from and to are more than {_MAX_BUCKETS} buckets apart: take a larger bucket")
+
+
+RESOURCES = (
+    Resource(
+        name="api_transfers",
+        path="transfers",
+        operations=(
+            Operation(
+                "GET",
+                list_transfers,
+                "Transfers: one image to one device each.",
+                {200: page_of(TransferView)},
+                query=(
+                    *PAGING,
+                    Query("device", "Only to this device."),
+                    Query("image", "Only of this image ID."),
+                    Query(
+                        "state",
+                        "Only in this state; in_transit for all that is under way.",
+                        ("in_transit", *sorted(TRANSFER.states)),
+                    ),
+                    Query("set", "Only those that this deployment set needs."),
+                ),
+            ),
+        ),
+    ),
+    Resource(
+        name="api_transfers_one_history",
+        path="transfers/{transferId}/history",
+        operations=(
+            Operation("GET", history, "Everything that happened to a transfer.", {200: TransferHistory}, errors=(404,)),
+        ),
+    ),
+    Resource(
+        name="api_transfers_timeseries",
+        path="transfers/timeseries",
+        operations=(
+            Operation(
+                "GET",
+                timeseries,
+                "Success, failure and bytes over time.",
+                {200: TimeSeries},
+                query=(
+                    Query("bucket", "Width of a bucket; day when absent.", tuple(_BUCKETS)),
+                    Query("from", "UTC start; 30 buckets before the end when absent."),
+                    Query("to", "UTC end; now when absent."),
+                ),
+            ),
+        ),
+    ),
+    Resource(
+        name="api_patches",
+        path="patches",
+        operations=(
+            Operation(
+                "GET",
+                list_patches,
+                "Patches, each built once for all devices that need it.",
+                {200: page_of(PatchView)},
+                query=(
+                    *PAGING,
+                    Query("state", "Only in this state.", tuple(sorted(PATCH.states))),
+                    Query("target", "Only to this image ID."),
+                ),
+            ),
+        ),
+    ),
+)

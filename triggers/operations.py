@@ -1,0 +1,60 @@
+"""What an endpoint is: its path, its methods, and for each what goes in and what comes out.
+
+One table of these (triggers.table) is registered by function_app.py and described by the OpenAPI document,
+so neither can forget an endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.requests import RequestBody
+from contracts.responses import View
+from triggers.http import Handler
+
+
+@dataclass(frozen=True)
+class Query:
+    name: str
+    description: str
+    enum: tuple[str, ...] = ()
+
+
+PAGING = (
+    Query("limit", "Items of one page, 1 to 500; 100 when absent."),
+    Query("after", "The `next` of the page before."),
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    handler: Handler
+    summary: str
+    answers: Mapping[int, type[View] | None]
+    """Status -> model of the body; None for a body that is described elsewhere."""
+    errors: tuple[int, ...] = ()
+    """Statuses of problems, besides those that any operation may answer with."""
+    query: tuple[Query, ...] = ()
+    body: type[RequestBody] | None = None
+    body_required: bool = True
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One path; the Functions host sees one function for it.
+
+    Of two functions whose routes fit a URL the host takes the one whose name sorts first, so a name with a
+    literal segment must sort before one with a parameter in its place.
+    Source: azure-functions-host, issue 9876.
+    """
+
+    name: str
+    path: str
+    operations: tuple[Operation, ...]
+    anonymous: bool = False
+
+    @property
+    def starts_work(self) -> bool:
+        return any(operation.method != "GET" for operation in self.operations)

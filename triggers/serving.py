@@ -1,0 +1,158 @@
+"""The one wrapper between the Functions host and handlers: bounds, refusals, idempotency, errors, starts."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import azure.functions as func
+
+from contracts.responses import Problem, View
+from imagedelta.errors import DependencyError, RequestError
+from services.deps import Deps
+from triggers.http import MAX_BODY_BYTES, Answer, Handler, Request, not_found
+from triggers.operations import Operation, Resource
+from triggers.problems import problem_of
+from triggers.starting import Starter, start_all
+
+log = logging.getLogger(__name__)
+
+GetDeps = Callable[[], Deps]
+
+
+def answer_to(resource: Resource, request: Request, deps: GetDeps) -> Answer:
+    """Run the handler for ``request``; every error becomes an answer."""
+    try:
+        operation = _operation(resource, request)
+        _check(operation, request)
+        if request.method == "POST" and "idempotency-key" in request.headers:
+            return _once(operation.handler, request, deps())
+        return operation.handler(request, deps())
+    except Exception as error:
+        return _problem_answer(resource, problem_of(error, request.path))
+
+
+def serve_read(resource: Resource, deps: GetDeps) -> Callable[[func.HttpRequest], func.HttpResponse]:
+    """The function of a resource that only answers."""
+
+    def run(req: func.HttpRequest) -> func.HttpResponse:
+        return _response(answer_to(resource, to_request(req), deps))
+
+    return run
+
+
+def serve_work(resource: Resource, deps: GetDeps) -> Callable[..., Any]:
+    """The function of a resource that may start orchestrations, by its durable client."""
+
+    async def run(req: func.HttpRequest, client: Starter) -> func.HttpResponse:
+        request = to_request(req)
+        answer = await asyncio.to_thread(answer_to, resource, request, deps)
+        try:
+            await start_all(client, answer.start)
+        except DependencyError as error:
+            # SQL has the order and the timer starts what SQL says is due: the caller's answer stands
+            log.warning("%s: %s; the timer will start it", request.path, error)
+        return _response(answer)
+
+    return run
+
+
+def serve_unknown(req: func.HttpRequest) -> func.HttpResponse:
+    """Every path under /api that is not an endpoint."""
+    request = to_request(req)
+    error = not_found("endpoint", request.path)
+    return _response(_problem_answer(None, problem_of(error, request.path)))
+
+
+def to_request(req: func.HttpRequest) -> Request:
+    return Request(
+        method=req.method.upper(),
+        path=urlsplit(req.url).path,
+        params=dict(req.route_params),
+        query=dict(req.params),
+        headers={name.lower(): value for name, value in req.headers.items()},
+        body=req.get_body(),
+    )
+
+
+def _operation(resource: Resource, request: Request) -> Operation:
+    for operation in resource.operations:
+        if operation.method == request.method:
+            return operation
+    allowed = ", ".join(operation.method for operation in resource.operations)
+    raise RequestError(
+        f"{request.path} does not answer to {request.method}, only to {allowed}",
+        code="request.method",
+        status=405,
+    )
+
+
+def _check(operation: Operation, request: Request) -> None:
+    if len(request.body) > MAX_BODY_BYTES:
+        raise RequestError(
+            f"the body of {len(request.body)} bytes is over the limit of {MAX_BODY_BYTES}",
+            code="request.too_large",
+            status=413,
+        )
+    known = {parameter.name for parameter in operation.query} | {"code"}
+    unknown = sorted(set(request.query) - known)
+    if unknown:
+        raise RequestError(
+            f"unknown query parameter {', '.join(unknown)}; known: {', '.join(sorted(known - {'code'}))}"
+        )
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wants_body = operation.body is not None and (operation.body_required or request.body)
+    if wants_body and media_type != "application/json":
+        raise RequestError(
+            f"the body must be application/json, not {media_type or 'untyped'}", code="request.media_type", status=415
+        )
+
+
+def _once(handler: Handler, request: Request, deps: Deps) -> Answer:
+    """Answer a repeated Idempotency-Key with what the first request was answered."""
+    key = request.headers["idempotency-key"]
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise RequestError("Idempotency-Key must be 1 to 255 printable characters")
+    digest = _digest(request)
+    earlier = deps.store.audit.remembered(key, request.path, digest, request.who)
+    if earlier is not None:
+        return Answer(earlier["status"], earlier["body"], {**earlier["headers"], "Idempotency-Replayed": "true"})
+    answer = handler(request, deps)
+    deps.store.audit.remember(key, request.path, digest, request.who, _memory(answer), deps.now())
+    return answer
+
+
+def _digest(request: Request) -> str:
+    query = sorted((name, value) for name, value in request.query.items() if name != "code")
+    return hashlib.sha256(json.dumps([request.method, request.path, query]).encode() + request.body).hexdigest()
+
+
+def _memory(answer: Answer) -> Mapping[str, Any]:
+    return {"status": answer.status, "body": json.loads(_bytes(answer.body)), "headers": dict(answer.headers)}
+
+
+def _problem_answer(resource: Resource | None, problem: Problem) -> Answer:
+    headers = {"Content-Type": "application/problem+json"}
+    if problem.status == 405 and resource is not None:
+        headers["Allow"] = ", ".join(operation.method for operation in resource.operations)
+    if problem.status == 503:
+        headers["Retry-After"] = "5"
+    return Answer(problem.status, problem, headers)
+
+
+def _response(answer: Answer) -> func.HttpResponse:
+    headers = dict(answer.headers)
+    mimetype = headers.pop("Content-Type", "application/json")
+    headers.setdefault("Cache-Control", "no-store")
+    return func.HttpResponse(
+        _bytes(answer.body), status_code=answer.status, headers=headers, mimetype=mimetype, charset="utf-8"
+    )
+
+
+def _bytes(body: View | Mapping[str, Any]) -> bytes:
+    return body.to_json() if isinstance(body, View) else json.dumps(body, separators=(",", ":")).encode()
