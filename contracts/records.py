@@ -173,7 +173,7 @@ class Transfer:
     sources: tuple[str, ...] | None
     """Image IDs the patch starts from; () for a full bundle; None until planned."""
     refused_sources: tuple[str, ...]
-    """Sources the device reported missing: not planned again until an inventory shows them."""
+    """Sources the device reported missing: never planned again for this transfer, until a person retries it."""
     patch_id: str | None
     priority: str
     number: int | None
@@ -190,6 +190,13 @@ class Transfer:
     seconds_on_link: float | None
     created_at: datetime
     updated_at: datetime
+    floor: int | None = None
+    """Given with ``number``: the lowest number of a bundle that was still wanted on the device by then."""
+
+    @property
+    def bundle_id(self) -> str:
+        """Of this attempt's bundle: sealed in its head, repeated in reports, named when it is revoked."""
+        return f"{self.transfer_id}-{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -253,6 +260,22 @@ class AuditEntry:
     action: str
     subject: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class QuarantinedMessage:
+    """A message that could not be taken, whole."""
+
+    entry_id: int
+    at: datetime
+    hub: str
+    device_id: str | None
+    module_id: str | None
+    reason: str
+    detail: str
+    body: str
+    """base64."""
+    properties: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ TRANSFER = _machine(
     "succeeded already_present failed cancelled",
     ("queued", "building already_present failed", "orchestrator"),
     ("building", "published failed queued", "orchestrator timer"),
+    ("building", "published", "device"),  # its report came before the mark of the publisher, or instead of it
     ("published", "receiving received applying succeeded failed blocked source_missing", "device"),
     ("receiving", "received applying succeeded failed blocked source_missing", "device"),
     ("received", "applying succeeded failed blocked source_missing", "device"),
@@ -128,6 +129,7 @@ PATCH = _machine(
     "verified failed",
     ("requested", "building", "orchestrator"),
     ("building", "verified failed requested", "orchestrator timer"),
+    ("failed", "requested", "api"),  # a person retries a member: the program that failed may be another by now
 )
 
 NOTIFICATION = _machine(
