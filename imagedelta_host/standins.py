@@ -42,8 +42,9 @@ class StandIns:
         environ.setdefault("LOCAL_BLOBS_URL", f"{self.url}/blobs")
         environ.setdefault("LOCAL_BLOBS_KEY", self._blob_key)
         for hub in self.hubs:
-            setting = "LOCAL_IOTHUB_" + re.sub(r"\W", "_", hub).upper() + "_SERVICE"
-            environ.setdefault(setting, self.service_connection(hub))
+            setting = "LOCAL_IOTHUB_" + re.sub(r"\W", "_", hub).upper()
+            environ.setdefault(f"{setting}_SERVICE", self.service_connection(hub))
+            environ.setdefault(f"{setting}_EVENTS", f"UseLocalIotHub=true;EntityPath={hub}")
 
     def service_connection(self, hub: str) -> str:
         """The connection string of a hub's service policy."""
