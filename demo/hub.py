@@ -1,0 +1,94 @@
+"""What a person does with a hub before and after: register devices, look at twins. By the hub's REST interface.
+
+Source: Azure IoT Hub REST reference (identities, twins, applyConfigurationContent), API version 2021-04-12.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import httpx
+
+from imagedelta_host.iothub.sas import sign
+
+_API_VERSION = "2021-04-12"
+_TOKEN_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class ModuleTwin:
+    desired: Mapping[str, Any]
+    reported: Mapping[str, Any]
+    version: int
+    """``$version`` of the desired properties."""
+
+
+class HubService:
+    """The service side of one hub. A context manager."""
+
+    def __init__(self, connection: str) -> None:
+        """Args:
+        connection: ``HostName=…;SharedAccessKeyName=…;SharedAccessKey=…``.
+        """
+        parts = dict(part.partition("=")[::2] for part in connection.split(";"))
+        self.host = parts["HostName"]
+        self._policy, self._key = parts["SharedAccessKeyName"], parts["SharedAccessKey"]
+        self._client = httpx.Client(timeout=30, trust_env=False)
+
+    def __enter__(self) -> HubService:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def register_device(self, device: str, tags: Mapping[str, str]) -> None:
+        """An IoT Edge device with its tags; $edgeAgent and $edgeHub come with it."""
+        path = f"/devices/{quote(device, safe='')}"
+        self._call("PUT", path, {"deviceId": device, "capabilities": {"iotEdge": True}})
+        self._call("PATCH", f"/twins/{quote(device, safe='')}", {"tags": dict(tags)})
+
+    def module_connection(self, device: str, module: str) -> str:
+        """The connection string that a module on the device signs in with; the module is registered if new."""
+        path = f"/devices/{quote(device, safe='')}/modules/{quote(module, safe='')}"
+        if module.startswith("$"):
+            document = self._call("GET", path)
+        else:
+            document = self._call("PUT", path, {"deviceId": device, "moduleId": module})
+        key = document["authentication"]["symmetricKey"]["primaryKey"]
+        return f"HostName=http://{self.host};DeviceId={device};ModuleId={module};SharedAccessKey={key}"
+
+    def twin(self, device: str, module: str) -> ModuleTwin:
+        document = self._call("GET", f"/twins/{quote(device, safe='')}/modules/{quote(module, safe='')}")
+        desired = dict(document["properties"]["desired"])
+        version = int(desired.pop("$version"))
+        desired.pop("$metadata", None)
+        return ModuleTwin(desired, document["properties"].get("reported", {}), version)
+
+    def apply_content(self, device: str, modules_content: Mapping[str, Any]) -> None:
+        """Set the device's modules: what ran on it before this deployment."""
+        path = f"/devices/{quote(device, safe='')}/applyConfigurationContent"
+        self._call("POST", path, {"modulesContent": dict(modules_content)})
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._client.request(
+            method,
+            f"http://{self.host}{path}",
+            params={"api-version": _API_VERSION},
+            headers={"Authorization": self._token()},
+            json=body,
+        )
+        answer.raise_for_status()
+        return dict(answer.json()) if answer.content else {}
+
+    def _token(self) -> str:
+        expiry = str(int(time.time()) + _TOKEN_SECONDS)
+        resource = quote_plus(self.host)
+        signature = quote_plus(sign(self._key, resource, expiry))
+        return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}&skn={self._policy}"
