@@ -8,9 +8,8 @@ sent packed. Headers of the members of new layers come on top.
 from __future__ import annotations
 
 import math
-from bisect import bisect
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,12 +24,14 @@ _LEAST_DELTA, _DELTA_PER_GROWTH, _MOST_DELTA = 0.02, 6.0, 0.85
 _OTHER_PATH = 0.02
 _PACKED_COST, _PACKED_DELTA = 0.8, 0.95
 """Files that are packed already (zip, png) change everywhere at once."""
-_EXAMINED = 2000
+_EXAMINED = 1000
 """Missing files, largest first, whose predecessor is looked up; the rest is taken to save as much on average."""
+_NEAR = 4
+"""Predecessors of one name that are tried."""
 
 
 class Source:
-    """A possible source, its hashes made ready for set arithmetic."""
+    """A possible source. Its rows stay as they are stored, sorted, so nothing is built per source but a set."""
 
     def __init__(self, signature: Signature) -> None:
         self.threshold = signature.threshold
@@ -38,12 +39,17 @@ class Source:
         self.contents = frozenset(signature.files.contents)
         self._files = signature.files
 
-    def versions_of(self, keys: set[int]) -> Iterator[tuple[int, int, int]]:
-        """Yield (key, path, size) of the source's files with one of these keys."""
-        files = self._files
-        for key, path, code in zip(files.keys, files.paths, files.sizes, strict=True):
-            if key in keys:
-                yield key, path, decode_size(code)
+    def best_part(self, file: _File) -> float:
+        """Return what part of the file must be sent if this source has a predecessor of it, else 1.0."""
+        keys, sizes, paths = self._files.keys, self._files.sizes, self._files.paths
+        first = bisect_left(keys, file.key)
+        if first == len(keys) or keys[first] != file.key:
+            return 1.0
+        last = bisect_right(keys, file.key, first)
+        if last - first > _NEAR:  # chunks/1.json to chunks/9999.json: the rows are sorted by size
+            middle = bisect_left(sizes, file.size_code, first, last)
+            first, last = max(first, middle - _NEAR // 2), min(last, middle + _NEAR // 2)
+        return min(file.part_from(paths[row], decode_size(sizes[row])) for row in range(first, last))
 
 
 class Target:
@@ -78,7 +84,7 @@ class Target:
 class _File:
     key: int
     path: int
-    size: int
+    size_code: int
     cost: float
     literal: float
     """Bytes when sent whole, with its header; of the files it stands for, too, in a sample."""
@@ -88,7 +94,8 @@ class _File:
         if self.cost > _PACKED_COST:
             part = _PACKED_DELTA
         else:
-            growth = abs(size - self.size) / max(size, self.size)
+            own = decode_size(self.size_code)
+            growth = abs(size - own) / max(size, own)
             part = min(_MOST_DELTA, _LEAST_DELTA + _DELTA_PER_GROWTH * growth)
         return part if path == self.path else part + _OTHER_PATH
 
@@ -98,54 +105,24 @@ class _View:
 
     def __init__(self, signature: Signature, threshold: float) -> None:
         files: dict[int, _File] = {}
-        keys, contents, paths, sizes, costs = signature.files.all()
-        for key, content, path, code, cost in zip(keys, contents, paths, sizes, costs, strict=True):
+        for key, code, path, content, cost in signature.files.rows():
             size = decode_size(code)
             if priority_of(size, key) > threshold:
                 weight = max(1.0, threshold / size)
                 literal = weight * (size * cost / SCALE + _NEW_HEADER_BYTES)
-                files[content] = _File(key, path, size, cost / SCALE, literal)
+                files[content] = _File(key, path, code, cost / SCALE, literal)
         self._largest_first = sorted(files.items(), key=lambda item: -item[1].literal)
         self._literals = {content: file.literal for content, file in files.items()}
         self.contents = frozenset(files)
 
     def cost(self, missing: frozenset[int], sources: Sequence[Source]) -> float:
         """Return the bytes for the missing files, each as a change of its best predecessor, if any."""
-        literal = math.fsum(map(self._literals.__getitem__, missing))
+        literal = sum(map(self._literals.__getitem__, missing))
         largest = islice((file for content, file in self._largest_first if content in missing), _EXAMINED)
         files = list(largest) if sources else []
         if not files:
             return literal
-        versions = _Versions(sources, {file.key for file in files})
-        parts = [versions.best_part(file) for file in files]
-        examined = math.fsum(file.literal for file in files)
-        changed = math.fsum(file.literal * part for file, part in zip(files, parts, strict=True))
-        return changed + (literal - examined) * math.fsum(parts) / len(parts)
-
-
-class _Versions:
-    """Files of the sources by name, to find those most like a changed one without trying all.
-
-    Thousands of files can share a name key (``chunks/1.json`` to ``chunks/9999.json``).
-    """
-
-    def __init__(self, sources: Sequence[Source], keys: set[int]) -> None:
-        self._by_path: dict[tuple[int, int], int] = {}
-        self._by_size: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for source in sources:
-            for key, path, size in source.versions_of(keys):
-                self._by_path[key, path] = size
-                self._by_size[key].append((size, path))
-        for versions in self._by_size.values():
-            versions.sort()
-
-    def best_part(self, file: _File) -> float:
-        """Return what part of the file must be sent, given its best predecessor; 1.0 without any."""
-        same = self._by_path.get((file.key, file.path))
-        if same is not None:
-            return file.part_from(file.path, same)
-        versions = self._by_size.get(file.key)
-        if not versions:
-            return 1.0
-        at = bisect(versions, (file.size, file.path))
-        return min(file.part_from(path, size) for size, path in versions[max(0, at - 1) : at + 1])
+        parts = [min(source.best_part(file) for source in sources) for file in files]
+        examined = sum(file.literal for file in files)
+        changed = sum(file.literal * part for file, part in zip(files, parts, strict=True))
+        return changed + (literal - examined) * sum(parts) / len(parts)

@@ -13,7 +13,6 @@ Not cryptography: that is a seal (imagedelta.bundles). Not the estimate itself: 
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -25,7 +24,7 @@ from imagedelta.signatures import signature_codec
 from imagedelta.signatures.file_cost import literal_cost
 from imagedelta.signatures.index import FileEntry, LayerIndex
 from imagedelta.signatures.size_code import decode_size, encode_size
-from imagedelta.signatures.summary import FileColumns, LayerSummary
+from imagedelta.signatures.summary import FileColumns, LayerSummary, Row
 
 SMALLEST_BOUND = 32 * KIB
 _DIGITS = re.compile(rb"[0-9]+")
@@ -79,7 +78,7 @@ def sign(image: Image, indexes: Sequence[LayerIndex]) -> Signature:
     layers = tuple(LayerSummary(index.diff_id, index.size, len(index.entries)) for index in indexes)
     room = size_bound(full_bytes) - signature_codec.fixed_size(image.platform, len(layers))
     threshold, kept = _sample(_distinct_files(indexes), room // FileColumns.ROW_BYTES)
-    return Signature(image.image_id, image.platform, full_bytes, layers, threshold, _columns(kept))
+    return Signature(image.image_id, image.platform, full_bytes, layers, threshold, FileColumns.of(kept))
 
 
 def size_bound(full_bytes: int) -> int:
@@ -106,11 +105,7 @@ def path_hash(path: bytes) -> int:
     return _hash(path, 2)
 
 
-_Row = tuple[int, int, int, int, int]
-"""key, content, path, size code, cost: the order in which rows are stored."""
-
-
-def _distinct_files(indexes: Iterable[LayerIndex]) -> list[_Row]:
+def _distinct_files(indexes: Iterable[LayerIndex]) -> list[Row]:
     """One row per distinct content, under the path with the lowest key, whichever layer comes first."""
     lowest: dict[bytes, tuple[int, FileEntry]] = {}
     for index in indexes:
@@ -126,28 +121,22 @@ def _key_and_path(found: tuple[int, FileEntry]) -> tuple[int, bytes]:
     return found[0], found[1].path
 
 
-def _row(key: int, entry: FileEntry) -> _Row:
+def _row(key: int, entry: FileEntry) -> Row:
     content = int.from_bytes(entry.digest[:4], "little")
-    return key, content, path_hash(entry.path), encode_size(entry.size), literal_cost(entry.path)
+    return key, encode_size(entry.size), path_hash(entry.path), content, literal_cost(entry.path)
 
 
-def _sample(rows: list[_Row], room: int) -> tuple[float, list[_Row]]:
+def _sample(rows: list[Row], room: int) -> tuple[float, list[Row]]:
     """Keep the ``room`` rows of highest priority, and say above which priority all are kept."""
     if len(rows) <= room:
-        return 0.0, sorted(rows)
+        return 0.0, rows
     by_priority = sorted(rows, key=_priority, reverse=True)
     threshold = _priority(by_priority[room])
-    return threshold, sorted(row for row in by_priority[:room] if _priority(row) > threshold)
+    return threshold, [row for row in by_priority[:room] if _priority(row) > threshold]
 
 
-def _priority(row: _Row) -> float:
-    return priority_of(decode_size(row[3]), row[0])
-
-
-def _columns(rows: list[_Row]) -> FileColumns:
-    columns = tuple(zip(*rows, strict=True)) or ((), (), (), (), ())
-    keys, contents, paths, sizes, costs = columns
-    return FileColumns(array("I", keys), array("I", contents), array("H", paths), array("H", sizes), array("B", costs))
+def _priority(row: Row) -> float:
+    return priority_of(decode_size(row[1]), row[0])
 
 
 def _hash(data: bytes, size: int) -> int:
