@@ -52,7 +52,8 @@ def serve(app_dir: Path, port: int = DEFAULT_PORT, state_dir: Path = DEFAULT_STA
         host = Host(app_dir, state.path, functions, settings, keys, standins)
         stopping = _catch_signals()
         await host.start(listener)
-        state.announce(url, listener.getsockname()[1], keys.function, keys.master)
+        hubs = {hub: standins.service_connection(hub) for hub in sorted(standins.hubs)}
+        state.announce(url, listener.getsockname()[1], keys.function, keys.master, hubs)
         log.info("Functions of %s:\n  %s", app_dir, "\n  ".join(host.describe()))
         log.info("Host is ready at %s (state in %s)", url, state.path)
         await stopping.wait()

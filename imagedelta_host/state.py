@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -46,10 +47,14 @@ class StateFolder:
         except (OSError, ValueError):
             return 0
 
-    def announce(self, url: str, port: int, key: str, master_key: str) -> None:
-        """Write endpoint.json, by which the command line finds the host."""
+    def announce(self, url: str, port: int, key: str, master_key: str, hubs: Mapping[str, str]) -> None:
+        """Write endpoint.json, by which the command line finds the host.
+
+        Args:
+            hubs: Service connection string of each local hub, for whoever registers devices there.
+        """
         write_atomic(self.path / "port", str(port).encode())
-        endpoint = {"url": url, "key": key, "masterKey": master_key, "pid": os.getpid()}
+        endpoint = {"url": url, "key": key, "masterKey": master_key, "pid": os.getpid(), "hubs": dict(hubs)}
         write_atomic(self.path / "endpoint.json", json.dumps(endpoint, indent=2).encode())
 
     def withdraw(self) -> None:
