@@ -116,6 +116,7 @@ TRANSFER = _machine(
     ("queued building failed cancelled source_missing", "succeeded", "device"),
     ("failed", "queued", "api"),
     ("succeeded already_present", "queued", "timer orchestrator"),
+    ("published receiving received applying blocked", "queued", "timer"),  # the device was replaced
     (
         "queued building published receiving received applying blocked source_missing",
         "cancelled",
