@@ -33,10 +33,10 @@ class HubService:
 
     def __init__(self, connection: str) -> None:
         """Args:
-        connection: ``HostName=…;SharedAccessKeyName=…;SharedAccessKey=…``.
+        connection: ``HostName=…;SharedAccessKeyName=…;SharedAccessKey=…``; a local hub's HostName is a URL.
         """
         parts = dict(part.partition("=")[::2] for part in connection.split(";"))
-        self.host = parts["HostName"]
+        self._url = parts["HostName"].rstrip("/")
         self._policy, self._key = parts["SharedAccessKeyName"], parts["SharedAccessKey"]
         self._client = httpx.Client(timeout=30, trust_env=False)
 
@@ -62,7 +62,7 @@ class HubService:
         else:
             document = self._call("PUT", path, {"deviceId": device, "moduleId": module})
         key = document["authentication"]["symmetricKey"]["primaryKey"]
-        return f"HostName=http://{self.host};DeviceId={device};ModuleId={module};SharedAccessKey={key}"
+        return f"HostName={self._url};DeviceId={device};ModuleId={module};SharedAccessKey={key}"
 
     def twin(self, device: str, module: str) -> ModuleTwin:
         document = self._call("GET", f"/twins/{quote(device, safe='')}/modules/{quote(module, safe='')}")
@@ -79,7 +79,7 @@ class HubService:
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         answer = self._client.request(
             method,
-            f"http://{self.host}{path}",
+            f"{self._url}{path}",
             params={"api-version": _API_VERSION},
             headers={"Authorization": self._token()},
             json=body,
@@ -89,6 +89,6 @@ class HubService:
 
     def _token(self) -> str:
         expiry = str(int(time.time()) + _TOKEN_SECONDS)
-        resource = quote_plus(self.host)
+        resource = quote_plus(self._url.partition("://")[2])
         signature = quote_plus(sign(self._key, resource, expiry))
         return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}&skn={self._policy}"

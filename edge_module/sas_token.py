@@ -37,9 +37,9 @@ class ModuleConnection:
 
     @property
     def resource(self) -> str:
-        """What a token is good for: "<host without scheme>/devices/<device>/modules/<module>"."""
+        """What a token is good for: "<host without scheme>/devices/<device>/modules/<module>", ids as they are."""
         host = self.host.rstrip("/").partition("://")[2] or self.host
-        return f"{host}{self.module_path}"
+        return f"{host}/devices/{self.device_id}/modules/{self.module_id}"
 
     def token(self, expiry: int) -> str:
         """The value of the Authorization header; ``expiry`` in seconds since 1970."""
