@@ -24,7 +24,7 @@ _LEAST_DELTA, _DELTA_PER_GROWTH, _MOST_DELTA = 0.02, 6.0, 0.85
 _OTHER_PATH = 0.02
 _PACKED_COST, _PACKED_DELTA = 0.8, 0.95
 """Files that are packed already (zip, png) change everywhere at once."""
-_EXAMINED = 1000
+_EXAMINED = 500
 """Missing files, largest first, whose predecessor is looked up; the rest is taken to save as much on average."""
 _NEAR = 4
 """Predecessors of one name that are tried."""
@@ -62,8 +62,8 @@ class Target:
     def estimate(self, sources: Sequence[Source]) -> int:
         """Return the estimated bytes of a patch that may use all of ``sources``; none: a full patch."""
         view = self._view(max((source.threshold for source in sources), default=0.0))
-        missing = view.contents.difference(*(source.contents for source in sources))
-        return round(FIXED_BYTES + self._headers(sources) + view.cost(missing, sources))
+        known = frozenset[int]().union(*(view.contents & source.contents for source in sources))
+        return round(FIXED_BYTES + self._headers(sources) + view.cost_without(known, sources))
 
     def _headers(self, sources: Sequence[Source]) -> float:
         new = (layer for layer in self._signature.layers if all(layer.diff_id not in s.layers for s in sources))
@@ -113,12 +113,13 @@ class _View:
                 files[content] = _File(key, path, code, cost / SCALE, literal)
         self._largest_first = sorted(files.items(), key=lambda item: -item[1].literal)
         self._literals = {content: file.literal for content, file in files.items()}
+        self._total = sum(self._literals.values())
         self.contents = frozenset(files)
 
-    def cost(self, missing: frozenset[int], sources: Sequence[Source]) -> float:
-        """Return the bytes for the missing files, each as a change of its best predecessor, if any."""
-        literal = sum(map(self._literals.__getitem__, missing))
-        largest = islice((file for content, file in self._largest_first if content in missing), _EXAMINED)
+    def cost_without(self, known: frozenset[int], sources: Sequence[Source]) -> float:
+        """Return the bytes for all files but the known ones, each as a change of its best predecessor, if any."""
+        literal = self._literal_without(known)
+        largest = islice((file for content, file in self._largest_first if content not in known), _EXAMINED)
         files = list(largest) if sources else []
         if not files:
             return literal
@@ -126,3 +127,8 @@ class _View:
         examined = sum(file.literal for file in files)
         changed = sum(file.literal * part for file, part in zip(files, parts, strict=True))
         return changed + (literal - examined) * sum(parts) / len(parts)
+
+    def _literal_without(self, known: frozenset[int]) -> float:
+        if 2 * len(known) < len(self.contents):
+            return self._total - sum(map(self._literals.__getitem__, known))
+        return sum(map(self._literals.__getitem__, self.contents - known))
