@@ -246,7 +246,7 @@ def _info(path: Path) -> BlobInfo:
     return BlobInfo(
         name=path.name,
         size=facts.st_size,
-        etag=f'"{facts.st_mtime_ns:x}-{facts.st_ino:x}-{facts.st_size:x}"',
+        etag=f"0x{facts.st_mtime_ns:X}{facts.st_size:X}{facts.st_ino:X}",
         modified=datetime.fromtimestamp(facts.st_mtime, UTC),
     )
 

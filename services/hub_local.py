@@ -33,17 +33,19 @@ class LocalHub:
     def __init__(self, name: str, connection: str, *, client: httpx.Client | None = None, now: Clock = utc_now) -> None:
         """Args:
         name: For messages.
-        connection: ``HostName=…;SharedAccessKeyName=…;SharedAccessKey=<base64>``.
+        connection: ``HostName=<address>;SharedAccessKeyName=…;SharedAccessKey=<base64>``, the address
+            with or without http:// and a path.
 
         Raises: RequestError ``settings.invalid``.
         """
         parts = dict(part.partition("=")[::2] for part in connection.split(";") if part)
         try:
-            self._host = parts["HostName"]
+            self._host = parts["HostName"].rstrip("/")
             self._policy = parts["SharedAccessKeyName"]
             self._key = base64.b64decode(parts["SharedAccessKey"], validate=True)
         except (KeyError, ValueError) as error:
             raise RequestError(f"connection string of hub {name}: {error}", code="settings.invalid") from error
+        self._base = self._host if "://" in self._host else f"http://{self._host}"
         self._name = name
         self._client = client or httpx.Client(timeout=_TIMEOUT, trust_env=False)
         self._now = now
@@ -88,7 +90,7 @@ class LocalHub:
         try:
             return self._client.request(
                 method,
-                f"http://{self._host}{path}",
+                f"{self._base}{path}",
                 params={"api-version": _API_VERSION},
                 headers={"Authorization": self._token()},
                 json=body,

@@ -31,8 +31,12 @@ A wrong or missing key is answered 401 by the host itself, without a body."""
 def resources(described: Sequence[Resource]) -> tuple[Resource, ...]:
     """The endpoint that serves the document of ``described`` and of itself."""
 
+    @cache
+    def document() -> Mapping[str, Any]:
+        return describe((*described, own))
+
     def handler(request: Request, deps: Deps) -> Answer:
-        return Answer(200, _document((*described, own)))
+        return Answer(200, document())
 
     own = Resource(
         name="api_openapi",
@@ -43,8 +47,8 @@ def resources(described: Sequence[Resource]) -> tuple[Resource, ...]:
     return (own,)
 
 
-@cache
-def _document(described: tuple[Resource, ...]) -> Mapping[str, Any]:
+def describe(described: Sequence[Resource]) -> Mapping[str, Any]:
+    """The OpenAPI document of these resources."""
     models, definitions = _schemas(described)
     return {
         "openapi": "3.1.0",
