@@ -1,6 +1,17 @@
 """Image archives: what docker, skopeo and containerd write, read within bounds and written deterministically."""
 
 from imagedelta.archives.archive import Archive, open_archive
+from imagedelta.archives.layout import OciLayout
 from imagedelta.archives.model import Image, image_from_config, sha256_id
+from imagedelta.archives.writing import write_docker_archive, write_oci_archive
 
-__all__ = ["Archive", "Image", "image_from_config", "open_archive", "sha256_id"]
+__all__ = [
+    "Archive",
+    "Image",
+    "OciLayout",
+    "image_from_config",
+    "open_archive",
+    "sha256_id",
+    "write_docker_archive",
+    "write_oci_archive",
+]

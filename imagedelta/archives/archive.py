@@ -19,7 +19,7 @@ from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, read_oci
 from imagedelta.archives.stores import FolderStore, Store, TarStore, missing
 from imagedelta.archives.tar_members import read_exactly
 from imagedelta.archives.unpacking import MAGIC_BYTES, Section, packing_of, unpack
-from imagedelta.errors import ContentError, UnsupportedFormat
+from imagedelta.errors import ContentError, RequestError, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 
 
@@ -79,6 +79,7 @@ def open_archive(
             empty file open for reading and writing. Without it such a tar is refused.
 
     Raises:
+        RequestError: There is no such file.
         UnsupportedFormat: It is packed and there is no ``scratch``, or packed in an unknown way.
         ContentError: ``content.not_an_image``: no archive form known here; other codes and subclasses name
             what is wrong inside: missing blobs, duplicate or unsafe names, wrong digests, broken JSON.
@@ -86,7 +87,7 @@ def open_archive(
     """
     if isinstance(source, Path) and source.is_dir():
         return Archive(FolderStore(source), limits, None)
-    owned = source.open("rb") if isinstance(source, Path) else None
+    owned = _opened(source) if isinstance(source, Path) else None
     try:
         stream = _plain(owned or source, limits, scratch)  # type: ignore[arg-type]
         return Archive(TarStore(stream, limits), limits, owned)
@@ -94,6 +95,13 @@ def open_archive(
         if owned:
             owned.close()
         raise
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise RequestError(f"there is no archive {path}") from None
 
 
 def _plain(stream: BinaryIO, limits: Limits, scratch: BinaryIO | None) -> BinaryIO:
