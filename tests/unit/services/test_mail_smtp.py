@@ -63,7 +63,8 @@ def _free_port() -> int:
 @pytest.fixture
 def server(sink: Sink) -> Iterator[MailSettings]:
     def login(server: object, session: object, envelope: object, mechanism: str, data: LoginPassword) -> AuthResult:
-        return AuthResult(success=(data.login, data.password) == (b"user", b"right"))
+        right = (data.login, data.password) == (b"user", b"right")
+        return AuthResult(success=right, handled=False)  # not handled: the server is to answer 535
 
     controller = Controller(sink, hostname="127.0.0.1", port=_free_port(), authenticator=login, auth_require_tls=False)
     controller.start()
