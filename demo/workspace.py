@@ -1,0 +1,81 @@
+"""Where everything of a run lies, and nothing outside of it: the folder .demo of the project."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The function app's root, where function_app.py lies."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one run. Downloads are beside them and outlive it."""
+
+    root: Path
+    downloads: Path
+
+    @property
+    def layers(self) -> Path:
+        return self.root / "layers"
+
+    @property
+    def archives(self) -> Path:
+        return self.root / "archives"
+
+    @property
+    def host(self) -> Path:
+        """State folder of the embedded host: keys, orchestrations, hubs, blobs and SQL."""
+        return self.root / "host"
+
+    @property
+    def endpoint(self) -> Path:
+        return self.host / "endpoint.json"
+
+    @property
+    def database(self) -> Path:
+        return self.host / "imagedelta.db"
+
+    @property
+    def durable(self) -> Path:
+        return self.host / "durable.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        return self.host / "blobs"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def mail(self) -> Path:
+        return self.root / "mail"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def device(self, name: str) -> Path:
+        return self.root / "devices" / name
+
+    def start_clean(self) -> None:
+        """Remove what an earlier run left and make the folders of this one."""
+        if self.root.exists():
+            shutil.rmtree(self.root)
+        for folder in (self.layers, self.archives, self.keys, self.mail, self.logs, self.root / "devices"):
+            folder.mkdir(parents=True)
+
+
+def default_workspace() -> Workspace:
+    return Workspace(PROJECT / ".demo", PROJECT / ".downloads")
