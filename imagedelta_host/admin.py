@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from imagedelta_host.keys import HostKeys, offered_key, same
+from imagedelta_host.keys import HostKeys, opens
 from imagedelta_host.loader import EVENT_HUB, ORCHESTRATION, TIMER, AppFunction
 
 log = logging.getLogger("imagedelta_host")
@@ -82,4 +82,4 @@ class AdminApi:
         return web.json_response(self._status())
 
     def _may(self, request: web.Request) -> bool:
-        return same(offered_key(request.query, request.headers), self._keys.master)
+        return opens(request.query, request.headers, self._keys.master)

@@ -13,8 +13,9 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
-from azure.functions import get_binding_registry, meta
+from azure.functions import meta
 
+from imagedelta_host.converters import converter_of
 from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.invoke import Invoker, RetryContext
 from imagedelta_host.iothub.store import now
@@ -48,9 +49,7 @@ def local_hub_of(function: AppFunction, hubs: frozenset[str]) -> str:
 class EventPump:
     """Feeds one event hub trigger."""
 
-    def __init__(
-        self, function: AppFunction, hub: str, stream: EventStream, invoker: Invoker, batch_size: int
-    ) -> None:
+    def __init__(self, function: AppFunction, hub: str, stream: EventStream, invoker: Invoker, batch_size: int) -> None:
         self.function = function
         self.hub = hub
         self._stream = stream
@@ -101,7 +100,7 @@ class EventPump:
                 await asyncio.sleep(delay)
 
     def _value(self, batch: list[StreamEvent]) -> Any:
-        converter = get_binding_registry().get(self.function.kind)
+        converter = converter_of(self.function.kind)
         if self._many:
             return converter.decode(self._bodies(batch), trigger_metadata=self._metadata_of_many(batch))
         return converter.decode(self._body(batch[0]), trigger_metadata=self._metadata_of_one(batch[0]))

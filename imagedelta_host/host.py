@@ -130,7 +130,8 @@ class Host:
             self._spawn(trigger.run_forever(), trigger.function.name)
 
     def _triggers(self) -> list[Timer | EventPump]:
-        return [item for item in [*self._timers.values(), *self._pumps.values()] if not item.function.disabled]
+        triggers: list[Timer | EventPump] = [*self._timers.values(), *self._pumps.values()]
+        return [trigger for trigger in triggers if not trigger.function.disabled]
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

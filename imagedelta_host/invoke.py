@@ -85,14 +85,10 @@ class Invoker:
             return await self._user_loop.run_async(function.run(**arguments))
         return await self._user_loop.run_sync(lambda: function.run(**arguments))
 
-    def _arguments(
-        self, function: AppFunction, value: object, invocation: str, retry: RetryContext
-    ) -> dict[str, Any]:
+    def _arguments(self, function: AppFunction, value: object, invocation: str, retry: RetryContext) -> dict[str, Any]:
         arguments: dict[str, Any] = {function.parameter: value}
         for name in function.clients:
             arguments[name] = self._client_value()
         if function.wants_context:
-            arguments["context"] = InvocationContext(
-                invocation, function.name, str(self._app_dir), retry_context=retry
-            )
+            arguments["context"] = InvocationContext(invocation, function.name, str(self._app_dir), retry_context=retry)
         return arguments

@@ -44,7 +44,8 @@ def load_keys(path: Path) -> HostKeys:
             return HostKeys(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise SettingInvalid(f"{path} does not hold the host's keys: {error}") from error
-    keys = HostKeys(*(secrets.token_urlsafe(32) for _ in range(4)), blobs=_base64_key())
+    names = ("function", "master", "durable", "rpc")
+    keys = HostKeys(**{name: secrets.token_urlsafe(32) for name in names}, blobs=_base64_key())
     write_atomic(path, json.dumps(asdict(keys), indent=2).encode())
     return keys
 
@@ -53,12 +54,13 @@ def _base64_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def offered_key(query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-    """The key a request brings: the header ``x-functions-key``, else the query parameter ``code``."""
-    return headers.get("x-functions-key") or query.get("code") or ""
+def opens(query: Mapping[str, str], headers: Mapping[str, str], *accepted: str) -> bool:
+    """Whether a request brings one of the keys: header ``x-functions-key`` or query parameter ``code``."""
+    offered = (headers.get("x-functions-key"), query.get("code"))
+    return any(same(key, *accepted) for key in offered if key)
 
 
 def same(offered: str, *accepted: str) -> bool:
     """Whether ``offered`` is one of ``accepted``, compared in constant time."""
     given = offered.encode()
-    return any([hmac.compare_digest(given, key.encode()) for key in accepted])
+    return any(hmac.compare_digest(given, key.encode()) for key in accepted)

@@ -151,8 +151,7 @@ def _refuse_unknown(name: str, bindings: list[dict[str, Any]]) -> None:
 
 def _expanded(trigger: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: expand(value) if key in _EXPANDED and isinstance(value, str) else value
-        for key, value in trigger.items()
+        key: expand(value) if key in _EXPANDED and isinstance(value, str) else value for key, value in trigger.items()
     }
 
 

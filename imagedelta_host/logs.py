@@ -12,7 +12,8 @@ _FORMAT = "[%(asctime)s.%(msecs)03dZ] %(levelname)-7s %(message)s"
 class _UtcFormatter(logging.Formatter):
     """Times in UTC, like the real host."""
 
-    converter = time.gmtime
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        return time.strftime(datefmt or "%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
 
 
 def configure_logging() -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from imagedelta_host.errors import AppInvalid
 from imagedelta_host.invoke import Invoker
-from imagedelta_host.keys import HostKeys, offered_key, same
+from imagedelta_host.keys import HostKeys, opens
 from imagedelta_host.loader import AppFunction
 
 log = logging.getLogger("imagedelta_host")
@@ -65,7 +65,7 @@ class Route:
             slash = "/" if pattern else ""
             pattern += f"(?:{slash}{text})?" if optional else slash + text
             rank.append(weight)
-        return Route(template, re.compile(pattern, re.IGNORECASE), tuple([*rank, -1]), defaults)
+        return Route(template, re.compile(pattern, re.IGNORECASE), (*rank, -1), defaults)
 
     def match(self, path: str) -> dict[str, str] | None:
         """Parameters of a percent-encoded path, decoded; ``None`` when it does not match."""
@@ -171,7 +171,7 @@ class HttpFunctions:
         if item.level == "anonymous":
             return True
         accepted = (self._keys.master,) if item.level == "admin" else (self._keys.function, self._keys.master)
-        return same(offered_key(request.query, request.headers), *accepted)
+        return opens(request.query, request.headers, *accepted)
 
 
 def _response(result: object) -> web.Response:

@@ -95,7 +95,9 @@ def _listen(port: int, state: StateFolder) -> socket.socket:
         except OSError as error:
             listener.close()
             if port:
-                raise HostError(f"the port {port} is taken: choose another with --port", code="host.port_taken") from error
+                raise HostError(
+                    f"the port {port} is taken: choose another with --port", code="host.port_taken"
+                ) from error
             continue
         return listener
     raise HostError("no free port was found", code="host.port_taken")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from azure.functions import get_binding_registry, meta
+from azure.functions import meta
 
+from imagedelta_host.converters import converter_of
 from imagedelta_host.files import write_atomic
 from imagedelta_host.invoke import Invoker, RetryContext
 from imagedelta_host.loader import AppFunction
@@ -67,7 +68,7 @@ class Timer:
         return self._lock.locked()
 
     async def run_forever(self) -> None:
-        """Fire on schedule until cancelled or ``stopping``; at once if a run was missed, or when the trigger asks for it."""
+        """Fire on schedule until cancelled or ``stopping``; at once if a run was missed or runOnStartup is set."""
         due = self._first_due(datetime.now(UTC))
         while not self.stopping:
             await asyncio.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
@@ -117,5 +118,5 @@ class Timer:
         if status.last:
             described = {"Last": status.last, "LastUpdated": status.last, "Next": status.next}
         data = {"IsPastDue": past_due, "Schedule": {"AdjustForDST": False}, "ScheduleStatus": described}
-        converter = get_binding_registry().get(self.function.kind)
+        converter = converter_of(self.function.kind)
         return converter.decode(meta.Datum(json.dumps(data), "json"), trigger_metadata={})

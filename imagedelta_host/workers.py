@@ -51,7 +51,14 @@ class Worker:
     async def start(app_dir: Path) -> Worker:
         """Start a process; it loads the app while the first activity waits for it."""
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "imagedelta_host.worker_main", str(theirs.fileno()), str(app_dir), str(os.getpid())]
+        command = [
+            sys.executable,
+            "-m",
+            "imagedelta_host.worker_main",
+            str(theirs.fileno()),
+            str(app_dir),
+            str(os.getpid()),
+        ]
         with theirs:
             process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)  # noqa: S603
         reader, writer = await asyncio.open_connection(sock=ours)

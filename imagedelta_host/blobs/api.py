@@ -40,7 +40,8 @@ class BlobError(Exception):
 
     def response(self) -> web.Response:
         """The answer to the client."""
-        text = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{self.code}</Code><Message>{escape(str(self))}</Message></Error>'
+        content = f"<Error><Code>{self.code}</Code><Message>{escape(str(self))}</Message></Error>"
+        text = f'<?xml version="1.0" encoding="utf-8"?>{content}'
         headers = {"x-ms-error-code": self.code}
         return web.Response(text=text, status=self.status, content_type="application/xml", headers=headers)
 

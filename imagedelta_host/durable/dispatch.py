@@ -16,7 +16,7 @@ from imagedelta_host.durable.engine import Engine
 from imagedelta_host.durable.history import Event
 from imagedelta_host.durable.store import Work
 from imagedelta_host.loader import AppFunction
-from imagedelta_host.workers import WorkerDied, WorkerPool, ActivityRaised
+from imagedelta_host.workers import ActivityRaised, WorkerDied, WorkerPool
 
 log = logging.getLogger("imagedelta_host.invocations")
 
@@ -108,7 +108,9 @@ class ActivityDispatcher:
         with self._engine.store.transaction():
             self._engine.store.count_death(work)
         if deaths < MAX_WORKER_DEATHS:
-            log.warning("the activity %s is delivered again (%d of %d): %s", work.name, deaths + 1, MAX_WORKER_DEATHS, error)
+            log.warning(
+                "the activity %s is delivered again (%d of %d): %s", work.name, deaths + 1, MAX_WORKER_DEATHS, error
+            )
             self._waiting.append(Work(**{**vars(work), "deaths": deaths}))
             return None
         reason = f"WorkerDied: {error} in each of {deaths} attempts"
@@ -122,6 +124,13 @@ class ActivityDispatcher:
 
     def _log(self, work: Work, entry: Event, seconds: float) -> None:
         if "Reason" in entry:
-            log.error("Activity %s of %s failed after %.0f ms: %s\n%s", work.name, work.instance, seconds * 1000, entry["Reason"], entry["Details"])
+            log.error(
+                "Activity %s of %s failed after %.0f ms: %s\n%s",
+                work.name,
+                work.instance,
+                seconds * 1000,
+                entry["Reason"],
+                entry["Details"],
+            )
         else:
             log.info("Activity %s of %s succeeded in %.0f ms", work.name, work.instance, seconds * 1000)

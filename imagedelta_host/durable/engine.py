@@ -95,9 +95,7 @@ class Engine:
 
     # What clients ask for
 
-    def start_new(
-        self, name: str, instance: str | None = None, raw_input: str | None = None, version: str = ""
-    ) -> str:
+    def start_new(self, name: str, instance: str | None = None, raw_input: str | None = None, version: str = "") -> str:
         """Create an instance; ``raw_input`` is JSON text. Returns its id.
 
         Raises:
@@ -341,9 +339,7 @@ class Engine:
 
     # Effects
 
-    def _schedule(
-        self, row: Instance, effect: step.Effect, wakes: list[tuple[str, float]], works: list[Work]
-    ) -> Event:
+    def _schedule(self, row: Instance, effect: step.Effect, wakes: list[tuple[str, float]], works: list[Work]) -> Event:
         if isinstance(effect, step.StartTimer):
             fire_at = text_of(effect.fire_at)
             due = effect.fire_at.timestamp()
@@ -353,9 +349,7 @@ class Engine:
             return event(EventType.TIMER_CREATED, effect.task, FireAt=fire_at)
         if isinstance(effect, step.StartActivity):
             works.append(self.store.add_work(row.id, row.execution, effect.task, effect.name, effect.input))
-            return event(
-                EventType.TASK_SCHEDULED, effect.task, Name=effect.name, Version="", Input=effect.input
-            )
+            return event(EventType.TASK_SCHEDULED, effect.task, Name=effect.name, Version="", Input=effect.input)
         return self._start_child(row, effect, wakes)
 
     def _start_child(self, row: Instance, effect: step.StartChild, wakes: list[tuple[str, float]]) -> Event:
@@ -372,9 +366,7 @@ class Engine:
             raw_input = None if effect.input is None else compact(effect.input)
             self._create(child, effect.name, raw_input, effect.version or "", (row.id, effect.task))
             wakes.append((child, 0.0))
-        return event(
-            EventType.CHILD_CREATED, effect.task, Name=effect.name, InstanceId=child, Input=effect.input
-        )
+        return event(EventType.CHILD_CREATED, effect.task, Name=effect.name, InstanceId=child, Input=effect.input)
 
     def _create(
         self,
@@ -430,9 +422,7 @@ class Engine:
         if status == "Completed":
             told = event(EventType.CHILD_COMPLETED, TaskScheduledId=row.parent_task, Result=text)
         else:
-            told = event(
-                EventType.CHILD_FAILED, TaskScheduledId=row.parent_task, Reason=str(output), Details=details
-            )
+            told = event(EventType.CHILD_FAILED, TaskScheduledId=row.parent_task, Reason=str(output), Details=details)
         self.store.post(parent.id, told, execution=parent.execution)
         return parent.id, told
 

@@ -18,7 +18,7 @@ from imagedelta_host.durable.engine import Engine, FunctionMissing, InstanceExis
 from imagedelta_host.durable.history import TERMINAL, EventType, compact, event, moment_of, text_of
 from imagedelta_host.durable.status import history_of, status_of
 from imagedelta_host.durable.store import Filter, Instance
-from imagedelta_host.keys import offered_key, same
+from imagedelta_host.keys import opens, same
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,8 +60,7 @@ class DurableHttpApi:
 
     def _webhook_guard(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            key = offered_key(request.query, request.headers)
-            if not same(key, self._binding().webhook_key, self._master_key):
+            if not opens(request.query, request.headers, self._binding().webhook_key, self._master_key):
                 return web.Response(status=401)
             return await handler(request)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import traceback
 from typing import Any
 
 from azure.functions._durable_functions import OrchestrationContext
 
+from imagedelta_host.durable.activity import traceback_of
 from imagedelta_host.durable.episode import Answer
 from imagedelta_host.loader import AppFunction
 
@@ -20,7 +20,7 @@ def run_orchestrator(function: AppFunction, context: str) -> Answer:
         answer = function.run(**{function.parameter: OrchestrationContext(context)})
         return _answer(json.loads(answer))
     except Exception as error:
-        return _failure(str(error), traceback.format_exc())
+        return _failure(str(error), traceback_of(error.__cause__ or error))
 
 
 def _answer(state: dict[str, Any]) -> Answer:

@@ -25,9 +25,7 @@ _PLAIN = {
 _STARTS = (EventType.TASK_SCHEDULED, EventType.CHILD_CREATED, EventType.TIMER_CREATED)
 
 
-def status_of(
-    row: Instance, *, with_input: bool, history: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
+def status_of(row: Instance, *, with_input: bool, history: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """The status payload of an instance; times have whole seconds, as in the real one."""
     payload = {
         "name": row.name,

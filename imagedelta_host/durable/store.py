@@ -106,7 +106,7 @@ class DurableStore:
     def insert_instance(self, row: Instance) -> None:
         """Store a new instance, in place of one with the same id."""
         marks = ",".join("?" * 14)
-        self._db.execute(f"insert or replace into instance values({marks})", tuple(vars(row).values()))  # noqa: S608
+        self._db.execute(f"insert or replace into instance values({marks})", tuple(vars(row).values()))
 
     def update_instance(self, instance: str, **columns: object) -> None:
         """Change columns of an instance and its time of last update."""
@@ -243,5 +243,3 @@ def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
         clauses.append("(created, id) > (?, ?)")
         values += wanted.after
     return " and ".join(clauses), values
-
-

@@ -51,8 +51,8 @@ class Token:
         if not self.expiry.isdecimal() or int(self.expiry) < time.time():
             raise unauthorized("the shared access signature has expired")
         covered = unquote(self.resource).lower()
-        covered = covered[covered.find("/iothub/") :].rstrip("/").split("/")
-        if path.lower().split("/")[: len(covered)] != covered:
+        parts = covered[covered.find("/iothub/") :].rstrip("/").split("/")
+        if path.lower().split("/")[: len(parts)] != parts:
             raise unauthorized("the shared access signature is for another resource")
 
 

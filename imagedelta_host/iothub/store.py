@@ -150,7 +150,7 @@ class HubStore:
         marks = ",".join("?" * len(_COLUMNS))
         values = [_stored(name, getattr(identity, name)) for name in _COLUMNS]
         self.db.execute(
-            f"insert or replace into identity({','.join(_COLUMNS)}) values({marks})",  # noqa: S608
+            f"insert or replace into identity({','.join(_COLUMNS)}) values({marks})",
             values,
         )
 
@@ -160,9 +160,7 @@ class HubStore:
 
     def delete_module(self, hub: str, device: str, module: str) -> None:
         """Forget a module."""
-        self.db.execute(
-            "delete from identity where hub = ? and device = ? and module = ?", (hub, device, module)
-        )
+        self.db.execute("delete from identity where hub = ? and device = ? and module = ?", (hub, device, module))
 
 
 def _stored(name: str, value: Any) -> Any:

@@ -31,9 +31,7 @@ class EventStream:
         self._store = store
         self._arrivals: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
-    def append(
-        self, sender: Identity, body: bytes, system: dict[str, str], properties: dict[str, str]
-    ) -> None:
+    def append(self, sender: Identity, body: bytes, system: dict[str, str], properties: dict[str, str]) -> None:
         """Store a message of a device or module; it is on disk when this returns."""
         enqueued = now()
         stamped = {**system, **_stamps(sender, enqueued)}

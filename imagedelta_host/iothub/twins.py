@@ -54,7 +54,7 @@ def _check(value: object, where: str, depth: int) -> None:
     if children and depth > _MAX_DEPTH:
         raise invalid(f"{where} is nested deeper than {_MAX_DEPTH} levels")
     for name, child in children:
-        if isinstance(value, dict):
+        if isinstance(name, str):
             _check_name(name, where)
         _check(child, f"{where}.{name}", depth + 1)
 

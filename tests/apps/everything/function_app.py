@@ -21,7 +21,7 @@ def note(kind: str, **what: object) -> None:
     """Append one line to the log file, whole or not at all."""
     path = os.environ.get("LOG")
     if path:
-        with open(path, "a") as stream:
+        with Path(path).open("a") as stream:
             stream.write(json.dumps({"kind": kind, **what}) + "\n")
 
 
@@ -59,9 +59,7 @@ def switched_off(req: func.HttpRequest) -> str:
 async def start(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     payload = req.get_json() if req.get_body() else None
     try:
-        instance = await client.start_new(
-            req.route_params["orchestrator"], req.route_params.get("instance"), payload
-        )
+        instance = await client.start_new(req.route_params["orchestrator"], req.route_params.get("instance"), payload)
     except Exception as error:
         return func.HttpResponse(str(error), status_code=409)
     return client.create_check_status_response(req, instance)
