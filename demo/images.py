@@ -17,20 +17,25 @@ import calendar
 import json
 import posixpath
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from demo.layers import File, Layer, text_file, write_layer
 from demo.wheels import Wheel, wheel
+from imagedelta.archives.layout import OciLayout
 from imagedelta.archives.model import Image, image_from_config
+from imagedelta.archives.writing import write_docker_archive, write_oci_archive
 
 _BASE_EPOCH = 1_700_000_000
 """When the base layers were built; each build of an app has its own epoch, later ones a later one."""
 _BUILDS = {"recon:1": _BASE_EPOCH + 86_400, "app:1": _BASE_EPOCH + 2 * 86_400, "tool:1": _BASE_EPOCH + 5 * 86_400}
 _BUILDS["app:2"] = _BUILDS["app:1"] + 9 * 86_400 + 1234
 
+_PIECE = 1024 * 1024
 _FILES_PER_SECOND = 400
 """How fast a build writes its files: neighbours share a time, as after ``dotnet publish``."""
 
@@ -112,6 +117,30 @@ def build_images(
     finally:
         opened.close()
     return built
+
+
+def write_archives(built: Mapping[str, BuiltImage], folder: Path) -> dict[str, Path]:
+    """Write each image as one tar: every other one as ``docker save`` does, the rest as OCI archives."""
+    paths = {}
+    for number, (reference, image) in enumerate(built.items()):
+        write, form = ((write_docker_archive, "docker"), (write_oci_archive, "oci"))[number % 2]
+        paths[reference] = folder / f"{reference.replace(':', '-')}.{form}.tar"
+        sizes = [layer.size for layer in image.layers]
+        write(paths[reference], image.image, sizes, partial(_open_layer, image.layers))
+    return paths
+
+
+def put_into_layout(image: BuiltImage, folder: Path) -> None:
+    """Add the image to an OCI layout folder: what a device had before anybody ordered anything."""
+    layout = OciLayout(folder)
+    for layer in image.layers:
+        with layer.path.open("rb") as stream:
+            layout.add_layer(layer.diff_id, iter(partial(stream.read, _PIECE), b""))
+    layout.add_image(image.image)
+
+
+def _open_layer(layers: Sequence[Layer], position: int) -> BinaryIO:
+    return layers[position].path.open("rb")
 
 
 def _build(reference: str, wheels: Wheels, folder: Path, written: dict[str, Layer]) -> BuiltImage:

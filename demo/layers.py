@@ -7,7 +7,6 @@ folders once, no padding beyond the two zero blocks that end a tar.
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -106,15 +105,3 @@ def _header(name: str, mtime: int, mode: int) -> tarfile.TarInfo:
     header.mtime, header.mode = mtime, mode
     header.uname = header.gname = ""
     return header
-
-
-def add_to_tar(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
-    """Add one member to an archive of layers, with fixed header fields."""
-    header = tarfile.TarInfo(name)
-    if isinstance(content, bytes):
-        header.size = len(content)
-        archive.addfile(header, io.BytesIO(content))
-        return
-    header.size = content.stat().st_size
-    with content.open("rb") as stream:
-        archive.addfile(header, stream)
