@@ -6,11 +6,12 @@ Source: docs/api.md.
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model, field_validator
 from pydantic.alias_generators import to_camel
 
 from contracts.states import DEVICE_STATES, MEMBER, PATCH, SET, TRANSFER, StateMachine
@@ -312,6 +313,11 @@ class QuarantineView(View):
     detail: str
     body: str
     properties: dict[str, Any]
+
+    @field_validator("body", mode="before")
+    @classmethod
+    def _as_base64(cls, body: object) -> object:
+        return base64.b64encode(body).decode() if isinstance(body, bytes) else body
 
 
 @cache
