@@ -244,8 +244,8 @@ def _deployed(module: str, value: object) -> Properties:
 
 
 def _require_match(request: web.Request, identity: Identity) -> None:
-    wanted = request.headers.get("If-Match", "*").strip()
-    if wanted != "*" and wanted.strip('"') != identity.etag:
+    wanted = request.headers.get("If-Match", "*").strip().strip('"')
+    if wanted not in ("*", identity.etag):
         raise HubError("PreconditionFailed", "the etag is not that of the present version", 412)
 
 

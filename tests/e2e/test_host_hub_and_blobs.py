@@ -1,0 +1,280 @@
+"""The local stand-ins of a running host: telemetry reaches functions as from IoT Hub, blobs are served as by Azure."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from imagedelta_host.blobs.access import sign
+from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
+    folder = tmp_path_factory.mktemp("hub")
+    process = HostProcess(folder / "state", APPS / "everything", LOG=str(folder / "log"), TICK="0 0 0 1 1 *")
+    yield process.start()
+    process.stop()
+
+
+@pytest.fixture
+def hub(host: HostProcess) -> HubClient:
+    return HubClient(host, "north", hub_key(host.state, "north"))
+
+
+def log_of(host: HostProcess) -> Path:
+    return Path(host.environment["LOG"])
+
+
+def test_telemetry_reaches_the_function_with_the_metadata_of_an_iot_hub(host: HostProcess, hub: HubClient) -> None:
+    key = hub.enrol("ship-1", "recon")
+
+    sent = hub.send(
+        "ship-1",
+        "recon",
+        key,
+        b'{"hello": 1}',
+        **{
+            "iothub-messageid": "m-1",
+            "iothub-contenttype": "application/json",
+            "iothub-contentencoding": "utf-8",
+            "iothub-app-kind": "report",
+            "iothub-connection-device-id": "somebody-else",
+        },
+    )
+
+    assert sent.status_code == 204
+    event = wait_for(lambda: [e for e in lines(log_of(host), "event") if e["body"] == '{"hello": 1}'])[0]
+    assert event["properties"] == {"kind": "report"}
+    assert event["iothub"]["connection-device-id"] == "ship-1"
+    assert event["iothub"]["connection-module-id"] == "recon"
+    assert event["iothub"]["message-source"] == "Telemetry"
+    assert json.loads(event["iothub"]["connection-auth-method"])["scope"] == "module"
+    assert event["iothub"]["connection-auth-generation-id"].isdecimal()
+    assert event["system"]["message-id"] == "m-1"
+    assert event["system"]["content-type"] == "application/json"
+    assert event["system"]["SequenceNumber"] == event["sequence"]
+    assert event["partition"]["EventHubName"] == "north"
+
+
+def test_an_empty_message_does_not_harm_its_batch(host: HostProcess, hub: HubClient) -> None:
+    key = hub.enrol("ship-2", "recon")
+
+    hub.send("ship-2", "recon", key, b"")
+    hub.send("ship-2", "recon", key, b"after the empty one")
+
+    wait_for(lambda: any(e["body"] == "after the empty one" for e in lines(log_of(host), "event")))
+
+
+def test_a_batch_that_keeps_failing_is_retried_as_the_policy_says_and_then_given_up(
+    host: HostProcess, hub: HubClient
+) -> None:
+    key = hub.enrol("ship-3", "recon")
+
+    hub.send("ship-3", "recon", key, b"poison")
+    wait_for(lambda: sum(e["body"] == "poison" for e in lines(log_of(host), "event")) == 3)
+    hub.send("ship-3", "recon", key, b"behind the poison")
+
+    wait_for(lambda: any(e["body"] == "behind the poison" for e in lines(log_of(host), "event")))
+    assert sum(e["body"] == "poison" for e in lines(log_of(host), "event")) == 3
+
+
+def test_no_message_is_lost_when_the_host_is_killed_while_devices_send(tmp_path: Path) -> None:
+    host = HostProcess(tmp_path / "state", APPS / "everything", LOG=str(tmp_path / "log"), TICK="0 0 0 1 1 *")
+    host.start()
+    try:
+        client = HubClient(host, "north", hub_key(host.state, "north"))
+        key = client.enrol("ship", "recon")
+        stored = []
+        for round_number in range(3):
+            for number in range(20):
+                body = f"{round_number}-{number}"
+                if client.send("ship", "recon", key, body.encode()).status_code == 204:
+                    stored.append(body)
+            host.kill()
+            host.start()
+
+        wait_for(lambda: {e["body"] for e in lines(tmp_path / "log", "event")} >= set(stored))
+        assert len(stored) == 60
+    finally:
+        host.stop()
+
+
+def test_a_module_cannot_send_with_the_key_of_another(hub: HubClient) -> None:
+    hub.enrol("ship-4", "recon")
+    other = hub.enrol("ship-5", "recon")
+
+    assert hub.send("ship-4", "recon", other, b"forged").status_code == 401
+
+
+def test_a_message_over_256_kib_is_refused(hub: HubClient) -> None:
+    key = hub.enrol("ship-6", "recon")
+
+    assert hub.send("ship-6", "recon", key, b"x" * (256 << 10)).status_code == 204
+    assert hub.send("ship-6", "recon", key, b"x" * ((256 << 10) + 1)).status_code == 413
+
+
+def test_the_unmodified_service_sdk_reads_what_it_wrote(host: HostProcess, hub: HubClient) -> None:
+    """The SDK insists on https; its protocol layer is pointed at the stand-in's plain address."""
+    program = """
+import sys
+from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
+from azure.iot.hub.models import ConfigurationContent, Twin, TwinProperties, QuerySpecification
+host, key = sys.argv[1:]
+connection = f"HostName={host};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
+manager = IoTHubRegistryManager(connection_string=connection)
+manager.protocol._client._base_url = manager.protocol.config.base_url = f"http://{host}"
+twin = manager.update_twin("sdk-ship", Twin(tags={"fleet": "sdk"}, properties=TwinProperties(desired={"a": 1})), etag="*")
+assert twin.tags == {"fleet": "sdk"} and twin.properties.desired["a"] == 1
+found = manager.query_iot_hub(QuerySpecification(query="select * from devices where tags.fleet = 'sdk'"))
+assert [item.device_id for item in found.items] == ["sdk-ship"]
+edge = IoTHubConfigurationManager(connection_string=connection)
+edge.protocol._client._base_url = edge.protocol.config.base_url = f"http://{host}"
+desired = {"schemaVersion": "1.1", "modules": {"app": {"settings": {"image": "app:2"}}}}
+content = {"$edgeAgent": {"properties.desired": desired}, "$edgeHub": {"properties.desired": {}}}
+edge.apply_configuration_on_edge_device("sdk-ship", ConfigurationContent(modules_content=content))
+agent = manager.get_module_twin("sdk-ship", "$edgeAgent")
+assert agent.properties.desired["modules"] == desired["modules"] and agent.properties.desired["$version"] == 2
+assert manager.get_module("sdk-ship", "app").module_id == "app"
+print("ok")
+"""
+    hub.service("PUT", "/devices/sdk-ship", json={"capabilities": {"iotEdge": True}})
+    address = hub.base.removeprefix("http://")
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program, address, hub_key(host.state, "north")], capture_output=True, text=True
+    )
+
+    assert ran.stdout.strip() == "ok", ran.stderr
+
+
+# Blobs
+
+
+class Blobs:
+    """Requests to the blob storage of a host."""
+
+    def __init__(self, host: HostProcess) -> None:
+        self.folder = host.state / "blobs"
+        self._url = host.url
+        self._key = json.loads((host.state / "keys.json").read_text())["blobs"]
+
+    def request(
+        self, method: str, container: str, name: str = "", permissions: str = "rlcw", **options: Any
+    ) -> httpx.Response:
+        expiry = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        signature = sign(self._key, permissions, expiry, "c", container, "")
+        access = {"sp": permissions, "se": expiry, "sr": "c", "sig": signature}
+        path = f"/blobs/{container}" + (f"/{name}" if name else "")
+        return httpx.request(method, self._url + path, params={**options.pop("params", {}), **access}, **options)
+
+    def put(self, container: str, name: str, content: bytes, **headers: str) -> httpx.Response:
+        return self.request("PUT", container, name, content=content, headers={"x-ms-blob-type": "BlockBlob", **headers})
+
+
+@pytest.fixture
+def blobs(host: HostProcess) -> Blobs:
+    return Blobs(host)
+
+
+def test_a_blob_is_read_in_ranges_while_it_stays_the_same(blobs: Blobs) -> None:
+    content = bytes(range(256)) * 5000
+    put = blobs.put("outbox", "a/one.zip", content)
+
+    whole = blobs.request("GET", "outbox", "a/one.zip")
+    part = blobs.request(
+        "GET", "outbox", "a/one.zip", headers={"Range": "bytes=1000-", "If-Match": whole.headers["ETag"]}
+    )
+    past = blobs.request("GET", "outbox", "a/one.zip", headers={"Range": f"bytes={len(content)}-"})
+    head = blobs.request("HEAD", "outbox", "a/one.zip")
+
+    assert put.status_code == 201
+    assert (whole.status_code, whole.content) == (200, content)
+    assert (part.status_code, part.content) == (206, content[1000:])
+    assert part.headers["Content-Range"] == f"bytes 1000-{len(content) - 1}/{len(content)}"
+    assert (past.status_code, past.headers["Content-Range"]) == (416, f"bytes */{len(content)}")
+    assert (head.headers["Content-Length"], head.headers["ETag"]) == (str(len(content)), put.headers["ETag"])
+
+
+def test_a_replaced_blob_no_longer_matches_its_etag(blobs: Blobs) -> None:
+    before = blobs.put("outbox", "changing", b"one").headers["ETag"]
+    blobs.put("outbox", "changing", b"two")
+
+    answer = blobs.request("GET", "outbox", "changing", headers={"If-Match": before})
+
+    assert (answer.status_code, answer.headers["x-ms-error-code"]) == (412, "ConditionNotMet")
+
+
+def test_a_list_is_paged_in_order_and_hides_temporary_files(blobs: Blobs) -> None:
+    for name in ("c", "a", "b/1", "b/2"):
+        blobs.put("listed", f"p/{name}", b"x")
+    (blobs.folder / "listed" / "p" / "half.tmp").write_bytes(b"")
+    (blobs.folder / "listed" / "p" / ".hidden").write_bytes(b"")
+    names, marker = [], ""
+    for _ in range(4):
+        query = {"restype": "container", "comp": "list", "prefix": "p/", "maxresults": "3", "marker": marker}
+        page = ElementTree.fromstring(blobs.request("GET", "listed", params=query).content)
+        names.append([item.text for item in page.iter("Name")])
+        marker = page.findtext("NextMarker") or ""
+        if not marker:
+            break
+
+    assert names == [["p/a", "p/b/1", "p/b/2"], ["p/c"]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret", "a/../../secret", "%2e%2e/secret", "..%2Fsecret", "a//b", ".hidden", "x.tmp", "a%00b", "a%5Cb"],
+)
+def test_a_name_never_leaves_the_folder(host: HostProcess, blobs: Blobs, name: str) -> None:
+    (blobs.folder / "secret").write_bytes(b"secret")
+    raw = httpx.URL(f"{host.url}/").copy_with(raw_path=f"/blobs/outbox/{name}".encode())
+
+    answer = httpx.get(raw)
+
+    assert answer.status_code in (400, 404)
+    assert b"secret" not in answer.content or answer.status_code == 400
+
+
+def test_an_existing_blob_is_not_replaced_when_only_a_new_one_is_wanted(blobs: Blobs) -> None:
+    blobs.put("outbox", "once", b"first")
+
+    again = blobs.put("outbox", "once", b"second", **{"If-None-Match": "*"})
+
+    assert again.status_code == 409
+    assert blobs.request("GET", "outbox", "once").content == b"first"
+
+
+def test_without_the_right_signature_nothing_is_served(host: HostProcess, blobs: Blobs) -> None:
+    blobs.put("outbox", "closed", b"x")
+
+    assert httpx.get(f"{host.url}/blobs/outbox/closed").status_code == 403
+    assert blobs.request("GET", "outbox", "closed", permissions="l").status_code == 403
+    assert blobs.request("PUT", "outbox", "closed", permissions="r", content=b"y").status_code == 403
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(host: HostProcess, blobs: Blobs) -> None:
+    def half() -> Iterator[bytes]:
+        yield b"x" * 1000
+        raise ConnectionError("the link is gone")
+
+    with pytest.raises(ConnectionError):
+        blobs.request(
+            "PUT", "cut", "big", content=half(), headers={"x-ms-blob-type": "BlockBlob", "Content-Length": "5000"}
+        )
+    time.sleep(0.3)
+
+    assert blobs.request("GET", "cut", "big").status_code == 404
+    assert list((blobs.folder / "cut").rglob("*")) == []
