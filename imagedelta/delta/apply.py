@@ -13,7 +13,6 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Protocol, cast
@@ -102,12 +101,13 @@ def apply_patch(
     sources = _Sources(header, find_layer)
     tapes = open_tapes(patch, start, header, sources.structure)
     config = _read_config(header, tapes[Role.CONFIG], limits)
-    with ExitStack() as exits:
-        kept = Kept(exits.enter_context((scratch or _temporary_file)()), header.scratch_bytes)
-        maker = LayerMaker(tapes, sources.reader, kept)
+    with (scratch or _temporary_file)() as kept_file:
+        maker = LayerMaker(tapes, sources.reader, Kept(kept_file, header.scratch_bytes))
         try:
             _make_layers(header, maker, sources, sink)
-        except DigestMismatch:
+        except SourceMissing:
+            raise
+        except ContentError:
             sources.check_digests()
             raise
     return AppliedImage(header.target_image_id, config, tuple(layer.diff_id for layer in header.layers))
@@ -139,7 +139,11 @@ class _Sources:
         return bytes(out)
 
     def check_digests(self) -> None:
-        """Tell a source with wrong bytes from a patch with wrong bytes, after a layer came out wrong."""
+        """Tell a source with wrong bytes from a patch with wrong bytes, after a layer came out wrong.
+
+        Raises:
+            SourceMissing: "source.different".
+        """
         for number, reader in self._readers.items():
             digest = hashlib.sha256()
             for offset in range(0, reader.size, MIB):
@@ -157,13 +161,12 @@ def _make_layers(header: PatchHeader, maker: LayerMaker, sources: _Sources, sink
             _into_sink(layer, sink, partial(_copy, sources.reader(layer.whole_from)))
     rebuilt = header.rebuilt
     needed = max((number for number, layer in enumerate(rebuilt, 1) if layer in missing), default=0)
-    for layer in rebuilt[:needed]:
+    for number, layer in enumerate(rebuilt[:needed], 1):
         if layer in missing:
-            _into_sink(layer, sink, partial(maker.make, layer.size))
+            make = maker.make_last if number == len(rebuilt) else maker.make
+            _into_sink(layer, sink, partial(make, layer.size))
         else:
             maker.make(layer.size, None)  # its bytes of the solid streams come first all the same
-    if needed == len(rebuilt):
-        maker.finish()
 
 
 def _into_sink(layer: TargetLayer, sink: LayerSink, fill: Callable[[LayerOutput], None]) -> None:

@@ -103,12 +103,13 @@ class LayerMaker:
         if made != size:
             raise ContentError(f"the steps of a layer of {size} bytes end after {made}")
 
-    def finish(self) -> None:
-        """Hold that all streams are used up.
+    def make_last(self, size: int, output: LayerOutput) -> None:
+        """Make the last layer, and hold that all streams are used up before anyone commits it.
 
         Raises:
-            ContentError: A stream holds more.
+            ContentError: As ``make``, or a stream holds more.
         """
+        self.make(size, output)
         for tape in self._tapes.values():
             tape.finish()
 

@@ -66,11 +66,7 @@ def content_of(built: BuiltImage) -> ImageContent:
 
 def layers_of(*images: BuiltImage) -> dict[str, bytes]:
     """Return every layer of ``images`` by diff_id."""
-    return {
-        diff_id: tar
-        for built in images
-        for diff_id, tar in zip(built.image.diff_ids, built.layers, strict=True)
-    }
+    return {diff_id: tar for built in images for diff_id, tar in zip(built.image.diff_ids, built.layers, strict=True)}
 
 
 def a_patch(

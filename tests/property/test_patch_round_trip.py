@@ -1,0 +1,87 @@
+"""Generated images: every patch makes its target; every damaged patch makes it too or is refused."""
+
+import io
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagedelta.delta import BytesReader, apply_patch
+from imagedelta.delta.config_text import restore, shorten
+from imagedelta.delta.profiles import V1_64M
+from imagedelta.errors import ImageDeltaError
+from tests.images import an_image
+from tests.unit.delta.patches import MemorySink, a_patch, assert_rebuilt, layers_of
+
+_SMALL_WINDOWS = replace(V1_64M, name="test", whole_file_bytes=900, window_bytes=400, window_reach_bytes=200)
+
+_names = st.sampled_from(["a", "lib/b.so.1", "lib/b.so.2", "etc/c.conf", "x/y/z", "n" * 120])
+_parts = st.sampled_from([b"one", b"two words ", b"\0" * 40, bytes(range(256)), b"MZ" + b"\1\2\3" * 90])
+_contents = st.lists(_parts | st.binary(max_size=60), max_size=8).map(b"".join)
+_layers = st.dictionaries(_names, _contents, max_size=5) | st.binary(max_size=1500)
+_images = st.lists(_layers, max_size=3).map(lambda layers: an_image(*layers))
+
+
+@settings(max_examples=150, deadline=None)
+@given(_images, st.lists(_images, max_size=2), st.sampled_from([V1_64M, _SMALL_WINDOWS]))
+def test_every_patch_makes_its_target(target, sources, profile):
+    with tempfile.TemporaryDirectory() as scratch:
+        patch, _ = a_patch(target, *sources, scratch=Path(scratch), profile=profile)
+
+    assert_rebuilt(target, patch, *sources)
+
+
+_SOURCE = an_image({"a": bytes(range(256)) * 20, "b": b"text of some length\n" * 60}, {"c": b"\1\2\3" * 400})
+_TARGET = an_image({"a": bytes(range(255, -1, -1)) + bytes(range(256)) * 19, "b": b"text\n" * 200}, {"d": b"new" * 99})
+
+
+def _good_patch() -> bytes:
+    with tempfile.TemporaryDirectory() as scratch:
+        return a_patch(_TARGET, _SOURCE, scratch=Path(scratch))[0]
+
+
+_GOOD = _good_patch()
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.data())
+def test_a_mutated_patch_makes_the_target_or_is_refused(data):
+    mutated = bytearray(_GOOD)
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(mutated) - 1))
+        mutated[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=8))
+    sink = MemorySink()
+    known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(_SOURCE).items()}
+
+    try:
+        image = apply_patch(io.BytesIO(bytes(mutated)), known.__getitem__, sink)
+    except ImageDeltaError:
+        assert not sink.half_done
+        assert sink.layers.items() <= layers_of(_TARGET).items()
+        return
+
+    assert (image.image_id, sink.layers) == (_TARGET.image_id, layers_of(_TARGET))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=600))
+def test_arbitrary_bytes_are_no_patch(data):
+    for prefix in (b"", _GOOD[:13], _GOOD[:200]):
+        sink = MemorySink()
+        try:
+            apply_patch(io.BytesIO(prefix + data), {}.__getitem__, sink)
+        except ImageDeltaError:
+            assert (sink.layers, sink.half_done) == ({}, [])
+            continue
+        raise AssertionError("accepted")
+
+
+_digests = ["sha256:" + f"{number:064x}" for number in range(5)]
+_texts = st.lists(st.binary(max_size=20) | st.sampled_from([digest[7:].encode() for digest in _digests]), max_size=12)
+
+
+@given(_texts.map(b"".join), st.integers(0, 5))
+def test_every_config_is_restored_from_its_short_form(config, layers):
+    assert restore(shorten(config, _digests[:layers]), _digests[:layers], len(config)) == config

@@ -1,0 +1,342 @@
+"""What apply_patch refuses, with which code, and that nothing half-done stays."""
+
+import io
+import lzma
+import random
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+import zstandard
+
+from imagedelta.delta import BytesReader, apply_patch, read_patch_header
+from imagedelta.delta.coders import LZMA2, RAW, ZSTD, Params
+from imagedelta.delta.header import MAGIC, PatchHeader, PatchStream, TargetLayer, header_to_bytes
+from imagedelta.delta.numbers import encode, zigzag
+from imagedelta.delta.roles import Role
+from imagedelta.delta.steps import KEEP_FLAG, Kind
+from imagedelta.errors import ImageDeltaError, LimitExceeded, SourceMissing
+from imagedelta.limits import MIB, Limits
+from tests.images import an_image
+from tests.unit.delta.patches import MemorySink, a_patch, applied, layers_of
+
+SOURCE = an_image({"a": random.Random(1).randbytes(30_000), "t": b"text\n" * 100})
+TARGET = an_image({"a": random.Random(1).randbytes(30_000)[:-9] + b"different", "t": b"text\n" * 101, "n": b"new" * 50})
+
+
+@pytest.fixture(scope="module")
+def patch(tmp_path_factory):
+    return a_patch(TARGET, SOURCE, scratch=tmp_path_factory.mktemp("scratch"))[0]
+
+
+def refused(patch: bytes, *sources, limits: Limits | None = None, **options) -> str:
+    """Apply, and return the code of the refusal; nothing may be committed or left half-done."""
+    sink = MemorySink()
+    known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(*sources).items()}
+    with pytest.raises(ImageDeltaError) as refusal:
+        apply_patch(io.BytesIO(patch), known.__getitem__, sink, limits=limits or Limits(), **options)
+    assert (sink.half_done, sink.layers) == ([], {})
+    return refusal.value.code
+
+
+def test_a_patch_cut_at_any_byte_is_truncated(patch):
+    for cut in range(len(patch)):
+        assert refused(patch[:cut], SOURCE) == "content.truncated"
+
+
+def test_bytes_after_the_patch_are_refused(patch):
+    assert refused(patch + b"\0", SOURCE) == "content.invalid"
+
+
+def test_a_patch_changed_at_any_byte_never_makes_another_image(patch):
+    for position in range(len(patch)):
+        damaged = bytearray(patch)
+        damaged[position] ^= 1 << position % 8
+        sink = MemorySink()
+        known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(SOURCE).items()}
+        try:
+            image = apply_patch(io.BytesIO(bytes(damaged)), known.__getitem__, sink)
+        except ImageDeltaError as error:
+            assert error.code.startswith(("content.", "patch.", "source."))
+            assert (sink.half_done, sink.layers) == ([], {}), position
+        else:
+            assert (image.image_id, sink.layers) == (TARGET.image_id, layers_of(TARGET)), position
+
+
+def test_a_source_layer_that_is_not_there_is_named(patch):
+    with pytest.raises(SourceMissing, match=SOURCE.image.diff_ids[0]) as refusal:
+        applied(patch)
+
+    assert refusal.value.code == "source.missing"
+
+
+def test_a_source_layer_with_other_bytes_is_told_from_a_bad_patch(patch):
+    rotten = bytearray(SOURCE.layers[0])
+    rotten[700] ^= 1
+    sink = MemorySink()
+
+    with pytest.raises(SourceMissing) as refusal:
+        apply_patch(io.BytesIO(patch), lambda diff_id: BytesReader(bytes(rotten)), sink)
+
+    assert (refusal.value.code, sink.layers, sink.half_done) == ("source.different", {}, [])
+
+
+def test_a_source_layer_that_is_too_short_is_told_too(patch):
+    with pytest.raises(ImageDeltaError) as refusal:
+        apply_patch(io.BytesIO(patch), lambda diff_id: BytesReader(SOURCE.layers[0][:2000]), MemorySink())
+
+    assert refusal.value.code == "source.different"
+
+
+def test_a_whole_layer_with_other_bytes_is_refused(tmp_path):
+    target = an_image(SOURCE.layers[0], note="other config")
+    patch, _ = a_patch(target, SOURCE, scratch=tmp_path)
+    rotten = SOURCE.layers[0][:-1] + b"\1"
+    sink = MemorySink()
+
+    with pytest.raises(SourceMissing) as refusal:
+        apply_patch(io.BytesIO(patch), lambda diff_id: BytesReader(rotten), sink)
+
+    assert (refusal.value.code, sink.layers, sink.half_done) == ("source.different", {}, [])
+
+
+def test_a_patch_that_needs_more_memory_than_the_device_gives_is_refused(patch):
+    assert refused(patch, SOURCE, memory_limit=40 * MIB) == "patch.memory"
+
+
+def test_an_image_over_the_limit_is_refused(patch):
+    assert refused(patch, SOURCE, limits=Limits(max_image_bytes=10_000)) == "content.limit_exceeded"
+    assert refused(patch, SOURCE, limits=Limits(max_layers=0)) == "content.limit_exceeded"
+    assert refused(patch, SOURCE, limits=Limits(max_config_bytes=10)) == "content.limit_exceeded"
+
+
+def test_another_magic_is_no_patch_and_another_version_is_unsupported(patch):
+    assert refused(b"\x89imgdelT" + patch[8:]) == "content.invalid"
+    assert refused(MAGIC + b"\2" + patch[9:]) == "content.unsupported"
+
+
+def test_a_head_that_declares_gigabytes_is_refused_before_it_is_read(patch):
+    assert refused(patch[:9] + b"\xff\xff\xff\x7f" + patch[13:]) == "content.limit_exceeded"
+
+
+# Hand-made patches: a layer of 1024 bytes, described by whatever streams a test gives.
+
+LAYER = random.Random(3).randbytes(1024)
+HAND = an_image(LAYER)
+
+
+def by_hand(
+    streams: dict[Role, bytes], *, coded: dict[Role, tuple[int, Params, bytes]] | None = None, **changes
+) -> bytes:
+    """Return a patch of raw streams; ``coded`` overrides how one of them is coded."""
+    streams = {Role.CONFIG: HAND.image.config, **streams}
+    rows, data = [], b""
+    for role in sorted(streams):
+        number, params, packed = (coded or {}).get(role, (RAW, Params(), streams[role]))
+        rows.append(PatchStream(role, number, params, len(streams[role]), len(packed)))
+        data += packed
+    fields = {
+        "profile": "v1-64m",
+        "target_image_id": HAND.image_id,
+        "source_image_ids": (),
+        "platform": "linux/amd64",
+        "source_layers": SOURCE.image.diff_ids,
+        "layers": (TargetLayer(HAND.image.diff_ids[0], len(LAYER), None),),
+        "streams": tuple(rows),
+        "scratch_bytes": 0,
+        "config_bytes": len(HAND.image.config),
+    }
+    return header_to_bytes(PatchHeader(**{**fields, **changes})) + data
+
+
+def signed(*values: int) -> bytes:
+    return b"".join(encode(zigzag(value)) for value in values)
+
+
+def plain(*values: int) -> bytes:
+    return b"".join(map(encode, values))
+
+
+LITERAL = {
+    Role.KINDS: bytes([Kind.LITERAL, Kind.END]),
+    Role.STRUCTURE_LENGTHS: signed(-512, -512),
+    Role.LENGTHS: signed(1024),
+    Role.LITERAL: LAYER,
+}
+
+
+def delta(*controls: tuple[int, int, int], old_length: int = 5000) -> dict[Role, bytes]:
+    sames, extras, seeks = zip(*controls, strict=True)
+    return {
+        **LITERAL,
+        Role.KINDS: bytes([Kind.DELTA, Kind.END]),
+        Role.LENGTHS: signed(1024, old_length - 1024),
+        Role.SOURCES: signed(0),
+        Role.OFFSETS: signed(0),
+        Role.DIFF_LENGTHS: plain(*sames),
+        Role.EXTRA_LENGTHS: plain(*extras),
+        Role.SEEKS: signed(*seeks),
+        Role.DIFF: bytes(sum(sames)),
+        Role.EXTRA: bytes(sum(extras)),
+        Role.LITERAL: b"",
+    }
+
+
+def copy(source: int, offset: int, length: int = 1024) -> dict[Role, bytes]:
+    return {
+        Role.KINDS: bytes([Kind.COPY, Kind.END]),
+        Role.STRUCTURE_LENGTHS: signed(-512, -512),
+        Role.LENGTHS: signed(length),
+        Role.SOURCES: signed(source - 1),
+        Role.OFFSETS: signed(offset),
+    }
+
+
+def without_empty(streams: dict[Role, bytes]) -> dict[Role, bytes]:
+    return {role: data for role, data in streams.items() if data}
+
+
+def test_a_patch_made_by_hand_is_taken():
+    _, sink = applied(by_hand(LITERAL))
+
+    assert sink.layers == layers_of(HAND)
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [
+        ({**LITERAL, Role.LITERAL: LAYER[::-1]}, "content.digest_mismatch"),
+        ({**LITERAL, Role.LITERAL: LAYER[:-1]}, "content.truncated"),
+        ({**LITERAL, Role.LITERAL: LAYER[:-1], Role.STRUCTURE: b"x"}, "content.truncated"),
+        ({**LITERAL, Role.TEXT: b"left over"}, "content.invalid"),
+        ({**LITERAL, Role.LENGTHS: signed(1025)}, "content.invalid"),
+        ({**LITERAL, Role.LENGTHS: signed(1 << 62)}, "content.invalid"),
+        ({**LITERAL, Role.LENGTHS: signed(1000)}, "content.truncated"),
+        ({**LITERAL, Role.LENGTHS: signed(0)}, "content.invalid"),
+        ({**LITERAL, Role.LENGTHS: signed(-1)}, "content.invalid"),
+        ({**LITERAL, Role.LENGTHS: b"\xff" * 11}, "content.invalid"),
+        ({**LITERAL, Role.STRUCTURE_LENGTHS: signed(-513, -512)}, "content.invalid"),
+        ({**LITERAL, Role.STRUCTURE_LENGTHS: signed(1 << 60, -512)}, "content.invalid"),
+        ({**LITERAL, Role.KINDS: bytes([Kind.LITERAL])}, "content.truncated"),
+        ({**LITERAL, Role.KINDS: bytes([9, Kind.END])}, "content.unsupported"),
+        ({**LITERAL, Role.KINDS: bytes([Kind.END | KEEP_FLAG])}, "content.unsupported"),
+        ({**LITERAL, Role.KINDS: bytes([Kind.END])}, "content.invalid"),
+        ({**LITERAL, Role.KINDS: bytes([Kind.LITERAL | KEEP_FLAG, Kind.END])}, "content.limit_exceeded"),
+        (copy(1, 1 << 40), "content.invalid"),
+        (copy(1, -1), "content.invalid"),
+        (copy(1, len(SOURCE.layers[0]) - 1023), "content.invalid"),
+        (copy(2, 0), "content.invalid"),
+        (copy(0, 0), "content.invalid"),
+        (copy(-1, 0), "content.invalid"),
+        (copy(1, 0), "content.digest_mismatch"),
+        (delta((1024, 0, 0)), "content.digest_mismatch"),
+        (delta((1024, 1, 0)), "content.invalid"),
+        (delta((0, 0, 5), (1024, 0, 0)), "content.invalid"),
+        (delta((10, 0, -11), (1014, 0, 0)), "content.invalid"),
+        (delta((10, 0, 4900), (1014, 0, 0)), "content.invalid"),
+        (delta((1024, 0, 0), old_length=1 << 50), "content.invalid"),
+        (delta((1024, 0, 0), old_length=-1), "content.invalid"),
+        (delta((512, 0, 0)), "content.truncated"),
+    ],
+)
+def test_steps_that_break_a_rule_are_refused(streams, code):
+    assert refused(by_hand(without_empty(streams)), SOURCE) == code
+
+
+def test_a_control_of_exabytes_is_refused_before_anything_is_read():
+    streams = delta((1024, 0, 0)) | {Role.DIFF_LENGTHS: plain(1 << 62)}
+
+    assert refused(by_hand(without_empty(streams)), SOURCE) == "content.invalid"
+
+
+def bomb(coder: int) -> tuple[int, Params, bytes]:
+    zeros = bytes(200 * MIB)
+    if coder == LZMA2:
+        filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 65536, "preset": 0}]
+        return coder, Params(dictionary_bytes=65536), lzma.compress(zeros, lzma.FORMAT_RAW, filters=filters)
+    settings = zstandard.ZstdCompressionParameters.from_level(
+        1, window_log=17, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False
+    )
+    return coder, Params(window_log=17), zstandard.ZstdCompressor(compression_params=settings).compress(zeros)
+
+
+@pytest.mark.parametrize("coder", [LZMA2, ZSTD])
+def test_a_stream_that_unpacks_to_more_than_it_states_is_refused_without_unpacking_it(coder):
+    patch = by_hand(LITERAL, coded={Role.LITERAL: bomb(coder)})
+    tracemalloc.start()
+    try:
+        code = refused(patch)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert code in {"content.invalid", "content.digest_mismatch"}
+    assert peak < 20 * MIB
+
+
+@pytest.mark.parametrize(
+    ("number", "params", "code"),
+    [
+        (LZMA2, Params(dictionary_bytes=100), "content.limit_exceeded"),
+        (LZMA2, Params(dictionary_bytes=1 << 31), "content.limit_exceeded"),
+        (LZMA2, Params(dictionary_bytes=1 << 30), "patch.memory"),
+        (ZSTD, Params(window_log=9), "content.limit_exceeded"),
+        (ZSTD, Params(window_log=31), "content.limit_exceeded"),
+        (ZSTD, Params(window_log=30), "patch.memory"),
+        (LZMA2, Params(dictionary_bytes=4096), "content.invalid"),
+        (ZSTD, Params(window_log=10), "content.invalid"),
+    ],
+)
+def test_a_stream_with_impossible_parameters_or_damaged_bytes_is_refused(number, params, code):
+    assert refused(by_hand(LITERAL, coded={Role.LITERAL: (number, params, b"\xff" * 40)})) == code
+
+
+def test_a_zstd_stream_that_asks_for_a_larger_window_than_it_states_is_refused():
+    _, _, packed = bomb(ZSTD)
+
+    assert refused(by_hand(LITERAL, coded={Role.LITERAL: (ZSTD, Params(window_log=10), packed)})) == "content.invalid"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"target_image_id": "sha256:" + "0" * 64}, "content.digest_mismatch"),
+        ({"platform": "linux/arm64"}, "content.invalid"),
+        ({"platform": "../../etc"}, "content.invalid"),
+        ({"profile": "a\nb"}, "content.invalid"),
+        ({"config_bytes": 5}, "content.limit_exceeded"),
+        ({"config_bytes": len(HAND.image.config) + 1}, "content.invalid"),
+        ({"layers": ()}, "content.limit_exceeded"),
+        ({"layers": (TargetLayer("sha256:" + "0" * 64, 1024, None),)}, "content.invalid"),
+        ({"layers": (TargetLayer(HAND.image.diff_ids[0], 1 << 50, None),)}, "content.limit_exceeded"),
+        ({"layers": (TargetLayer(HAND.image.diff_ids[0], 1024, 7),)}, "content.invalid"),
+        ({"layers": tuple(TargetLayer(HAND.image.diff_ids[0], size, None) for size in (1024, 5))}, "content.invalid"),
+        ({"source_image_ids": ("sha256:" + "0" * 64,) * 17}, "content.limit_exceeded"),
+    ],
+)
+def test_a_head_that_breaks_a_rule_is_refused(changes, code):
+    assert refused(by_hand(LITERAL, **changes), SOURCE) == code
+
+
+@pytest.mark.parametrize("order", ["twice", "falling"])
+def test_streams_out_of_order_are_refused(order):
+    header = read_patch_header(io.BytesIO(by_hand(LITERAL)))
+    rows = header.streams[::-1] if order == "falling" else (*header.streams, header.streams[-1])
+
+    head = header_to_bytes(replace(header, streams=rows))
+
+    assert refused(head + bytes(5000)) == "content.invalid"
+
+
+def test_a_raw_size_that_no_step_could_use_is_refused():
+    header = read_patch_header(io.BytesIO(by_hand(LITERAL)))
+    rows = tuple(replace(row, raw_bytes=1 << 40) for row in header.streams)
+
+    with pytest.raises(LimitExceeded):
+        read_patch_header(io.BytesIO(header_to_bytes(replace(header, streams=rows))))
+
+
+def test_a_config_that_names_a_layer_that_is_not_there_is_refused():
+    config = HAND.image.config.replace(HAND.image.diff_ids[0][7:].encode(), b"\xff\x05")
+
+    assert refused(by_hand(LITERAL | {Role.CONFIG: config})) == "content.invalid"
