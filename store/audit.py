@@ -1,0 +1,113 @@
+"""Who did what, messages that could not be taken, and answers given to Idempotency-Keys."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy.exc import IntegrityError
+
+from contracts.records import AuditEntry, Page, QuarantinedMessage
+from imagedelta.errors import RequestError
+from store.engine import Database
+from store.paging import each, fetch_page
+from store.schema import answers, audit, quarantine
+from store.tools import as_record
+
+MAX_DETAIL = 2000
+
+
+class SqlAudit:
+    """Implements services.store_port.Audit."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def record(self, who: str, action: str, subject: str, detail: Mapping[str, Any], at: datetime) -> None:
+        statement = audit.insert().values(who=who, action=action, subject=subject, detail=dict(detail), at=at)
+        self._db.write(lambda connection: connection.execute(statement))
+
+    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page:
+        query = select(audit)
+        if who is not None:
+            query = query.where(audit.c.who == who)
+        if subject is not None:
+            query = query.where(audit.c.subject == subject)
+        make = each(lambda row: as_record(AuditEntry, row))
+        return self._db.read(
+            lambda connection: fetch_page(
+                connection, query, (audit.c.entry_id,), make, limit=limit, after=after, newest_first=True
+            )
+        )
+
+    def quarantine(
+        self,
+        hub: str,
+        device_id: str | None,
+        module_id: str | None,
+        reason: str,
+        detail: str,
+        body: bytes,
+        properties: Mapping[str, Any],
+        at: datetime,
+    ) -> None:
+        values = {
+            "hub": hub,
+            "device_id": device_id,
+            "module_id": module_id,
+            "reason": reason,
+            "detail": detail[:MAX_DETAIL],
+            "body": body,
+            "properties": dict(properties),
+            "at": at,
+        }
+        self._db.write(lambda connection: connection.execute(quarantine.insert().values(**values)))
+
+    def quarantined(self, *, limit: int, after: str | None) -> Page:
+        keys = (quarantine.c.entry_id,)
+        return self._db.read(
+            lambda connection: fetch_page(
+                connection, select(quarantine), keys, each(_message), limit=limit, after=after, newest_first=True
+            )
+        )
+
+    def remembered(self, key: str, route: str, request_digest: str, who: str) -> Mapping[str, Any] | None:
+        query = select(answers).where(answers.c.idempotency_key == key, answers.c.route == route, answers.c.who == who)
+        row = self._db.read(lambda connection: connection.execute(query).mappings().first())
+        if row is None:
+            return None
+        if row["request_digest"] != request_digest:
+            raise RequestError(
+                f"Idempotency-Key {key} was used for another request", code="request.idempotency_mismatch", status=422
+            )
+        answer: Mapping[str, Any] = row["answer"]
+        return answer
+
+    def remember(
+        self, key: str, route: str, request_digest: str, who: str, answer: Mapping[str, Any], at: datetime
+    ) -> None:
+        """The first answer stays: a rival that answered at the same time changes nothing."""
+        values = {
+            "idempotency_key": key,
+            "route": route,
+            "request_digest": request_digest,
+            "who": who,
+            "answer": dict(answer),
+            "at": at,
+        }
+
+        def work(connection: Connection) -> None:
+            try:
+                with connection.begin_nested():
+                    connection.execute(answers.insert().values(**values))
+            except IntegrityError:
+                return
+
+        self._db.write(work)
+
+
+def _message(row: RowMapping) -> QuarantinedMessage:
+    return as_record(QuarantinedMessage, row, body=base64.b64encode(row["body"]).decode())

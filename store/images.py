@@ -1,0 +1,224 @@
+"""Images, their layers, the references that name them, and registrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, exists, select
+from sqlalchemy.exc import IntegrityError
+
+from contracts.records import ImageRecord, LayerRecord, Page, Registration
+from contracts.requests import RegisterImage
+from imagedelta.errors import RequestError
+from store.device_rows import device_records
+from store.engine import Database
+from store.paging import fetch_page
+from store.schema import device_images, devices, image_layers, image_references, images, layers, registrations
+from store.tools import as_record, new_id, rows_in, unknown
+
+OPEN = ("queued", "reading")
+
+
+class SqlImages:
+    """Implements services.store_port.Images."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration:
+        origin = {name: value for name in ("upload", "blob", "registry") if (value := getattr(request, name))}
+        record = Registration(new_id("registration"), "queued", origin, request.reference, {}, None, None, by, at)
+        self._db.write(lambda connection: connection.execute(registrations.insert().values(vars(record))))
+        return record
+
+    def registration(self, registration_id: str) -> Registration | None:
+        return self._db.read(lambda connection: _registration(connection, registration_id))
+
+    def open_registrations(self, limit: int) -> tuple[str, ...]:
+        query = (
+            select(registrations.c.registration_id)
+            .where(registrations.c.state.in_(OPEN))
+            .order_by(registrations.c.requested_at, registrations.c.registration_id)
+            .limit(limit)
+        )
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
+    def start_registration(self, registration_id: str) -> Registration:
+        def work(connection: Connection) -> Registration:
+            _update_registration(connection, registration_id, ("queued",), state="reading")
+            return _known_registration(connection, registration_id)
+
+        return self._db.write(work)
+
+    def finish_registration(self, registration_id: str, images: Mapping[str, str], at: datetime) -> None:
+        def work(connection: Connection) -> None:
+            record = _known_registration(connection, registration_id)
+            if not _update_registration(connection, registration_id, OPEN, state="registered", images=dict(images)):
+                return
+            if record.reference is not None:
+                for platform, image_id in sorted(images.items()):
+                    _point(connection, record.reference, platform, image_id)
+
+        self._db.write(work)
+
+    def fail_registration(self, registration_id: str, code: str, detail: str) -> None:
+        self._db.write(
+            lambda connection: _update_registration(
+                connection, registration_id, OPEN, state="failed", code=code, detail=detail
+            )
+        )
+
+    def known_layers(self, diff_ids: Sequence[str]) -> Mapping[str, LayerRecord]:
+        rows = self._db.read(lambda connection: rows_in(connection, select(layers), layers.c.diff_id, diff_ids))
+        return {row["diff_id"]: LayerRecord(row["diff_id"], row["size"], row["file_index"]) for row in rows}
+
+    def add_layer(self, layer: LayerRecord) -> None:
+        values = {"diff_id": layer.diff_id, "size": layer.size, "file_index": layer.index}
+        self._db.write(lambda connection: _add(connection, layers, layers.c.diff_id == layer.diff_id, values))
+
+    def add_image(self, image: ImageRecord) -> None:
+        def work(connection: Connection) -> None:
+            if _add(connection, images, images.c.image_id == image.image_id, _image_values(image)) and image.diff_ids:
+                connection.execute(image_layers.insert(), _layer_rows(image))
+            for reference in image.references:
+                _point(connection, reference, image.platform, image.image_id)
+
+        self._db.write(work)
+
+    def image(self, image_id: str) -> ImageRecord | None:
+        return self.images([image_id]).get(image_id)
+
+    def images(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
+        def work(connection: Connection) -> dict[str, ImageRecord]:
+            rows = rows_in(connection, select(images), images.c.image_id, image_ids)
+            return {record.image_id: record for record in _records(connection, rows)}
+
+        return self._db.read(work)
+
+    def resolve(self, references: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        rows = self._db.read(
+            lambda connection: rows_in(connection, select(image_references), image_references.c.reference, references)
+        )
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            found.setdefault(row["reference"], {})[row["platform"]] = row["image_id"]
+        return found
+
+    def list_images(self, *, reference: str | None, platform: str | None, limit: int, after: str | None) -> Page:
+        query = select(images)
+        if reference is not None:
+            query = query.where(
+                exists().where(
+                    image_references.c.image_id == images.c.image_id, image_references.c.reference == reference
+                )
+            )
+        if platform is not None:
+            query = query.where(images.c.platform == platform)
+        keys = (images.c.registered_at, images.c.image_id)
+        return self._db.read(
+            lambda connection: fetch_page(
+                connection, query, keys, _records, limit=limit, after=after, newest_first=True
+            )
+        )
+
+    def devices_with(self, image_id: str, *, limit: int, after: str | None) -> Page:
+        query = select(devices).join(device_images).where(device_images.c.image_id == image_id)
+        return self._db.read(
+            lambda connection: fetch_page(
+                connection, query, (devices.c.device_id,), device_records, limit=limit, after=after
+            )
+        )
+
+
+def _registration(connection: Connection, registration_id: str) -> Registration | None:
+    query = select(registrations).where(registrations.c.registration_id == registration_id)
+    row = connection.execute(query).mappings().first()
+    return as_record(Registration, row) if row else None
+
+
+def _known_registration(connection: Connection, registration_id: str) -> Registration:
+    record = _registration(connection, registration_id)
+    if record is None:
+        raise unknown("registration", registration_id)
+    return record
+
+
+def _update_registration(connection: Connection, registration_id: str, old: Sequence[str], **values: Any) -> bool:
+    where = (registrations.c.registration_id == registration_id, registrations.c.state.in_(old))
+    return connection.execute(registrations.update().where(*where).values(**values)).rowcount > 0
+
+
+def _add(connection: Connection, table: Any, same: Any, values: Mapping[str, Any]) -> bool:
+    """Insert unless it is there; True when this call did. Rivals may insert between question and answer."""
+    if connection.execute(select(table.c[0]).where(same)).first():
+        return False
+    try:
+        with connection.begin_nested():
+            connection.execute(table.insert().values(**values))
+    except IntegrityError:
+        if not connection.execute(select(table.c[0]).where(same)).first():
+            raise
+        return False
+    return True
+
+
+def _image_values(image: ImageRecord) -> dict[str, Any]:
+    return {name: getattr(image, name) for name in images.c.keys()}  # noqa: SIM118  columns are not a mapping
+
+
+def _layer_rows(image: ImageRecord) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image.image_id, "position": position, "diff_id": diff_id}
+        for position, diff_id in enumerate(image.diff_ids)
+    ]
+
+
+def _point(connection: Connection, reference: str, platform: str, image_id: str) -> None:
+    """Let the reference name this image on this platform from now on."""
+    where = (image_references.c.reference == reference, image_references.c.platform == platform)
+    update = image_references.update().where(*where).values(image_id=image_id)
+    if connection.execute(update).rowcount:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                image_references.insert().values(reference=reference, platform=platform, image_id=image_id)
+            )
+    except IntegrityError as error:
+        if not connection.execute(update).rowcount:
+            raise RequestError(f"image {image_id} is not registered", code="request.unknown_image") from error
+
+
+def _records(connection: Connection, rows: Sequence[RowMapping]) -> list[ImageRecord]:
+    ids = [row["image_id"] for row in rows]
+    diff_ids = _grouped(
+        rows_in(connection, select(image_layers).order_by(image_layers.c.position), image_layers.c.image_id, ids),
+        "diff_id",
+    )
+    names = _grouped(
+        rows_in(
+            connection,
+            select(image_references).order_by(image_references.c.reference),
+            image_references.c.image_id,
+            ids,
+        ),
+        "reference",
+    )
+    return [
+        as_record(
+            ImageRecord,
+            row,
+            diff_ids=diff_ids.get(row["image_id"], ()),
+            references=names.get(row["image_id"], ()),
+        )
+        for row in rows
+    ]
+
+
+def _grouped(rows: Iterable[RowMapping], column: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        found[row["image_id"]] = (*found.get(row["image_id"], ()), row[column])
+    return found

@@ -1,0 +1,58 @@
+"""The record of truth on one database: every area of services.store_port, and its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imagedelta.errors import DependencyError
+from store.audit import SqlAudit
+from store.devices import SqlDevices
+from store.engine import Database
+from store.images import SqlImages
+from store.migrate import head, migrate, schema_version
+from store.notifications import SqlNotifications
+from store.patches import SqlPatches
+from store.releases import SqlReleases
+from store.sets import SqlSets
+from store.transfers import SqlTransfers
+
+
+class SqlStore:
+    """Implements services.store_port.Store. One for each process; threads share it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        module_id: str = "imagereconstruction",
+        max_attempts: int = 4,
+        access_token: Callable[[], str] | None = None,
+    ) -> None:
+        """Args:
+        url: ``sqlite:///file`` or ``mssql+pyodbc://…``.
+        module_id: The only module whose reports and inventories are believed.
+        max_attempts: Of a transfer whose source is missing, also when only an inventory says so.
+        access_token: Gives an Entra token for each new SQL Server connection, instead of a password.
+        """
+        self._db = database = Database(url, access_token)
+        self.images = SqlImages(database)
+        self.devices = SqlDevices(database, module_id, max_attempts)
+        self.sets = SqlSets(database)
+        self.transfers = SqlTransfers(database, module_id)
+        self.patches = SqlPatches(database)
+        self.notifications = SqlNotifications(database)
+        self.releases = SqlReleases(database)
+        self.audit = SqlAudit(database)
+
+    def migrate(self) -> None:
+        """Bring the database to this version's schema; several processes may call it at once."""
+        migrate(self._db)
+
+    def healthy(self) -> None:
+        """Raises: DependencyError when SQL does not answer or its schema is not this version's."""
+        found = self._db.read(schema_version)
+        if found != head():
+            raise DependencyError(f"the database has schema {found or 'none'}, this version needs {head()}")
+
+    def close(self) -> None:
+        self._db.close()
