@@ -166,4 +166,12 @@ REMEDIES: dict[str, str] = {
     "host.function_missing": "Correct the name, or add the function to the app.",
     "host.instance_exists": "Wait until the instance has ended, terminate it, or use another id.",
     "host.non_deterministic": "Start the work anew; orchestrators may change only when none of their instances runs.",
+    "request.unknown_device": "Enrol the device first (PUT /api/devices/{id}), or correct its id.",
+    "request.no_device": "Correct the tag query; GET /api/devices shows the tags that devices have.",
+    "request.retired_device": "Leave it out: a retired device does not come back. Enrol new hardware under a new id.",
+    "request.state": "Look at its present state: what was asked fits only the states that the message allows.",
+    "request.not_ready": "Wait for the named devices, retry or exclude them, then ask for the release again.",
+    "set.no_member_left": "Retry the devices that failed, or start a new set for those that are to have the images.",
+    "transfer.failed": "Look at the history of the transfer, then retry the device.",
+    "device.retired": "Nothing to do: the device was taken out of service.",
 }

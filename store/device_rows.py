@@ -29,7 +29,7 @@ def find_device(connection: Connection, device_id: str) -> Device | None:
 
 
 def known_device(connection: Connection, device_id: str) -> Device:
-    """Raises: RequestError ``request.unknown_device`` (404)."""
+    """Raises: RequestError ``request.not_found`` (404)."""
     device = find_device(connection, device_id)
     if device is None:
         raise unknown("device", device_id)

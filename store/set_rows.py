@@ -22,7 +22,7 @@ def find_set(connection: Connection, set_id: str) -> DeploymentSet | None:
 
 
 def known_set(connection: Connection, set_id: str) -> DeploymentSet:
-    """Raises: RequestError ``request.unknown_set`` (404)."""
+    """Raises: RequestError ``request.not_found`` (404)."""
     record = find_set(connection, set_id)
     if record is None:
         raise unknown("set", set_id)
@@ -35,7 +35,7 @@ def members_of(connection: Connection, set_id: str) -> tuple[Member, ...]:
 
 
 def known_member(connection: Connection, set_id: str, device_id: str) -> Member:
-    """Raises: RequestError ``request.unknown_member`` (404)."""
+    """Raises: RequestError ``request.not_found`` (404)."""
     query = select(members).where(this_member(set_id, device_id))
     row = connection.execute(query).mappings().first()
     if row is None:

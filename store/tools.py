@@ -69,7 +69,7 @@ def _touch(connection: Connection, table: Table, where: ColumnElement[bool]) -> 
 
 
 def unknown(kind: str, name: str) -> RequestError:
-    return RequestError(f"there is no {kind} {name}", code=f"request.unknown_{kind.replace(' ', '_')}", status=404)
+    return RequestError(f"there is no {kind} {name}", code="request.not_found", status=404)
 
 
 def missing_of(wanted: Sequence[str], known: Iterable[str]) -> list[str]:

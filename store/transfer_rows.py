@@ -42,7 +42,7 @@ def find_transfer(connection: Connection, transfer_id: str) -> Transfer | None:
 
 
 def known_transfer(connection: Connection, transfer_id: str) -> Transfer:
-    """Raises: RequestError ``request.unknown_transfer`` (404)."""
+    """Raises: RequestError ``request.not_found`` (404)."""
     record = find_transfer(connection, transfer_id)
     if record is None:
         raise unknown("transfer", transfer_id)

@@ -12,6 +12,10 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+ACTIVE = sa.text(
+    "state IN ('applying', 'blocked', 'building', 'published', 'queued', 'received', 'receiving', 'source_missing')"
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -322,12 +326,8 @@ def upgrade() -> None:
         "transfers",
         ["device_id", "image_id"],
         unique=True,
-        sqlite_where=sa.text(
-            "state IN ('applying', 'blocked', 'building', 'published', 'queued', 'received', 'receiving', 'source_missing')"
-        ),
-        mssql_where=sa.text(
-            "state IN ('applying', 'blocked', 'building', 'published', 'queued', 'received', 'receiving', 'source_missing')"
-        ),
+        sqlite_where=ACTIVE,
+        mssql_where=ACTIVE,
     )
     op.create_table(
         "bundles",
@@ -399,12 +399,8 @@ def downgrade() -> None:
     op.drop_index(
         "uq_transfers_active",
         table_name="transfers",
-        sqlite_where=sa.text(
-            "state IN ('applying', 'blocked', 'building', 'published', 'queued', 'received', 'receiving', 'source_missing')"
-        ),
-        mssql_where=sa.text(
-            "state IN ('applying', 'blocked', 'building', 'published', 'queued', 'received', 'receiving', 'source_missing')"
-        ),
+        sqlite_where=ACTIVE,
+        mssql_where=ACTIVE,
     )
     op.drop_index("ix_transfers_state_created_at", table_name="transfers")
     op.drop_index(op.f("ix_transfers_patch_id"), table_name="transfers")
