@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -74,7 +74,7 @@ class Api:
 
     def __init__(self, endpoint: Endpoint, *, client: httpx.Client | None = None, pause: float = 0.5) -> None:
         self.endpoint = endpoint
-        self._client = client or httpx.Client(timeout=_TIMEOUT)
+        self._client = client or httpx.Client(timeout=_TIMEOUT, trust_env=not _is_here(endpoint.url))
         self._pause = pause
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
@@ -150,6 +150,11 @@ class Api:
 def segment(text: str) -> str:
     """``text`` as one segment of a path."""
     return quote(text, safe=":")
+
+
+def _is_here(url: str) -> bool:
+    """A host on this machine is never asked through a proxy."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _pieces(stream: Any, size: int, report: Report) -> Iterator[bytes]:

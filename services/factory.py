@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -20,19 +21,26 @@ from services.ports import Blobs, Hub
 from services.settings import HubSettings, Settings, load_settings
 from store.sql import SqlStore
 
+_making = threading.Lock()
 
-@lru_cache(maxsize=1)
+
 def deps() -> Deps:
     """The ports of this process. The first call brings the database to this version's schema.
 
     Raises: RequestError ``settings.*`` for a setting that is missing or wrong; DependencyError when SQL
     does not answer. A call that raised is tried again by the next one.
     """
+    with _making:  # functions run in threads: the first ones must not make two
+        return _deps()
+
+
+@lru_cache(maxsize=1)
+def _deps() -> Deps:
     return make_deps(load_settings())
 
 
 def make_deps(settings: Settings) -> Deps:
-    store = SqlStore(settings.database_url)
+    store = SqlStore(settings.database_url, module_id=settings.module_id, max_attempts=settings.max_attempts)
     store.migrate()
     return Deps(
         settings=settings,

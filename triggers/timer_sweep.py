@@ -21,7 +21,7 @@ _AT_ONCE = 200
 
 def due(deps: Deps) -> tuple[Start, ...]:
     """What should be running now. Starting what runs already changes nothing."""
-    registrations = deps.store.images.unfinished_registrations(_AT_ONCE)
+    registrations = deps.store.images.open_registrations(_AT_ONCE)
     sets = deps.store.sets.needing_drive(deps.now(), _AT_ONCE)
     return (
         *(register_image(registration_id) for registration_id in registrations),

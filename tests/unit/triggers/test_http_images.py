@@ -1,0 +1,87 @@
+"""Uploads, registrations and images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.records import ImageRecord
+from tests.unit.triggers.world import START, World
+
+IMAGE = "sha256:" + "a" * 64
+
+
+def test_an_upload_is_a_url_of_the_storage_for_one_archive(world: World) -> None:
+    reply = world.call("POST", "/api/uploads")
+
+    assert reply.status == 201
+    assert reply.body["url"].startswith(f"http://host/blobs/intake/{reply.body['uploadId']}?sp=cw&")
+    assert reply.body["expiresAt"] == "2030-01-02T00:00:00Z"
+
+
+def test_registering_starts_the_work_and_says_where_to_look(world: World) -> None:
+    world.deps.blobs.put("intake", "upload-1", [b"archive"])
+
+    reply = world.call("POST", "/api/images", {"upload": "upload-1", "reference": "app:1"})
+
+    registration_id = reply.body["registrationId"]
+    assert (reply.status, reply.body["state"]) == (202, "queued")
+    assert reply.headers["Location"] == f"/api/images/registrations/{registration_id}"
+    assert world.durable.started == [
+        ("register_image", f"register-{registration_id}", {"registrationId": registration_id})
+    ]
+    looked = world.call("GET", reply.headers["Location"])
+    assert (looked.status, looked.body["origin"]) == (200, {"upload": "upload-1"})
+
+
+def test_an_order_stands_although_durable_did_not_answer(world: World) -> None:
+    world.deps.blobs.put("intake", "upload-1", [b"archive"])
+    world.durable.broken = True
+
+    reply = world.call("POST", "/api/images", {"upload": "upload-1"})
+
+    assert reply.status == 202
+    assert world.deps.store.images.open_registrations(10) == (reply.body["registrationId"],)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"upload": "upload-none"}, 400, "request.unknown_upload"),
+        ({"blob": "intake/none"}, 400, "request.unknown_upload"),
+        ({"blob": "no-slash"}, 400, "request.unknown_upload"),
+        ({"blob": "intake/../../etc/passwd"}, 400, "request.blob_name"),
+        ({"registry": "example.org/app:1"}, 400, "request.unsupported"),
+        ({}, 400, "request.invalid"),
+        ({"upload": "a", "blob": "b/c"}, 400, "request.invalid"),
+        ({"upload": "../x"}, 400, "request.invalid"),
+    ],
+)
+def test_an_archive_that_is_not_there_is_refused_before_anything_is_stored(
+    world: World, body: dict[str, Any], status: int, code: str
+) -> None:
+    reply = world.call("POST", "/api/images", body)
+
+    assert (reply.status, reply.code) == (status, code)
+    assert world.deps.store.images.open_registrations(10) == ()
+    assert world.durable.started == []
+
+
+def test_images_are_listed_and_shown(world: World) -> None:
+    world.deps.store.images.add_image(
+        ImageRecord(IMAGE, "linux/amd64", b"{}", (), 5, "sha256:" + "b" * 64, ("app:1",), START)
+    )
+
+    listed = world.call("GET", "/api/images", platform="linux/amd64")
+    shown = world.call("GET", f"/api/images/{IMAGE}")
+
+    assert listed.body["items"] == [shown.body]
+    assert shown.body["references"] == ["app:1"]
+    assert world.call("GET", "/api/images", platform="linux/arm64").body["items"] == []
+    assert world.call("GET", f"/api/images/{IMAGE}/devices").body == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("path", ["/api/images/registrations/none", "/api/images/none", "/api/images/none/devices"])
+def test_what_is_not_known_is_404(world: World, path: str) -> None:
+    assert world.call("GET", path).code == "request.not_found"
