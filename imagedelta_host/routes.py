@@ -139,7 +139,7 @@ class HttpFunctions:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request: 404 without a function, 401 without a key that opens it, 500 when it raises."""
-        path = request.rel_url.raw_path.lstrip("/")
+        path = request.rel_url.raw_path.strip("/")
         for item in self.all:
             parameters = item.route.match(path) if request.method in item.methods else None
             if parameters is not None:

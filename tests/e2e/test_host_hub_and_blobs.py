@@ -136,7 +136,8 @@ host, key = sys.argv[1:]
 connection = f"HostName={host};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
 manager = IoTHubRegistryManager(connection_string=connection)
 manager.protocol._client._base_url = manager.protocol.config.base_url = f"http://{host}"
-twin = manager.update_twin("sdk-ship", Twin(tags={"fleet": "sdk"}, properties=TwinProperties(desired={"a": 1})), etag="*")
+patch = Twin(tags={"fleet": "sdk"}, properties=TwinProperties(desired={"a": 1}))
+twin = manager.update_twin("sdk-ship", patch, etag="*")
 assert twin.tags == {"fleet": "sdk"} and twin.properties.desired["a"] == 1
 found = manager.query_iot_hub(QuerySpecification(query="select * from devices where tags.fleet = 'sdk'"))
 assert [item.device_id for item in found.items] == ["sdk-ship"]
