@@ -118,12 +118,12 @@ def _plain(stream: BinaryIO, limits: Limits, scratch: BinaryIO | None) -> Binary
 
 
 def _read_images(store: Store, limits: Limits) -> list[Located]:
-    """Prefer the OCI form, which knows every platform; old archives have only ``manifest.json``."""
-    if store.has(INDEX_FILE) and store.has(LAYOUT_FILE):
-        found = read_oci(store, limits)
-    elif store.has(MANIFEST):
-        found = read_docker_save(store, limits)
-    else:
+    """Read both forms where both are: ``manifest.json`` is complete, ``index.json`` has more platforms."""
+    is_oci = store.has(INDEX_FILE) and store.has(LAYOUT_FILE)
+    found = read_docker_save(store, limits) if store.has(MANIFEST) else []
+    if is_oci:
+        found += read_oci(store, limits, {located.image.image_id: located for located in found})
+    elif not store.has(MANIFEST):
         raise ContentError(
             f"neither {MANIFEST} nor {INDEX_FILE} with {LAYOUT_FILE}: no image archive",
             code="content.not_an_image",

@@ -37,13 +37,6 @@ def read_docker_save(store: Store, limits: Limits) -> list[Located]:
     return [_located(store, entry, limits) for entry in _entries(store, limits)]
 
 
-def references_by_config(store: Store, limits: Limits) -> dict[str, tuple[str, ...]]:
-    """Return the tags that ``manifest.json`` gives to each config file, by the file's name."""
-    if not store.has(MANIFEST):
-        return {}
-    return {_name(entry.get("Config")): _references(entry) for entry in _entries(store, limits)}
-
-
 def _entries(store: Store, limits: Limits) -> list[dict[str, Any]]:
     entries = parse(read_small(store, MANIFEST, limits.max_manifest_bytes), MANIFEST)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

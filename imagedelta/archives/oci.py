@@ -7,9 +7,10 @@ Source: OCI image-spec 1.1, image-layout.md, image-index.md, manifest.md; annota
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from imagedelta.archives.docker_save import Located, references_by_config
+from imagedelta.archives.docker_save import Located
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.archives.model import hex_of, image_from_config, require_digest, sha256_id
 from imagedelta.archives.stores import Store, missing, read_small
@@ -35,8 +36,11 @@ def blob_name(digest: str) -> str:
     return f"blobs/sha256/{hex_of(digest)}"
 
 
-def read_oci(store: Store, limits: Limits) -> list[Located]:
+def read_oci(store: Store, limits: Limits, known: Mapping[str, Located]) -> list[Located]:
     """Return the images that ``index.json`` leads to, in its order.
+
+    Images that are ``known`` already, by image ID, are taken as they are: Docker 25 writes manifests without
+    layers for them, so its ``manifest.json`` is the one to believe.
 
     Artifacts that are no images (attestations, signatures of other tools) are passed over. So are
     platforms of a multi-platform image that are not in the archive, as long as one platform is.
@@ -46,14 +50,14 @@ def read_oci(store: Store, limits: Limits) -> list[Located]:
         ContentError: Malformed, or a blob is missing.
         LimitExceeded: A document or a count is over its limit.
     """
-    return _Reader(store, limits).images()
+    return _Reader(store, limits, known).images()
 
 
 class _Reader:
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Store, limits: Limits, known: Mapping[str, Located]) -> None:
         self._store = store
         self._limits = limits
-        self._tags = references_by_config(store, limits)
+        self._known = known
         self._descriptors = 0
 
     def images(self) -> list[Located]:
@@ -96,7 +100,8 @@ class _Reader:
             raise ContentError("image manifest: config or layers is malformed")
         if config.get("mediaType") not in _CONFIG_TYPES:
             return []
-        names = self._tags.get(blob_name(_digest(config)), names)
+        if _digest(config) in self._known:
+            return [self._known[_digest(config)]]
         image = image_from_config(self._blob(config, self._limits.max_config_bytes), names, self._limits)
         if len(layers) != len(image.diff_ids):
             raise ContentError(f"image manifest: {len(layers)} layers, the config has {len(image.diff_ids)}")

@@ -47,20 +47,26 @@ def write_folder(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def docker25_save(built: BuiltImage) -> bytes:
-    """The OCI layout of Docker 25 and later, as its documentation and exporter source lay it out.
+def docker25_save(built: BuiltImage, *, manifest_layers: bool, listed: bool) -> bytes:
+    """The OCI layout of Docker 25 and later, as moby's image/tarexport/save.go lays it out.
 
-    Index entries carry containerd's full name, manifest.json beside them the friendly tag, and blobs
-    are uncompressed layers under their diff_id.
+    ``manifest.json`` has the friendly tags and the layers, which are uncompressed blobs. Index entries carry
+    containerd's full name; versions differ in whether their manifests list the layers
+    (``manifest_layers``) and whether an image saved by ID is in the index at all (``listed``).
     """
     files = oci_files(built)
-    index = json.loads(files["index.json"])
-    for entry in index["manifests"]:
-        entry["annotations"] = {
-            "io.containerd.image.name": f"docker.io/library/{built.image.references[0]}",
-            "org.opencontainers.image.ref.name": "1",
-        }
-    files["index.json"] = json.dumps(index).encode()
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    manifest = json.loads(files.pop(f"blobs/sha256/{entry['digest'][7:]}"))
+    if not manifest_layers:
+        manifest["layers"] = None
+    data = json.dumps(manifest).encode()
+    names = {
+        "io.containerd.image.name": f"docker.io/library/{built.image.references[0]}",
+        "org.opencontainers.image.ref.name": "1",
+    }
+    entry = descriptor("application/vnd.oci.image.manifest.v1+json", data, annotations=names)
+    files[f"blobs/sha256/{entry['digest'][7:]}"] = data
+    files["index.json"] = json.dumps({"manifests": [entry] if listed else None}).encode()
     layers = [f"blobs/sha256/{diff_id[7:]}" for diff_id in built.image.diff_ids]
     config = f"blobs/sha256/{built.image_id[7:]}"
     files["manifest.json"] = json.dumps(
@@ -97,8 +103,9 @@ def test_an_archive_file_is_opened_and_closed(tmp_path):
         assert archive.images == (IMAGE.image,)
 
 
-def test_the_oci_form_of_new_docker_versions_has_the_friendly_name():
-    data = docker25_save(IMAGE)
+@pytest.mark.parametrize(("manifest_layers", "listed"), [(True, True), (False, True), (True, False)])
+def test_the_oci_form_of_new_docker_versions_has_all_layers_and_the_friendly_name(manifest_layers, listed):
+    data = docker25_save(IMAGE, manifest_layers=manifest_layers, listed=listed)
 
     with open_archive(io.BytesIO(data)) as archive:
         assert archive.images == (IMAGE.image,)
@@ -195,6 +202,29 @@ def test_platforms_that_were_not_saved_are_passed_over():
 
     with open_archive(io.BytesIO(multi_platform(arm, amd, saved=1))) as archive:
         assert [image.platform for image in archive.images] == ["linux/arm64"]
+
+
+def test_platforms_beside_the_one_that_docker_lists_are_found():
+    """Docker's containerd store lists one platform in manifest.json and all in index.json."""
+    arm, amd = an_image({"x": b"arm"}, platform="linux/arm64"), an_image({"x": b"amd"}, references=("app:1",))
+    both = dict(members_of(multi_platform(arm, amd, saved=2)))
+    both["manifest.json"] = json.dumps(
+        [
+            {
+                "Config": f"blobs/sha256/{amd.image_id[7:]}",
+                "RepoTags": ["app:1"],
+                "Layers": [f"blobs/sha256/{amd.image.diff_ids[0][7:]}"],
+            }
+        ]
+    ).encode()
+
+    with open_archive(io.BytesIO(an_archive(both))) as archive:
+        assert archive.images == (amd.image, arm.image)
+
+
+def members_of(archive_bytes: bytes) -> list[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(archive_bytes)) as tar:
+        return [(member.name, tar.extractfile(member).read()) for member in tar]
 
 
 def test_an_image_index_without_any_saved_platform_is_missing_its_blobs():
