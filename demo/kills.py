@@ -27,20 +27,21 @@ def kill_inside(process: Process, inside: Callable[[], bool]) -> bool:
     return False
 
 
-def is_building(database: Path, durable: Path, set_id: str) -> bool:
-    """Whether the set's orchestration runs and one of its patches is being built, by SQL and the durable state."""
-    building = _count(database, "select count(*) from patches where state = 'building'")
-    running = _count(
-        durable, "select count(*) from instance where id = ? and status in ('Running', 'Pending')", f"deploy-{set_id}"
-    )
-    return building > 0 and running > 0
+def is_building(database: Path, set_id: str) -> bool:
+    """Whether SQL says that the set is being prepared and that one of its patches is under construction.
 
-
-def _count(database: Path, query: str, *values: str) -> int:
-    """A number from a database that another process writes; 0 while it cannot be read."""
+    A patch is in that state only while an activity of the set's orchestration builds it.
+    """
+    query = """
+        select count(*) from deployment_sets s
+        join member_transfers m on m.set_id = s.set_id
+        join transfers t on t.transfer_id = m.transfer_id
+        join patches p on p.patch_id = t.patch_id
+        where s.set_id = ? and s.state = 'preparing' and p.state = 'building'
+    """
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1)) as connection:
-            [found] = connection.execute(query, values).fetchone()
-            return int(found)
+            [found] = connection.execute(query, (set_id,)).fetchone()
+            return bool(found)
     except sqlite3.OperationalError:
-        return 0
+        return False

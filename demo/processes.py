@@ -118,12 +118,14 @@ class ProcessRoom:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """The last started first: devices before the host they talk to."""
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = [signal.signal(number, signal.SIG_IGN) for number in numbers]  # a second Ctrl-C must not stop this
         try:
             for process in reversed(self._processes):
                 process.stop()
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in zip(numbers, previous, strict=True):
+                signal.signal(number, handler)
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,11 @@ class Show:
         """Begin the next step."""
         self._number += 1
         self.console.print(f"\n[bold]{self._number}/{STEPS} {title}[/bold]  [dim]{self._clock()}[/dim]")
+
+    def fetched(self, done: int, total: int) -> None:
+        """Bytes of the packages that are on this machine."""
+        if done < total:
+            self.line(f"fetched {words.size(done)} of {words.size(total)}, once: later runs need no network")
 
     def line(self, text: str) -> None:
         self.console.print(f"    {text}", highlight=False)
@@ -138,5 +143,5 @@ def indented(table: Table) -> Table:
     return frame
 
 
-def listing(texts: Sequence[str]) -> str:
+def listing(texts: Iterable[str]) -> str:
     return ", ".join(texts) or "nothing"

@@ -10,6 +10,14 @@ PROJECT = Path(__file__).resolve().parent.parent
 """The function app's root, where function_app.py lies."""
 
 
+_MARKER = "made-by-the-demo"
+"""A folder is only ever emptied when it holds this file."""
+
+
+class FolderNotOurs(Exception):
+    """The demo would have to delete what it has not made."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folders of one run. Downloads are beside them and outlive it."""
@@ -70,9 +78,17 @@ class Workspace:
         return self.root / "devices" / name
 
     def start_clean(self) -> None:
-        """Remove what an earlier run left and make the folders of this one."""
-        if self.root.exists():
+        """Remove what an earlier run left and make the folders of this one.
+
+        Raises: FolderNotOurs when the folder holds something that no run has made.
+        """
+        marker = self.root / _MARKER
+        if self.root.exists() and any(self.root.iterdir()):
+            if not marker.exists():
+                raise FolderNotOurs(f"{self.root} holds other things than a run of the demo: name another folder")
             shutil.rmtree(self.root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        marker.touch()
         for folder in (self.layers, self.archives, self.keys, self.mail, self.logs, self.root / "devices"):
             folder.mkdir(parents=True)
 
