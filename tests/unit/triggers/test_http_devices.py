@@ -1,0 +1,121 @@
+"""Devices: enrolling, looking, and what an operator may do with one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulators.hub import SimulatedHub
+from tests.unit.triggers.world import World, make_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path, {"north": SimulatedHub(), "south": SimulatedHub()})
+
+
+def enrol(world: World, device_id: str = "boat", **change: Any) -> Any:
+    return world.call("PUT", f"/api/devices/{device_id}", {"hub": "north", **change})
+
+
+def test_a_new_device_is_201_and_a_changed_one_200(world: World) -> None:
+    first = enrol(world, tags={"site": "a"})
+    second = enrol(world, tags={"site": "b"}, bytesPerSecond=1000)
+
+    assert (first.status, first.body["state"], first.body["tags"]) == (201, "enrolled", {"site": "a"})
+    assert (second.status, second.body["tags"], second.body["bytesPerSecond"]) == (200, {"site": "b"}, 1000)
+    assert world.call("GET", "/api/devices/boat").body == second.body
+
+
+def test_enrolling_wakes_the_sweep_that_writes_the_twin(world: World) -> None:
+    enrol(world)
+
+    assert world.durable.started == [("sweep", "sweep", {})]
+
+
+def test_a_device_of_a_hub_that_is_not_configured_is_refused(world: World) -> None:
+    reply = enrol(world, hub="east")
+
+    assert (reply.status, reply.code) == (400, "request.unknown_hub")
+    assert "north, south" in reply.body["detail"]
+    assert world.call("GET", "/api/devices/boat").status == 404
+
+
+@pytest.mark.parametrize("device_id", ["a b", "-boat", "x" * 129, "a%00"])
+def test_an_id_that_iot_hub_would_not_take_is_refused(world: World, device_id: str) -> None:
+    assert enrol(world, device_id).code == "request.invalid"
+
+
+def test_devices_are_found_by_hub_state_and_tag(world: World) -> None:
+    enrol(world, "a", tags={"site": "x"})
+    enrol(world, "b", hub="south", tags={"site": "x"})
+    enrol(world, "c", tags={"site": "y"})
+
+    def found(**query: str) -> list[str]:
+        return [item["deviceId"] for item in world.call("GET", "/api/devices", **query).body["items"]]
+
+    assert found() == ["a", "b", "c"]
+    assert found(tag="site=x") == ["a", "b"]
+    assert found(tag="site=x", hub="north") == ["a"]
+    assert found(state="active") == []
+    assert world.call("GET", "/api/devices", tag="site").code == "request.invalid"
+
+
+def test_a_list_is_read_page_by_page(world: World) -> None:
+    for name in ("a", "b", "c"):
+        enrol(world, name)
+
+    first = world.call("GET", "/api/devices", limit="2").body
+    second = world.call("GET", "/api/devices", limit="2", after=first["next"]).body
+
+    names = [item["deviceId"] for item in first["items"] + second["items"]]
+    assert (names, second["next"]) == (["a", "b", "c"], None)
+
+
+def test_who_changed_a_device_stands_in_the_audit_log(world: World) -> None:
+    world.call("PUT", "/api/devices/boat", {"hub": "north"}, headers={"X-ImageDelta-User": "ada"})
+    world.call("POST", "/api/devices/boat/resync")
+
+    entries = world.call("GET", "/api/audit", subject="boat").body["items"]
+    assert {(entry["who"], entry["action"]) for entry in entries} == {
+        ("ada", "device.enrol"),
+        ("function-key", "device.resync"),
+    }
+    assert len(world.call("GET", "/api/audit", who="ada").body["items"]) == 1
+
+
+def test_a_retired_device_stays_retired(world: World) -> None:
+    enrol(world)
+
+    retired = world.call("POST", "/api/devices/boat/retire")
+
+    assert (retired.status, retired.body["state"]) == (200, "retired")
+    assert world.call("POST", "/api/devices/boat/resync").status == 409
+
+
+def test_a_replaced_device_has_no_images_any_more(world: World) -> None:
+    enrol(world)
+
+    replaced = world.call("POST", "/api/devices/boat/replace")
+
+    assert (replaced.status, replaced.body["state"]) == (200, "enrolled")
+    assert world.call("GET", "/api/devices/boat/images").body == {"items": []}
+
+
+@pytest.mark.parametrize("action", ["retire", "replace", "resync"])
+def test_nothing_can_be_done_with_a_device_that_is_not_enrolled(world: World, action: str) -> None:
+    assert world.call("POST", f"/api/devices/none/{action}").code == "request.not_found"
+    assert world.call("GET", "/api/devices/none/images").code == "request.not_found"
+    assert world.call("GET", "/api/audit").body["items"] == []
+
+
+def test_nothing_is_stored_of_an_enrolment_that_is_refused(world: World) -> None:
+    for body in ({"hub": "north", "platform": "windows"}, {"hub": "north", "bytesPerSecond": 0}, {}):
+        assert world.call("PUT", "/api/devices/boat", body).status == 400
+    world.deps = replace(world.deps, hubs={})
+    assert world.call("PUT", "/api/devices/boat", {"hub": "north"}).code == "request.unknown_hub"
+
+    assert world.call("GET", "/api/devices").body["items"] == []
