@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 Report = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line, last.")
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:
@@ -26,7 +25,23 @@ def emit(result: dict[str, Any], as_json: bool) -> None:
         return
     width = max(map(len, result), default=0)
     for name, value in result.items():
-        click.echo(f"{name:<{width}}  {_for_people(value)}")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            click.echo(f"{name}:")
+            for row in value:
+                click.echo("  " + "  ".join(f"{key} {_for_people(item)}" for key, item in row.items()))
+        else:
+            click.echo(f"{name:<{width}}  {_for_people(value)}")
+
+
+def emit_rows(rows: Sequence[dict[str, Any]], document: dict[str, Any], as_json: bool) -> None:
+    """Print ``rows`` as a table, or ``document`` as one JSON line."""
+    if as_json or not rows:
+        emit(document, as_json)
+        return
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*map(_for_people, row.values()))
+    Console(soft_wrap=True).print(table)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from imagedelta.bundles.keys import read_trusted_keys, write_key_pair
-from imagedelta_cli.output import emit, json_option
+from imagedelta_cli.options import json_option
+from imagedelta_cli.output import emit
 
 
 @click.group(help=__doc__)

@@ -1,0 +1,109 @@
+"""Rebuild the image of BUNDLE from images that are there, as a device does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from imagedelta.archives import Image, image_from_config, write_docker_archive, write_oci_archive
+from imagedelta.bundles import BundleHead, read_bundle
+from imagedelta.delta import AppliedImage, LayerReader, apply_patch
+from imagedelta_cli.images import Unpacker, unpacker
+from imagedelta_cli.options import json_option, output_option, scratch_option, source_option, trust_option, trusted_of
+from imagedelta_cli.output import emit, peak_rss_bytes, progress
+
+_WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
+
+
+@click.command(help=__doc__)
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@source_option
+@output_option
+@click.option("--form", type=click.Choice(sorted(_WRITERS)), default="docker", show_default=True)
+@click.option("--reference", default="", help="name:tag of the image; the bundle's own by default.")
+@trust_option
+@scratch_option
+@json_option
+def command(
+    bundle: Path,
+    sources: tuple[str, ...],
+    output: Path,
+    form: str,
+    reference: str,
+    trust_file: Path | None,
+    scratch: Path | None,
+    as_json: bool,
+) -> None:
+    started = time.monotonic()
+    with unpacker(scratch) as unpacking, bundle.open("rb") as stream:
+        opened = read_bundle(stream, trusted_of(trust_file))
+        opened.verify_patch_digest()
+        known = _source_layers(unpacking, sources)
+        layers = _Layers(unpacking.folder)
+        applied = apply_patch(opened.patch, known.__getitem__, layers)
+        image = _image(applied, opened.head, reference)
+        _WRITERS[form](output, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
+    emit(
+        {
+            "imageId": applied.image_id,
+            "verified": True,
+            "sealedBy": opened.sealed_by,
+            "references": list(image.references),
+            "peakRssBytes": peak_rss_bytes(),
+            "seconds": round(time.monotonic() - started, 3),
+        },
+        as_json,
+    )
+
+
+def _source_layers(unpacking: Unpacker, sources: tuple[str, ...]) -> dict[str, LayerReader]:
+    with progress("Reading sources") as report:
+        contents = [unpacking.unpack(source, report).content for source in sources]
+    return {layer.index.diff_id: layer.reader for content in contents for layer in content.layers}
+
+
+def _image(applied: AppliedImage, head: BundleHead, reference: str) -> Image:
+    name = reference or head.reference
+    return image_from_config(applied.config, (name,) if name else ())
+
+
+class _Layers:
+    """Rebuilt layers as files of a scratch folder, next to the unpacked ones of the sources."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._out: BinaryIO | None = None
+
+    def has_layer(self, diff_id: str) -> bool:
+        return self._path(diff_id).exists()
+
+    def begin_layer(self, diff_id: str, size: int) -> BinaryIO:
+        self._out = self._part(diff_id).open("wb")
+        return self._out
+
+    def commit_layer(self, diff_id: str) -> None:
+        self._close()
+        self._part(diff_id).replace(self._path(diff_id))
+
+    def abort_layer(self, diff_id: str) -> None:
+        self._close()
+        self._part(diff_id).unlink()
+
+    def sizes(self, image: Image) -> list[int]:
+        return [self._path(diff_id).stat().st_size for diff_id in image.diff_ids]
+
+    def open(self, diff_id: str) -> BinaryIO:
+        return self._path(diff_id).open("rb")
+
+    def _close(self) -> None:
+        if self._out:
+            self._out.close()
+
+    def _path(self, diff_id: str) -> Path:
+        return self._folder / diff_id.removeprefix("sha256:")
+
+    def _part(self, diff_id: str) -> Path:
+        return self._folder / (diff_id.removeprefix("sha256:") + ".part")

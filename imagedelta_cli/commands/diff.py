@@ -1,0 +1,108 @@
+"""Make a bundle that turns images a device has into TARGET."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from imagedelta.bundles import BundleHead, FileSealer, compose
+from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_patch, profile_named, verify_patch
+from imagedelta.limits import MIB
+from imagedelta_cli.files import whole_file
+from imagedelta_cli.images import UnpackedImage, Unpacker, unpacker
+from imagedelta_cli.options import json_option, output_option, scratch_option, source_option
+from imagedelta_cli.output import emit, peak_rss_bytes, progress
+
+
+@click.command(help=__doc__)
+@click.argument("target")
+@source_option
+@output_option
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Private key that seals the bundle; without it no device takes it.",
+)
+@click.option("--reference", default="", help="name:tag the image gets; the target's own by default.")
+@click.option("--profile", type=click.Choice(sorted(PROFILES)), default=DEFAULT_PROFILE.name, show_default=True)
+@scratch_option
+@json_option
+def command(
+    target: str,
+    sources: tuple[str, ...],
+    output: Path,
+    key: Path | None,
+    reference: str,
+    profile: str,
+    scratch: Path | None,
+    as_json: bool,
+) -> None:
+    started = time.monotonic()
+    sealer = FileSealer(key) if key else None
+    with unpacker(scratch) as unpacking, (unpacking.folder / "patch").open("w+b") as patch:
+        made, given = _unpack_all(unpacking, target, sources)
+        summary = _build(made, given, patch, profile, unpacking.folder)
+        head = _head(summary, made, reference)
+        before, after = compose(head, sealer, summary.crc32, summary.bytes)
+        with whole_file(output) as bundle:
+            bundle.write(before)
+            _copy(patch, bundle)
+            bundle.write(after)
+    emit(
+        {
+            "targetImageId": summary.target_image_id,
+            "sources": list(summary.source_image_ids),
+            "fullBytes": summary.full_bytes,
+            "bundleBytes": len(before) + summary.bytes + len(after),
+            "patchBytes": summary.bytes,
+            "percentOfFull": round(100 * summary.bytes / summary.full_bytes, 4),
+            "memoryBytes": summary.memory_bytes,
+            "sealedBy": sealer.key_id if sealer else None,
+            "peakRssBytes": peak_rss_bytes(),
+            "seconds": round(time.monotonic() - started, 3),
+            "bytesRead": summary.bytes_read,
+        },
+        as_json,
+    )
+
+
+def _unpack_all(
+    unpacking: Unpacker, target: str, sources: tuple[str, ...]
+) -> tuple[UnpackedImage, list[UnpackedImage]]:
+    with progress("Reading images") as report:
+        return unpacking.unpack(target, report), [unpacking.unpack(source, report) for source in sources]
+
+
+def _build(
+    target: UnpackedImage, sources: list[UnpackedImage], patch: BinaryIO, profile: str, scratch: Path
+) -> PatchSummary:
+    contents = [source.content for source in sources]
+    with progress("Building the patch") as report:
+        summary = build_patch(
+            target.content, contents, patch, profile=profile_named(profile), scratch=scratch, progress=report
+        )
+    patch.seek(0)
+    verify_patch(patch, target.content, contents)
+    patch.seek(0)
+    return summary
+
+
+def _head(summary: PatchSummary, target: UnpackedImage, reference: str) -> BundleHead:
+    return BundleHead(
+        target_image_id=summary.target_image_id,
+        source_image_ids=summary.source_image_ids,
+        reference=reference or next(iter(target.image.references), ""),
+        platform=target.image.platform,
+        patch_sha256=summary.sha256,
+        patch_bytes=summary.bytes,
+        memory_bytes=summary.memory_bytes,
+        full_bytes=summary.full_bytes,
+    )
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    while block := source.read(MIB):
+        target.write(block)

@@ -1,0 +1,128 @@
+"""Show what a bundle, patch, image or signature holds."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from imagedelta.bundles import BundleHead, read_bundle
+from imagedelta.delta import PatchHeader, read_patch_header
+from imagedelta.delta.coders import coder
+from imagedelta.delta.header import MAGIC as PATCH_MAGIC
+from imagedelta_cli.images import open_image, split_argument
+from imagedelta_cli.options import json_option, trust_option, trusted_of
+from imagedelta_cli.output import emit
+from imagedelta_cli.signatures import is_signature, read_signature
+
+
+@click.command(help=__doc__)
+@click.argument("file")
+@trust_option
+@json_option
+def command(file: str, trust_file: Path | None, as_json: bool) -> None:
+    path, _ = split_argument(file)
+    start = _first_bytes(path)
+    if start.startswith(b"PK"):
+        result = _bundle(path, trust_file)
+    elif start.startswith(PATCH_MAGIC):
+        with path.open("rb") as stream:
+            result = {"kind": "patch", **_patch(stream)}
+    elif is_signature(path):
+        result = _signature(path)
+    else:
+        result = _image(file)
+    emit(result, as_json)
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as stream:
+        return stream.read(len(PATCH_MAGIC))
+
+
+def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        opened = read_bundle(stream, trusted_of(trust_file))
+        patch = _patch(opened.patch)
+    return {"kind": "bundle", "bundleBytes": path.stat().st_size, "sealedBy": opened.sealed_by} | {
+        **_head(opened.head),
+        **patch,
+    }
+
+
+def _head(head: BundleHead) -> dict[str, Any]:
+    return {
+        "bundleId": head.bundle_id,
+        "deviceId": head.device_id,
+        "transferId": head.transfer_id,
+        "attempt": head.attempt,
+        "number": head.number,
+        "floor": head.floor,
+        "reference": head.reference,
+        "patchBytes": head.patch_bytes,
+        "patchSha256": head.patch_sha256,
+        "priority": head.priority,
+    }
+
+
+def _patch(stream: BinaryIO) -> dict[str, Any]:
+    header = read_patch_header(stream)
+    return {
+        "profile": header.profile,
+        "platform": header.platform,
+        "targetImageId": header.target_image_id,
+        "sourceImageIds": list(header.source_image_ids),
+        "fullBytes": header.full_bytes,
+        "memoryBytes": header.memory_bytes,
+        "scratchBytes": header.scratch_bytes,
+        "layers": _layers(header),
+        "streams": _streams(header),
+    }
+
+
+def _layers(header: PatchHeader) -> list[dict[str, Any]]:
+    return [
+        {"diffId": layer.diff_id, "bytes": layer.size, "rebuilt": layer.whole_from is None} for layer in header.layers
+    ]
+
+
+def _streams(header: PatchHeader) -> list[dict[str, Any]]:
+    return [
+        {
+            "stream": stream.role.name.lower().replace("_", "-"),
+            "coder": coder(stream.coder).name,
+            "rawBytes": stream.raw_bytes,
+            "codedBytes": stream.coded_bytes,
+            "memoryBytes": stream.memory_bytes,
+        }
+        for stream in header.streams
+    ]
+
+
+def _signature(path: Path) -> dict[str, Any]:
+    signature = read_signature(path)
+    return {
+        "kind": "signature",
+        "imageId": signature.image_id,
+        "platform": signature.platform,
+        "fullBytes": signature.full_bytes,
+        "signatureBytes": path.stat().st_size,
+        "layers": len(signature.layers),
+        "sampled": signature.threshold > 0,
+    }
+
+
+def _image(argument: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch, open_image(argument, Path(scratch)) as (_, image):
+        return {
+            "kind": "image",
+            "imageId": image.image_id,
+            "platform": image.platform,
+            "references": list(image.references),
+            "diffIds": list(image.diff_ids),
+            "configBytes": len(image.config),
+        }

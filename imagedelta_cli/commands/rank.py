@@ -1,0 +1,34 @@
+"""Order images by how small a patch from each to TARGET would be, from signatures alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagedelta.ranking import estimate_full, rank
+from imagedelta_cli.options import json_option, scratch_option
+from imagedelta_cli.output import emit_rows
+from imagedelta_cli.signatures import signature_of
+
+
+@click.command(help=__doc__)
+@click.argument("target")
+@click.argument("candidates", nargs=-1, required=True, metavar="SIGNATURE_OR_IMAGE...")
+@click.option("--always", multiple=True, help="A further source whichever is chosen; repeatable.")
+@scratch_option
+@json_option
+def command(
+    target: str, candidates: tuple[str, ...], always: tuple[str, ...], scratch: Path | None, as_json: bool
+) -> None:
+    wanted = signature_of(target, scratch)
+    given = {argument: signature_of(argument, scratch) for argument in candidates}
+    names = {signature.image_id: argument for argument, signature in reversed(given.items())}
+    further = [signature_of(argument, scratch) for argument in always]
+    ranked = rank(wanted, list({signature.image_id: signature for signature in given.values()}.values()), further)
+    rows = [
+        {"source": names[entry.image_id], "imageId": entry.image_id, "estimatedBytes": entry.estimated_bytes}
+        for entry in ranked
+    ]
+    summary = {"targetImageId": wanted.image_id, "estimatedFullBytes": estimate_full(wanted)}
+    emit_rows(rows, {**summary, "ranked": rows}, as_json)

@@ -1,0 +1,60 @@
+"""Check a bundle (layout, seal, digest of its patch) or an image (digest of every layer)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagedelta.bundles import read_bundle
+from imagedelta.delta import read_patch_header
+from imagedelta.errors import ContentError
+from imagedelta_cli.images import open_image, split_argument, verified_size
+from imagedelta_cli.options import json_option, scratch_option, trust_option, trusted_of
+from imagedelta_cli.output import emit, progress
+
+
+@click.command(help=__doc__)
+@click.argument("file")
+@trust_option
+@scratch_option
+@json_option
+def command(file: str, trust_file: Path | None, scratch: Path | None, as_json: bool) -> None:
+    path, _ = split_argument(file)
+    emit(_bundle(path, trust_file) if _is_zip(path) else _image(file, scratch), as_json)
+
+
+def _is_zip(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(2) == b"PK"
+
+
+def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        opened = read_bundle(stream, trusted_of(trust_file))
+        opened.verify_patch_digest()
+        header = read_patch_header(opened.patch)
+    head = opened.head
+    if (head.target_image_id, head.source_image_ids) != (header.target_image_id, header.source_image_ids):
+        raise ContentError("the patch in the bundle is of other images than its head says")
+    return {
+        "kind": "bundle",
+        "verified": True,
+        "sealedBy": opened.sealed_by,
+        "sealChecked": trust_file is not None,
+        "targetImageId": head.target_image_id,
+    }
+
+
+def _image(argument: str, scratch: Path | None) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
+        open_image(argument, Path(folder)) as (archive, image),
+        progress("Reading layers") as report,
+    ):
+        size = verified_size(archive, image, report)
+    return {"kind": "image", "verified": True, "imageId": image.image_id, "layerBytes": size}

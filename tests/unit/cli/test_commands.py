@@ -1,0 +1,231 @@
+"""The commands on small archives: what they print, what they write, how they end."""
+
+import io
+import json
+import random
+
+import pytest
+
+from imagedelta.archives import open_archive
+from imagedelta.bundles import FileSealer, read_bundle
+from imagedelta.errors import DependencyError
+from imagedelta_cli import exits
+from imagedelta_cli.main import run
+from tests.images import an_image, docker_save, gzipped, oci_archive, oci_files
+
+LIB = random.Random(1).randbytes(80_000)
+OLD = an_image({"base": b"same\n" * 900}, {"lib.so": LIB, "a.txt": b"one\n" * 50}, references=("app:1",))
+NEW = an_image(
+    {"base": b"same\n" * 900}, {"lib.so": LIB[:-7] + b"changed", "a.txt": b"two\n" * 50}, references=("app:2",)
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder, with archives of both images and a key pair."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.tar").write_bytes(docker_save(OLD))
+    (tmp_path / "new.tar").write_bytes(oci_archive(NEW, pack=gzipped))
+    run(["keys", "new", "seal.pem"])
+    return tmp_path
+
+
+@pytest.fixture
+def last_line(capsys):
+    """Run a command that succeeds and return its JSON."""
+
+    def call(*arguments: str) -> dict:
+        capsys.readouterr()
+        assert run([*arguments, "--json"]) == exits.DONE, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return call
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that fails and return (exit code, what stderr says)."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = run(list(arguments))
+        return code, capsys.readouterr().err
+
+    return call
+
+
+def test_diff_and_apply_give_the_image_back(folder, last_line):
+    made = last_line("diff", "new.tar", "--source", "old.tar", "-o", "b.imgbundle", "--key", "seal.pem")
+    applied = last_line("apply", "b.imgbundle", "--source", "old.tar", "-o", "out.tar", "--trust", "seal.pem.pub")
+
+    assert made["targetImageId"] == applied["imageId"] == NEW.image_id
+    assert (made["sources"], applied["verified"]) == ([OLD.image_id], True)
+    assert made["sealedBy"] == applied["sealedBy"] == FileSealer(folder / "seal.pem").key_id
+    assert made["bundleBytes"] == (folder / "b.imgbundle").stat().st_size
+    assert made["bundleBytes"] - made["patchBytes"] <= 700
+    assert min(made[key] for key in ("fullBytes", "peakRssBytes", "seconds", "bytesRead")) > 0
+    with open_archive(folder / "out.tar") as archive:
+        assert [(image.image_id, image.references) for image in archive.images] == [(NEW.image_id, ("app:2",))]
+        assert archive.open_layer(archive.images[0], 1).read() == NEW.layers[1]
+
+
+@pytest.mark.parametrize("form", ["docker", "oci"])
+def test_apply_writes_either_form_under_the_name_asked_for(folder, last_line, form):
+    last_line("diff", "new.tar", "-o", "full.imgbundle")
+
+    applied = last_line("apply", "full.imgbundle", "-o", "out.tar", "--form", form, "--reference", "local/app:9")
+
+    assert (applied["references"], applied["sealedBy"]) == (["local/app:9"], None)
+    with open_archive(folder / "out.tar") as archive:
+        assert archive.images[0].image_id == NEW.image_id
+
+
+def test_the_same_diff_gives_the_same_bundle(folder, last_line):
+    for name in ("x", "y"):
+        last_line("diff", "new.tar", "--source", "old.tar", "-o", name, "--key", "seal.pem")
+
+    assert (folder / "x").read_bytes() == (folder / "y").read_bytes()
+
+
+def test_an_image_may_be_a_layout_folder_or_one_of_several_in_an_archive(folder, last_line):
+    for name, content in oci_files(NEW).items():
+        path = folder / "layout" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (folder / "both.tar").write_bytes(docker_save(OLD, NEW))
+
+    made = last_line("diff", "layout", "--source", "both.tar#app:1", "-o", "b")
+
+    assert (made["targetImageId"], made["sources"]) == (NEW.image_id, [OLD.image_id])
+
+
+def test_inspect_tells_what_each_kind_of_file_holds(folder, last_line):
+    last_line("diff", "new.tar", "--source", "old.tar", "-o", "b", "--key", "seal.pem")
+    last_line("sign", "new.tar", "-o", "sig")
+    (folder / "patch").write_bytes(read_bundle(io.BytesIO((folder / "b").read_bytes()), None).patch.read())
+
+    kinds = {name: last_line("inspect", name) for name in ("b", "patch", "new.tar", "sig")}
+
+    assert [kinds[name]["kind"] for name in kinds] == ["bundle", "patch", "image", "signature"]
+    assert {kinds["b"]["targetImageId"], kinds["patch"]["targetImageId"], kinds["sig"]["imageId"]} == {NEW.image_id}
+    assert sum(stream["codedBytes"] for stream in kinds["b"]["streams"]) < kinds["b"]["patchBytes"]
+
+
+def test_inspect_prints_for_people_too(folder, capsys):
+    run(["diff", "new.tar", "--source", "old.tar", "-o", "b"])
+
+    assert run(["inspect", "b"]) == exits.DONE
+    assert "lzma2" in capsys.readouterr().out
+
+
+def test_rank_takes_signatures_and_images_and_puts_the_best_first(folder, last_line):
+    last_line("sign", "old.tar", "-o", "old.sig")
+    (folder / "other.tar").write_bytes(docker_save(an_image({"z": random.Random(9).randbytes(9000)})))
+
+    ranked = last_line("rank", "new.tar", "other.tar", "old.sig")["ranked"]
+
+    assert [row["source"] for row in ranked] == ["old.sig", "other.tar"]
+    assert ranked[0]["estimatedBytes"] < ranked[1]["estimatedBytes"]
+
+
+def test_verify_accepts_a_good_bundle_and_a_good_image(folder, last_line):
+    last_line("diff", "new.tar", "--source", "old.tar", "-o", "b", "--key", "seal.pem")
+
+    assert last_line("verify", "b", "--trust", "seal.pem.pub")["sealChecked"]
+    assert last_line("verify", "old.tar")["imageId"] == OLD.image_id
+
+
+def test_a_damaged_bundle_is_refused_in_one_sentence_with_code_and_remedy(folder, refused):
+    run(["diff", "new.tar", "-o", "b"])
+    data = bytearray((folder / "b").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "b").write_bytes(data)
+
+    code, message = refused("verify", "b")
+
+    assert code == exits.REFUSED
+    assert [line.split(":")[0].strip() for line in message.splitlines()] == ["Error", "code", "what to do"]
+    assert "content.digest_mismatch" in message
+
+
+def test_a_damaged_image_is_refused(folder, refused):
+    (folder / "bad.tar").write_bytes(docker_save(OLD).replace(LIB[:50], bytes(50)))
+
+    code, message = refused("verify", "bad.tar")
+
+    assert (code, "content.digest_mismatch" in message) == (exits.REFUSED, True)
+
+
+def test_an_unsealed_bundle_is_refused_where_a_seal_is_asked_for(folder, refused):
+    run(["diff", "new.tar", "-o", "b"])
+
+    code, message = refused("apply", "b", "-o", "out.tar", "--trust", "seal.pem.pub")
+
+    assert (code, "seal.missing" in message, (folder / "out.tar").exists()) == (exits.REFUSED, True, False)
+
+
+def test_applying_without_the_source_is_refused_and_leaves_nothing(folder, refused):
+    run(["diff", "new.tar", "--source", "old.tar", "-o", "b"])
+    before = sorted(path.name for path in folder.iterdir())
+
+    code, message = refused("apply", "b", "-o", "out.tar")
+
+    assert (code, "source.missing" in message) == (exits.REFUSED, True)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("argument", ["docker://app:1", "registry://host/app:1"])
+def test_images_in_a_daemon_or_registry_are_refused_as_unsupported(folder, refused, argument):
+    code, message = refused("diff", argument, "-o", "b")
+
+    assert (code, "unsupported" in message) == (exits.REFUSED, True)
+
+
+def test_an_archive_with_several_images_asks_which(folder, refused):
+    (folder / "both.tar").write_bytes(docker_save(OLD, NEW))
+
+    code, message = refused("diff", "both.tar", "-o", "b")
+    other_code, other = refused("diff", "both.tar#app:3", "-o", "b")
+
+    assert (code, "app:1, app:2" in message) == (exits.REFUSED, True)
+    assert (other_code, "holds no such image" in other) == (exits.REFUSED, True)
+
+
+@pytest.mark.parametrize("arguments", [["diff"], ["diff", "new.tar"], ["nonsense"], ["apply", "missing", "-o", "x"]])
+def test_wrong_use_ends_with_2(folder, refused, arguments):
+    assert refused(*arguments)[0] == exits.USAGE
+
+
+def test_an_output_that_cannot_be_written_is_told_plainly(folder, refused):
+    code, message = refused("diff", "new.tar", "-o", "no/such/folder/b")
+
+    assert (code, "no/such/folder" in message) == (exits.REFUSED, True)
+
+
+def test_ctrl_c_leaves_no_file_behind(folder, refused, monkeypatch):
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("imagedelta_cli.commands.diff.verify_patch", interrupted)
+
+    code, message = refused("diff", "new.tar", "-o", "b", "--scratch", "scratch")
+
+    assert (code, "Interrupted" in message) == (exits.INTERRUPTED, True)
+    assert ((folder / "b").exists(), list(scratch.iterdir())) == (False, [])
+
+
+def test_a_service_that_does_not_answer_ends_with_3(folder, refused, monkeypatch):
+    def unavailable(*arguments: object, **options: object) -> None:
+        raise DependencyError("the registry does not answer")
+
+    monkeypatch.setattr("imagedelta_cli.commands.diff.build_patch", unavailable)
+
+    assert refused("diff", "new.tar", "-o", "b")[0] == exits.UNAVAILABLE
+
+
+def test_keys_are_listed_by_id(folder, last_line):
+    sealer = FileSealer(folder / "seal.pem")
+
+    assert last_line("keys", "show", "seal.pem.pub") == {sealer.key_id: sealer.public_key.to_text()}
