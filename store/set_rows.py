@@ -48,14 +48,18 @@ def this_member(set_id: str, device_id: str) -> ColumnElement[bool]:
 
 
 def wanted_by_a_member(transfer_id: Any, states: Collection[str] = WANTING) -> ColumnElement[bool]:
-    """EXISTS: an open set's member in one of ``states`` linked to the transfer (a column or a value)."""
+    """EXISTS: an open set's member in one of ``states`` linked to the transfer (a column or a value).
+
+    The tables are named anew, so that a query around it that joins them too is not taken for it.
+    """
+    links, its_members, its_sets = member_transfers.alias(), members.alias(), sets.alias()
     return exists().where(
-        member_transfers.c.transfer_id == transfer_id,
-        members.c.set_id == member_transfers.c.set_id,
-        members.c.device_id == member_transfers.c.device_id,
-        members.c.state.in_(sorted(states)),
-        sets.c.set_id == members.c.set_id,
-        sets.c.state.in_(sorted(OPEN_SET)),
+        links.c.transfer_id == transfer_id,
+        its_members.c.set_id == links.c.set_id,
+        its_members.c.device_id == links.c.device_id,
+        its_members.c.state.in_(sorted(states)),
+        its_sets.c.set_id == its_members.c.set_id,
+        its_sets.c.state.in_(sorted(OPEN_SET)),
     )
 
 

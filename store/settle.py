@@ -38,7 +38,7 @@ def settle_set(connection: Connection, set_id: str, at: datetime) -> DeploymentS
         settle_members(connection, of, at)
         for _ in range(MAX_STEPS):
             of = known_set(connection, set_id)
-            if not _step(connection, of, at):
+            if of.state not in UNSETTLED or not _step(connection, of, at):
                 break
     return _mark_overdue(connection, of, at)
 
