@@ -400,15 +400,22 @@ class Audit(Protocol):
 class Store(Protocol):
     """All of the above on one database; implemented by store.sql.SqlStore."""
 
-    images: Images
-    devices: Devices
-    sets: Sets
-    transfers: Transfers
-    patches: Patches
-    notifications: Notifications
-    releases: Releases
-    audit: Audit
-
+    @property
+    def images(self) -> Images: ...
+    @property
+    def devices(self) -> Devices: ...
+    @property
+    def sets(self) -> Sets: ...
+    @property
+    def transfers(self) -> Transfers: ...
+    @property
+    def patches(self) -> Patches: ...
+    @property
+    def notifications(self) -> Notifications: ...
+    @property
+    def releases(self) -> Releases: ...
+    @property
+    def audit(self) -> Audit: ...
     def healthy(self) -> None:
         """Raises DependencyError when SQL does not answer or its schema is not this version's."""
         ...

@@ -53,7 +53,7 @@ def change(name: str) -> Handler:
     """The handler of POST devices/{deviceId}/``name``."""
 
     def handler(request: Request, deps: Deps) -> Answer:
-        device_id = _known(request, deps).device_id
+        device_id = request.params["deviceId"]
         changes: dict[str, Callable[..., Device]] = {
             "retire": deps.store.devices.retire,
             "replace": deps.store.devices.replace,

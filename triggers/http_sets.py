@@ -77,7 +77,7 @@ def act(name: str, status: int) -> Handler:
     """The handler of POST deployment-sets/{setId}/``name``."""
 
     def handler(request: Request, deps: Deps) -> Answer:
-        set_id = _known(request, deps).set_id
+        set_id = request.params["setId"]
         acts: dict[str, Callable[..., DeploymentSet]] = {
             "approve": deps.store.sets.approve,
             "cancel": deps.store.sets.cancel,
@@ -95,9 +95,7 @@ def act_on_member(name: str, status: int) -> Handler:
     """The handler of POST deployment-sets/{setId}/members/{deviceId}/``name``."""
 
     def handler(request: Request, deps: Deps) -> Answer:
-        set_id, device_id = _known(request, deps).set_id, request.params["deviceId"]
-        if all(member.device_id != device_id for member in deps.store.sets.members(set_id)):
-            raise not_found("member", f"{device_id} in set {set_id}")
+        set_id, device_id = request.params["setId"], request.params["deviceId"]
         acts: dict[str, Callable[..., Member]] = {
             "exclude": deps.store.sets.exclude_member,
             "retry": deps.store.sets.retry_member,

@@ -39,9 +39,7 @@ def read_order(request: StartDeployment, deps: Deps) -> Order:
     missing = sorted(set(references) - set(images))
     if missing:
         raise RequestError(f"not registered: {', '.join(missing)}", code="request.unknown_image")
-    order = Order(request, images, manifest)
-    _check_canaries(order, deps)
-    return order
+    return Order(request, images, manifest)
 
 
 def dry_run(order: Order, deps: Deps) -> Mapping[str, Any]:
@@ -65,7 +63,7 @@ def rollback_order(old: DeploymentSet, request: StartRollback, deps: Deps) -> Or
         owner=request.owner or Owner(name=old.owner_name, email=old.owner_email),
         devices=DeviceSelection(ids=devices),
         manifest=dict(previous.manifest or {}),
-        release="set" if old.release_policy == "manual" else old.release_policy,
+        release="device" if old.release_policy == "device" else "set",
     )
     return Order(order, previous.images, previous.manifest)
 
@@ -117,12 +115,3 @@ def _older_sets(old: DeploymentSet, deps: Deps) -> Iterator[DeploymentSet]:
 
 def _released_devices(members: Sequence[Member]) -> set[str]:
     return {member.device_id for member in members if member.state in _RELEASED}
-
-
-def _check_canaries(order: Order, deps: Deps) -> None:
-    if not order.request.canaries:
-        return
-    chosen = {device.device_id for device in deps.store.sets.select_devices(order.request)}
-    strangers = sorted(set(order.request.canaries) - chosen)
-    if strangers:
-        raise RequestError(f"canaries that are not among the devices: {', '.join(strangers[:10])}")
