@@ -117,7 +117,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
 
 def test_every_image_has_its_image_id_on_this_machine_too_in_both_archive_forms(run: Run, tmp_path: Path) -> None:
     built = build_images(fetch(default_workspace().downloads), tmp_path)
-    written = {}
+    written: dict[str, str] = {}
     for path in (run.folder / "archives").iterdir():
         with open_archive(path) as archive:
             written |= {image.references[0]: image.image_id for image in archive.images}
