@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from contracts.messages import DesiredProperties
 from edge_module.journal import Counters, Journal
 from imagedelta.bundles import BundleHead
+from imagedelta.delta.apply import PROCESS_BYTES
 from imagedelta.errors import ContentError, LimitExceeded
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
@@ -62,9 +63,10 @@ def _check_replay(head: BundleHead, journal: Journal) -> None:
 def _check_fit(head: BundleHead, rules: Rules, memory_bytes: int) -> None:
     if head.platform != rules.platform:
         raise ContentError(f"the image is for {head.platform}, this device is {rules.platform}", code="bundle.platform")
-    if head.memory_bytes > memory_bytes:
+    if head.memory_bytes + PROCESS_BYTES > memory_bytes:
         raise ContentError(
-            f"the patch needs {head.memory_bytes} bytes of memory, {memory_bytes} are allowed here",
+            f"the patch needs {head.memory_bytes} bytes for its decoders; of {memory_bytes} bytes "
+            f"{max(0, memory_bytes - PROCESS_BYTES)} are left for them here",
             code="bundle.memory",
         )
     if head.chunk_bytes > MAX_CHUNK_BYTES:

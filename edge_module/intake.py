@@ -99,8 +99,8 @@ class Intake:
         self._changed()
         return job
 
-    def source_missing(self, job: Job, image_id: str, why: str) -> None:
-        error = SourceMissing(why)
+    def source_missing(self, job: Job, image_id: str, error: SourceMissing) -> None:
+        """The cloud plans anew with the next source, after an inventory that shows what is here."""
         self._reporter.fail(job, error, "source_missing", missing_source=image_id)
         self._changed()
 
@@ -141,7 +141,7 @@ class Intake:
             return None
         for source in head.source_image_ids:
             if source not in present:
-                self.source_missing(job, source, f"source image {source} is not on this device")
+                self.source_missing(job, source, SourceMissing(f"source image {source} is not on this device"))
                 return None
         return job
 

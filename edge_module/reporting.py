@@ -45,6 +45,10 @@ class Reporter:
         self._outbox.put(Envelope(report.message_id, "report", to_json(report)))
         return job if job.announced else self._journal.write(replace(job, announced=True))
 
+    def latest(self, job: Job) -> Job:
+        """The job as the journal has it now."""
+        return self._journal.find(job.transfer_id, job.attempt) or job
+
     def announce_pending(self) -> None:
         """After a restart: reports that may not have reached the outbox before the power went."""
         for job in self._journal.jobs():

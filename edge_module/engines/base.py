@@ -71,11 +71,14 @@ class Engine(Protocol):
     def name_image(self, image_id: str, reference: str) -> PresentImage:
         """Give an image that is here one more name, durably."""
 
-    def damaged_layers(self, image_id: str) -> list[str]:
-        """Read an image's layers and return the diff_ids whose bytes are not what they claim to be."""
+    def drop_damaged(self, diff_ids: Iterable[str]) -> tuple[str, ...]:
+        """Read the layers of these that are here; forget and return those whose bytes are not what they claim.
 
-    def drop_layers(self, diff_ids: Iterable[str]) -> None:
-        """Forget damaged layers; images that need them are whole no more."""
+        Images that need a forgotten layer are whole no more.
+        """
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image and what only it needs. Raises: RequestError ``device.unknown_image``."""
 
     def extra_bytes(self, source_image_ids: Iterable[str]) -> int:
         """Disk, in bytes, that opening these sources takes besides the new layers."""

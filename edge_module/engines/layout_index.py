@@ -1,0 +1,83 @@
+"""The entries of a layout's ``index.json``: pure functions from old entries to new ones.
+
+Rule: moving a name never loses an image. An image whose last name goes to another one stays listed, unnamed.
+Not here: the manifest's bytes (imagedelta.archives.oci_json), files (edge_module.engines.layout).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from imagedelta.archives.json_reading import parse_object
+from imagedelta.archives.oci import FULL_NAME_ANNOTATION, INDEX_TYPE, MANIFEST_TYPE, NAME_ANNOTATION
+from imagedelta.errors import ContentError
+
+Entry = dict[str, Any]
+_NAMES = (FULL_NAME_ANNOTATION, NAME_ANNOTATION)
+
+
+def read_entries(index: bytes) -> list[Entry]:
+    """Raises: ContentError when it is no index of descriptors."""
+    entries = parse_object(index, "index.json").get("manifests") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ContentError("index.json: manifests is not a list of descriptors")
+    return entries
+
+
+def index_bytes(entries: Sequence[Entry]) -> bytes:
+    ordered = sorted(entries, key=lambda entry: (name_of(entry), str(entry.get("digest"))))
+    document = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": ordered}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def manifest_entry(digest: str, size: int, platform: str) -> Entry:
+    parts = dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
+    return {"mediaType": MANIFEST_TYPE, "digest": digest, "size": size, "platform": parts}
+
+
+def name_of(entry: Entry) -> str:
+    """The name an entry gives its image; "" for an unnamed one."""
+    annotations = entry.get("annotations")
+    if not isinstance(annotations, dict):
+        return ""
+    return next((str(annotations[key]) for key in _NAMES if annotations.get(key)), "")
+
+
+def with_entry(entries: Sequence[Entry], entry: Entry, reference: str) -> list[Entry]:
+    """List what ``entry`` describes under ``reference``; "" lists it unnamed unless it is listed already."""
+    digest = entry["digest"]
+    if not reference:
+        return list(entries) if any(each["digest"] == digest for each in entries) else [*entries, _unnamed(entry)]
+    kept = [each for each in entries if not _is_unnamed(each, digest)]
+    named = {**_unnamed(entry), "annotations": {NAME_ANNOTATION: reference}}
+    return [*_without_name(kept, reference, digest), named]
+
+
+def without_digest(entries: Sequence[Entry], digests: frozenset[str]) -> list[Entry]:
+    return [each for each in entries if each.get("digest") not in digests]
+
+
+def _without_name(entries: Sequence[Entry], reference: str, digest: str) -> list[Entry]:
+    kept: list[Entry] = []
+    for each in entries:
+        if name_of(each) != reference:
+            kept.append(each)
+        elif each.get("digest") != digest and not _has_other_name(entries, each):
+            kept.append(_unnamed(each))
+    return kept
+
+
+def _has_other_name(entries: Sequence[Entry], entry: Entry) -> bool:
+    return any(each is not entry and each.get("digest") == entry.get("digest") for each in entries)
+
+
+def _is_unnamed(entry: Entry, digest: str) -> bool:
+    return not name_of(entry) and entry.get("digest") == digest
+
+
+def _unnamed(entry: Entry) -> Entry:
+    annotations = {key: value for key, value in (entry.get("annotations") or {}).items() if key not in _NAMES}
+    plain = {key: value for key, value in entry.items() if key != "annotations"}
+    return {**plain, "annotations": annotations} if annotations else plain
