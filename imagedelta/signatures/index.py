@@ -27,7 +27,7 @@ class FileEntry:
     """One member of a layer; offsets are bytes from the start of the uncompressed tar."""
 
     path: bytes
-    """Without a leading ``./`` or ``/``, so that layers of different builders compare."""
+    """Without ``./`` or ``/`` in front or a ``/`` behind, so that layers of different builders compare."""
     kind: str
     """``file``, ``hardlink``, ``symlink``, ``character``, ``block``, ``directory``, ``fifo`` or ``other``."""
     header_offset: int
@@ -97,7 +97,7 @@ def _entry(member: TarMember, tape: _HashingTape) -> FileEntry | None:
     digest = tape.digest_of(member.size) if member.size else b""
     if digest is None:
         return None
-    path = member.path.removeprefix(b"./").lstrip(b"/")
+    path = member.path.removeprefix(b"./").strip(b"/")
     return FileEntry(path, member.kind, member.header_offset, member.offset, member.size, digest)
 
 
