@@ -12,13 +12,13 @@ from demo.record import DeviceFact, Event, RunRecord, Span, TransferFact
 WIDTH = 960
 _BAR_LEFT, _BAR_RIGHT = 190, 800
 _ROW = 62
-_LANE_LEFT, _LANE_RIGHT = 128, 944
+_LANE_LEFT, _LANE_RIGHT = 132, 948
 _LANE, _LANE_GAP, _AXIS = 84, 14, 34
 _AREA = 46
 """Height of a device's throughput curve inside its lane."""
-_LEAST_LABEL = 34
+_LEAST_LABEL = 30
 """Narrower spans carry their text in a tooltip only."""
-_CHARACTER = 6.4
+_CHARACTER = 5.9
 """Width of one letter of a span's label, about."""
 
 
@@ -62,13 +62,17 @@ def timeline(record: RunRecord) -> str:
     lanes = ["cloud", *(fact.device for fact in record.devices)]
     tops = {lane: 8 + number * (_LANE + _LANE_GAP) for number, lane in enumerate(lanes)}
     bottom = 8 + len(lanes) * (_LANE + _LANE_GAP)
-    scale = _Scale(record.started, max(record.ended, record.started + 1))
+    scale = _Scale(record.ordered, max(record.ended, record.ordered + 1))
     parts = [_grid(scale, bottom)]
     for lane in lanes:
         parts.append(_lane(lane, tops[lane], record))
     fastest = max((count for fact in record.devices for count in fact.by_second.values()), default=1)
     for fact in record.devices:
         parts.append(_throughput(fact, tops[fact.device], scale, fastest))
+    busy = {span.lane for span in record.spans}
+    for fact in record.devices:
+        if fact.device not in busy:
+            parts.append(_text(_LANE_LEFT + 12, tops[fact.device] + 34, "had everything: nothing was sent", "dim"))
     parts += [_span(span, tops[span.lane], scale) for span in record.spans if span.lane in tops]
     parts += [_event(event, tops[event.lane], scale) for event in record.events if event.lane in tops]
     return _svg(bottom + _AXIS, "What happened when", "".join(parts))
@@ -81,7 +85,7 @@ def _grid(scale: _Scale, bottom: int) -> str:
     while scale.start + second <= scale.end:
         x = scale.x(scale.start + second)
         marks.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{bottom}"/>')
-        marks.append(_text(x, bottom + 18, words.duration(second), "dim", "middle" if second else "start"))
+        marks.append(_text(x, bottom + 18, f"{second // 60}:{second % 60:02}", "dim", "middle"))
         second += step
     return "".join(marks)
 
@@ -129,9 +133,9 @@ def _span(span: Span, top: int, scale: _Scale) -> str:
     title = f"{span.text}: {words.duration(span.end - span.start)}"
     label = ""
     if width >= _LEAST_LABEL:
-        room = int((width - 10) / _CHARACTER)
+        room = int((width - 4) / _CHARACTER)
         text = span.text if len(span.text) <= room else span.text[: max(room - 1, 1)] + "…"
-        label = _text(left + 6, y + height / 2 + 4, text, "label")
+        label = _text(left + 4, y + height / 2 + 4, text, "label")
     return _rect(left, y, width, height, f"span {span.kind}", title) + label
 
 

@@ -57,6 +57,7 @@ def read_back(witnesses: Witnesses, course: Course) -> RunRecord:
     patched = {fact.patch_id for fact in transfers if fact.patch_id}
     return RunRecord(
         started=course.started,
+        ordered=seconds(detail["createdAt"]),
         ended=course.ended,
         set_id=course.set_id,
         state=detail["state"],

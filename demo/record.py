@@ -91,6 +91,8 @@ class Span:
 @dataclass(frozen=True)
 class RunRecord:
     started: float
+    ordered: float
+    """When the deployment set was ordered."""
     ended: float
     set_id: str
     state: str

@@ -60,6 +60,7 @@ def a_record() -> RunRecord:
     talk = dict.fromkeys(range(4, 140, 5), 1100)
     return RunRecord(
         started=START,
+        ordered=START + 13,
         ended=START + 141,
         set_id="set-0123456789abcdef",
         state="completed",
