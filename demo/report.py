@@ -88,6 +88,7 @@ def _device_card(fact: DeviceFact) -> str:
     chips = "".join(f"<i>{escape(image)}</i>" for image in fact.images_before)
     chips += "".join(f'<i class="new">{escape(image)}</i>' for image in new)
     line = f"{words.size(fact.bundle_bytes)} of bundles and {words.size(fact.link_bytes - fact.bundle_bytes)} of talk"
+    cut = f"cut {words.times(len(fact.cuts))}" if fact.cuts else "never cut"
     return (
         f'<article class="card"><header><b>{escape(fact.device)}</b><span>hub {escape(fact.hub)}</span></header>'
         f'<p class="chips">{chips}</p><p>{escape(line)} came down its link; '

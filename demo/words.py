@@ -24,6 +24,11 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
+def times(count: int) -> str:
+    """``never``, ``once``, ``5 times``."""
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
+
+
 def short_id(digest: str) -> str:
     """The first 12 hex digits of a digest."""
     return digest.removeprefix("sha256:")[:12]
