@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.hub import SimulatedHub
+from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import World, make_world
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return make_world(tmp_path, {"north": SimulatedHub(), "south": SimulatedHub()})
+    return make_world(tmp_path, {"north": VersionedHub(), "south": VersionedHub()})
 
 
 def enrol(world: World, device_id: str = "boat", **change: Any) -> Any:

@@ -1,0 +1,25 @@
+"""A hub of which triggers only ask the version of a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.ports import Twin
+
+
+class VersionedHub:
+    def __init__(self, version: int | None = None) -> None:
+        self.version = version
+
+    def module_twin(self, device_id: str, module_id: str) -> Twin | None:
+        return None if self.version is None else Twin({}, {}, self.version, "")
+
+    def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
+        raise AssertionError("triggers never write twins")
+
+    def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
+        raise AssertionError("triggers never read deployments")
+
+    def apply_content(self, device_id: str, modules_content: Mapping[str, Any]) -> None:
+        raise AssertionError("triggers never release")

@@ -1,0 +1,263 @@
+"""Deployment sets: ordering, refusing, and what an operator decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.messages import Inventory
+from contracts.records import ImageRecord, Release
+from contracts.requests import EnrolDevice, StartDeployment
+from services.store_port import Origin
+from tests.unit.triggers.hubs import VersionedHub
+from tests.unit.triggers.world import START, World, make_world
+
+APP = {version: "sha256:" + version * 64 for version in "12"}
+ORDER: dict[str, Any] = {
+    "name": "app 2",
+    "owner": {"name": "Ada", "email": "ada@example.org"},
+    "devices": {"ids": ["boat"]},
+    "images": ["app:2"],
+}
+
+
+@pytest.fixture
+def hub() -> VersionedHub:
+    return VersionedHub()
+
+
+@pytest.fixture
+def world(tmp_path: Path, hub: VersionedHub) -> World:
+    made = make_world(tmp_path, {"north": hub})
+    for version, image_id in APP.items():
+        made.deps.store.images.add_image(
+            ImageRecord(image_id, "linux/amd64", b"{}", (), 5, "sha256:" + "b" * 64, (f"app:{version}",), START)
+        )
+    for device_id in ("boat", "buoy"):
+        made.deps.store.devices.enrol(device_id, EnrolDevice(hub="north"), "test", START)
+    return made
+
+
+def start(world: World, **change: Any) -> Any:
+    return world.call("POST", "/api/deployment-sets", {**ORDER, **change}, headers={"X-ImageDelta-User": "grace"})
+
+
+def released(world: World, version: str, *devices: str) -> str:
+    """A set of app:``version`` whose devices have everything already, released to them."""
+    store = world.deps.store
+    reference = f"app:{version}"
+    order = StartDeployment.model_validate(
+        {**ORDER, "name": f"set {version}", "devices": {"ids": devices}, "images": None, "manifest": {"v": version}}
+    )
+    frozen = {reference: {"linux/amd64": APP[version]}}
+    set_id = store.sets.create(order, images=frozen, manifest={"v": version}, by="test", at=START).set_id
+    ready(world, set_id, *devices)
+    for device_id in devices:
+        assert store.releases.claim(set_id, device_id, world.deps.settings.claim_lease, START)
+        release = Release(set_id, device_id, "north", "default", ("app",), {}, {}, 2, True, START)
+        assert store.releases.record(release, START)
+    return set_id
+
+
+def ready(world: World, set_id: str, *devices: str) -> None:
+    store = world.deps.store
+    store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
+    for device_id in devices:
+        whole = {"installationId": device_id, "sequence": 1, "platform": "linux/amd64", "profiles": ["v1-64m"]}
+        inventory = Inventory.model_validate({**whole, "freeDiskBytes": 1, "images": []})
+        origin = Origin("north", device_id, "imagereconstruction", None, START)
+        store.devices.record_inventory(origin, inventory)
+    store.sets.record_plan(set_id, [], dict.fromkeys(devices, 1), START, max_attempts=4)
+    store.sets.move(set_id, "planning", "ready", "orchestrator", START)
+    store.sets.settle(set_id, START)
+
+
+def test_a_set_is_accepted_frozen_and_started(world: World) -> None:
+    reply = start(world)
+
+    set_id = reply.body["setId"]
+    assert (reply.status, reply.body["state"], reply.body["orderedBy"]) == (202, "accepted", "grace")
+    assert reply.body["images"] == {"app:2": {"linux/amd64": APP["2"]}}
+    assert reply.headers["Location"] == f"/api/deployment-sets/{set_id}"
+    assert world.durable.started == [("deploy_set", f"deploy-{set_id}", {"setId": set_id})]
+
+
+def test_a_set_is_shown_with_its_members_and_events(world: World) -> None:
+    path = start(world).headers["Location"]
+
+    shown = world.call("GET", path).body
+    events = world.call("GET", f"{path}/events").body
+
+    assert [(member["deviceId"], member["state"]) for member in shown["members"]] == [("boat", "waiting_inventory")]
+    assert shown["memberStates"] == {"waiting_inventory": 1}
+    assert (shown["transferStates"], shown["notifications"], shown["releases"]) == ({}, [], [])
+    assert events["items"][0]["who"] == "grace"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"images": ["app:9"]}, "request.unknown_image"),
+        ({"devices": {"ids": ["boat", "ghost"]}}, "request.unknown_device"),
+        ({"devices": {"query": "tags.site = 'nowhere'"}}, "request.no_device"),
+        ({"devices": {"query": "tags.site = "}}, None),
+        ({"devices": {}}, "request.invalid"),
+        ({"devices": {"ids": []}}, "request.invalid"),
+        ({"canaries": ["buoy"]}, "request.unknown_device"),
+        ({"images": None}, "request.invalid"),
+        ({"images": []}, "request.invalid"),
+        ({"manifest": {}}, "request.invalid"),
+        ({"owner": {"name": "Ada", "email": "not mail"}}, "request.invalid"),
+        ({"owner": {"name": "Ada", "email": "a@b.example\r\nBcc: x@y.example"}}, "request.invalid"),
+        ({"deadline": "2030-01-01T00:00:00"}, "request.invalid"),
+        ({"maxBytes": 0}, "request.invalid"),
+        ({"priority": "now"}, "request.invalid"),
+        ({"surprise": 1}, "request.invalid"),
+        ({"workstream": "a/b"}, "request.invalid"),
+    ],
+)
+@pytest.mark.parametrize("query", [{}, {"dryRun": "true"}])
+def test_an_order_that_cannot_be_is_refused_and_nothing_is_stored(
+    world: World, change: dict[str, Any], code: str | None, query: dict[str, str]
+) -> None:
+    reply = world.call("POST", "/api/deployment-sets", {**ORDER, **change}, **query)
+
+    assert reply.status == 400
+    assert code is None or reply.code == code
+    assert world.call("GET", "/api/deployment-sets").body["items"] == []
+    assert world.call("GET", "/api/audit").body["items"] == []
+    assert world.durable.started == []
+
+
+def test_a_dry_run_is_asked_for_by_true_or_false(world: World) -> None:
+    assert world.call("POST", "/api/deployment-sets", ORDER, dryRun="1").code == "request.invalid"
+    assert world.call("GET", "/api/deployment-sets").body["items"] == []
+
+
+def test_sets_are_found_by_owner_state_and_workstream(world: World) -> None:
+    start(world, workstream="a")
+    start(world, workstream="b", owner={"name": "Bob", "email": "bob@example.org"})
+
+    def found(**query: str) -> list[str]:
+        return [item["workstream"] for item in world.call("GET", "/api/deployment-sets", **query).body["items"]]
+
+    assert sorted(found()) == ["a", "b"]
+    assert found(owner="bob@example.org") == ["b"]
+    assert found(workstream="a", state="accepted") == ["a"]
+    assert found(state="completed") == []
+
+
+def test_a_cancelled_set_is_over_and_cannot_be_approved(world: World) -> None:
+    path = start(world).headers["Location"]
+
+    cancelled = world.call("POST", f"{path}/cancel")
+
+    assert (cancelled.status, cancelled.body["state"]) == (200, "cancelled")
+    assert world.call("POST", f"{path}/approve").status == 409
+    assert [entry["action"] for entry in world.call("GET", "/api/audit").body["items"]] == ["set.cancel", "set.start"]
+
+
+@pytest.mark.parametrize("action", ["approve", "release", "promote", "rollback"])
+def test_what_does_not_fit_the_state_is_409_and_changes_nothing(world: World, action: str) -> None:
+    path = start(world).headers["Location"]
+    before = world.call("GET", path).body
+
+    reply = world.call("POST", f"{path}/{action}")
+
+    assert reply.status == 409
+    assert world.call("GET", path).body == before
+
+
+def test_a_device_is_excluded_and_the_set_goes_on_without_it(world: World) -> None:
+    path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
+
+    reply = world.call("POST", f"{path}/members/buoy/exclude")
+
+    assert (reply.status, reply.body["state"]) == (200, "excluded")
+    assert world.call("GET", path).body["memberStates"] == {"excluded": 1, "waiting_inventory": 1}
+
+
+@pytest.mark.parametrize("action", ["exclude", "retry", "skip"])
+def test_a_device_that_is_no_member_is_404(world: World, action: str) -> None:
+    path = start(world).headers["Location"]
+
+    assert world.call("POST", f"{path}/members/buoy/{action}").code == "request.not_found"
+    assert world.call("POST", f"/api/deployment-sets/none/members/boat/{action}").code == "request.not_found"
+
+
+@pytest.mark.parametrize("action", ["approve", "cancel", "release", "promote", "rollback"])
+def test_nothing_can_be_done_with_a_set_that_is_not_there(world: World, action: str) -> None:
+    assert world.call("POST", f"/api/deployment-sets/none/{action}").code == "request.not_found"
+    assert world.call("GET", "/api/deployment-sets/none/events").code == "request.not_found"
+
+
+def test_a_member_in_conflict_is_rebased_on_what_the_hub_has_now(world: World, hub: VersionedHub) -> None:
+    set_id = released_to_conflict(world)
+    hub.version = 7
+
+    reply = world.call("POST", f"/api/deployment-sets/{set_id}/members/boat/rebase")
+
+    assert (reply.status, reply.body["state"], reply.body["agentVersion"]) == (202, "ready", 7)
+
+
+def test_a_member_is_not_rebased_on_a_hub_that_has_lost_the_device(world: World) -> None:
+    set_id = released_to_conflict(world)
+
+    reply = world.call("POST", f"/api/deployment-sets/{set_id}/members/boat/rebase")
+
+    assert (reply.status, reply.code) == (409, "request.not_in_hub")
+
+
+def test_a_member_in_conflict_may_be_left_as_it_is(world: World) -> None:
+    set_id = released_to_conflict(world)
+
+    assert world.call("POST", f"/api/deployment-sets/{set_id}/members/boat/skip").body["state"] == "excluded"
+
+
+def released_to_conflict(world: World) -> str:
+    store = world.deps.store
+    order = StartDeployment.model_validate({**ORDER, "images": None, "manifest": {"v": 2}})
+    frozen = {"app:2": {"linux/amd64": APP["2"]}}
+    set_id = store.sets.create(order, images=frozen, manifest={"v": 2}, by="test", at=START).set_id
+    ready(world, set_id, "boat")
+    assert store.releases.claim(set_id, "boat", world.deps.settings.claim_lease, START)
+    assert store.releases.refuse(set_id, "boat", "conflict", "release.conflict", "someone was faster", START)
+    return set_id
+
+
+def test_a_rollback_orders_again_what_the_devices_ran_before(world: World) -> None:
+    first = released(world, "1", "boat", "buoy")
+    second = released(world, "2", "boat", "buoy")
+
+    reply = world.call("POST", f"/api/deployment-sets/{second}/rollback", {"name": "undo"})
+
+    assert (reply.status, reply.body["name"], reply.body["rollbackOf"]) == (202, "undo", second)
+    assert reply.body["images"] == {"app:1": {"linux/amd64": APP["1"]}}
+    created = world.deps.store.sets.deployment_set(reply.body["setId"])
+    assert created is not None
+    assert created.manifest == {"v": "1"}
+    assert created.ordinal > world.call("GET", f"/api/deployment-sets/{first}").body["ordinal"]
+    members = world.call("GET", reply.headers["Location"]).body["members"]
+    assert [member["deviceId"] for member in members] == ["boat", "buoy"]
+
+
+def test_a_rollback_without_a_body_keeps_the_owner(world: World) -> None:
+    released(world, "1", "boat")
+    second = released(world, "2", "boat")
+
+    reply = world.call("POST", f"/api/deployment-sets/{second}/rollback")
+
+    assert (reply.body["name"], reply.body["ownerEmail"]) == ("Back from set 2", "ada@example.org")
+
+
+def test_there_is_no_rollback_of_the_first_set_nor_to_different_ones(world: World) -> None:
+    first = released(world, "1", "boat")
+    released(world, "1", "buoy")
+    both = released(world, "2", "boat", "buoy")
+
+    assert world.call("POST", f"/api/deployment-sets/{first}/rollback").code == "request.no_previous"
+    reply = world.call("POST", f"/api/deployment-sets/{both}/rollback")
+    assert (reply.status, reply.code) == (409, "request.no_previous")
+    assert "different sets" in reply.body["detail"]
