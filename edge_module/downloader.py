@@ -82,6 +82,7 @@ class Downloader:
         Raises: DependencyError when the outbox does not answer.
         """
         listed = {blob.name: blob for blob in store.list() if _NAME.fullmatch(blob.name)}
+        self._next_try = 0.0  # the link is up
         for name, download in list(self._downloads.items()):
             if name not in listed or listed[name].etag != download.blob.etag:
                 self._leave(download)

@@ -1,0 +1,55 @@
+"""Taking the images of an archive into an engine: how a device gets its first images without a link."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_module.engines import Engine, PresentImage
+from imagedelta.archives import Archive, Image, open_archive
+from imagedelta.errors import RequestError, UnsupportedFormat
+from imagedelta.limits import MIB
+
+
+def load_archive(path: Path, engine: Engine, name: str | None = None) -> list[PresentImage]:
+    """Load every image of a docker-save tar, OCI archive or layout folder.
+
+    Args:
+        name: Given to the archive's only image in place of the names it has.
+
+    Raises:
+        RequestError: ``request.invalid``: a name for several images, or no such archive.
+        ContentError: The archive is damaged, or no archive.
+    """
+    if not path.exists():
+        raise RequestError(f"there is no archive {path}")
+    try:
+        with open_archive(path) as archive:
+            if name is not None and len(archive.images) != 1:
+                raise RequestError(f"{path} holds {len(archive.images)} images: one name does not fit them")
+            return [_load(archive, image, engine, name) for image in archive.images]
+    except UnsupportedFormat as error:
+        raise UnsupportedFormat(f"{path}: {error}") from error
+
+
+def _load(archive: Archive, image: Image, engine: Engine, name: str | None) -> PresentImage:
+    for position, diff_id in enumerate(image.diff_ids):
+        if not engine.has_layer(diff_id):
+            _load_layer(archive, image, position, engine)
+    names = image.references if name is None else (name,)
+    present = engine.add_image(image.config, image.diff_ids, names[0] if names else "")
+    for other in names[1:]:
+        present = engine.name_image(image.image_id, other)
+    return present
+
+
+def _load_layer(archive: Archive, image: Image, position: int, engine: Engine) -> None:
+    diff_id = image.diff_ids[position]
+    writer = engine.begin_layer(diff_id, 0)
+    try:
+        with archive.open_layer(image, position) as layer:
+            while piece := layer.read(MIB):
+                writer.write(piece)
+    except BaseException:
+        engine.abort_layer(diff_id)
+        raise
+    engine.commit_layer(diff_id)

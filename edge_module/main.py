@@ -1,0 +1,154 @@
+"""Entry points of the module: the service, and a few commands for people at the device.
+
+The only place that reads the environment, prints, and handles signals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+
+from edge_module.device import Device
+from edge_module.engines.layout import LayoutEngine
+from edge_module.files import DiskFiles, RootLock
+from edge_module.hub_local import LocalHub
+from edge_module.loading import load_archive
+from edge_module.settings import (
+    Settings,
+    connection_from_environment,
+    settings_from_environment,
+    trusted_keys_from_environment,
+)
+from edge_module.twin import DesiredState
+from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from services.blobs_http import BlobContainer
+
+_IDLE_SECONDS = 0.5
+log = logging.getLogger("imagedelta")
+
+
+class _Stop(BaseException):
+    """SIGTERM or SIGINT. Raised wherever the module is: everything it does survives worse."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 refused or wrong content, 2 usage or settings, 3 something did not answer."""
+    options = _parser().parse_args(arguments)
+    _configure_logging()
+    try:
+        settings = settings_from_environment(os.environ)
+        with RootLock(settings.root):
+            return int(options.run(options, settings))
+    except ImageDeltaError as error:
+        sys.stderr.write(f"{error}\n{error.code}: {error.remedy}\n")
+        return _exit_code(error)
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    connection = connection_from_environment(os.environ)
+    trusted = trusted_keys_from_environment(os.environ)
+    files = DiskFiles(settings.root)
+    timeout = httpx.Timeout(settings.silence_seconds, connect=min(30.0, settings.silence_seconds))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    with httpx.Client(timeout=timeout) as client:
+        hub = LocalHub(connection, client)
+        device = Device(
+            settings,
+            files,
+            LayoutEngine(files),
+            hub,
+            trusted,
+            lambda url, query: BlobContainer(client, url, query),
+        )
+        log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, settings.engine)
+        try:
+            _loop(device, options.until_idle)
+        except _Stop:
+            log.info("stopping")
+        device.stop()
+    return 0
+
+
+def _loop(device: Device, until_idle: bool) -> None:
+    while True:
+        busy = device.turn()
+        if until_idle and device.is_idle():
+            return
+        if not busy:
+            time.sleep(_IDLE_SECONDS)
+
+
+def _load(options: argparse.Namespace, settings: Settings) -> int:
+    files = DiskFiles(settings.root)
+    engine = LayoutEngine(files)
+    engine.clean()
+    for image in load_archive(options.archive, engine, options.name):
+        sys.stdout.write(f"{image.image_id} {' '.join(image.references)}\n")
+    return 0
+
+
+def _images(_: argparse.Namespace, settings: Settings) -> int:
+    for image in LayoutEngine(DiskFiles(settings.root)).images():
+        sys.stdout.write(f"{image.image_id} {' '.join(image.references)}\n")
+    return 0
+
+
+def _remove(options: argparse.Namespace, settings: Settings) -> int:
+    """Refuses what the cloud wants kept: patches will start from it."""
+    files = DiskFiles(settings.root)
+    engine = LayoutEngine(files)
+    chosen = [each for each in engine.images() if options.image in (each.image_id, *each.references)]
+    if not chosen:
+        raise RequestError(f"no image {options.image!r} here", code="device.unknown_image")
+    image_id = chosen[0].image_id
+    if image_id in DesiredState(files).current.keep_images:
+        raise RequestError(f"image {image_id} is among the images to keep", code="device.image_kept")
+    engine.remove_image(image_id)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m edge_module", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="fetch, rebuild and report until told to stop")
+    run.add_argument("--until-idle", action="store_true", help="end when everything asked for is done and told")
+    run.set_defaults(run=_run)
+    load = commands.add_parser("load", help="take the images of an archive into the store")
+    load.add_argument("archive", type=Path, help="docker-save tar, OCI archive or OCI layout folder")
+    load.add_argument("--as", dest="name", metavar="NAME:TAG", help="name for the one image of the archive")
+    load.set_defaults(run=_load)
+    commands.add_parser("images", help="list the images of the store").set_defaults(run=_images)
+    remove = commands.add_parser("remove", help="remove an image that the cloud does not want kept")
+    remove.add_argument("image", help="image ID or name:tag")
+    remove.set_defaults(run=_remove)
+    return parser
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _Stop
+
+
+def _exit_code(error: ImageDeltaError) -> int:
+    if isinstance(error, DependencyError):
+        return 3
+    return 2 if error.code in ("device.settings", "keys.invalid") else 1
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(
+        level=os.environ.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)

@@ -1,0 +1,42 @@
+"""The last desired properties the cloud gave, kept on disk: a device that starts offline goes on by them."""
+
+from __future__ import annotations
+
+import logging
+
+from pydantic import ValidationError
+
+from contracts.messages import DesiredProperties, to_json
+from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.hub import Hub
+
+FOLDER = "state"
+_FILE = f"{FOLDER}/desired.json"
+_MAX_BYTES = 1024 * 1024
+log = logging.getLogger("imagedelta.twin")
+
+
+class DesiredState:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        files.make_folders(FOLDER)
+        self.current = self._load()
+        self.fetched = False
+        """Whether the hub has answered since the module started."""
+
+    def fetch(self, hub: Hub) -> None:
+        """Raises: DependencyError; ContentError when they break the contract (the old ones stay)."""
+        fresh = hub.desired()
+        self.fetched = True
+        if fresh != self.current:
+            write_atomically(self._files, _FILE, to_json(fresh))
+            log.info("desired properties changed")
+        self.current = fresh
+
+    def _load(self) -> DesiredProperties:
+        data = read_bounded(self._files, _FILE, _MAX_BYTES)
+        try:
+            return DesiredProperties.model_validate_json(data) if data else DesiredProperties()
+        except ValidationError as error:
+            log.error("kept desired properties cannot be read, the defaults hold: %s", error)
+            return DesiredProperties()
