@@ -15,7 +15,7 @@ from imagedelta.errors import ContentError, LimitExceeded, Truncated, Unsupporte
 from imagedelta.limits import MIB, Limits
 
 PIECE = MIB
-_PACKED_PIECE = 64 * 1024
+"""Bytes per read and per piece: a read may be a request to a far away store."""
 _GZIP_MEMBER = 16 + zlib.MAX_WBITS
 _MAGICS = {
     b"\x1f\x8b": "gzip",
@@ -116,10 +116,10 @@ def _bounded(pieces: Iterator[bytes], packed: Section, limits: Limits) -> Iterat
 def _gunzip(packed: Readable) -> Iterator[bytes]:
     """Unpack all members of a gzip file; zero padding after the last one is allowed, as gzip(1) does."""
     pending = b""
-    while pending := pending or packed.read(_PACKED_PIECE):
+    while pending := pending or packed.read(PIECE):
         unpacker = zlib.decompressobj(_GZIP_MEMBER)
         while not unpacker.eof:
-            pending = pending or packed.read(_PACKED_PIECE)
+            pending = pending or packed.read(PIECE)
             ended = not pending
             try:
                 piece = unpacker.decompress(pending, PIECE)
@@ -135,7 +135,7 @@ def _gunzip(packed: Readable) -> Iterator[bytes]:
 
 def _after_padding(rest: bytes, packed: Readable) -> bytes:
     while not (stripped := rest.lstrip(b"\0")):
-        rest = packed.read(_PACKED_PIECE)
+        rest = packed.read(PIECE)
         if not rest:
             return b""
     return stripped
@@ -145,7 +145,7 @@ def _unzstd(packed: Readable, limits: Limits) -> Iterator[bytes]:
     """Unpack all frames; a cut last frame is found by the digest, since the library does not tell."""
     unpacker = zstandard.ZstdDecompressor(max_window_size=limits.max_zstd_window_bytes)
     source = cast(BinaryIO, packed)  # it only ever calls read
-    with unpacker.stream_reader(source, read_size=_PACKED_PIECE, read_across_frames=True, closefd=False) as reader:
+    with unpacker.stream_reader(source, read_size=PIECE, read_across_frames=True, closefd=False) as reader:
         while piece := _read_zstd(reader):
             yield piece
 
