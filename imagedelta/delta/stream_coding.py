@@ -36,8 +36,9 @@ from imagedelta.limits import MIB
 
 SMALL_BYTES = 2 * MIB
 """Up to this raw size several codings are tried."""
-STRUCTURE_BYTES = 32 * MIB
-"""Up to this raw size structure is held in memory, to be coded against the source's."""
+_HELD_BYTES = {Role.STRUCTURE: 32 * MIB, Role.DIFF: 16 * MIB}
+"""Larger sizes up to which streams are held in memory all the same: structure to be coded against the source's,
+differences because they are mostly zeros, so that several codings are quick."""
 _MIN_DICTIONARY = 4096
 _ZSTD_MAX = 128 * 1024
 _ZSTD_LEVEL = 19
@@ -79,7 +80,7 @@ def code_streams(
         budget -= coder(ZSTD_STRUCTURE).memory(_structure_params(structure, profile.structure_bytes, profile))
     dictionaries = share_memory([(role, size) for role, _, size in raw], budget, profile)
     for role, stream, size in raw:
-        if size > (STRUCTURE_BYTES if role is Role.STRUCTURE and structure else SMALL_BYTES):
+        if size > _HELD_BYTES.get(role, SMALL_BYTES):
             out = exits.enter_context(_scratch_file(scratch))
             yield _code_large(role, stream, size, dictionaries[role], out)
         else:
@@ -113,7 +114,7 @@ def _code_small(
     role: Role, data: bytes, dictionary: int, structure: StructureDictionary | None, profile: Profile
 ) -> Coded:
     candidates = [(RAW, Params(), data)]
-    for tuning in _TUNINGS if len(data) <= SMALL_BYTES else _TUNINGS[:1]:
+    for tuning in _TUNINGS if role is not Role.STRUCTURE or len(data) <= SMALL_BYTES else _TUNINGS[:1]:
         number, filters = _lzma(role, dictionary, tuning)
         packed = lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
         candidates.append((number, Params(dictionary_bytes=dictionary), packed))
