@@ -52,11 +52,12 @@ class _ScratchFile(io.RawIOBase):
         return data
 
     def close(self) -> None:
-        if not self.closed:
-            self._forget_reader()
-            self._writer.close()
-            self._files.remove(self._name)
-        super().close()
+        if self.closed:
+            return
+        super().close()  # first, so that it is tried once, whatever the disk says
+        self._forget_reader()
+        self._writer.close()
+        self._files.remove(self._name)
 
     def _forget_reader(self) -> None:
         """Its buffer may hold an end of the file that is none any more."""
