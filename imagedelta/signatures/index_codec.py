@@ -33,7 +33,7 @@ def encode(layer: LayerIndex) -> bytes:
     """See LayerIndex.to_bytes."""
     columns = b"".join(_columns(layer))
     header = HEADER.pack(MAGIC, VERSION, bytes.fromhex(layer.diff_id[7:]), layer.size, len(layer.entries), len(columns))
-    packer = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=False)
+    packer = zstandard.ZstdCompressor(level=_LEVEL)
     return header + packer.compress(columns)
 
 
@@ -49,8 +49,8 @@ def decode(data: bytes, limits: Limits) -> tuple[str, int, Iterator[Row]]:
         raise UnsupportedFormat(f"no file index of version {VERSION}: {magic!r}, version {version}")
     if unpacked > limits.max_index_bytes or count > limits.max_layer_files or size > limits.max_image_bytes:
         raise LimitExceeded(f"file index of {unpacked} bytes for {count} members of a layer of {size} bytes")
-    columns = _unpack(data[HEADER.size :], unpacked)
-    return "sha256:" + diff_id.hex(), size, _rows(columns, count, size)
+    rows = _rows(_unpack(data[HEADER.size :], unpacked), count, size, limits)
+    return "sha256:" + diff_id.hex(), size, rows
 
 
 def _columns(layer: LayerIndex) -> Iterable[bytes]:
@@ -66,18 +66,16 @@ def _columns(layer: LayerIndex) -> Iterable[bytes]:
 
 
 def _unpack(packed: bytes, size: int) -> bytes:
-    """Unpack exactly ``size`` bytes; the header's number was checked, the frame's own is not trusted."""
+    """Unpack the one frame of exactly ``size`` bytes, which the caller has held against the limits."""
     try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed) as reader:
-            data = reader.read(size + 1)
+        if zstandard.frame_content_size(packed) != size:
+            raise ContentError(f"file index: its frame does not hold the {size} bytes announced")
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ContentError(f"file index: {error}") from None
-    if len(data) != size:
-        raise Truncated(f"file index: {len(data)} bytes of columns, {size} announced")
-    return data
 
 
-def _rows(columns: bytes, count: int, layer_size: int) -> Iterator[Row]:
+def _rows(columns: bytes, count: int, layer_size: int, limits: Limits) -> Iterator[Row]:
     if count > len(columns):
         raise Truncated(f"file index: {len(columns)} bytes of columns for {count} members")
     kinds = columns[:count]
@@ -87,6 +85,8 @@ def _rows(columns: bytes, count: int, layer_size: int) -> Iterator[Row]:
         column, at = read_varints(columns, at, count)
         numbers.append(column)
     path_lengths, gaps, header_lengths, sizes = numbers
+    if max(path_lengths, default=0) > limits.max_path_bytes:
+        raise LimitExceeded(f"file index: a path of {max(path_lengths)} bytes")
     digests_at = at + sum(path_lengths)
     if digests_at + 32 * sum(map(bool, sizes)) != len(columns):
         raise ContentError("file index: the columns do not fit their header")
