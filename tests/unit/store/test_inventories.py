@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from contracts.messages import LastResult
+from contracts.requests import EnrolDevice
+from services.store_port import Origin
+from tests.unit.store.world import MANIFEST, World, digest
+
+
+def state_of(world: World, device_id: str) -> str:
+    device = world.store.devices.device(device_id)
+    assert device is not None
+    return device.state
+
+
+def test_the_first_inventory_makes_a_device_active_and_tells_what_it_has(world: World) -> None:
+    world.device("ship-1")
+
+    outcome = world.inventory("ship-1", digest("app:1"))
+
+    device = world.store.devices.device("ship-1")
+    assert outcome.result == "applied"
+    assert device is not None
+    assert (device.state, device.installation_id, device.profiles) == ("active", "disk-1", ("v1-64m",))
+    assert device.trusted_keys == ("key-1",)
+    (image,) = world.store.devices.images_on("ship-1")
+    assert (image.image_id, image.references, image.local_digest) == (digest("app:1"), ("app",), digest("l"))
+
+
+def test_an_inventory_is_whole_so_what_it_does_not_name_is_gone(world: World) -> None:
+    world.device("ship-1", digest("app:1"), digest("app:2"))
+
+    world.inventory("ship-1", digest("app:2"), digest("app:3"))
+
+    present = {image.image_id for image in world.store.devices.images_on("ship-1")}
+    assert present == {digest("app:2"), digest("app:3")}
+
+
+def test_an_older_inventory_is_stale_and_a_repeated_one_a_duplicate(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+    world.inventory("ship-1", digest("app:2"), sequence=5)
+
+    assert world.inventory("ship-1", digest("app:1"), sequence=4).result == "stale"
+    assert world.inventory("ship-1", digest("app:1"), sequence=5).result == "duplicate"
+    assert [image.image_id for image in world.store.devices.images_on("ship-1")] == [digest("app:2")]
+
+
+def test_messages_of_devices_and_modules_nobody_enrolled_change_nothing(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+
+    assert world.inventory("nobody").result == "unknown"
+    assert world.inventory("ship-1", module="spy").result == "unknown"
+    assert len(world.store.devices.images_on("ship-1")) == 1
+
+
+def test_an_inventory_from_another_hub_holds_the_device(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+
+    assert world.inventory("ship-1", hub="south").result == "held"
+    assert world.inventory("ship-1").result == "held"
+    assert state_of(world, "ship-1") == "held"
+    assert world.store.devices.desired_facts("ship-1")["paused"] is True
+
+
+def test_a_resync_releases_a_held_device_and_asks_for_an_inventory(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+    world.inventory("ship-1", hub="south")
+
+    device = world.store.devices.resync("ship-1", "tester", world.now)
+
+    assert (device.state, device.held_reason, device.resync) == ("active", None, 1)
+    assert world.inventory("ship-1", digest("app:1")).result == "applied"
+
+
+def test_a_device_moved_to_another_hub_is_believed_once_it_speaks_from_there(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+
+    device, new = world.store.devices.enrol("ship-1", EnrolDevice(hub="south"), "tester", world.now)
+
+    assert (device.state, new, device.hub) == ("held", False, "south")
+    assert world.inventory("ship-1", digest("app:1")).result == "held"
+    assert world.inventory("ship-1", digest("app:1"), hub="south").result == "applied"
+    assert state_of(world, "ship-1") == "active"
+
+
+def test_an_image_that_is_there_ends_its_transfer_whatever_was_thought(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2")
+    world.publish(of)
+
+    world.inventory("ship-1", digest("app:2"))
+
+    transfer = world.transfer(of, "ship-1")
+    assert (transfer.state, transfer.local_digest) == ("succeeded", digest("l"))
+    assert world.store.transfers.history(transfer.transfer_id)[-1].source == "inventory"
+    assert world.states(world.settled(of)) == ("completed", {"ship-1": "ready"})
+
+
+def test_a_lost_report_is_healed_by_the_results_of_the_next_inventory(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2")
+    world.publish(of)
+    lost = LastResult(
+        transfer_id=world.transfer(of, "ship-1").transfer_id,
+        attempt=1,
+        sequence=4,
+        state="failed",
+        image_id=digest("app:2"),
+        code="seal.invalid",
+    )
+
+    world.inventory("ship-1", results=[lost])
+    world.inventory("ship-1", results=[lost])
+
+    transfer = world.transfer(of, "ship-1")
+    assert (transfer.state, transfer.code) == ("failed", "seal.invalid")
+    assert [e.new for e in world.store.transfers.history(transfer.transfer_id)].count("failed") == 1
+
+
+def test_a_lost_image_is_sent_again_while_its_set_is_not_released(world: World) -> None:
+    world.device("ship-1", "-")
+    world.device("ship-2", "-")
+    of = world.deliver(world.set(["ship-1", "ship-2"], "app:2", manifest=MANIFEST), "ship-1")
+    assert world.states(of)[1]["ship-1"] == "ready"
+
+    world.inventory("ship-1")
+
+    transfer = world.transfer(of, "ship-1")
+    assert (transfer.state, transfer.attempt) == ("queued", 2)
+    assert world.states(of)[1]["ship-1"] == "in_transit"
+    assert of.set_id in world.store.sets.needing_drive(world.now, 10)
+
+
+def test_an_inventory_sent_before_the_success_does_not_undo_it(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2", manifest=MANIFEST)
+    world.publish(of)
+    before = world.origin("ship-1")
+    world.report(world.transfer(of, "ship-1"), "succeeded")
+    world.settled(of)
+
+    world.origin = lambda *_: before  # type: ignore[method-assign]
+    world.inventory("ship-1")
+
+    assert world.transfer(of, "ship-1").state == "succeeded"
+
+
+def test_a_new_installation_is_a_replaced_device_and_gets_everything_again(world: World) -> None:
+    base = world.image("app:1")
+    world.device("ship-1", base)
+    world.device("ship-2", "-")
+    of = world.deliver(world.set(["ship-1", "ship-2"], "app:1", "app:2", manifest=MANIFEST), "ship-1")
+    assert world.states(of)[1]["ship-1"] == "ready"
+
+    outcome = world.inventory("ship-1", installation="disk-2")
+
+    transfers = world.store.transfers.of_member(of.set_id, "ship-1")
+    assert outcome.result == "applied"
+    assert [(t.state, t.attempt, t.sources) for t in transfers] == [("queued", 2, None)] * 2
+    assert world.store.devices.images_on("ship-1") == ()
+    assert (state_of(world, "ship-1"), world.states(of)[1]["ship-1"]) == ("active", "in_transit")
+
+
+def test_a_bundle_on_its_way_to_replaced_hardware_is_sent_again(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2")
+    world.publish(of)
+    world.report(world.transfer(of, "ship-1"), "received")
+
+    world.inventory("ship-1", installation="disk-2")
+    world.plan(of)
+    world.publish(of)
+
+    assert (world.transfer(of, "ship-1").state, world.transfer(of, "ship-1").attempt) == ("published", 2)
+
+
+def test_two_installations_that_alternate_are_held_as_a_duplicate(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+    world.inventory("ship-1", digest("app:2"), installation="disk-2")
+
+    outcome = world.inventory("ship-1", digest("app:1"))
+
+    device = world.store.devices.device("ship-1")
+    assert outcome.result == "held"
+    assert device is not None
+    assert (device.state, device.held_reason) == ("held", "two installations report as this device")
+    assert [image.image_id for image in world.store.devices.images_on("ship-1")] == [digest("app:2")]
+
+
+def test_a_late_message_of_the_replaced_hardware_is_stale_and_holds_nobody(world: World) -> None:
+    world.device("ship-1", digest("app:1"))
+    before: Origin = world.origin("ship-1")
+    world.inventory("ship-1", installation="disk-2")
+
+    world.origin = lambda *_: before  # type: ignore[method-assign]
+    outcome = world.inventory("ship-1", digest("app:1"), installation="disk-1")
+
+    assert (outcome.result, state_of(world, "ship-1")) == ("stale", "active")
+
+
+def test_a_source_that_vanished_is_planned_anew_before_it_costs_a_byte(world: World) -> None:
+    base = world.image("app:1")
+    world.device("ship-1", base)
+    of = world.accepted(["ship-1"], "app:2")
+    world.plan(of, sources=[base])
+
+    world.inventory("ship-1")
+
+    transfer = world.transfer(of, "ship-1")
+    assert (transfer.state, transfer.attempt, transfer.sources, transfer.patch_id) == ("queued", 1, None, None)
+
+
+def test_replacing_a_device_by_hand_drops_what_was_believed(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.deliver(world.set(["ship-1"], "app:2", manifest=MANIFEST))
+    world.report(world.transfer(of, "ship-1"), "applying")
+
+    device = world.store.devices.replace("ship-1", "tester", world.later())
+
+    assert (device.state, device.installation_id) == ("enrolled", None)
+    assert world.transfer(of, "ship-1").state == "queued"
+    assert of.set_id not in world.store.sets.needing_drive(world.now, 10) or of.state == "preparing"
+    assert world.inventory("ship-1").result == "applied"
+
+
+def test_retiring_a_device_takes_it_out_of_its_sets(world: World) -> None:
+    world.device("ship-1", "-")
+    world.device("ship-2", "-")
+    of = world.set(["ship-1", "ship-2"], "app:2")
+    world.publish(of)
+
+    device = world.store.devices.retire("ship-1", "tester", world.later())
+
+    assert device.state == "retired"
+    assert world.member(of, "ship-1").state == "excluded"
+    assert world.transfer(of, "ship-1").state == "cancelled"
+    assert world.states(world.deliver(of, "ship-2"))[0] == "completed_with_failures"
+    assert world.inventory("ship-1").result == "unknown"

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import io
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from imagedelta.errors import DependencyError
+from store.engine import Database
+from store.migrate import alembic_config, head
+from store.schema import metadata
+from store.sql import SqlStore
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def test_a_migrated_database_is_what_the_schema_says(database_url: str) -> None:
+    database = Database(database_url)
+
+    with database.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        tables = set(inspect(connection).get_table_names())
+
+    assert differences == []
+    assert tables == {*metadata.tables, "alembic_version"}
+    database.close()
+
+
+def test_migrating_again_changes_nothing_and_health_is_good(database_url: str) -> None:
+    store = SqlStore(database_url)
+
+    store.migrate()
+
+    store.healthy()
+    store.close()
+
+
+def test_health_names_a_schema_of_another_version(database_url: str, tmp_path: Path) -> None:
+    fresh = SqlStore(f"sqlite:///{tmp_path / 'fresh.db'}")
+    with pytest.raises(DependencyError, match=f"schema none, this version needs {head()}"):
+        fresh.healthy()
+    fresh.close()
+
+    database = Database(database_url)
+    database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    database.close()
+    store = SqlStore(database_url)
+    with pytest.raises(DependencyError, match="schema 9999"):
+        store.healthy()
+    store.close()
+
+
+def migrate(url: str, failed: Any) -> None:
+    store = SqlStore(url)
+    try:
+        store.migrate()
+        store.healthy()
+        failed.put(None)
+    except Exception as error:
+        failed.put(repr(error))
+    store.close()
+
+
+def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    url, failed = f"sqlite:///{tmp_path / 'new.db'}", SPAWN.Queue()
+    processes = [SPAWN.Process(target=migrate, args=(url, failed)) for _ in range(3)]
+
+    for process in processes:
+        process.start()
+    results = [failed.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+
+    assert results == [None] * 3
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'new.db'}")
+    upgrade = command.upgrade
+
+    def cut_short(config: Any, revision: str) -> None:
+        upgrade(config, revision)
+        raise RuntimeError("power")
+
+    monkeypatch.setattr(command, "upgrade", cut_short)
+    with pytest.raises(RuntimeError):
+        store.migrate()
+    monkeypatch.undo()
+
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    assert inspect(database.engine).get_table_names() == []
+    store.migrate()
+    store.healthy()
+    store.close()
+    database.close()
+
+
+def test_revisions_are_one_line_without_branches() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config())
+
+    assert scripts.get_heads() == [head()]
+    assert scripts.get_bases() == ["0001"]
+
+
+def test_every_revision_can_be_undone(database_url: str) -> None:
+    database = Database(database_url)
+
+    def work(connection: Any) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+
+    database.write(work)
+
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    database.close()
+
+
+def test_the_migrations_for_sql_server_are_written_offline() -> None:
+    config = alembic_config()
+    config.attributes["dialect"] = "mssql"
+    config.output_buffer = io.StringIO()
+
+    command.upgrade(config, "head", sql=True)
+
+    script = config.output_buffer.getvalue()
+    assert "CREATE TABLE transfers" in script
+    assert "DATETIME2(6)" in script
+    assert "NVARCHAR(max)" in script
+    assert "VARBINARY(max)" in script
+    assert "COLLATE Latin1_General_100_BIN2_UTF8" in script
+    assert (
+        "CREATE UNIQUE INDEX uq_transfers_active ON transfers (device_id, image_id) WHERE state IN ('applying'"
+        in script
+    )
+    for outdated in (" NTEXT", " IMAGE", " DATETIME ", " DATETIME,", "DATETIMEOFFSET"):
+        assert outdated not in script

@@ -1,0 +1,123 @@
+"""Every statement of the store, compiled for SQL Server: what cannot be said there must not be said at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.dialects import mssql
+from sqlalchemy.engine import Engine
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from contracts.requests import DeviceSelection
+from store.schema import metadata
+from store.sql import SqlStore
+from tests.unit.store.test_inventories import state_of
+from tests.unit.store.world import MANIFEST, World
+
+DIALECT = mssql.dialect()
+
+
+@pytest.fixture
+def statements(store: SqlStore) -> Iterator[set[str]]:
+    """The SQL Server text of everything that runs on SQLite during the test."""
+    texts: set[str] = set()
+
+    def compile_too(_connection: Any, clause: Any, *_rest: Any) -> None:
+        if hasattr(clause, "compile"):
+            texts.add(str(clause.compile(dialect=DIALECT)))
+
+    engine: Engine = store._db.engine
+    event.listen(engine, "before_execute", compile_too)
+    yield texts
+    event.remove(engine, "before_execute", compile_too)
+
+
+def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: World, statements: set[str]) -> None:
+    store = world.store
+    for number in range(3):
+        world.device(f"ship-{number}", "-", site="north")
+    of = world.set(["ship-0", "ship-1"], "app:2", manifest=MANIFEST)
+    world.deliver(of, "ship-0", "ship-1")
+    world.release(of, "ship-0")
+    store.sets.cancel(world.set(["ship-2"], "app:2").set_id, "tester", world.now)
+    newer = world.accepted([], "app:3", selection=DeviceSelection(query="not tags.site in ['x'] or is_defined(hub)"))
+    world.plan(newer)
+    world.report(world.transfer(newer, "ship-2"), "source_missing")
+    world.inventory("ship-1", installation="disk-2")
+    store.devices.retire("ship-2", "tester", world.now)
+    for kind in ("hour", "day", "week"):
+        store.transfers.timeseries(kind, world.now - timedelta(days=1), world.now)
+    for listing in listings(store):
+        page = listing(limit=1, after=None)
+        if page.next:
+            listing(limit=1, after=page.next)
+    store.sets.needing_drive(world.now, 10)
+    store.sets.needing_settle(world.now, 10)
+    store.devices.desired_facts("ship-0")
+    store.devices.mark_synced("ship-0", "sha256:0", world.now)
+    store.devices.devices_to_sync(world.now, 10)
+    for notification_id in store.notifications.due(world.later(), 10):
+        store.notifications.claim(notification_id, timedelta(minutes=1), world.now)
+        store.notifications.failed(notification_id, "x", final=False, max_tries=3, at=world.now)
+
+    assert len(statements) > 80
+    for text in statements:
+        assert "LIMIT" not in text
+        assert "FOR UPDATE" not in text
+        assert not re.search(r"\(\w+, \w+\) [<>]", text)
+    assert any(text.startswith("SELECT TOP ") for text in statements)
+    assert state_of(world, "ship-2") == "retired"
+
+
+def listings(store: SqlStore) -> list[Any]:
+    def of(method: Any, **filters: Any) -> Any:
+        return lambda **page: method(**filters, **page)
+
+    return [
+        of(store.images.list_images, reference="app:2", platform="linux/amd64"),
+        of(store.devices.list_devices, state="active", hub="north", tag=("site", "north")),
+        of(store.sets.list_sets, owner=None, state=None, workstream=None),
+        of(store.transfers.list_transfers, device_id=None, image_id=None, state="in_transit", set_id="x"),
+        of(store.transfers.list_transfers, device_id=None, image_id=None, state=None, set_id=None),
+        of(store.patches.list_patches, state=None, target=None),
+        of(store.audit.list_entries, who=None, subject=None),
+        of(store.audit.quarantined),
+    ]
+
+
+def test_every_table_and_index_can_be_created_on_sql_server() -> None:
+    for table in metadata.sorted_tables:
+        text = str(CreateTable(table).compile(dialect=DIALECT))
+        assert "VARCHAR(max) COLLATE" not in text
+        for index in table.indexes:
+            assert str(CreateIndex(index).compile(dialect=DIALECT))
+
+
+def test_every_key_fits_the_index_limits_of_sql_server() -> None:
+    """900 bytes for a clustered key, 1700 for another; NVARCHAR takes two bytes a character."""
+    for table in metadata.sorted_tables:
+        assert key_bytes(table.primary_key.columns) <= 900, table.name
+        for index in table.indexes:
+            assert key_bytes(index.columns) <= 1700, index.name
+        for constraint in table.constraints:
+            if hasattr(constraint, "columns"):
+                assert key_bytes(constraint.columns) <= 1700, table.name
+
+
+def key_bytes(columns: Any) -> int:
+    total = 0
+    for column in columns:
+        text = str(column.type.compile(dialect=DIALECT))
+        size = re.match(r"(N?)VARCHAR\((\d+)\)", text)
+        total += int(size.group(2)) * (2 if size.group(1) else 1) if size else 8
+    return total
+
+
+def test_every_constraint_has_a_name() -> None:
+    for table in metadata.sorted_tables:
+        assert all(constraint.name for constraint in table.constraints), table.name

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from contracts.records import DeploymentSet
+from tests.unit.store.world import World
+
+LEASE = timedelta(hours=1)
+
+
+def wanted_patch(world: World) -> tuple[DeploymentSet, str]:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2")
+    return of, world.store.transfers.patches_to_build(of.set_id)[0]
+
+
+def finish(world: World, patch_id: str, worker: str) -> bool:
+    numbers = {"size": 2**40, "crc32": 2**32 - 1, "memory_bytes": 1, "bytes_read": 1}
+    texts = {"blob": "ab", "sha256": "ab", "chunks": "cd"}
+    return world.store.patches.verified(patch_id, worker, seconds=1.5, at=world.now, **numbers, **texts)
+
+
+def test_a_patch_is_built_by_the_one_who_holds_its_lease(world: World) -> None:
+    _, patch_id = wanted_patch(world)
+    patches = world.store.patches
+
+    assert patches.claim(patch_id, "one", LEASE, world.now) is not None
+    assert patches.claim(patch_id, "two", LEASE, world.later()) is None
+    assert not finish(world, patch_id, "two")
+    assert finish(world, patch_id, "one")
+    assert patches.claim(patch_id, "two", LEASE, world.later()) is None
+    stored = patches.patch(patch_id)
+    assert stored is not None
+    assert (stored.state, stored.bytes, stored.crc32, stored.seconds) == ("verified", 2**40, 2**32 - 1, 1.5)
+
+
+def test_a_lease_that_is_over_passes_to_the_next_and_the_late_worker_has_no_say(world: World) -> None:
+    _, patch_id = wanted_patch(world)
+    patches = world.store.patches
+    patches.claim(patch_id, "one", LEASE, world.now)
+
+    assert patches.claim(patch_id, "two", LEASE, world.later(7200)) is not None
+    assert not patches.failed(patch_id, "one", "content.invalid", "late", world.now)
+    assert finish(world, patch_id, "two")
+
+
+def test_a_bundles_number_and_floor_are_given_once_for_each_attempt(world: World) -> None:
+    of, patch_id = wanted_patch(world)
+    world.build(patch_id)
+    (transfer_id,) = world.store.transfers.to_publish(of.set_id)
+
+    first = world.store.transfers.assign_number(transfer_id, world.now)
+    second = world.store.transfers.assign_number(transfer_id, world.later())
+
+    assert first == second
+    assert (first.state, first.number, first.floor) == ("building", 1, 1)
+    assert first.bundle_id == f"{transfer_id}-1"
+
+
+def test_the_floor_is_the_lowest_number_still_wanted_on_the_device(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2", "tool:1", "tool:2")
+    assert world.store.transfers.floor("ship-1") == 1
+    world.publish(of)
+    one, two, three = sorted(world.store.transfers.of_set(of.set_id), key=lambda t: t.number or 0)
+    assert [t.number for t in (one, two, three)] == [1, 2, 3]
+
+    world.report(one, "succeeded")
+    assert world.store.transfers.floor("ship-1") == 2
+    world.report(three, "succeeded")
+    assert world.store.transfers.floor("ship-1") == 2
+    world.report(two, "succeeded")
+    assert world.store.transfers.floor("ship-1") == 4
+
+
+def test_publishing_twice_is_marked_once(world: World) -> None:
+    of, patch_id = wanted_patch(world)
+    world.build(patch_id)
+    (transfer_id,) = world.store.transfers.to_publish(of.set_id)
+    world.store.transfers.assign_number(transfer_id, world.now)
+    mark = world.store.transfers.mark_published
+
+    assert [mark(transfer_id, 1, "2-1.bundle", 120, world.now) for _ in range(2)] == [True, False]
+    assert world.store.transfers.to_publish(of.set_id) == ()
+    assert [e.new for e in world.store.transfers.history(transfer_id)].count("published") == 1
+
+
+def test_nothing_is_published_to_a_held_device(world: World) -> None:
+    of, patch_id = wanted_patch(world)
+    world.build(patch_id)
+    world.inventory("ship-1", hub="south")
+
+    assert world.store.transfers.to_publish(of.set_id) == ()
+
+
+def test_transfers_are_listed_by_what_people_ask(world: World) -> None:
+    world.device("ship-1", "-")
+    world.device("ship-2", "-")
+    of = world.set(["ship-1", "ship-2"], "app:2")
+    world.publish(of)
+    world.report(world.transfer(of, "ship-1"), "blocked")
+    world.report(world.transfer(of, "ship-2"), "succeeded")
+
+    def devices(**filters: str) -> list[str]:
+        options = {"device_id": None, "image_id": None, "state": None, "set_id": None} | filters
+        page = world.store.transfers.list_transfers(limit=10, after=None, **options)
+        return sorted(transfer.device_id for transfer in page.items)
+
+    assert devices() == ["ship-1", "ship-2"]
+    assert devices(state="in_transit") == ["ship-1"]
+    assert devices(state="succeeded") == ["ship-2"]
+    assert devices(device_id="ship-2", set_id=of.set_id) == ["ship-2"]
+    assert devices(image_id="sha256:0") == []
