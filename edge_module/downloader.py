@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from contracts.messages import DesiredProperties
 from edge_module.backoff import Backoff
-from edge_module.files import Files, move_durably
+from edge_module.files import Files, move_durably, open_folder
 from edge_module.intake import Intake
 from edge_module.journal import Job, Journal
 from edge_module.part_file import FOLDER, PartFile, expected_chunks_bytes
@@ -73,7 +73,7 @@ class Downloader:
         self._answered: set[tuple[str, str]] = set()
         self._current: _Download | None = None
         self._stream: _Stream | None = None
-        files.make_folders(FOLDER)
+        open_folder(files, FOLDER)
         files.make_folders(INBOX)
 
     def refresh(self, store: BlobContainer) -> None:

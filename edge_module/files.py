@@ -78,6 +78,14 @@ def write_atomically(files: Files, name: str, data: bytes) -> None:
     files.sync_folder(parent(name))
 
 
+def open_folder(files: Files, folder: str) -> None:
+    """Make a folder of the module's own, and remove what an interrupted ``write_atomically`` left in it."""
+    files.make_folders(folder)
+    for name in files.list(folder):
+        if name.endswith(".tmp"):
+            files.remove(f"{folder}/{name}")
+
+
 def remove_durably(files: Files, name: str) -> None:
     files.remove(name)
     files.sync_folder(parent(name))

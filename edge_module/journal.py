@@ -15,7 +15,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edge_module.files import Files, read_bounded, remove_durably, write_atomically
+from edge_module.files import Files, open_folder, read_bounded, remove_durably, write_atomically
 from imagedelta.errors import ContentError
 
 FOLDER = "journal"
@@ -81,7 +81,7 @@ class Counters:
 class Journal:
     def __init__(self, files: Files) -> None:
         self._files = files
-        files.make_folders(FOLDER)
+        open_folder(files, FOLDER)
         self._jobs = {job.key: job for name in self._job_names() if (job := self._read_job(name))}
         self._counters = self._read_counters()
 

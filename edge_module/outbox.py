@@ -17,7 +17,7 @@ from dataclasses import asdict
 
 from contracts.messages import MAX_MESSAGE_BYTES
 from edge_module.backoff import Backoff
-from edge_module.files import Files, read_bounded, remove_durably, write_atomically
+from edge_module.files import Files, open_folder, read_bounded, remove_durably, write_atomically
 from edge_module.hub import Envelope, Hub
 from imagedelta.errors import DependencyError, RequestError
 
@@ -32,7 +32,7 @@ class Outbox:
         self._backoff = backoff
         self._monotonic = monotonic
         self._next_try = 0.0
-        files.make_folders(FOLDER)
+        open_folder(files, FOLDER)
 
     def put(self, message: Envelope) -> None:
         """Return when the message is on the disk. One that already waits is not put twice."""

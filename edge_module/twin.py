@@ -7,7 +7,7 @@ import logging
 from pydantic import ValidationError
 
 from contracts.messages import DesiredProperties, to_json
-from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.files import Files, open_folder, read_bounded, write_atomically
 from edge_module.hub import Hub
 
 FOLDER = "state"
@@ -19,7 +19,7 @@ log = logging.getLogger("imagedelta.twin")
 class DesiredState:
     def __init__(self, files: Files) -> None:
         self._files = files
-        files.make_folders(FOLDER)
+        open_folder(files, FOLDER)
         self.current = self._load()
         self.fetched = False
         """Whether the hub has answered since the module started."""
