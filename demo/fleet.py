@@ -23,7 +23,7 @@ from demo.workspace import Workspace
 
 LAYOUT = "images"
 """Folder of the OCI layout inside a device's folder."""
-_JOURNAL = "journal"
+_JOURNAL, _DOWNLOADS = "journal", "downloads"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Device:
     @property
     def layout(self) -> Path:
         return self.folder / LAYOUT
+
+    def fetched(self, bundle: str) -> int:
+        """Bytes of a bundle that have arrived and are kept, whatever becomes of the link."""
+        try:
+            return (self.folder / _DOWNLOADS / f"{bundle}.part").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def applying(self) -> list[str]:
         """Image IDs of the bundles it is applying now, as its own journal says."""

@@ -91,8 +91,8 @@ def _device_card(fact: DeviceFact) -> str:
     cut = f"cut {words.times(len(fact.cuts))}" if fact.cuts else "never cut"
     return (
         f'<article class="card"><header><b>{escape(fact.device)}</b><span>hub {escape(fact.hub)}</span></header>'
-        f'<p class="chips">{chips}</p><p>{escape(line)} came down its link; '
-        f"cut {len(fact.cuts)} times. Member of the set: {escape(fact.member_state)}.</p></article>"
+        f'<p class="chips">{chips}</p><p>{escape(line)} came down its link, '
+        f"which was {cut}. Member of the set: {escape(fact.member_state)}.</p></article>"
     )
 
 

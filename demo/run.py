@@ -132,9 +132,7 @@ class Demo:
 
     def _watch(self, set_id: str) -> Watch:
         self.show.step("Building patches, sending bundles, rebuilding images; two processes are killed on the way")
-        watch = Watch(
-            *(self.cloud, self.fleet.devices, self.hubs, self.workspace, self.room, self.show, set_id, self.references)
-        )
+        watch = Watch(*(self.cloud, self.fleet.devices, self.workspace, self.room, self.show, set_id, self.references))
         with self.show.transfers() as bars:
             watch.run(bars)
         return watch

@@ -13,11 +13,9 @@ import httpx
 from demo import kills
 from demo.cloud import Cloud
 from demo.fleet import Device
-from demo.hub import HubService
 from demo.processes import ProcessRoom
 from demo.progress import Show, TransferBars
 from demo.record import Event, Span
-from demo.scenario import MODULE
 from demo.workspace import Workspace
 
 TERMINAL = ("completed", "completed_with_failures", "failed", "cancelled", "superseded")
@@ -39,7 +37,6 @@ class Watch:
 
     cloud: Cloud
     devices: Mapping[str, Device]
-    hubs: Mapping[str, HubService]
     workspace: Workspace
     room: ProcessRoom
     show: Show
@@ -73,7 +70,6 @@ class Watch:
         try:
             detail = self.cloud.get(f"deployment-sets/{self.set_id}")
             transfers = self.cloud.items("transfers", set=self.set_id)
-            progress = self._fetched(transfers)
         except httpx.HTTPError:
             return False
         if detail["state"] != self._state:
@@ -81,18 +77,8 @@ class Watch:
             self.show.line(f"set is [bold]{self._state}[/bold]")
         for transfer in transfers:
             if transfer["state"] != "already_present":
-                bars.update(transfer, progress.get(transfer["transferId"], 0))
+                bars.update(transfer, self.devices[transfer["deviceId"]].fetched(transfer["bundle"] or ""))
         return self._state in TERMINAL and _all_told(detail)
-
-    def _fetched(self, transfers: list[dict[str, Any]]) -> dict[str, int]:
-        """transfer id -> bytes on the device, from the reported properties of devices that fetch now."""
-        found = {}
-        for name in {transfer["deviceId"] for transfer in transfers if transfer["state"] == "receiving"}:
-            reported = self.hubs[self.devices[name].ship.hub].twin(name, MODULE).reported
-            progress = reported.get("progress") or {}
-            if "transferId" in progress:
-                found[str(progress["transferId"])] = int(progress.get("bytes", 0))
-        return found
 
     def _try_to_kill(self) -> None:
         if (
