@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from contracts.requests import EnrolDevice
+from imagedelta.errors import RequestError
+from tests.unit.store.world import MANIFEST, World, digest
+
+
+def test_enrolling_again_changes_what_is_known_and_is_not_new(world: World) -> None:
+    first, new = world.store.devices.enrol(
+        "ship-1", EnrolDevice(hub="north", tags={"site": "a", "kind": "ship"}), "tester", world.now
+    )
+    second, again = world.store.devices.enrol(
+        "ship-1", EnrolDevice(hub="north", tags={"site": "b"}, bytes_per_second=125.0), "tester", world.later()
+    )
+
+    assert (new, again, first.state) == (True, False, "enrolled")
+    assert (second.tags, second.bytes_per_second, second.enrolled_at) == ({"site": "b"}, 125.0, first.enrolled_at)
+
+
+def test_what_an_inventory_said_of_the_platform_stays(world: World) -> None:
+    world.device("ship-1", "-")
+
+    device, _ = world.store.devices.enrol("ship-1", EnrolDevice(hub="north", platform="linux/arm64"), "t", world.now)
+
+    assert device.platform == "linux/amd64"
+
+
+def test_device_ids_differ_by_case(world: World) -> None:
+    world.device("Ship-1")
+    world.device("ship-1")
+
+    page = world.store.devices.list_devices(state=None, hub=None, tag=None, limit=9, after=None)
+
+    assert [device.device_id for device in page.items] == ["Ship-1", "ship-1"]
+
+
+def test_devices_are_listed_by_state_hub_and_tag(world: World) -> None:
+    world.device("ship-1", "-", site="a")
+    world.device("ship-2", site="a", hub="south")
+
+    def ids(**filters: object) -> list[str]:
+        options = {"state": None, "hub": None, "tag": None} | filters
+        page = world.store.devices.list_devices(limit=9, after=None, **options)  # type: ignore[arg-type]
+        return [device.device_id for device in page.items]
+
+    assert ids() == ["ship-1", "ship-2"]
+    assert ids(state="active") == ["ship-1"]
+    assert ids(hub="south") == ["ship-2"]
+    assert ids(tag=("site", "a")) == ["ship-1", "ship-2"]
+    assert ids(tag=("site", "b")) == []
+
+
+@pytest.mark.parametrize("order", ["resync", "replace"])
+def test_a_retired_device_takes_no_orders(world: World, order: str) -> None:
+    world.device("ship-1")
+    world.store.devices.retire("ship-1", "tester", world.now)
+    world.store.devices.retire("ship-1", "tester", world.now)
+
+    with pytest.raises(RequestError) as error:
+        getattr(world.store.devices, order)("ship-1", "tester", world.now)
+    with pytest.raises(RequestError):
+        world.store.devices.enrol("ship-1", EnrolDevice(hub="north"), "tester", world.now)
+
+    assert (error.value.code, error.value.status) == ("request.retired_device", 409)
+
+
+def test_a_device_nobody_knows_is_not_found(world: World) -> None:
+    with pytest.raises(RequestError) as error:
+        world.store.devices.resync("nobody", "tester", world.now)
+
+    assert (error.value.code, error.value.status) == ("request.not_found", 404)
+    assert world.store.devices.device("nobody") is None
+    assert world.store.devices.images_on("nobody") == ()
+
+
+def synced(world: World, device_id: str) -> None:
+    world.store.devices.desired_facts(device_id)
+    world.store.devices.mark_synced(device_id, digest("twin"), world.now + timedelta(days=15))
+
+
+def to_sync(world: World) -> tuple[str, ...]:
+    return world.store.devices.devices_to_sync(world.now, 10)
+
+
+def test_a_twin_is_written_when_new_when_changed_and_when_its_grant_ages(world: World) -> None:
+    world.device("ship-1")
+    assert to_sync(world) == ("ship-1",)
+    synced(world, "ship-1")
+    assert to_sync(world) == ()
+
+    world.store.devices.resync("ship-1", "tester", world.now)
+    assert to_sync(world) == ("ship-1",)
+    synced(world, "ship-1")
+    world.later(16 * 86_400)
+    assert to_sync(world) == ("ship-1",)
+
+
+def test_a_change_while_the_twin_is_written_is_not_lost(world: World) -> None:
+    world.device("ship-1")
+    world.store.devices.desired_facts("ship-1")
+
+    world.store.devices.resync("ship-1", "tester", world.now)
+    world.store.devices.mark_synced("ship-1", digest("twin"), world.now + timedelta(days=15))
+
+    assert to_sync(world) == ("ship-1",)
+
+
+def test_a_writer_that_died_is_followed_by_another(world: World) -> None:
+    world.device("ship-1")
+
+    world.store.devices.desired_facts("ship-1")
+
+    assert to_sync(world) == ("ship-1",)
+
+
+def test_images_are_kept_for_open_sets_their_sources_and_two_releases_back(world: World) -> None:
+    world.device("ship-1", "-")
+    for version in range(1, 5):
+        of = world.deliver(world.set(["ship-1"], f"app:{version}", manifest=MANIFEST), "ship-1")
+        world.inventory("ship-1", *[digest(f"app:{number}") for number in range(1, version + 1)])
+        world.release(of, "ship-1", version=version)
+        world.settled(of)
+        world.store.releases.confirm(of.set_id, "ship-1", "applied", None, None, world.now)
+        world.settled(of)
+    coming = world.accepted(["ship-1"], "tool:1", workstream="other")
+    world.plan(coming, sources=[digest("app:1")])
+
+    kept = world.store.devices.desired_facts("ship-1")["keepImages"]
+
+    assert set(kept) == {digest(name) for name in ("app:4", "app:3", "tool:1", "app:1")}
