@@ -1,0 +1,370 @@
+"""The local IoT hub: REST shapes, twins, limits, queries and signatures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from imagedelta_host.iothub.answers import HubError
+from imagedelta_host.iothub.device_api import DeviceApi
+from imagedelta_host.iothub.query import parse
+from imagedelta_host.iothub.sas import Token, sign
+from imagedelta_host.iothub.service_api import ServiceApi
+from imagedelta_host.iothub.store import HubStore
+from imagedelta_host.iothub.stream import EventStream
+from imagedelta_host.iothub.twins import merge, own_properties
+
+Request = Callable[..., Awaitable[tuple[int, Any, Any]]]
+
+MANIFEST = {
+    "modulesContent": {
+        "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": {"app": {"version": "1"}}}},
+        "$edgeHub": {"properties.desired": {"routes": {}}},
+        "settings": {"properties.desired": {"level": 3}},
+    }
+}
+
+
+class Hub:
+    """A hub served in this process; requests are signed by the service policy unless said otherwise."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = HubStore(path)
+        self.key = self.store.ensure_hub("north")
+        self.stream = EventStream(self.store)
+
+    def run(self, body: Callable[[Request], Awaitable[None]]) -> None:
+        async def main() -> None:
+            application = web.Application()
+            DeviceApi(self.store, self.stream).add_routes(application.router)
+            ServiceApi(self.store).add_routes(application.router)
+            async with TestClient(TestServer(application)) as client:
+
+                async def request(
+                    method: str, path: str, body: Any = None, auth: str = "", **headers: str
+                ) -> tuple[int, Any, Any]:
+                    headers["Authorization"] = auth or self.service_token()
+                    data = body if isinstance(body, bytes) else json.dumps(body) if body is not None else None
+                    answer = await client.request(method, f"/iothub/north{path}", data=data, headers=headers)
+                    text = await answer.text()
+                    return answer.status, json.loads(text) if text else None, answer.headers
+
+                await body(request)
+
+        asyncio.run(main())
+
+    def service_token(self, resource: str = "", policy: str = "iothubowner", seconds: int = 60) -> str:
+        return token(self.key, f"127.0.0.1/iothub/north{resource}", policy, seconds)
+
+
+def token(key: str, resource: str, policy: str = "", seconds: int = 60) -> str:
+    encoded, expiry = quote(resource, safe=""), str(int(time.time()) + seconds)
+    signature = quote(sign(key, encoded, expiry), safe="")
+    return f"SharedAccessSignature sr={encoded}&sig={signature}&se={expiry}" + (f"&skn={policy}" if policy else "")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    made = Hub(tmp_path / "iothub.sqlite")
+    yield made
+    made.store.close()
+
+
+# Identities
+
+
+def test_an_edge_device_is_created_with_its_agent_and_hub_and_its_keys(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        status, device, headers = await request("PUT", "/devices/d", {"capabilities": {"iotEdge": True}})
+        _, modules, _ = await request("GET", "/devices/d/modules")
+        again, error, error_headers = await request("PUT", "/devices/d", {})
+
+        assert status == 200
+        assert device["authentication"]["symmetricKey"]["primaryKey"]
+        assert headers["ETag"] == f'"{device["etag"]}"'
+        assert [module["moduleId"] for module in modules] == ["$edgeAgent", "$edgeHub"]
+        assert (again, error_headers["iothub-errorcode"]) == (409, "DeviceAlreadyExists")
+        assert error["Message"].startswith("ErrorCode:DeviceAlreadyExists")
+
+    hub.run(body)
+
+
+def test_an_identity_keeps_its_keys_when_it_is_updated_and_can_be_deleted(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        _, module, _ = await request("PUT", "/devices/d/modules/m", {})
+        status, updated, _ = await request("PUT", "/devices/d/modules/m", {"status": "disabled"}, **{"If-Match": "*"})
+        gone, _, _ = await request("DELETE", "/devices/d")
+        missing, _, headers = await request("GET", "/devices/d/modules/m")
+
+        assert (status, updated["status"], updated["authentication"]) == (200, "disabled", module["authentication"])
+        assert (gone, missing, headers["iothub-errorcode"]) == (204, 404, "DeviceNotFound")
+
+    hub.run(body)
+
+
+def test_a_module_needs_its_device(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        assert (await request("PUT", "/devices/nobody/modules/m", {}))[0] == 404
+        assert (await request("PUT", "/devices/bad%20id", {}))[0] == 400
+
+    hub.run(body)
+
+
+# Twins
+
+
+def test_a_patch_merges_counts_versions_and_deletes_with_null(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        await request("PATCH", "/twins/d", {"tags": {"a": {"x": 1, "y": 2}}, "properties": {"desired": {"k": 1}}})
+        patch = {"tags": {"a": {"x": None}}, "properties": {"desired": {"l": 2}}}
+        status, twin, _ = await request("PATCH", "/twins/d", patch)
+
+        assert (status, twin["tags"]) == (200, {"a": {"y": 2}})
+        desired = twin["properties"]["desired"]
+        assert (desired["k"], desired["l"], desired["$version"]) == (1, 2, 3)
+
+    hub.run(body)
+
+
+def test_a_patch_for_an_older_version_is_refused(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        _, old, _ = await request("GET", "/twins/d")
+        current = {"If-Match": f'"{old["etag"]}"'}
+
+        first, _, _ = await request("PATCH", "/twins/d", {"tags": {"a": 1}}, **current)
+        second, _, headers = await request("PATCH", "/twins/d", {"tags": {"a": 2}}, **current)
+
+        assert (first, second, headers["iothub-errorcode"]) == (200, 412, "PreconditionFailed")
+
+    hub.run(body)
+
+
+@pytest.mark.parametrize(
+    ("desired", "code"),
+    [
+        ({f"k{n}": "x" * 4000 for n in range(9)}, "TwinDocumentTooLarge"),
+        ({"k": "x" * 4097}, "ArgumentInvalid"),
+        ({"a.b": 1}, "ArgumentInvalid"),
+        ({"a b": 1}, "ArgumentInvalid"),
+        ({"$x": 1}, "ArgumentInvalid"),
+        ([1], "ArgumentInvalid"),
+    ],
+)
+def test_desired_properties_beyond_the_hubs_limits_are_refused_whole(hub: Hub, desired: Any, code: str) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        status, _, headers = await request("PATCH", "/twins/d", {"properties": {"desired": desired}})
+        _, twin, _ = await request("GET", "/twins/d")
+
+        assert (status, headers["iothub-errorcode"]) == (400, code)
+        assert twin["properties"]["desired"]["$version"] == 1
+
+    hub.run(body)
+
+
+def test_a_deployment_replaces_desired_properties_and_creates_modules(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {"capabilities": {"iotEdge": True}})
+        status, _, _ = await request("POST", "/devices/d/applyConfigurationContent", MANIFEST)
+        second = json.loads(json.dumps(MANIFEST))
+        second["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"] = {"tool": {}}
+        await request("POST", "/devices/d/applyConfigurationContent", second)
+        _, agent, _ = await request("GET", "/twins/d/modules/%24edgeAgent")
+        _, settings, _ = await request("GET", "/twins/d/modules/settings")
+
+        assert status == 204
+        assert agent["properties"]["desired"]["modules"] == {"tool": {}}
+        assert agent["properties"]["desired"]["$version"] == 3
+        assert settings["properties"]["desired"]["level"] == 3
+        assert (await request("GET", "/devices/d/modules/app"))[0] == 200
+        assert (await request("GET", "/devices/d/modules/tool"))[0] == 200
+
+    hub.run(body)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"app": {"properties.desired": {}}}, {"$edgeAgent": {"properties.desired.modules.x": {}}}, {"$edgeAgent": 1}],
+)
+def test_a_deployment_that_cannot_be_is_refused_whole(hub: Hub, content: Any) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {"capabilities": {"iotEdge": True}})
+        path = "/devices/d/applyConfigurationContent"
+        status, _, _ = await request("POST", path, {"modulesContent": content})
+
+        assert status == 400
+        assert (await request("GET", "/devices/d/modules/app"))[0] == 404
+
+    hub.run(body)
+
+
+def test_devices_are_found_by_tags_page_by_page(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        for number in range(5):
+            await request("PUT", f"/devices/d{number}", {})
+            await request("PATCH", f"/twins/d{number}", {"tags": {"site": "x" if number != 2 else "y", "n": number}})
+        query = {"query": "SELECT * FROM devices WHERE tags.site = 'x' AND deviceId != 'd4'"}
+        pages, token = [], ""
+        while True:
+            headers = {"x-ms-max-item-count": "2", **({"x-ms-continuation": token} if token else {})}
+            _, page, answer = await request("POST", "/devices/query", query, **headers)
+            pages.append([twin["deviceId"] for twin in page])
+            token = answer.get("x-ms-continuation", "")
+            if not token:
+                break
+
+        assert pages == [["d0", "d1"], ["d3"]]
+        assert (await request("POST", "/devices/query", {"query": "drop table devices"}))[0] == 400
+
+    hub.run(body)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("select * from devices", True),
+        ("select * from devices where tags.a = 'it''s'", True),
+        ("select * from devices where tags.n = 5 and tags.on = true", True),
+        ("select * from devices where tags.n in [4, 5]", True),
+        ("select * from devices where tags.n <> 5", False),
+        ("select * from devices where is_defined(tags.a)", True),
+        ("select * from devices where is_defined(tags.zzz)", False),
+    ],
+)
+def test_conditions_of_a_query(query: str, found: bool) -> None:
+    _, condition = parse(query)
+
+    assert condition({"tags": {"a": "it's", "n": 5, "on": True}}) is found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from devices where",
+        "select * from devices where tags.a",
+        "select * from devices where tags.a = ",
+        "select * from devices where tags.a = 'x' or tags.b = 'y'",
+        "select * from devices where tags.a = 'open",
+        "select deviceId from devices",
+        "select * from devices where " + "tags.a = 'x' and " * 1000 + "tags.a = 'x'",
+    ],
+)
+def test_a_query_that_is_not_served_is_refused(query: str) -> None:
+    with pytest.raises(HubError):
+        parse(query)
+
+
+def test_merging_keeps_what_is_not_named() -> None:
+    assert merge({"a": {"b": 1}, "c": 2}, {"a": {"d": {"e": None}}, "c": None}) == {"a": {"b": 1, "d": {}}}
+
+
+def test_nesting_is_bounded() -> None:
+    deep: Any = {}
+    for _ in range(20):
+        deep = {"a": deep}
+
+    with pytest.raises(HubError, match="nested"):
+        own_properties(deep, "desired")
+
+
+# Signatures
+
+
+@pytest.mark.parametrize(
+    ("resource", "policy", "seconds", "status"),
+    [
+        ("", "iothubowner", 60, 404),
+        ("", "iothubowner", -60, 401),
+        ("", "reader", 60, 401),
+        ("/devices/d", "iothubowner", 60, 401),
+        ("-south", "iothubowner", 60, 401),
+    ],
+)
+def test_only_a_valid_signature_of_the_policy_opens_the_service_side(
+    hub: Hub, resource: str, policy: str, seconds: int, status: int
+) -> None:
+    async def body(request: Request) -> None:
+        auth = hub.service_token(resource, policy, seconds)
+
+        assert (await request("GET", "/twins/d", auth=auth))[0] == status
+
+    hub.run(body)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer x", "SharedAccessSignature sr=a", "SharedAccessSignature sr=a&sig=b&se=x"]
+)
+def test_a_broken_signature_is_refused_not_a_crash(header: str) -> None:
+    with pytest.raises(HubError):
+        Token.parse(header).require("a2V5", "/iothub/north")
+
+
+# The device side
+
+
+def test_a_module_reads_its_twin_and_reports_with_its_own_key(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        _, module, _ = await request("PUT", "/devices/d/modules/m", {})
+        await request("PATCH", "/twins/d/modules/m", {"properties": {"desired": {"pause": True}}})
+        key = module["authentication"]["symmetricKey"]["primaryKey"]
+        own = token(key, "127.0.0.1/iothub/north/devices/d/modules/m")
+        foreign = token(key, "127.0.0.1/iothub/north/devices/d")
+
+        _, twin, _ = await request("GET", "/devices/d/modules/m/twin", auth=own)
+        path = "/devices/d/modules/m/twin/properties/reported"
+        first, _, _ = await request("PATCH", path, {"a": 1, "b": 1}, auth=own)
+        await request("PATCH", path, {"b": None}, auth=own)
+        _, seen, _ = await request("GET", "/twins/d/modules/m")
+
+        assert (twin["desired"]["pause"], twin["desired"]["$version"], first) == (True, 2, 204)
+        assert (seen["properties"]["reported"]["a"], "b" in seen["properties"]["reported"]) == (1, False)
+        assert (await request("GET", "/devices/d/modules/m/twin", auth=foreign))[0] == 200
+        assert (await request("GET", "/devices/d/twin", auth=own))[0] == 401
+        assert (await request("GET", "/devices/d/modules/m/twin"))[0] == 401
+
+    hub.run(body)
+
+
+def test_a_disabled_device_is_shut_out_with_its_modules(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        _, module, _ = await request("PUT", "/devices/d/modules/m", {})
+        await request("PUT", "/devices/d", {"status": "disabled"}, **{"If-Match": "*"})
+        key = module["authentication"]["symmetricKey"]["primaryKey"]
+        own = token(key, "127.0.0.1/iothub/north/devices/d/modules/m")
+
+        assert (await request("POST", "/devices/d/modules/m/messages/events", b"x", auth=own))[0] == 401
+        assert hub.stream.after("north", 0, 10) == []
+
+    hub.run(body)
+
+
+def test_messages_keep_their_order_and_checkpoints_survive(hub: Hub, tmp_path: Path) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        _, module, _ = await request("PUT", "/devices/d/modules/m", {})
+        own = token(module["authentication"]["symmetricKey"]["primaryKey"], "x/iothub/north/devices/d/modules/m")
+        for number in range(5):
+            await request("POST", "/devices/d/modules/m/messages/events", str(number).encode(), auth=own)
+
+    hub.run(body)
+    hub.stream.set_checkpoint("north", "f/$Default", hub.stream.after("north", 0, 2)[-1].sequence)
+    again = EventStream(HubStore(tmp_path / "iothub.sqlite"))
+
+    left = again.after("north", again.checkpoint("north", "f/$Default"), 10)
+
+    assert [item.body for item in left] == [b"2", b"3", b"4"]
+    again._store.close()
