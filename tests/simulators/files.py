@@ -86,9 +86,9 @@ class FileSystemSimulator:
     def put(self, name: str, data: bytes) -> None:
         """A file that something outside the module wrote; durable, not counted."""
         inode = _Inode(bytearray(data), bytes(data))
-        folder = self._folder_of(name)
+        folder, own_name = _split(name)
         for view in (self._live, self._durable):
-            view.setdefault(folder, {})[PurePosixPath(name).name] = inode
+            view.setdefault(folder, {})[own_name] = inode
 
     # The file port.
 
@@ -117,7 +117,6 @@ class FileSystemSimulator:
 
     def sync_folder(self, folder: str) -> None:
         self._operation(f"sync folder {folder}")
-        folder = str(PurePosixPath(folder))
         for change in [each for each in self._pending if each.folder == folder]:
             _apply(self._durable, change)
         self._pending = [each for each in self._pending if each.folder != folder]
@@ -129,9 +128,8 @@ class FileSystemSimulator:
 
     def list(self, folder: str) -> list[str]:
         self._alive()
-        folder = str(PurePosixPath(folder))
-        below = {PurePosixPath(each).name for each in self._live if str(PurePosixPath(each).parent) == folder}
-        return sorted(set(self._live.get(folder, {})) | (below - {""}))
+        below = {name for each in self._live for parent, name in [_split(each)] if parent == folder and name != "."}
+        return sorted(set(self._live.get(folder, {})) | below)
 
     def size(self, name: str) -> int | None:
         self._alive()
@@ -163,14 +161,12 @@ class FileSystemSimulator:
             raise PowerCut(text)
         self.log.append(text)
 
-    def _folder_of(self, name: str) -> str:
-        return str(PurePosixPath(name).parent)
-
     def _find(self, name: str) -> _Inode | None:
-        return self._live.get(self._folder_of(name), {}).get(PurePosixPath(name).name)
+        folder, own_name = _split(name)
+        return self._live.get(folder, {}).get(own_name)
 
     def _change(self, name: str, inode: _Inode | None) -> None:
-        change = _Change(self._folder_of(name), PurePosixPath(name).name, inode)
+        change = _Change(*_split(name), inode)
         if change.folder not in self._live:
             raise DependencyError(f"{name}: no such folder", code="disk.failing")
         _apply(self._live, change)
@@ -230,6 +226,11 @@ def _tear(inode: _Inode, chance: random.Random) -> None:
     cut = chance.randint(least, len(live))
     fill = chance.choice((0, len(live) - cut))
     inode.data = bytearray(chance.choice((durable, live[:cut] + bytes(fill))))
+
+
+def _split(name: str) -> tuple[str, str]:
+    folder, _, own_name = name.rpartition("/")
+    return folder or ".", own_name
 
 
 def _with_parents(folder: str) -> list[str]:

@@ -39,7 +39,7 @@ class OutboxSimulator(httpx.BaseTransport):
         """Answered to everything."""
         self.flip: set[tuple[str, int]] = set()
         """(name, offset): this byte arrives wrong, once."""
-        self._piece_bytes = piece_bytes
+        self.piece_bytes = piece_bytes
         self._page = page
         self._version = 0
         self._carried = 0
@@ -84,8 +84,8 @@ class OutboxSimulator(httpx.BaseTransport):
         return _Stream(self._pieces(name, data, start))
 
     def _pieces(self, name: str, data: bytes, start: int) -> Iterator[bytes]:
-        for offset in range(0, len(data), self._piece_bytes):
-            piece = bytearray(data[offset : offset + self._piece_bytes])
+        for offset in range(0, len(data), self.piece_bytes):
+            piece = bytearray(data[offset : offset + self.piece_bytes])
             for flip in [each for each in self.flip if each[0] == name]:
                 if 0 <= (at := flip[1] - start - offset) < len(piece):
                     piece[at] ^= 1

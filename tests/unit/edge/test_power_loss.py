@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from functools import cache
 
 import pytest
@@ -10,8 +12,14 @@ from tests.simulators.files import MODES, FileSystemSimulator, Mode, PowerCut
 from tests.unit.edge.world import APP_1, APP_2, World, make_bundle
 
 
+@cache
+def a_disk() -> FileSystemSimulator:
+    return World(APP_1).disk
+
+
 def a_ship(bundle_in: str) -> World:
-    world = World(APP_1)
+    world = World(keep_disk=copy.deepcopy(a_disk()))
+    world.outbox.piece_bytes = 8 * 1024
     if bundle_in == "outbox":
         world.publish(make_bundle())
     else:
@@ -55,9 +63,7 @@ PASSING = {"receiving", "received", "applying"}
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("bundle_in", ["outbox", "inbox"])
-def test_power_lost_at_any_write_leaves_old_images_usable_and_the_job_finishes_once(
-    bundle_in: str, mode: Mode
-) -> None:
+def test_power_lost_at_any_write_leaves_old_images_usable_and_the_job_finishes_once(bundle_in: str, mode: Mode) -> None:
     for at in range(1, writes_of(bundle_in) + 1):
         world = a_ship(bundle_in)
         cut_power(world, at)
@@ -69,3 +75,33 @@ def test_power_lost_at_any_write_leaves_old_images_usable_and_the_job_finishes_o
         assert_done_once(world)
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_power_lost_again_and_again_only_delays_the_job(seed: int) -> None:
+    chance = random.Random(seed)
+    world = a_ship("outbox")
+
+    for cut in range(6):
+        world.disk.cut_power_at(chance.randint(1, 60))
+        try:
+            world.run()
+        except PowerCut:
+            world.disk.reboot(chance.choice(MODES), seed=10 * seed + cut)
+        assert_old_usable_and_new_whole_or_absent(world)
+    world.disk.cut_power_at(10**9)
+    world.run()
+
+    assert_done_once(world)
+
+
+def test_verified_chunks_are_not_fetched_again_after_the_power_came_back() -> None:
+    world = a_ship("outbox")
+    bundle = make_bundle()
+    device = world.boot()
+    while world.outbox.served[bundle.name] < len(bundle.data) * 3 // 4:
+        device.turn()
+    world.disk.reboot("dropped")
+
+    world.run()
+
+    assert world.outbox.served[bundle.name] <= len(bundle.data) + bundle.head.chunk_bytes
+    assert_done_once(world)
