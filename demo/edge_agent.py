@@ -30,7 +30,7 @@ class EdgeAgent:
         now: Callable[[], float],
         *,
         proxy: str | None = None,
-        poll_seconds: float = 1.0,
+        poll_seconds: float = 2.0,
     ) -> None:
         """Args:
         connection: Connection string of the module $edgeAgent.

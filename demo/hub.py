@@ -55,12 +55,9 @@ class HubService:
         self._call("PATCH", f"/twins/{quote(device, safe='')}", {"tags": dict(tags)})
 
     def module_connection(self, device: str, module: str) -> str:
-        """The connection string that a module on the device signs in with; the module is registered if new."""
+        """The connection string that a module on the device signs in with; its manifest has registered it."""
         path = f"/devices/{quote(device, safe='')}/modules/{quote(module, safe='')}"
-        if module.startswith("$"):
-            document = self._call("GET", path)
-        else:
-            document = self._call("PUT", path, {"deviceId": device, "moduleId": module})
+        document = self._call("GET", path)
         key = document["authentication"]["symmetricKey"]["primaryKey"]
         return f"HostName={self._url};DeviceId={device};ModuleId={module};SharedAccessKey={key}"
 
