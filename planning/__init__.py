@@ -1,0 +1,1 @@
+"""Decisions on plain data: which images are missing, which source, which class, which manifest. No I/O."""

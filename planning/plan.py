@@ -1,0 +1,187 @@
+"""What a deployment set sends to each device, decided from signatures alone.
+
+The same functions serve the dry run and the workflow, so that a plan shown is the plan made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from contracts.records import Device, DeviceImage
+from imagedelta.errors import ImageDeltaError
+from planning.facts import FleetFacts, Wanted
+from planning.priorities import Rule, class_of
+from planning.references import parse_name
+from planning.sources import SourceChooser, Spending
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the order and the settings say."""
+
+    workstream: str
+    priority: str | None
+    """Overrides the rules."""
+    rules: Sequence[Rule]
+    recon_repository: str
+    """Repository name of the Image Reconstruction module's own image, which is on every device."""
+    known_profiles: Sequence[str]
+    """Patch profiles that can be built, best first."""
+    allow_full_bundles: bool
+    max_bytes_per_device: int | None
+    max_bytes: int | None
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One image on one device."""
+
+    reference: str
+    image_id: str
+    already_present: bool
+    sources: tuple[str, ...]
+    profile: str
+    estimated_bytes: int
+    full_bytes: int
+    priority: str
+
+    @property
+    def is_full(self) -> bool:
+        return not self.already_present and not self.sources
+
+
+@dataclass(frozen=True)
+class PlannedDevice:
+    """A device's part of a plan. ``state``: ready (all present), planned, waiting_inventory or failed."""
+
+    device: Device
+    state: str
+    images: tuple[PlannedImage, ...] = ()
+    code: str | None = None
+    detail: str | None = None
+
+    @property
+    def spending(self) -> Spending:
+        total = sum(image.estimated_bytes for image in self.images)
+        return Spending(total, self.device.bytes_per_second, self.device.money_per_megabyte)
+
+
+class CannotPlan(ImageDeltaError):
+    """A device cannot be planned for; the others can."""
+
+    code = "plan.impossible"
+
+
+def plan_fleet(facts: FleetFacts, wanted: Sequence[Wanted], policy: Policy) -> tuple[PlannedDevice, ...]:
+    """Plan for every device of ``facts``; one that cannot be planned for does not stop the others."""
+    chooser = SourceChooser(facts.signatures)
+    return tuple(_plan_device(device, facts, wanted, policy, chooser) for device in facts.devices)
+
+
+def needs_approval(plan: Sequence[PlannedDevice], policy: Policy) -> tuple[str, ...]:
+    """The reasons, in plain words, why a person must approve the plan first; none when nothing is against it."""
+    reasons = []
+    for planned in plan:
+        spent = planned.spending.bytes
+        if policy.max_bytes_per_device is not None and spent > policy.max_bytes_per_device:
+            reasons.append(
+                f"{planned.device.device_id} would get {spent} bytes, over maxBytesPerDevice of "
+                f"{policy.max_bytes_per_device}"
+            )
+        full = [image.reference for image in planned.images if image.is_full]
+        if full and not policy.allow_full_bundles:
+            reasons.append(
+                f"{planned.device.device_id} has no source for {', '.join(full)}: only a full bundle is left"
+            )
+    total = sum(planned.spending.bytes for planned in plan)
+    if policy.max_bytes is not None and total > policy.max_bytes:
+        reasons.append(f"the set would send {total} bytes, over maxBytes of {policy.max_bytes}")
+    return tuple(reasons)
+
+
+def _plan_device(
+    device: Device, facts: FleetFacts, wanted: Sequence[Wanted], policy: Policy, chooser: SourceChooser
+) -> PlannedDevice:
+    if device.state == "retired":
+        return PlannedDevice(device, "failed", code="plan.retired_device", detail=f"{device.device_id} is retired")
+    if device.state != "active":
+        return PlannedDevice(device, "waiting_inventory")
+    try:
+        profile = _profile(device, policy)
+        images = tuple(_plan_images(device, facts, wanted, policy, chooser, profile))
+    except CannotPlan as error:
+        return PlannedDevice(device, "failed", code=error.code, detail=str(error))
+    all_here = all(image.already_present for image in images)
+    return PlannedDevice(device, "ready" if all_here else "planned", images)
+
+
+def _plan_images(
+    device: Device,
+    facts: FleetFacts,
+    wanted: Sequence[Wanted],
+    policy: Policy,
+    chooser: SourceChooser,
+    profile: str,
+) -> list[PlannedImage]:
+    present = facts.present.get(device.device_id, ())
+    here = frozenset(image.image_id for image in present)
+    recon = _recon_image(present, facts, policy)
+    planned: dict[str, PlannedImage] = {}
+    for item in wanted:
+        image_id = _image_for(device, item)
+        if image_id in planned:
+            continue  # two names of one image: it travels once
+        refused = facts.refused.get((device.device_id, image_id), frozenset())
+        choice = chooser.choose(image_id, here - refused, None if recon in refused else recon)
+        is_here = image_id in here
+        planned[image_id] = PlannedImage(
+            reference=item.reference,
+            image_id=image_id,
+            already_present=is_here,
+            sources=() if is_here else choice.sources,
+            profile=profile,
+            estimated_bytes=0 if is_here else choice.estimated_bytes,
+            full_bytes=facts.images[image_id].full_bytes,
+            priority=policy.priority or class_of(policy.rules, policy.workstream, item.modules, device.tags),
+        )
+    return list(planned.values())
+
+
+def _image_for(device: Device, item: Wanted) -> str:
+    image_id = item.by_platform.get(device.platform)
+    if image_id is None:
+        known = ", ".join(sorted(item.by_platform)) or "none"
+        raise CannotPlan(
+            f"{item.reference} is not registered for {device.platform}, only for {known}", code="plan.no_platform"
+        )
+    return image_id
+
+
+def _profile(device: Device, policy: Policy) -> str:
+    for profile in policy.known_profiles:
+        if profile in device.profiles:
+            return profile
+    raise CannotPlan(
+        f"{device.device_id} reads the patch profiles {', '.join(device.profiles) or 'none'}; "
+        f"known here: {', '.join(policy.known_profiles)}",
+        code="plan.no_profile",
+    )
+
+
+def _recon_image(present: Sequence[DeviceImage], facts: FleetFacts, policy: Policy) -> str | None:
+    """The device's newest Image Reconstruction image, by the names that the device or the registration gave."""
+    for image in sorted(present, key=lambda item: (item.seen_at, item.image_id), reverse=True):
+        record = facts.images.get(image.image_id)
+        names = (*image.references, *(record.references if record else ()))
+        if record and any(parse_name(name).repository == policy.recon_repository for name in names):
+            return image.image_id
+    return None
+
+
+def wanted_images(images: Mapping[str, Mapping[str, str]], modules: Mapping[str, Sequence[str]]) -> tuple[Wanted, ...]:
+    """From the frozen references of a set and the modules that use them (planning.manifest.modules_by_image)."""
+    return tuple(
+        Wanted(reference, tuple(modules.get(reference) or (parse_name(reference).repository,)), by_platform)
+        for reference, by_platform in images.items()
+    )

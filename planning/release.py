@@ -1,0 +1,141 @@
+"""What is written to a device's hub when a set is released: its modules replaced, everything else kept.
+
+The answer of the hub's current content and the set's manifest; nothing is read or written here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imagedelta.errors import ImageDeltaError
+from planning.manifest import REGISTRY, modules_of
+from planning.references import local_name, parse_name
+
+_BOOKKEEPING = ("$version", "$metadata")
+
+
+class ModuleClash(ImageDeltaError):
+    """Two workstreams would give a device a module of the same name."""
+
+    code = "release.module_clash"
+
+
+@dataclass(frozen=True)
+class NewContent:
+    content: Mapping[str, Any]
+    """modulesContent as it is to be applied."""
+    images: Mapping[str, str]
+    """module -> image name it will be started from: what the device must report."""
+    changes: bool
+    """False when the hub holds this content already."""
+
+
+def new_content(
+    manifest: Mapping[str, Any],
+    current: Mapping[str, Any],
+    *,
+    workstream: str,
+    owners: Mapping[str, str],
+    registry_address: str | None,
+    local_digests: Mapping[str, str | None],
+) -> NewContent:
+    """Merge a manifest into what a device runs.
+
+    Args:
+        manifest: Resolved (planning.manifest.resolve).
+        current: The device's modulesContent as the hub holds it.
+        owners: module -> workstream, of the releases that stand on the device.
+        registry_address: Where the device's modules pull from; None leaves registry hosts as they are.
+        local_digests: reference -> manifest digest in the device's registry, where known.
+
+    Raises:
+        ModuleClash: A module of the manifest belongs to another workstream.
+    """
+    ours = modules_of(manifest)
+    _refuse_clash(ours, workstream, owners)
+    before = _without_bookkeeping(current)
+    after = copy.deepcopy(before)
+    agent = _desired(after, "$edgeAgent")
+    gone = {name for name, owner in owners.items() if owner == workstream} - set(ours)
+    entries = {name: _pinned(entry, registry_address, local_digests) for name, entry in ours.items()}
+    agent["modules"] = {
+        **{name: item for name, item in agent.get("modules", {}).items() if name not in gone},
+        **entries,
+    }
+    _take_over_system(agent, manifest)
+    _take_over_twins(after, manifest, gone)
+    images = {name: str(entry["settings"]["image"]) for name, entry in entries.items()}
+    return NewContent(after, images, after != before)
+
+
+def _refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, str]) -> None:
+    foreign = sorted(name for name in ours if owners.get(name, workstream) != workstream)
+    if foreign:
+        named = ", ".join(f"{name} (of {owners[name]})" for name in foreign)
+        raise ModuleClash(f"modules of another workstream have the same name: {named}")
+
+
+def _without_bookkeeping(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What was applied, without what the hub wrote into it."""
+    return {
+        module: {
+            key: {name: item for name, item in value.items() if name not in _BOOKKEEPING}
+            if isinstance(value, Mapping)
+            else value
+            for key, value in part.items()
+        }
+        for module, part in copy.deepcopy(dict(content)).items()
+    }
+
+
+def _desired(content: dict[str, Any], module: str) -> dict[str, Any]:
+    found: dict[str, Any] = content.setdefault(module, {}).setdefault("properties.desired", {})
+    return found
+
+
+def _pinned(
+    entry: Mapping[str, Any], registry_address: str | None, local_digests: Mapping[str, str | None]
+) -> dict[str, Any]:
+    reference = entry["settings"]["image"]
+    if parse_name(reference).repository == REGISTRY:
+        return dict(entry)
+    image = local_name(reference, registry_address, local_digests.get(reference))
+    return {**entry, "settings": {**entry["settings"], "image": image}}
+
+
+def _take_over_system(agent: dict[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Runtime and system modules as ordered; credentials of other workstreams stay."""
+    ordered = manifest["modulesContent"]["$edgeAgent"]["properties.desired"]
+    before = _credentials(agent)
+    agent.setdefault("modules", {})
+    for key, value in ordered.items():
+        if key == "systemModules":
+            agent[key] = {**agent.get(key, {}), **copy.deepcopy(value)}
+        elif key != "modules":
+            agent[key] = copy.deepcopy(value)
+    merged = {**before, **_credentials(agent)}
+    if merged:
+        agent["runtime"].setdefault("settings", {})["registryCredentials"] = merged
+
+
+def _credentials(agent: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(agent.get("runtime", {}).get("settings", {}).get("registryCredentials", {}))
+
+
+def _take_over_twins(after: dict[str, Any], manifest: Mapping[str, Any], gone: set[str]) -> None:
+    """Desired properties of our modules as ordered; routes are merged by name, others' stay."""
+    for name in gone:
+        after.pop(name, None)
+    for module, part in manifest["modulesContent"].items():
+        if module == "$edgeAgent":
+            continue
+        if module != "$edgeHub":
+            after[module] = copy.deepcopy(part)
+            continue
+        hub = _desired(after, "$edgeHub")
+        ordered = copy.deepcopy(part.get("properties.desired", {}))
+        ordered["routes"] = {**hub.get("routes", {}), **ordered.get("routes", {})}
+        hub.update(ordered)
