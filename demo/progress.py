@@ -47,6 +47,9 @@ class Show:
     @contextmanager
     def transfers(self) -> Iterator[TransferBars]:
         """A place where transfers are watched."""
+        if not self.console.is_terminal:
+            yield TransferBars(None, self)
+            return
         columns = (
             TextColumn("    {task.description}"),
             BarColumn(bar_width=28),
@@ -54,7 +57,7 @@ class Show:
             TextColumn("[dim]{task.fields[state]}[/dim]"),
         )
         with Progress(*columns, console=self.console, transient=True) as bars:
-            yield TransferBars(bars if self.console.is_terminal else None, self)
+            yield TransferBars(bars, self)
 
     def _clock(self) -> str:
         return words.duration(time.monotonic() - self._started)
