@@ -47,12 +47,6 @@ class Request:
         parsed: Body = parse_body(model, self.body)
         return parsed
 
-    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
-        value = self.query.get(name, default)
-        if value not in allowed:
-            raise RequestError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
-        return value
-
     def time(self, name: str, default: datetime) -> datetime:
         text = self.query.get(name)
         if text is None:

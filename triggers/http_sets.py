@@ -19,9 +19,8 @@ from triggers.paging import page_answer
 
 
 def start_set(request: Request, deps: Deps) -> Answer:
-    dry_run = request.choice("dryRun", ("true", "false"), "false") == "true"
     order = orders.read_order(request.parse(StartDeployment), deps)
-    if dry_run:
+    if request.query.get("dryRun") == "true":
         return Answer(200, Plan.model_validate(orders.dry_run(order, deps)))
     created = deps.store.sets.create(
         order.request, images=order.images, manifest=order.manifest, by=request.who, at=deps.now()

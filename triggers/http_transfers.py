@@ -37,7 +37,7 @@ def history(request: Request, deps: Deps) -> Answer:
 
 
 def timeseries(request: Request, deps: Deps) -> Answer:
-    bucket = request.choice("bucket", tuple(_BUCKETS), "day")
+    bucket = request.query.get("bucket", "day")
     end = request.time("to", deps.now())
     start = request.time("from", end - _DEFAULT_BUCKETS * _BUCKETS[bucket])
     _check_span(start, end, _BUCKETS[bucket])

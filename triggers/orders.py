@@ -10,8 +10,10 @@ from contracts.records import DeploymentSet, Member, Page
 from contracts.requests import DeviceSelection, Owner, StartDeployment, StartRollback
 from imagedelta.errors import RequestError
 from planning import manifest as manifests
-from planning.dry_run import plan_order
+from planning.dry_run import plan_answer
+from planning.plan import plan_fleet
 from services.deps import Deps
+from services.plan_facts import gather_facts, policy_of, wanted_of
 
 _RELEASED = frozenset({"released", "applied", "apply_failed"})
 _MAX_SETS_LOOKED_AT = 1000
@@ -44,7 +46,10 @@ def read_order(request: StartDeployment, deps: Deps) -> Order:
 
 def dry_run(order: Order, deps: Deps) -> Mapping[str, Any]:
     """What the set would move; nothing is stored."""
-    return plan_order(order.request, order.images, deps.store.sets.select_devices(order.request), deps)
+    wanted = wanted_of(order.images, order.manifest)
+    facts = gather_facts(deps, deps.store.sets.select_devices(order.request), wanted)
+    policy = policy_of(deps, order.request)
+    return plan_answer(plan_fleet(facts, wanted, policy), policy)
 
 
 def rollback_order(old: DeploymentSet, request: StartRollback, deps: Deps) -> Order:

@@ -99,18 +99,23 @@ def _check(operation: Operation, request: Request) -> None:
             code="request.too_large",
             status=413,
         )
-    known = {parameter.name for parameter in operation.query} | {"code"}
-    unknown = sorted(set(request.query) - known)
-    if unknown:
-        raise RequestError(
-            f"unknown query parameter {', '.join(unknown)}; known: {', '.join(sorted(known - {'code'}))}"
-        )
+    _check_query(operation, request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     wants_body = operation.body is not None and (operation.body_required or request.body)
     if wants_body and media_type != "application/json":
         raise RequestError(
             f"the body must be application/json, not {media_type or 'untyped'}", code="request.media_type", status=415
         )
+
+
+def _check_query(operation: Operation, request: Request) -> None:
+    known = {parameter.name: parameter for parameter in operation.query}
+    given = {name: value for name, value in request.query.items() if name != "code"}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise RequestError(f"unknown query parameter {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
+    for name, value in given.items():
+        if known[name].enum and value not in known[name].enum:
+            raise RequestError(f"{name} must be one of {', '.join(known[name].enum)}, not {value!r}")
 
 
 def _once(handler: Handler, request: Request, deps: Deps) -> Answer:

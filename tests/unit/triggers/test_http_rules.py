@@ -88,6 +88,21 @@ def test_a_misspelt_query_parameter_is_refused(world: World) -> None:
     assert "stat" in reply.body["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/api/devices", {"state": "asleep"}),
+        ("/api/deployment-sets", {"state": "done"}),
+        ("/api/transfers", {"state": "in transit"}),
+        ("/api/transfers/timeseries", {"bucket": "year"}),
+    ],
+)
+def test_a_value_that_does_not_exist_is_refused_rather_than_finding_nothing(
+    world: World, path: str, query: dict[str, str]
+) -> None:
+    assert world.call("GET", path, **query).code == "request.invalid"
+
+
 def test_the_function_key_in_the_query_is_no_parameter_of_ours(world: World) -> None:
     assert world.call("GET", "/api/devices", code="secret").status == 200
 

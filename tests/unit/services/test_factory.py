@@ -1,0 +1,62 @@
+"""The ports of a process: made from settings, with a seal key where a local host was given none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagedelta.bundles.keys import read_trusted_keys, write_key_pair
+from imagedelta.errors import RequestError
+from services.factory import make_deps
+from services.settings import Settings, load_settings
+
+
+def local(folder: Path, **change: str) -> Settings:
+    key = "LOCAL_IOTHUB_NORTH_SERVICE"
+    connection = "HostName=http://127.0.0.1:1/iothub/north;SharedAccessKeyName=iothubowner;SharedAccessKey=a2V5"
+    hubs = {"LOCAL_IOTHUBS": "north", key: connection}
+    return load_settings({"LOCAL_BLOBS_DIR": str(folder / "blobs"), "LOCAL_BLOBS_KEY": "a2V5", **hubs, **change})
+
+
+def test_a_local_host_has_everything_from_its_first_call_on(tmp_path: Path) -> None:
+    deps = make_deps(local(tmp_path))
+
+    deps.store.healthy()
+    assert list(deps.hubs) == ["north"]
+    assert deps.blobs.put("scratch", "x", [b"1"]).size == 1
+
+
+def test_a_local_host_keeps_the_key_it_made(tmp_path: Path) -> None:
+    first = make_deps(local(tmp_path))
+    second = make_deps(local(tmp_path))
+
+    assert list(first.sealers) == list(second.sealers)
+    assert list(read_trusted_keys(tmp_path / "seal.key.pub")) == list(first.sealers)
+    assert (tmp_path / "seal.key").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir() if "seal" in path.name) == ["seal.key", "seal.key.pub"]
+
+
+def test_a_public_half_left_over_by_a_crash_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "seal.key.pub").write_text("left over\n")
+
+    deps = make_deps(local(tmp_path))
+
+    assert list(read_trusted_keys(tmp_path / "seal.key.pub")) == list(deps.sealers)
+
+
+def test_given_keys_are_used_in_their_order(tmp_path: Path) -> None:
+    one, two = (write_key_pair(tmp_path / name) for name in ("one", "two"))
+
+    deps = make_deps(local(tmp_path, IMAGEDELTA_SEAL_KEYS=f"{tmp_path / 'two'}:{tmp_path / 'one'}"))
+
+    assert list(deps.sealers) == [two.key_id, one.key_id]
+    assert not (tmp_path / "seal.key").exists()
+
+
+def test_without_a_place_for_blobs_the_setting_is_named(tmp_path: Path) -> None:
+    settings = load_settings({"IMAGEDELTA_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"})
+
+    with pytest.raises(RequestError, match="BLOBS_DIR") as caught:
+        make_deps(settings)
+    assert caught.value.code == "settings.invalid"
