@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from store.schema import metadata
 from store.sql import SqlStore
 from tests.unit.store.world import World
 
@@ -22,16 +24,35 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database_url(empty_database: Path, tmp_path: Path) -> str:
+    """A migrated database of this test alone, for what changes more than rows."""
     path = tmp_path / "imagedelta.db"
     shutil.copy(empty_database, path)
     return f"sqlite:///{path}"
 
 
-@pytest.fixture
-def store(database_url: str) -> Iterator[SqlStore]:
-    store = SqlStore(database_url)
+@pytest.fixture(scope="session")
+def shared_url(empty_database: Path) -> str:
+    return f"sqlite:///{empty_database}"
+
+
+@pytest.fixture(scope="session")
+def shared_store(shared_url: str) -> Iterator[SqlStore]:
+    """One engine for all tests: compiling each statement anew costs more than running it."""
+    store = SqlStore(shared_url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def store(shared_store: SqlStore) -> SqlStore:
+    """The shared store without a row."""
+    shared_store._db.write(empty)
+    return shared_store
+
+
+def empty(connection: Connection) -> None:
+    for table in reversed(metadata.sorted_tables):
+        connection.execute(table.delete())
 
 
 @pytest.fixture

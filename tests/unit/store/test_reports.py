@@ -61,7 +61,7 @@ def test_a_report_delivered_ten_times_changes_nothing_after_the_first(world: Wor
     assert fingerprint(world, published) == before
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::3])
 def test_in_any_order_the_last_report_decides(world: World, published: DeploymentSet, order: tuple[int, ...]) -> None:
     transfer = world.transfer(published, "ship-1")
     states = ["receiving", "received", "applying", "succeeded"]
