@@ -66,9 +66,13 @@ class Host:
         self._activities = {f.durable_name: f for f in functions if f.kind == ACTIVITY and not f.disabled}
         self._store = DurableStore(state / "durable.sqlite")
         self._engine = self._make_engine()
-        self._workers = workers.WorkerPool(app_dir, workers.default_size())
+        self._workers = workers.WorkerPool(app_dir, workers.default_size(), settings.timeout_seconds)
         self._dispatcher = ActivityDispatcher(
-            self._engine, self._activities, self._workers, self._run_async, settings.max_activities
+            self._engine,
+            self._activities,
+            self._workers,
+            self._run_async,
+            settings.max_activities,
         )
         http = [f for f in functions if f.kind == HTTP and not f.disabled]
         self.http = HttpFunctions(http, settings.route_prefix, keys, self._invoker)
@@ -80,6 +84,8 @@ class Host:
         self._tasks: list[asyncio.Task[None]] = []
         self._engine_task: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
+        self.broken = asyncio.Event()
+        """Set when the durable engine has ended by an error: nothing can go on."""
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -98,7 +104,9 @@ class Host:
     # Running functions
 
     async def _orchestrate(self, name: str, context: str) -> Answer:
-        answer: Answer = await self._user_loop.run_sync(partial(run_orchestrator, self._orchestrators[name], context))
+        answer: Answer = await self._user_loop.run_orchestrator(
+            partial(run_orchestrator, self._orchestrators[name], context)
+        )
         return answer
 
     async def _run_async(self, function: AppFunction, raw_input: str | None) -> str | None:
@@ -125,9 +133,15 @@ class Host:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
-        self._engine_task = asyncio.create_task(self._engine.run())
+        self._engine_task = asyncio.create_task(self._engine.run(), name="durable engine")
+        self._engine_task.add_done_callback(self._engine_ended)
         for trigger in self._triggers():
             self._spawn(trigger.run_forever(), trigger.function.name)
+
+    def _engine_ended(self, task: asyncio.Task[None]) -> None:
+        _report_end(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.broken.set()
 
     def _triggers(self) -> list[Timer | EventPump]:
         triggers: list[Timer | EventPump] = [*self._timers.values(), *self._pumps.values()]
@@ -206,4 +220,4 @@ class Host:
 
 def _report_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        log.error("the trigger %s has stopped", task.get_name(), exc_info=task.exception())
+        log.error("%s has stopped", task.get_name(), exc_info=task.exception())

@@ -56,14 +56,21 @@ def serve(app_dir: Path, port: int = DEFAULT_PORT, state_dir: Path = DEFAULT_STA
         state.announce(url, listener.getsockname()[1], keys.function, keys.master, hubs)
         log.info("Functions of %s:\n  %s", app_dir, "\n  ".join(host.describe()))
         log.info("Host is ready at %s (state in %s)", url, state.path)
-        await stopping.wait()
+        await _first_of(stopping, host.broken)
         log.info("Stopping: finishing what runs; a second signal stops at once")
         if not await host.stop():
             log.warning("Stopped with work unfinished; it goes on at the next start")
         state.withdraw()
-        return 0
+        return 1 if host.broken.is_set() else 0
 
     return asyncio.run(run())
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def _catch_signals() -> asyncio.Event:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from imagedelta_host.errors import SettingInvalid
+from imagedelta_host.timespans import seconds_of
 
 _PERCENT = re.compile(r"%([^%\s]+)%")
 _MAX_SETTINGS_BYTES = 1 << 20
+DEFAULT_TIMEOUT_SECONDS = 1800.0
+"""Of the Flex Consumption and Premium plans."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class HostSettings:
         max_orchestrators: How many orchestrators run at the same time.
         replace_running: Whether ``start_new`` may replace an instance that has not ended.
         event_batch: The most events in one invocation of an event hub trigger.
+        timeout_seconds: How long an activity may run in a worker process; ``None`` for no limit.
         graceful_seconds: How long a shutdown waits for running activities.
     """
 
@@ -39,6 +43,7 @@ class HostSettings:
     max_orchestrators: int = 10
     replace_running: bool = False
     event_batch: int = 100
+    timeout_seconds: float | None = DEFAULT_TIMEOUT_SECONDS
     graceful_seconds: float = 30.0
 
 
@@ -84,7 +89,8 @@ def _setting_text(name: str, value: object) -> str:
 
 def load_host_settings(app_dir: Path) -> HostSettings:
     """Read host.json, as the real host does, with ``%NAME%`` expanded from the environment."""
-    extensions = _object(read_json_object(app_dir / "host.json"), "extensions")
+    document = read_json_object(app_dir / "host.json")
+    extensions = _object(document, "extensions")
     durable = _object(extensions, "durableTask")
     overridable = str(durable.get("overridableExistingInstanceStates", "NonRunningStates"))
     cpus = os.cpu_count() or 1
@@ -95,7 +101,15 @@ def load_host_settings(app_dir: Path) -> HostSettings:
         max_orchestrators=_count(durable, "maxConcurrentOrchestratorFunctions", 10 * cpus),
         replace_running=overridable.lower() == "anystate",
         event_batch=_count(_object(extensions, "eventHubs"), "maxEventBatchSize", 100),
+        timeout_seconds=_timeout(document.get("functionTimeout")),
     )
+
+
+def _timeout(value: object) -> float | None:
+    """``functionTimeout``: a time span, ``-1`` for no limit."""
+    if value is None:
+        return DEFAULT_TIMEOUT_SECONDS
+    return None if str(value).startswith("-1") else seconds_of(str(value))
 
 
 def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:

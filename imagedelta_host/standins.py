@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from imagedelta_host.blobs.api import BlobApi
+from imagedelta_host.blobs.api import BlobApi, sweep_temporary
 from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.iothub.device_api import DeviceApi
 from imagedelta_host.iothub.service_api import POLICY, ServiceApi
@@ -31,6 +31,7 @@ class StandIns:
         self.hubs = _hub_names(hub_names)
         self.blob_folder = state / "blobs"
         self.blob_folder.mkdir(exist_ok=True, mode=0o700)
+        sweep_temporary(self.blob_folder)
         self._blob_key = blob_key
         self._store = HubStore(state / "iothub.sqlite")
         self.stream = EventStream(self._store)

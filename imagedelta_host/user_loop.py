@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+_ORCHESTRATOR_THREADS = 2
+
 
 class UserLoop:
     """A thread with an event loop for ``async def`` functions, and a pool of threads for plain ones."""
@@ -20,6 +22,7 @@ class UserLoop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="functions", daemon=True)
         self._pool = ThreadPoolExecutor(_threads(), thread_name_prefix="function")
+        self._orchestrators = ThreadPoolExecutor(_ORCHESTRATOR_THREADS, thread_name_prefix="orchestrator")
         self._thread.start()
 
     async def run_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -30,13 +33,18 @@ class UserLoop:
         """Run a plain function of the app in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
+    async def run_orchestrator(self, function: Callable[[], Any]) -> Any:
+        """Run an orchestrator in threads of its own, so that functions that wait for it cannot starve it."""
+        return await asyncio.get_running_loop().run_in_executor(self._orchestrators, function)
+
     def stop(self) -> None:
         """Cancel what still runs in the loop and end it; threads that still run are not waited for."""
         asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).add_done_callback(
             lambda _: self._loop.call_soon_threadsafe(self._loop.stop)
         )
         self._thread.join(2.0)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._orchestrators):
+            pool.shutdown(wait=False, cancel_futures=True)
         if not self._thread.is_alive():
             self._loop.close()
 

@@ -60,7 +60,12 @@ class Worker:
             str(os.getpid()),
         ]
         with theirs:
-            process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl+C in a terminal is for the host alone
+            )
         reader, writer = await asyncio.open_connection(sock=ours)
         return Worker(process, reader, writer)
 
@@ -106,8 +111,14 @@ class Worker:
 class WorkerPool:
     """At most ``size`` worker processes, handed to one activity at a time."""
 
-    def __init__(self, app_dir: Path, size: int) -> None:
+    def __init__(self, app_dir: Path, size: int, timeout: float | None = None) -> None:
+        """Args:
+        app_dir: The app that every worker loads.
+        size: The most processes.
+        timeout: Seconds an activity may run before its process is killed; ``None`` for no limit.
+        """
         self._app_dir = app_dir
+        self.timeout = timeout
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
@@ -123,12 +134,13 @@ class WorkerPool:
         Raises:
             ActivityRaised: The activity raised.
             WorkerDied: Its worker process ended; the next activity gets a new one.
+            TimeoutError: It ran longer than allowed; its worker was killed.
         """
         async with self._slots:
             worker = self._idle_worker() or await Worker.start(self._app_dir)
             self._busy.add(worker)
             try:
-                result = await worker.run(name, raw_input)
+                result = await asyncio.wait_for(worker.run(name, raw_input), self.timeout)
             except ActivityRaised:
                 self._give_back(worker)
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -26,6 +27,7 @@ from imagedelta_host.files import fsync_folder
 
 MAX_BLOB_BYTES = 64 << 30
 _PIECE = 1 << 18
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -188,6 +190,13 @@ class BlobApi:
         if not path.parent.resolve().is_relative_to((self._root / container).resolve()):
             raise BadName(f"{name!r} is no blob name")
         return path
+
+
+def sweep_temporary(root: Path) -> None:
+    """Remove uploads that a killed host left half-way; call it before anything is served."""
+    for path in root.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _open_file(path: Path) -> BinaryIO:

@@ -36,6 +36,11 @@ class ActivityDispatcher:
         run_async: RunAsync,
         limit: int,
     ) -> None:
+        """Args:
+        workers: Run plain activities.
+        run_async: Runs ``async def`` activities in the host.
+        limit: The most activities at the same time.
+        """
         self._engine = engine
         self._functions = functions
         self._workers = workers
@@ -98,6 +103,9 @@ class ActivityDispatcher:
             return activity.completed(work.task, result)
         except WorkerDied as error:
             return self._after_death(work, error)
+        except TimeoutError:
+            reason = f"FunctionTimeoutException: the function ran longer than {self._workers.timeout} s and was ended"
+            return activity.failed(work.task, work.name, reason, "")
         except ActivityRaised as error:
             return activity.failed(work.task, work.name, error.reason, error.details)
         except Exception as error:

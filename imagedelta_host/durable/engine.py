@@ -39,6 +39,7 @@ log = logging.getLogger("imagedelta_host.durable")
 
 _CACHED_HISTORIES = 64
 _RETRY_EPISODE_SECONDS = 5.0
+_LOGGED_OUTPUT = 2000
 
 
 class FunctionMissing(ImageDeltaError):
@@ -416,6 +417,7 @@ class Engine:
         self.store.delete_run(row.id, keep_history=True)
         self.store.update_instance(row.id, status=status, output=text, plan="", suspended=0)
         self._forget(row.id)
+        _log_end(row, status, output)
         parent = None if row.parent is None else self.store.instance(row.parent)
         if parent is None or parent.status in TERMINAL:
             return None
@@ -481,6 +483,13 @@ class Engine:
     def _forget(self, instance: str) -> None:
         self._histories.pop(instance, None)
         self._awaiting.pop(instance, None)
+
+
+def _log_end(row: Instance, status: str, output: object) -> None:
+    if status == "Failed":
+        log.error("Orchestration %s of %s failed: %s", row.id, row.name, str(output)[:_LOGGED_OUTPUT])
+    else:
+        log.info("Orchestration %s of %s: %s", row.id, row.name, status.lower())
 
 
 def _context_text(row: Instance, past: list[str], new: list[Event]) -> str:

@@ -271,3 +271,24 @@ def test_an_idle_host_ends_quickly(host: HostProcess) -> None:
 
     assert host.terminate() == 0
     assert time.monotonic() - began < 3
+
+
+# Code that does not behave
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
+    folder = tmp_path_factory.mktemp("limits")
+    process = HostProcess(folder / "state", APPS / "limits")
+    yield process.start()
+    process.stop()
+
+
+def test_a_function_that_blocks_on_a_call_to_its_own_host_is_answered(limits: HostProcess) -> None:
+    assert httpx.get(f"{limits.url}/api/blocks", timeout=10).text == "an answer"
+
+
+def test_an_activity_that_hangs_is_ended_after_the_function_timeout(limits: HostProcess) -> None:
+    answer = httpx.post(f"{limits.url}/api/run/hanging", timeout=30)
+
+    assert "FunctionTimeoutException: the function ran longer than 1.0 s and was ended" in answer.text
