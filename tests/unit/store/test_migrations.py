@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Table, UniqueConstraint, inspect, text
 
 from imagedelta.errors import DependencyError
 from store.engine import Database
@@ -142,3 +143,18 @@ def test_the_migrations_for_sql_server_are_written_offline() -> None:
     )
     for outdated in (" NTEXT", " IMAGE", " DATETIME ", " DATETIME,", "DATETIMEOFFSET"):
         assert outdated not in script
+
+
+def test_the_schema_document_names_every_table_and_key() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "schema.md").read_text()
+
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\w, ]+) \|$", document, re.MULTILINE))
+
+    keys = {name: ", ".join(key_of(table)) for name, table in metadata.tables.items()}
+    assert rows == keys
+
+
+def key_of(table: Table) -> list[str]:
+    unique = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
+    key = table.primary_key if len(table.primary_key.columns) else unique[0]
+    return [column.name for column in key.columns]
