@@ -1,0 +1,119 @@
+"""Memory of building and applying, each in a process of its own, on images far larger than it may be.
+
+The images are 300 MB in many files and one file of 200 MB; their content repeats itself, so that they are
+quick to make and to code, which changes nothing about what is held in memory.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from imagedelta.limits import MIB
+
+pytestmark = pytest.mark.e2e
+
+_COMMON = """
+import hashlib, io, json, random, resource, sys, tarfile
+from pathlib import Path
+from imagedelta.delta import FileReader, ImageContent, LayerContent, apply_patch, build_patch
+from imagedelta.signatures import index_layer
+
+def content(*paths):
+    layers = []
+    for path in paths:
+        with path.open("rb") as stream:
+            layers.append(LayerContent(index_layer(stream), FileReader(path)))
+    rootfs = {"type": "layers", "diff_ids": [layer.index.diff_id for layer in layers]}
+    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": rootfs}).encode()
+    return ImageContent("sha256:" + hashlib.sha256(config).hexdigest(), config, "linux/amd64", tuple(layers))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+"""
+
+_MAKE = """
+rng = random.Random(5)
+words = [rng.randbytes(400) for _ in range(500)]
+def stuff(size):
+    return b"".join(rng.choices(words, k=size // 400))
+def tar(path, files, mtime):
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as out:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), mtime
+            out.addfile(info, io.BytesIO(data))
+def sparse(size):
+    return b"".join(rng.randbytes(1000) + bytes(99_000) for _ in range(size // 100_000))
+many = {f"lib/f{n}.so": stuff(400_000) + bytes(600_000) for n in range(100)}
+big = sparse(100_000_000) + stuff(4_000_000) + sparse(96_000_000)
+tar(folder / "many-1", many, 1)
+tar(folder / "many-2", {name: data[:-1] + b"!" for name, data in many.items()}, 2)
+tar(folder / "big-1", {"big": big}, 1)
+tar(folder / "big-2", {"big": big[:101_000_000] + b"inserted" + big[101_000_000:]}, 2)
+"""
+
+_BUILD = """
+target, source = content(folder / "many-2", folder / "big-2"), content(folder / "many-1", folder / "big-1")
+with (folder / f"{name}.patch").open("wb") as out:
+    summary = build_patch(target, [source] if name == "change" else [], out, scratch=folder)
+print(json.dumps({"peak": peak(), "bytes": summary.bytes, "full": summary.full_bytes}))
+"""
+
+_APPLY = """
+class Sink:
+    def has_layer(self, diff_id): return False
+    def begin_layer(self, diff_id, size):
+        self.out = (folder / "out").open("wb")
+        return self.out
+    def commit_layer(self, diff_id): self.out.close()
+    def abort_layer(self, diff_id): self.out.close()
+source = {diff_id: FileReader(folder / name) for name, diff_id in json.loads(sys.argv[3]).items()}
+with (folder / f"{name}.patch").open("rb") as patch:
+    apply_patch(patch, source.__getitem__, Sink())
+print(json.dumps({"peak": peak()}))
+"""
+
+
+def run(part: str, folder: Path, name: str = "", *more: str) -> dict:
+    script = _COMMON + "folder, name = Path(sys.argv[1]), sys.argv[2]\n" + textwrap.dedent(part)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder), name, *more],
+        check=True,
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+    )
+    return json.loads(done.stdout) if done.stdout else {}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    run(_MAKE, folder)
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def diff_ids(folder: Path) -> str:
+    found = {}
+    for name in ("many-1", "big-1"):
+        with (folder / name).open("rb") as stream:
+            found[name] = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    return json.dumps(found)
+
+
+@pytest.mark.parametrize("name", ["change", "full"])
+def test_a_300_mb_image_is_built_in_1_gib_and_applied_in_128_mib(folder, name):
+    built = run(_BUILD, folder, name)
+    applied = run(_APPLY, folder, name, diff_ids(folder))
+
+    assert built["peak"] < 1024 * MIB
+    assert applied["peak"] < 128 * MIB
+    assert built["full"] > 300_000_000
+    if name == "change":
+        assert built["bytes"] < built["full"] / 1000
