@@ -73,25 +73,31 @@ def test_every_endpoint_is_a_function_and_the_catch_all_sorts_last(bare: dict[st
     assert open_ones == {"api_health", "api_openapi", "unknown_path"}
 
 
-def test_each_hub_has_a_trigger_that_takes_bytes_in_batches_and_is_retried() -> None:
-    found = index(IMAGEDELTA_HUBS="north,south-1", LOCAL_IOTHUB_NORTH_EVENTS="UseLocalIotHub=true;EntityPath=north")
+@pytest.fixture(scope="module")
+def configured() -> dict[str, dict[str, Any]]:
+    """The sample settings, and a hub of the embedded host beside the sample's."""
+    hubs = {"IMAGEDELTA_HUBS": "local,south-1", "LOCAL_IOTHUB_SOUTH_1_EVENTS": "UseLocalIotHub=true;EntityPath=south-1"}
+    return index(**{**sample(), **hubs})
 
-    hubs = {name: item for name, item in found.items() if item["kind"] == "eventHubTrigger"}
-    assert set(hubs) == {"hub_events_north", "hub_events_south_1"}
-    assert hubs["hub_events_north"]["trigger"]["connection"] == "LOCAL_IOTHUB_NORTH_EVENTS"
-    assert hubs["hub_events_south_1"]["trigger"]["connection"] == "IMAGEDELTA_HUB_SOUTH_1_EVENTS"
+
+def test_each_hub_has_a_trigger_that_takes_bytes_in_batches_and_is_retried(
+    configured: dict[str, dict[str, Any]],
+) -> None:
+    hubs = {name: item for name, item in configured.items() if item["kind"] == "eventHubTrigger"}
+
+    assert set(hubs) == {"hub_events_local", "hub_events_south_1"}
+    assert hubs["hub_events_local"]["trigger"]["connection"] == "IMAGEDELTA_HUB_LOCAL_EVENTS"
+    assert hubs["hub_events_south_1"]["trigger"]["connection"] == "LOCAL_IOTHUB_SOUTH_1_EVENTS"
     for item in hubs.values():
         assert (item["trigger"]["cardinality"].lower(), item["trigger"]["dataType"].lower()) == ("many", "binary")
         assert (item["retry"], item["clients"]) == (True, ["client"])
 
 
-def test_the_sample_settings_work_and_switch_the_hub_off() -> None:
+def test_the_sample_settings_work_and_switch_the_hub_off(configured: dict[str, dict[str, Any]]) -> None:
     values = sample()
 
-    found = index(**values)
-
-    assert found["hub_events_local"]["disabled"]
-    assert not any(item["disabled"] for name, item in found.items() if name != "hub_events_local")
+    assert configured["hub_events_local"]["disabled"]
+    assert not any(item["disabled"] for name, item in configured.items() if name != "hub_events_local")
     assert load_settings(values).hubs["local"]
     assert values["AzureWebJobsStorage"] == "UseDevelopmentStorage=true"
 

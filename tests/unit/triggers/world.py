@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,8 +95,8 @@ class World:
 def make_world(folder: Path, hubs: Mapping[str, Hub] | None = None) -> World:
     """A world whose database and blobs lie in ``folder``."""
     url = f"sqlite:///{folder / 'store.db'}"
+    (folder / "store.db").write_bytes(_empty_database())
     store = SqlStore(url)
-    store.migrate()
     environment = {"IMAGEDELTA_DATABASE_URL": url, "LOCAL_BLOBS_DIR": str(folder / "blobs"), "LOCAL_BLOBS_KEY": KEY}
     deps = Deps(
         settings=load_settings(environment),
@@ -108,6 +110,16 @@ def make_world(folder: Path, hubs: Mapping[str, Hub] | None = None) -> World:
     world = World(deps)
     world.deps = replace(deps, now=lambda: world.now)
     return world
+
+
+@cache
+def _empty_database() -> bytes:
+    """A migrated database; migrating one for each test would take most of the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqlStore(f"sqlite:///{folder}/store.db")
+        store.migrate()
+        store.close()
+        return (Path(folder) / "store.db").read_bytes()
 
 
 def _route(path: str) -> tuple[Resource | None, dict[str, str]]:
