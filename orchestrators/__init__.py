@@ -1,0 +1,9 @@
+"""Workflows: deterministic generators that decide and wait, without I/O. Durable knows them by their names."""
+
+from orchestrators.build_patches import build_patches
+from orchestrators.deploy_set import deploy_set
+from orchestrators.publish_bundles import publish_bundles
+from orchestrators.register_image import register_image
+from orchestrators.sweep import sweep
+
+ORCHESTRATORS = (build_patches, deploy_set, publish_bundles, register_image, sweep)

@@ -58,6 +58,8 @@ class Settings:
     apply_timeout: timedelta
     """After this long with the link up, a released member whose modules do not run is apply_failed."""
     default_profile: str
+    recon_repository: str
+    """Repository name of the Image Reconstruction module's own image: a further source on every device."""
     max_upload_bytes: int
 
 
@@ -84,6 +86,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         batch_size=_number(env, "IMAGEDELTA_BATCH_SIZE", 100),
         apply_timeout=_seconds(env, "IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
         default_profile=env.get("IMAGEDELTA_PROFILE", "v1-64m"),
+        recon_repository=_repository(env.get("IMAGEDELTA_RECON_REFERENCE", "imagereconstruction")),
         max_upload_bytes=_number(env, "IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
     )
 
@@ -124,6 +127,10 @@ def _mail(env: Mapping[str, str]) -> MailSettings:
         password=env.get("IMAGEDELTA_SMTP_PASSWORD") or None,
         starttls=env.get("IMAGEDELTA_SMTP_STARTTLS", "false").lower() == "true",
     )
+
+
+def _repository(reference: str) -> str:
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:

@@ -121,6 +121,15 @@ class SqlTransfers:
     def floor(self, device_id: str) -> int:
         return self._db.read(lambda connection: lowest_wanted(connection, device_id))
 
+    def fail_publishing(self, transfer_id: str, attempt: int, code: str, detail: str, at: datetime) -> bool:
+        def work(connection: Connection) -> bool:
+            transfer = known_transfer(connection, transfer_id)
+            if transfer.attempt != attempt or transfer.state != "building":
+                return False
+            return move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
+
+        return self._db.write(work)
+
     def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool:
         def work(connection: Connection) -> bool:
             values = {"blob": bundle, "bytes": bundle_bytes, "published_at": at}

@@ -1,0 +1,137 @@
+"""Plan a deployment set: what each device lacks, from which sources, and whether a person must approve it first.
+
+Runs whenever SQL shows members to plan: at the start, after an approval, when an inventory came in, and when a
+device reported a source missing. What is planned already is not planned again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contracts.records import DeploymentSet, Device, Member, Transfer
+from contracts.states import ORCHESTRATOR
+from imagedelta.errors import ImageDeltaError, RequestError
+from planning.plan import PlannedDevice, Policy, needs_approval, plan_fleet
+from services.deps import Deps
+from services.plan_facts import gather_facts, policy_of, wanted_of
+from services.store_port import PlannedTransfer
+
+_TO_PLAN = frozenset({"waiting_inventory", "planned", "in_transit"})
+_OPEN = frozenset({"planning", "preparing", "in_transit", "ready"})
+_UNPLANNED = frozenset({"queued", "source_missing"})
+
+
+def plan_set(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"setId"}`` -> ``{"state": the set's state afterwards}``."""
+    set_id = payload["setId"]
+    deps.store.sets.move(set_id, "accepted", "planning", ORCHESTRATOR, deps.now())
+    found = deps.store.sets.deployment_set(set_id)
+    if found is None:
+        raise RequestError(f"there is no deployment set {set_id}", code="request.not_found")
+    if found.state in _OPEN:
+        try:
+            _plan(deps, found)
+        except ImageDeltaError as error:
+            if error.retryable or found.state != "planning":
+                raise
+            deps.store.sets.move(
+                set_id, "planning", "failed", ORCHESTRATOR, deps.now(), code=error.code, detail=str(error)
+            )
+    after = deps.store.sets.deployment_set(set_id)
+    return {"state": after.state if after else "failed"}
+
+
+def _plan(deps: Deps, of: DeploymentSet) -> None:
+    members = [member for member in deps.store.sets.members(of.set_id) if member.state in _TO_PLAN]
+    transfers = {member.device_id: deps.store.transfers.of_member(of.set_id, member.device_id) for member in members}
+    members = [member for member in members if _is_due(member, transfers[member.device_id])]
+    devices = [device for member in members if (device := deps.store.devices.device(member.device_id))]
+    wanted = wanted_of(of.images, of.manifest)
+    policy = policy_of(deps, of)
+    facts = gather_facts(deps, devices, wanted, _refused(transfers))
+    plan = plan_fleet(facts, wanted, policy)
+    if _stops_for_approval(deps, of, plan, policy):
+        return
+    _fail_unplannable(deps, of, members, plan)
+    doable = [planned for planned in plan if planned.state in ("planned", "ready")]
+    deps.store.sets.record_plan(
+        of.set_id,
+        [transfer for planned in doable for transfer in _transfers(planned)],
+        {planned.device.device_id: _agent_version(deps, planned.device) for planned in doable},
+        deps.now(),
+        max_attempts=deps.settings.max_attempts,
+    )
+    deps.store.sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, deps.now())
+
+
+def _is_due(member: Member, transfers: Sequence[Transfer]) -> bool:
+    """Of members in transit only those with a transfer that lost its source."""
+    return member.state != "in_transit" or any(
+        (transfer.state in _UNPLANNED and transfer.patch_id is None) or transfer.state == "source_missing"
+        for transfer in transfers
+    )
+
+
+def _refused(transfers: Mapping[str, Sequence[Transfer]]) -> dict[tuple[str, str], frozenset[str]]:
+    return {
+        (device_id, transfer.image_id): frozenset(transfer.refused_sources)
+        for device_id, of_device in transfers.items()
+        for transfer in of_device
+        if transfer.refused_sources
+    }
+
+
+def _stops_for_approval(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDevice], policy: Policy) -> bool:
+    """Hold a new set for a person; devices that come later than the approval of a set are covered by it."""
+    reasons = () if of.approved_by else needs_approval(plan, policy)
+    if of.state == "planning":
+        deps.store.sets.set_planned_bytes(of.set_id, sum(planned.spending.bytes for planned in plan))
+    if not reasons or of.state != "planning":
+        return False
+    deps.store.sets.move(
+        of.set_id,
+        "planning",
+        "awaiting_approval",
+        ORCHESTRATOR,
+        deps.now(),
+        code="plan.needs_approval",
+        detail="; ".join(reasons)[:1000],
+    )
+    return True
+
+
+def _fail_unplannable(deps: Deps, of: DeploymentSet, members: Sequence[Member], plan: Sequence[PlannedDevice]) -> None:
+    states = {member.device_id: member.state for member in members}
+    for planned in plan:
+        if planned.state != "failed":
+            continue
+        device_id, reason = planned.device.device_id, {"code": planned.code, "detail": planned.detail}
+        if states[device_id] == "waiting_inventory":
+            deps.store.sets.move_member(of.set_id, device_id, "waiting_inventory", "planned", ORCHESTRATOR, deps.now())
+        old = "in_transit" if states[device_id] == "in_transit" else "planned"
+        deps.store.sets.move_member(of.set_id, device_id, old, "failed", ORCHESTRATOR, deps.now(), **reason)
+
+
+def _transfers(planned: PlannedDevice) -> list[PlannedTransfer]:
+    return [
+        PlannedTransfer(
+            device_id=planned.device.device_id,
+            image_id=image.image_id,
+            reference=image.reference,
+            already_present=image.already_present,
+            sources=image.sources,
+            profile=image.profile,
+            estimated_bytes=image.estimated_bytes,
+            full_bytes=image.full_bytes,
+            priority=image.priority,
+        )
+        for image in planned.images
+    ]
+
+
+def _agent_version(deps: Deps, device: Device) -> int:
+    """``$version`` of the device's deployment now: a release over another one is a conflict."""
+    hub = deps.hubs.get(device.hub)
+    twin = hub.module_twin(device.device_id, "$edgeAgent") if hub else None
+    return twin.version if twin else 0

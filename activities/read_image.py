@@ -1,0 +1,114 @@
+"""Register an image: read its archive once, keep each distinct layer once with its file index, sign the image.
+
+Blobs come before the rows that name them, so that a crash leaves at most blobs nobody names; a second run finds
+the layers that the first one finished and does not read them again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from activities.layer_upload import store_layer
+from contracts.records import ImageRecord, LayerRecord, Registration
+from imagedelta.archives import Archive, Image, open_archive, sha256_id
+from imagedelta.errors import ImageDeltaError, RequestError
+from imagedelta.limits import DEFAULT_LIMITS
+from imagedelta.signatures import LayerIndex, sign
+from services.deps import Deps
+
+
+def read_image(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"registrationId"}`` -> ``{"images": {platform: image ID}}``.
+
+    A registration that cannot succeed ends as failed with the error's code; that is an answer, not an error.
+    """
+    registration_id = payload["registrationId"]
+    registration = deps.store.images.start_registration(registration_id)
+    if registration.state in ("registered", "failed"):
+        return {"images": dict(registration.images), "code": registration.code}
+    try:
+        images = _read(deps, registration)
+    except ImageDeltaError as error:
+        if error.retryable:
+            raise
+        deps.store.images.fail_registration(registration_id, error.code, str(error))
+        return {"images": {}, "code": error.code}
+    deps.store.images.finish_registration(registration_id, images, deps.now())
+    return {"images": images, "code": None}
+
+
+def _read(deps: Deps, registration: Registration) -> dict[str, str]:
+    container, name = _blob_of(registration)
+    found: dict[str, str] = {}
+    with (
+        deps.blobs.open(container, name) as stream,
+        tempfile.TemporaryFile() as scratch,
+        open_archive(stream, scratch=scratch) as archive,
+    ):
+        for image in archive.images:
+            if image.platform in found:
+                raise RequestError(
+                    f"the archive holds more than one image for {image.platform}: register them one by one",
+                    code="request.many_images",
+                )
+            _keep_image(deps, archive, image, registration)
+            found[image.platform] = image.image_id
+    return found
+
+
+def _blob_of(registration: Registration) -> tuple[str, str]:
+    origin = registration.origin
+    if "upload" in origin:
+        return "intake", origin["upload"]
+    if "blob" in origin:
+        container, _, name = origin["blob"].partition("/")
+        return container, name
+    raise RequestError(
+        "images are registered from an upload or a blob, not yet from a registry", code="request.unsupported"
+    )
+
+
+def _keep_image(deps: Deps, archive: Archive, image: Image, registration: Registration) -> None:
+    known = dict(deps.store.images.known_layers(image.diff_ids))
+    indexes = []
+    for position, diff_id in enumerate(image.diff_ids):
+        if diff_id not in known:
+            known[diff_id], index = _keep_layer(deps, archive, image, position)
+        else:
+            index = _read_index(deps, known[diff_id])
+        indexes.append(index)
+    signature = sign(image, indexes).to_bytes()
+    names = (registration.reference,) if registration.reference else image.references
+    deps.store.images.add_image(
+        ImageRecord(
+            image_id=image.image_id,
+            platform=image.platform,
+            config=image.config,
+            diff_ids=image.diff_ids,
+            full_bytes=len(image.config) + sum(index.size for index in indexes),
+            signature=_put_named_by_content(deps, "signatures", signature),
+            references=tuple(names),
+            registered_at=deps.now(),
+        )
+    )
+
+
+def _keep_layer(deps: Deps, archive: Archive, image: Image, position: int) -> tuple[LayerRecord, LayerIndex]:
+    with archive.open_layer(image, position) as layer:
+        index = store_layer(deps.blobs, layer, image.diff_ids[position])
+    record = LayerRecord(index.diff_id, index.size, _put_named_by_content(deps, "indexes", index.to_bytes()))
+    deps.store.images.add_layer(record)
+    return record, index
+
+
+def _read_index(deps: Deps, layer: LayerRecord) -> LayerIndex:
+    data = deps.blobs.read("indexes", layer.index.removeprefix("sha256:"), 0, DEFAULT_LIMITS.max_index_bytes)
+    return LayerIndex.from_bytes(data)
+
+
+def _put_named_by_content(deps: Deps, container: str, data: bytes) -> str:
+    digest = sha256_id(data)
+    deps.blobs.put_if_absent(container, digest.removeprefix("sha256:"), [data])
+    return digest
