@@ -112,6 +112,9 @@ class Inbox:
         try:
             bundle = read_bundle(stream, self._trusted)
         except Truncated as error:
+            if own:  # it was whole when it came: the disk lost its end, so it is fetched again
+                self._reporter.move(job, "receiving", bundle="")
+                return True
             return self._ends_early(name, error, job)
         except ContentError as error:
             self._reporter.fail(job, error)

@@ -59,6 +59,10 @@ class FileSystemSimulator:
         """The power fails instead of the ``operation``-th changing operation from now on, counted from 1."""
         self._cut_at = self.operations + operation
 
+    def restart(self) -> None:
+        """Only the process died: the disk's cache lives, and what was not synced is still not synced."""
+        self._dead, self._cut_at = False, None
+
     def reboot(self, mode: Mode, seed: int = 0) -> None:
         chance = random.Random(seed)
         if mode == "dropped":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import random
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
+from imagedelta.bundles import HEAD_BYTES
 from tests.simulators.files import MODES, FileSystemSimulator, Mode, PowerCut
-from tests.unit.edge.world import APP_1, APP_2, World, make_bundle
+from tests.unit.edge.world import APP_1, APP_2, CHUNK, World, make_bundle
 
 
 @cache
@@ -37,6 +38,7 @@ def writes_of(bundle_in: str) -> int:
 
 
 def cut_power(world: World, at: int) -> None:
+    world.cuts += 1
     world.disk.cut_power_at(at)
     with pytest.raises(PowerCut):
         world.run()
@@ -56,6 +58,8 @@ def assert_done_once(world: World) -> None:
     assert [report.sequence for report in world.hub.reports] == list(range(1, len(world.hub.reports) + 1))
     assert world.hub.inventories[-1].results[-1].state == "succeeded"
     assert world.leftovers() == []
+    fetched_again = world.outbox.served[make_bundle().name] - len(make_bundle().data)
+    assert fetched_again <= (HEAD_BYTES + CHUNK) * max(1, world.cuts), "verified bytes were fetched again"
 
 
 PASSING = {"receiving", "received", "applying"}
@@ -82,10 +86,12 @@ def test_power_lost_again_and_again_only_delays_the_job(seed: int) -> None:
 
     for cut in range(6):
         world.disk.cut_power_at(chance.randint(1, 60))
+        world.cuts += 1
         try:
             world.run()
         except PowerCut:
-            world.disk.reboot(chance.choice(MODES), seed=10 * seed + cut)
+            ends = [world.disk.restart, *(partial(world.disk.reboot, mode, 10 * seed + cut) for mode in MODES)]
+            chance.choice(ends)()
         assert_old_usable_and_new_whole_or_absent(world)
     world.disk.cut_power_at(10**9)
     world.run()
@@ -105,3 +111,24 @@ def test_verified_chunks_are_not_fetched_again_after_the_power_came_back() -> No
 
     assert world.outbox.served[bundle.name] <= len(bundle.data) + bundle.head.chunk_bytes
     assert_done_once(world)
+
+
+def test_what_a_killed_process_left_unsynced_is_synced_before_it_counts() -> None:
+    whole = a_ship("outbox")
+    before = len(whole.disk.log)
+    whole.run()
+    syncs = [at for at, text in enumerate(whole.disk.log[before:], 1) if text.startswith("sync downloads")]
+    assert len(syncs) > 5
+
+    for at in syncs:
+        world = a_ship("outbox")
+        cut_power(world, at)
+        world.disk.restart()
+        device = world.boot()
+        while not world.disk.list("inbox"):
+            device.turn()
+            world.clock.now += 1
+        world.disk.reboot("dropped")
+        world.run()
+
+        assert_done_once(world)

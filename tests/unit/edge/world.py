@@ -130,6 +130,7 @@ class World:
             silence_seconds=60.0,
         )
         self.trusted = dict(TRUSTED)
+        self.cuts = 0
         for image in images:
             self.load(image)
 
