@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from azure.functions import FunctionRegister
 from imagedelta_host.errors import AppInvalid, BindingUnsupported
 from imagedelta_host.function_retry import RetryPolicy
 from imagedelta_host.settings import expand, is_disabled
+from imagedelta_host.tracebacks import traceback_of
+
+log = logging.getLogger("imagedelta_host")
 
 HTTP = "httpTrigger"
 TIMER = "timerTrigger"
@@ -97,6 +101,7 @@ def _import(script: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        log.error("%s fails to import\n%s", script, traceback_of(error))
         raise AppInvalid(f"{script} fails to import: {type(error).__name__}: {error}") from error
     return module
 

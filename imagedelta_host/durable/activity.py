@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import traceback
-from pathlib import Path
 from typing import Any
 
 from azure.functions import meta
@@ -13,9 +11,7 @@ from azure.functions import meta
 from imagedelta_host.converters import converter_of
 from imagedelta_host.durable.history import Event, EventType, compact, event
 from imagedelta_host.loader import AppFunction
-
-_HOST_CODE = Path(__file__).parents[1]
-_MAX_DETAILS = 8 << 10
+from imagedelta_host.tracebacks import traceback_of
 
 
 def decode_input(function: AppFunction, raw_input: str | None) -> dict[str, Any]:
@@ -51,15 +47,6 @@ async def run_async_activity(function: AppFunction, raw_input: str | None) -> st
 def failure_of(error: BaseException) -> tuple[str, str]:
     """How a failed activity is described: (type and message, traceback)."""
     return f"{type(error).__name__}: {error}", traceback_of(error)
-
-
-def traceback_of(error: BaseException) -> str:
-    """The traceback from the app's own code on, bounded, since it travels through histories."""
-    trace = error.__traceback__
-    while trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_HOST_CODE):
-        trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    return text if len(text) <= _MAX_DETAILS else f"…{text[-_MAX_DETAILS:]}"
 
 
 def completed(task: int, result: str | None) -> Event:

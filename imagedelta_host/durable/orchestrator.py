@@ -7,9 +7,9 @@ from typing import Any
 
 from azure.functions._durable_functions import OrchestrationContext
 
-from imagedelta_host.durable.activity import traceback_of
 from imagedelta_host.durable.episode import Answer
 from imagedelta_host.loader import AppFunction
+from imagedelta_host.tracebacks import traceback_of
 
 _STATE_MARK = "\n\n$OutOfProcData$:"
 

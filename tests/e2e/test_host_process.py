@@ -191,6 +191,8 @@ def test_an_app_that_fails_to_import_is_named_with_its_error(tmp_path: Path) -> 
     code, output = ended(HostProcess(tmp_path / "state", APPS / "broken"))
 
     assert (code, "fails to import: RuntimeError: not today" in output) == (1, True)
+    assert 'raise RuntimeError("not today")' in output
+    assert "importlib" not in output
 
 
 def test_a_folder_without_an_app_is_refused(tmp_path: Path) -> None:
