@@ -183,10 +183,9 @@ class Device:
         return self._outbox.flush(self._hub)
 
     def _send_progress(self) -> bool:
-        if self._monotonic() < self._next_progress:
-            return False
         progress = self._progress_now()
-        if progress == self._progress:
+        urgent = any(progress[key] != self._progress.get(key) for key in ("refusals", "paused"))
+        if progress == self._progress or (self._monotonic() < self._next_progress and not urgent):
             return False
         self._next_progress = self._monotonic() + PROGRESS_SECONDS
         self._hub.report_properties(progress)

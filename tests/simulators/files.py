@@ -47,6 +47,7 @@ class FileSystemSimulator:
         self.operations = 0
         self.log: list[str] = []
         self.capacity = capacity
+        self.promise_free: int | None = None
         self._cut_at: int | None = None
         self._dead = False
         self._live: dict[str, dict[str, _Inode]] = {".": {}}
@@ -148,7 +149,11 @@ class FileSystemSimulator:
             self._durable[each] = {}
 
     def free_bytes(self) -> int:
+        """What the file system says; ``promise_free`` makes it lie."""
         self._alive()
+        return self.real_free_bytes() if self.promise_free is None else self.promise_free
+
+    def real_free_bytes(self) -> int:
         return max(0, self.capacity - sum(len(inode.data) for inode in self._inodes()))
 
     # Inside.
@@ -202,7 +207,7 @@ class SimulatedWriter:
 
     def write(self, data: bytes, /) -> int:
         self._system._operation(f"write {self._name} {len(data)}")
-        if self._system.free_bytes() < len(data):
+        if self._system.real_free_bytes() < len(data):
             raise DependencyError(f"{self._name}: no space left", code="disk.full")
         self._inode.data += data
         return len(data)
