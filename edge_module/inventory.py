@@ -9,7 +9,7 @@ from contracts.messages import Inventory, LastResult, to_json
 from contracts.messages import PresentImage as ListedImage
 from edge_module.engines import Engine, PresentImage
 from edge_module.hub import Envelope
-from imagedelta.delta.apply import PROCESS_BYTES
+from imagedelta.delta.opening import PROCESS_BYTES
 from imagedelta.delta.profiles import PROFILES
 from imagedelta.errors import LimitExceeded
 
