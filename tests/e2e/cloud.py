@@ -160,6 +160,12 @@ class DeviceStandIn:
             }
             self.say("report", to_json(Report.model_validate(report)))
 
+    def modules(self) -> dict[str, Any]:
+        """The modules that the hub wants on the device."""
+        twin = self._hub.service("GET", f"/twins/{self.device_id}/modules/$edgeAgent").json()
+        modules: dict[str, Any] = twin["properties"]["desired"]["modules"]
+        return modules
+
     def _images(self) -> list[str]:
         return sorted(item["imageId"] for item in self._cloud.items(f"/api/devices/{self.device_id}/images"))
 

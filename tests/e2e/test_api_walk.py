@@ -104,7 +104,7 @@ def test_the_main_job_from_order_to_mail(cloud: CloudProcess, images: dict[str, 
     boat.reports(transfer, "receiving", "received", "applying", "succeeded")
     done = cloud.settled(path, "completed")
     assert {member["state"] for member in done["members"]} == {"ready"}
-    assert done["transferStates"] == {"succeeded": 1}
+    assert done["transferStates"] == {"succeeded": 1, "already_present": 1}
 
     wait_for(lambda: cloud.mail.to("main@example.org"))
     events = cloud.items(f"{path}/events?limit=500")
@@ -275,6 +275,37 @@ def test_a_manifest_with_an_open_placeholder_or_an_unknown_image_is_refused(
     assert cloud.refused("POST", "/api/deployment-sets", json=open_one) == (400, "request.unresolved_placeholder")
     assert cloud.refused("POST", "/api/deployment-sets", json=unknown) == (400, "request.unknown_image")
     assert _everything(cloud) == before
+
+
+def test_manifests_are_released_by_order_of_a_pipeline_and_rolled_back(
+    cloud: CloudProcess, images: dict[str, str]
+) -> None:
+    boat = cloud.device("boat-7")
+    boat.has(images["app:1"])
+
+    first = cloud.start("boat-7", manifest=_manifest("${APP}"), values={"APP": "app:1"}, release="manual")
+    cloud.settled(first, "ready")
+    cloud.call("POST", f"{first}/release", 202)
+    cloud.settled(first, "released")
+    assert boat.modules()["app"]["settings"]["image"] == "localhost:5000/app:1"
+
+    second = cloud.start("boat-7", manifest=_manifest("app:2"), release="manual")
+    cloud.settled(second, "in_transit")
+    assert cloud.refused("POST", f"{second}/release") == (409, "request.not_ready")
+    (transfer,) = cloud.items("/api/transfers?device=boat-7&state=in_transit")
+    boat.reports(transfer, "received", "succeeded")
+    boat.has(images["app:1"], images["app:2"])
+    cloud.settled(second, "ready")
+    cloud.call("POST", f"{second}/release", 202)
+    released = cloud.settled(second, "released")
+    assert [release["deviceId"] for release in released["releases"]] == ["boat-7"]
+    assert boat.modules()["app"]["settings"]["image"] == "localhost:5000/app:2"
+
+    answer = cloud.ask("POST", f"{second}/rollback", json={"name": "undo"})
+    assert answer.status_code == 202, answer.text
+    undone = cloud.settled(answer.headers["location"], "released")
+    assert (undone["rollbackOf"], undone["plannedBytes"]) == (released["setId"], 0)
+    assert boat.modules()["app"]["settings"]["image"] == "localhost:5000/app:1"
 
 
 def test_the_command_line_shows_what_the_interface_says(
