@@ -1,0 +1,312 @@
+"""The link: cut, slow to come back, shared by bundles of several classes, and lying now and then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from imagedelta.errors import ContentError, DependencyError, LimitExceeded
+from services.blobs_http import BlobChanged, BlobContainer, parse_list
+from services.ports import BlobInfo
+from tests.simulators.outbox_http import QUERY, URL, OutboxSimulator
+from tests.unit.edge.world import (
+    APP_1,
+    APP_2,
+    CHUNK,
+    OTHER,
+    MadeBundle,
+    World,
+    make_bundle,
+    noise,
+)
+
+
+def a_bundle_of_noise(number: int, size: int, priority: int = 2) -> MadeBundle:
+    """Sealed and whole, but its patch makes nothing: for tests of the link alone."""
+    return make_bundle(
+        patch=noise(size, number),
+        number=number,
+        priority=priority,
+        bundle_id=f"bundle-{number}",
+        transfer_id=f"transfer-{number}",
+        target_image_id="sha256:" + f"{number:064x}",
+    )
+
+
+@pytest.mark.parametrize("every", [3_000, 10_000, 40_000, 70_000])
+def test_a_link_cut_again_and_again_still_brings_each_byte_once(every: int) -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(bundle)
+    world.outbox.cut_every = every
+
+    world.run(turns=2000)
+
+    assert world.final_report() == ("succeeded", None)
+    assert world.outbox.served[bundle.name] == len(bundle.data)
+
+
+def test_a_device_restarted_while_it_fetches_goes_on_where_it_was() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(bundle)
+    for _ in range(60):
+        device = world.boot()
+        for _ in range(3):
+            device.turn()
+            world.clock.now += 0.2
+        device.stop()
+
+    assert world.final_report() == ("succeeded", None)
+    assert world.outbox.served[bundle.name] == len(bundle.data)
+    assert world.states() == ["receiving", "received", "applying", "succeeded"]
+
+
+def test_a_byte_that_arrives_wrong_costs_one_chunk_and_no_more() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(bundle)
+    world.outbox.flip = {(bundle.name, 100_000)}
+
+    world.run()
+
+    assert world.final_report() == ("succeeded", None)
+    assert world.outbox.served[bundle.name] <= len(bundle.data) + 3 * CHUNK
+
+
+def test_a_blob_that_differs_from_what_was_sealed_is_refused_after_three_tries() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    data = bytearray(bundle.data)
+    data[100_000] ^= 1
+    world.publish(replace(bundle, data=bytes(data)))
+
+    world.run()
+
+    assert world.final_report() == ("failed", "bundle.damaged")
+    assert world.leftovers() == []
+
+
+def test_a_wrong_chunk_list_is_refused() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(replace(bundle, chunks=bytes(len(bundle.chunks))))
+
+    world.run()
+
+    assert world.final_report() == ("failed", "content.digest_mismatch")
+
+
+def test_a_blob_replaced_while_it_is_fetched_is_started_anew() -> None:
+    world = World(APP_1)
+    first = a_bundle_of_noise(7, 300_000)
+    world.publish(first)
+    device = world.boot()
+    while world.outbox.served[first.name] < 120_000:
+        device.turn()
+    second = make_bundle(transfer_id="transfer-7", bundle_id="another")
+    world.publish(second, first.name)
+
+    world.clock.now += 100
+    world.run(device)
+
+    assert world.final_report("transfer-7") == ("succeeded", None)
+    assert world.references()["app:2"] == APP_2.image_id
+
+
+def test_a_bundle_withdrawn_while_it_is_fetched_leaves_nothing() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(bundle)
+    device = world.boot()
+    while world.outbox.served[bundle.name] < 80_000:
+        device.turn()
+
+    world.outbox.remove(bundle.name)
+    world.clock.now += 100
+    world.run(device)
+
+    assert world.leftovers() == []
+
+
+def test_the_highest_class_comes_first_and_the_lowest_still_comes() -> None:
+    world = World(APP_1)
+    low, high = a_bundle_of_noise(5, 900_000, priority=3), a_bundle_of_noise(6, 900_000, priority=1)
+    world.publish(low)
+    world.publish(high)
+    device = world.boot()
+
+    while world.outbox.served[high.name] < len(high.data):
+        device.turn()
+        world.clock.now += 0.01
+
+    share = world.outbox.served[low.name] / len(high.data)
+    assert 0.05 < share < 0.25
+
+
+def test_an_urgent_bundle_that_comes_later_overtakes_at_a_chunk_border() -> None:
+    world = World(APP_1)
+    slow = a_bundle_of_noise(5, 900_000, priority=3)
+    world.publish(slow)
+    device = world.boot()
+    while world.outbox.served[slow.name] < 300_000:
+        device.turn()
+    urgent = make_bundle(priority=1)
+    world.publish(urgent)
+
+    world.clock.now += 61
+    while "succeeded" not in world.states():
+        device.turn()
+        world.clock.now += 0.01
+
+    assert world.outbox.served[slow.name] < 600_000
+    world.clock.now += 1
+    world.turn(device, 300, seconds=0.01)
+    assert world.outbox.served[slow.name] <= len(slow.data) + CHUNK
+    assert world.final_report("transfer-5")[0] == "failed"
+
+
+def test_within_a_class_the_lower_number_comes_first() -> None:
+    world = World(APP_1)
+    for number in (12, 9, 10):
+        world.publish(a_bundle_of_noise(number, 100_000))
+
+    world.run()
+
+    finished = [report.transfer_id for report in world.hub.reports if report.state == "received"]
+    assert finished == ["transfer-9", "transfer-10", "transfer-12"]
+
+
+def test_a_device_that_wakes_with_an_expired_access_takes_the_fresh_one() -> None:
+    world = World(APP_1)
+    world.publish(make_bundle())
+    world.outbox.status = 403
+    device = world.boot()
+    world.turn(device, 100)
+    assert world.states() == []
+
+    world.outbox.status = None
+    world.hub.desired_now["outbox"]["query"] = "sv=2021-12-02&sig=fresh"
+    world.run(device)
+
+    assert world.final_report() == ("succeeded", None)
+
+
+def test_a_device_that_starts_with_its_hub_out_of_reach_still_fetches_and_reports_later() -> None:
+    world = World(APP_1)
+    world.run()
+    world.publish(make_bundle())
+    world.hub.reachable = False
+    device = world.boot()
+
+    world.turn(device, 100)
+    assert world.references()["app:2"] == APP_2.image_id
+    assert world.states() == []
+
+    world.hub.reachable = True
+    world.clock.now += 400
+    world.run(device)
+    assert world.states() == ["receiving", "received", "applying", "succeeded"]
+
+
+def test_an_outbox_without_access_is_no_error() -> None:
+    world = World(OTHER)
+    world.hub.desired_now = {}
+
+    world.run()
+
+    assert [image.image_id for image in world.hub.inventories[-1].images] == [OTHER.image_id]
+
+
+# The client alone.
+
+
+def container(outbox: OutboxSimulator) -> BlobContainer:
+    return BlobContainer(httpx.Client(transport=outbox), URL, QUERY)
+
+
+def test_a_list_of_several_pages_is_read_whole() -> None:
+    outbox = OutboxSimulator(page=3)
+    for number in range(10):
+        outbox.put(f"n{number}&<x>.bundle", bytes(number))
+
+    listed = container(outbox).list()
+
+    assert [(blob.name, blob.size) for blob in listed] == [(f"n{each}&<x>.bundle", each) for each in range(10)]
+
+
+def test_head_and_list_agree_on_a_blob() -> None:
+    outbox = OutboxSimulator()
+    outbox.put("a", b"123")
+    store = container(outbox)
+
+    info, listed = store.info("a"), store.list()[0]
+
+    assert (info.name, info.size, info.etag) == (listed.name, listed.size, listed.etag)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"no xml",
+        b"<Other/>",
+        b'<!DOCTYPE a [<!ENTITY b "c">]><EnumerationResults/>',
+        b"<EnumerationResults><Blobs><Blob><Name>a</Name></Blob></Blobs></EnumerationResults>",
+        b"<EnumerationResults>" + b"<a>" * 100 + b"</a>" * 100 + b"</EnumerationResults>",
+    ],
+)
+def test_a_list_that_is_none_is_refused(document: bytes) -> None:
+    with pytest.raises(ContentError):
+        parse_list(document)
+
+
+def test_answers_become_errors_that_say_whether_to_try_again() -> None:
+    outbox = OutboxSimulator()
+    outbox.put("a", bytes(100))
+    store, blob = container(outbox), container(outbox).list()[0]
+
+    with pytest.raises(ContentError, match="not in the container"):
+        store.read_small("missing", 10)
+    with pytest.raises(LimitExceeded):
+        store.read_small("a", 99)
+    with pytest.raises(BlobChanged):
+        list(store.stream(replace(blob, etag="other"), 0, 10))
+    with pytest.raises(BlobChanged):
+        list(store.stream(replace(blob, size=101), 50, 60))
+    with pytest.raises(BlobChanged):
+        list(store.stream(blob, 100, 110))
+    outbox.status = 503
+    with pytest.raises(DependencyError):
+        store.list()
+    outbox.reachable = False
+    with pytest.raises(DependencyError):
+        store.info("a")
+
+
+class Answering(httpx.BaseTransport):
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self.response
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(206, content=b"12345"),
+        httpx.Response(206, headers={"content-range": "bytes 0-4/100"}, content=b"12345"),
+        httpx.Response(200, headers={"content-length": "100"}, content=bytes(100)),
+    ],
+    ids=["no-range", "other-range", "range-ignored"],
+)
+def test_bytes_that_were_not_asked_for_are_not_taken(response: httpx.Response) -> None:
+    blob = BlobInfo("a", 100, "e", datetime.fromtimestamp(0, UTC))
+    store = BlobContainer(httpx.Client(transport=Answering(response)), URL, "")
+
+    with pytest.raises(DependencyError):
+        list(store.stream(blob, 10, 15))
