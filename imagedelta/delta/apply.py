@@ -9,30 +9,27 @@ Source: docs/formats/patch.md, section 7.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
-from imagedelta.archives.model import image_from_config
-from imagedelta.delta import byte_sums, config_text
+from imagedelta.delta import byte_sums
 from imagedelta.delta.content import LayerReader
-from imagedelta.delta.header import PatchHeader, TargetLayer, read_patch_header
+from imagedelta.delta.header import PatchHeader, TargetLayer
 from imagedelta.delta.layer_maker import Kept, LayerMaker, LayerOutput
-from imagedelta.delta.raw_streams import Tape, open_tapes
-from imagedelta.delta.roles import Role
-from imagedelta.delta.tar_structure import tar_structure
-from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated
-from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
+from imagedelta.delta.opening import (
+    DEFAULT_MEMORY_LIMIT,
+    PROCESS_BYTES,
+    FindLayer,
+    Sources,
+    open_patch,
+    temporary_file,
+)
+from imagedelta.errors import ContentError, SourceMissing
+from imagedelta.limits import DEFAULT_LIMITS, Limits
 
-DEFAULT_MEMORY_LIMIT = 128 * MIB
-PROCESS_BYTES = 56 * MIB
-"""Beside the decoders: interpreter and buffers take 22 MB, a device's HTTP and JSON libraries about 30 more."""
-FindLayer = Callable[[str], LayerReader]
-"""diff_id → reader; raises KeyError when the layer is not there."""
+__all__ = ["DEFAULT_MEMORY_LIMIT", "PROCESS_BYTES", "AppliedImage", "LayerSink", "LayerWriter", "apply_patch"]
 
 
 class LayerWriter(Protocol):
@@ -93,68 +90,21 @@ def apply_patch(
         LimitExceeded: "patch.memory": the decoders take more than the limit leaves them; else see the limits.
         ContentError: Any other defect of the patch. Finished layers stay in the sink; the one begun is dropped.
     """
-    base = patch.tell()
-    header = read_patch_header(patch, limits)
-    _check_memory(header, memory_limit)
-    start = patch.tell()
-    _check_length(patch, header, start - base, base)
-    sources = _Sources(header, find_layer)
-    tapes = open_tapes(patch, start, header, sources.structure)
-    config = _read_config(header, tapes[Role.CONFIG], limits)
-    with (scratch or _temporary_file)() as kept_file:
-        maker = LayerMaker(tapes, sources.reader, Kept(kept_file, header.scratch_bytes))
+    opened = open_patch(patch, find_layer, limits, memory_limit)
+    header = opened.header
+    with (scratch or temporary_file)() as kept_file:
+        maker = LayerMaker(opened.tapes, opened.sources.reader, Kept(kept_file, header.scratch_bytes))
         try:
-            _make_layers(header, maker, sources, sink)
+            _make_layers(header, maker, opened.sources, sink)
         except SourceMissing:
             raise
         except ContentError:
-            sources.check_digests()
+            opened.sources.check_digests()
             raise
-    return AppliedImage(header.target_image_id, config, tuple(layer.diff_id for layer in header.layers))
+    return AppliedImage(header.target_image_id, opened.config, header.diff_ids)
 
 
-class _Sources:
-    """Readers of the source layers, opened when first needed."""
-
-    def __init__(self, header: PatchHeader, find_layer: FindLayer) -> None:
-        self._diff_ids = header.source_layers
-        self._find_layer = find_layer
-        self._readers: dict[int, LayerReader] = {}
-
-    def reader(self, number: int) -> LayerReader:
-        if number >= len(self._diff_ids):
-            raise ContentError(f"patch step names source layer {number} of {len(self._diff_ids)}")
-        if number not in self._readers:
-            diff_id = self._diff_ids[number]
-            try:
-                self._readers[number] = self._find_layer(diff_id)
-            except KeyError as error:
-                raise SourceMissing(f"layer {diff_id} of the source is not here") from error
-        return self._readers[number]
-
-    def structure(self, numbers: Sequence[int], limit: int) -> bytes:
-        out = bytearray()
-        for number in numbers:
-            out += tar_structure(self.reader(number), limit - len(out))
-        return bytes(out)
-
-    def check_digests(self) -> None:
-        """Tell a source with wrong bytes from a patch with wrong bytes, after a layer came out wrong.
-
-        Raises:
-            SourceMissing: "source.different".
-        """
-        for number, reader in self._readers.items():
-            digest = hashlib.sha256()
-            for offset in range(0, reader.size, MIB):
-                digest.update(reader.read_at(offset, min(MIB, reader.size - offset)))
-            if "sha256:" + digest.hexdigest() != self._diff_ids[number]:
-                raise SourceMissing(
-                    f"layer {self._diff_ids[number]} of the source has other bytes", code="source.different"
-                )
-
-
-def _make_layers(header: PatchHeader, maker: LayerMaker, sources: _Sources, sink: LayerSink) -> None:
+def _make_layers(header: PatchHeader, maker: LayerMaker, sources: Sources, sink: LayerSink) -> None:
     missing = {layer for layer in header.layers if not sink.has_layer(layer.diff_id)}
     for layer in dict.fromkeys(header.layers):
         if layer in missing and layer.whole_from is not None:
@@ -184,40 +134,3 @@ def _into_sink(layer: TargetLayer, sink: LayerSink, fill: Callable[[LayerOutput]
 def _copy(reader: LayerReader, output: LayerOutput) -> None:
     for offset in range(0, reader.size, byte_sums.PIECE_BYTES):
         output.write(reader.read_at(offset, min(byte_sums.PIECE_BYTES, reader.size - offset)))
-
-
-def _read_config(header: PatchHeader, tape: Tape, limits: Limits) -> bytes:
-    size = sum(stream.raw_bytes for stream in header.streams if stream.role is Role.CONFIG)
-    diff_ids = tuple(layer.diff_id for layer in header.layers)
-    config = config_text.restore(tape.read(size), diff_ids, header.config_bytes)
-    tape.finish()
-    if "sha256:" + hashlib.sha256(config).hexdigest() != header.target_image_id:
-        raise DigestMismatch(f"the config of the patch is not that of image {header.target_image_id}")
-    image = image_from_config(config, limits=limits)
-    if image.diff_ids != diff_ids:
-        raise ContentError("the patch makes other layers than the config of its image names")
-    if image.platform != header.platform:
-        raise ContentError(f"the patch says {header.platform}, the config of its image {image.platform}")
-    return config
-
-
-def _check_memory(header: PatchHeader, memory_limit: int) -> None:
-    available = memory_limit - PROCESS_BYTES
-    if header.memory_bytes > available:
-        raise LimitExceeded(
-            f"the patch needs {header.memory_bytes} bytes for its decoders, this device leaves {available}",
-            code="patch.memory",
-        )
-
-
-def _check_length(patch: BinaryIO, header: PatchHeader, head_bytes: int, base: int) -> None:
-    stated = head_bytes + sum(stream.coded_bytes for stream in header.streams)
-    actual = patch.seek(0, io.SEEK_END) - base
-    if actual < stated:
-        raise Truncated(f"a patch of {actual} bytes whose head says {stated}")
-    if actual > stated:
-        raise ContentError(f"a patch of {actual} bytes whose head says {stated}")
-
-
-def _temporary_file() -> BinaryIO:
-    return cast(BinaryIO, tempfile.TemporaryFile())

@@ -83,6 +83,11 @@ class PatchHeader:
         return self.config_bytes + sum(layer.size for layer in self.layers)
 
     @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """Digests of the target's layers, lowest first."""
+        return tuple(layer.diff_id for layer in self.layers)
+
+    @property
     def rebuilt(self) -> tuple[TargetLayer, ...]:
         """Layers made by steps, each distinct one once, lowest first."""
         return tuple(dict.fromkeys(layer for layer in self.layers if layer.whole_from is None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import LayerReader, check_range
@@ -15,6 +15,18 @@ from imagedelta.delta.tar_structure import BLOCK
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
 
 PIECE_BYTES = byte_sums.PIECE_BYTES
+
+
+class Output(Protocol):
+    """Where the bytes of a layer go."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    def takes_unread(self, source_number: int, offset: int, length: int) -> bool:
+        """Whether these bytes of a source layer may stay unread, because the output knows them."""
+        ...
 
 
 class LayerOutput:
@@ -33,6 +45,10 @@ class LayerOutput:
             raise ContentError(f"a layer of {self._size} bytes becomes longer")
         self._digest.update(data)
         self._write(data)
+
+    def takes_unread(self, source_number: int, offset: int, length: int) -> bool:
+        """Nothing may: whoever makes a layer needs all of it."""
+        return False
 
     def check(self, diff_id: str) -> None:
         """Hold the finished layer against its size and digest.
@@ -80,7 +96,7 @@ class LayerMaker:
         self._source_reader = source_reader
         self._kept = kept
 
-    def make(self, size: int, output: LayerOutput | None) -> None:
+    def make(self, size: int, output: Output | None) -> None:
         """Make the next layer.
 
         Args:
@@ -103,7 +119,7 @@ class LayerMaker:
         if made != size:
             raise ContentError(f"the steps of a layer of {size} bytes end after {made}")
 
-    def make_last(self, size: int, output: LayerOutput) -> None:
+    def make_last(self, size: int, output: Output) -> None:
         """Make the last layer, and hold that all streams are used up before anyone commits it.
 
         Raises:
@@ -113,7 +129,7 @@ class LayerMaker:
         for tape in self._tapes.values():
             tape.finish()
 
-    def _structure(self, length: int, output: LayerOutput | None) -> bytes:
+    def _structure(self, length: int, output: Output | None) -> bytes:
         end = b""
         for size in _pieces(length):
             piece = self._tapes[Role.STRUCTURE].read(size)
@@ -122,9 +138,12 @@ class LayerMaker:
             end = (end + piece)[-BLOCK:]
         return end
 
-    def _run(self, step: Step, output: LayerOutput | None) -> None:
+    def _run(self, step: Step, output: Output | None) -> None:
         if output is None and not step.keep:
             self._pass_by(step)
+            return
+        from_layer = step.kind is Kind.COPY and step.source != KEPT and not step.keep
+        if output and from_layer and output.takes_unread(step.source - 1, step.offset, step.length):
             return
         # A copy out of what is kept must not meet its own writing: pieces are read before they are kept.
         for piece in self._make(step):

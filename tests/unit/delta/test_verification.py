@@ -1,0 +1,78 @@
+"""What verification holds, and that its cost follows the change."""
+
+import io
+import random
+
+import pytest
+
+from imagedelta.delta import BytesReader, ImageContent, LayerContent, verify_patch
+from imagedelta.delta.content import CountingReader
+from imagedelta.errors import ContentError, DigestMismatch
+from tests.images import BuiltImage, an_image
+from tests.unit.delta.patches import a_patch, assert_rebuilt, content_of
+
+LARGE = {f"lib/{number}": random.Random(number).randbytes(900_000) for number in range(3)}
+SOURCE = an_image({**LARGE, "app": random.Random(7).randbytes(20_000)})
+TARGET = an_image({**LARGE, "app": random.Random(7).randbytes(20_000)[:-5] + b"other", "new": b"x" * 900})
+
+
+def counted(built: BuiltImage) -> tuple[ImageContent, list[CountingReader]]:
+    content = content_of(built)
+    readers = [CountingReader(layer.reader) for layer in content.layers]
+    layers = tuple(LayerContent(layer.index, reader) for layer, reader in zip(content.layers, readers, strict=True))
+    return ImageContent(content.image_id, content.config, content.platform, layers), readers
+
+
+def test_files_that_are_copied_whole_are_not_read(tmp_path):
+    patch, _ = a_patch(TARGET, SOURCE, scratch=tmp_path)
+    source, source_readers = counted(SOURCE)
+    target, target_readers = counted(TARGET)
+
+    verify_patch(io.BytesIO(patch), target, [source])
+
+    assert sum(reader.bytes_read for reader in source_readers) < 30_000
+    assert sum(reader.bytes_read for reader in target_readers) < 1_200_000, "what lies around the headers"
+
+
+def test_a_target_whose_bytes_are_not_those_of_the_patch_is_noticed(tmp_path):
+    patch, _ = a_patch(TARGET, SOURCE, scratch=tmp_path)
+    target = content_of(TARGET)
+    entry = next(entry for entry in target.layers[0].index.entries if entry.path == b"app")
+    rotten = bytearray(TARGET.layers[0])
+    rotten[entry.offset + 19_000] ^= 1
+    layer = LayerContent(target.layers[0].index, BytesReader(bytes(rotten)))
+
+    with pytest.raises(DigestMismatch):
+        verify_patch(
+            io.BytesIO(patch),
+            ImageContent(target.image_id, target.config, target.platform, (layer,)),
+            [content_of(SOURCE)],
+        )
+
+
+def test_what_is_accepted_of_damaged_patches_makes_the_image_all_the_same(tmp_path):
+    source = an_image({"a": random.Random(1).randbytes(3000), "t": b"line\n" * 90})
+    target = an_image({"a": random.Random(1).randbytes(3000) + b"!", "t": b"line\n" * 91, "n": b"12345" * 9})
+    patch, _ = a_patch(target, source, scratch=tmp_path)
+    accepted = 0
+    for position in range(len(patch)):
+        damaged = bytearray(patch)
+        damaged[position] ^= 1 << position % 8
+        try:
+            verify_patch(io.BytesIO(bytes(damaged)), content_of(target), [content_of(source)])
+        except ContentError:
+            continue
+        assert_rebuilt(target, bytes(damaged), source)
+        accepted += 1
+
+    assert accepted < len(patch) / 20, "bits that a coder ignores"
+
+
+def test_a_copy_of_another_file_of_the_same_size_is_noticed(tmp_path):
+    """The patch is right for one target; for the other, one file of the same size has other content."""
+    one, two = random.Random(1).randbytes(5000), random.Random(2).randbytes(5000)
+    source = an_image({"one": one, "two": two})
+    patch, _ = a_patch(an_image({"x": one}), source, scratch=tmp_path)
+
+    with pytest.raises(DigestMismatch):
+        verify_patch(io.BytesIO(patch), content_of(an_image({"x": two})), [content_of(source)])
