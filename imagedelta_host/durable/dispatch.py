@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,10 @@ from imagedelta_host.workers import ActivityRaised, WorkerDied, WorkerPool
 log = logging.getLogger("imagedelta_host.invocations")
 
 MAX_WORKER_DEATHS = 3
+_CROWDED_SECONDS = 0.02
+_GATHER_SECONDS = 0.01
+_RETRY_SECONDS = 2.0
+"""Results that follow each other closely share a commit, since a commit waits for the disk."""
 
 RunAsync = Callable[[AppFunction, str | None], Awaitable[str | None]]
 
@@ -49,6 +54,8 @@ class ActivityDispatcher:
         self._waiting: deque[Work] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._ended: list[tuple[Work, Event]] = []
+        self._store_soon: asyncio.TimerHandle | None = None
+        self._stored_at = 0.0
         self._stopping = False
         engine.queue = self
 
@@ -89,8 +96,10 @@ class ActivityDispatcher:
             return
         self._log(work, entry, time.monotonic() - began)
         self._ended.append((work, entry))
-        if len(self._ended) == 1:
-            asyncio.get_running_loop().call_soon(self._store_ended)
+        if self._store_soon is None:
+            loop = asyncio.get_running_loop()
+            crowded = loop.time() - self._stored_at < _CROWDED_SECONDS
+            self._store_soon = loop.call_later(_GATHER_SECONDS if crowded else 0, self._store_ended)
 
     async def _outcome(self, work: Work) -> Event | None:
         """The completion event; ``None`` when a worker died and the activity is delivered again."""
@@ -125,10 +134,21 @@ class ActivityDispatcher:
         return activity.failed(work.task, work.name, reason, "")
 
     def _store_ended(self) -> None:
-        """Store all results that came in since the last time in one transaction."""
+        """Store all results that came in since the last time in one transaction; if that fails, try again."""
         ended, self._ended = self._ended, []
-        if ended:
+        if self._store_soon is not None:
+            self._store_soon.cancel()
+            self._store_soon = None
+        if not ended:
+            return
+        loop = asyncio.get_running_loop()
+        try:
             self._engine.activities_ended(ended)
+        except sqlite3.Error:
+            log.exception("%d results of activities could not be stored; trying again", len(ended))
+            self._ended[:0] = ended
+            self._store_soon = loop.call_later(_RETRY_SECONDS, self._store_ended)
+        self._stored_at = loop.time()
 
     def _log(self, work: Work, entry: Event, seconds: float) -> None:
         if "Reason" in entry:

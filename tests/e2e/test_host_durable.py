@@ -36,11 +36,11 @@ def test_activities_follow_each_other_and_the_custom_status_is_seen(host: HostPr
     assert host.status(instance)["customStatus"] == {"seen": 12}
 
 
-def test_five_hundred_activities_in_worker_processes_end_within_seconds(host: HostProcess) -> None:
+def test_five_hundred_activities_in_worker_processes_end_in_one_go(host: HostProcess) -> None:
     began = time.monotonic()
 
     assert host.run("fan_out", 500) == ("Completed", 499 * 500)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # 0.4 s on an idle machine with two cores
 
 
 def test_a_tree_of_sub_orchestrations_timers_and_retries_completes(host: HostProcess, tmp_path: Path) -> None:
