@@ -113,7 +113,7 @@ REMEDIES: dict[str, str] = {
     "keys.invalid": "Make a key pair with `imagedelta keys new`, and give the file it wrote.",
     "keys.exists": "Choose another name: a key that seals bundles is never overwritten.",
     "request.unsupported_image": "Save the image to a file first: docker save, or skopeo copy to oci-archive:.",
-    "request.no_image": "Name a docker-save tar, an OCI archive or a layout folder; PATH#NAME chooses one of several images.",
+    "request.no_image": "Name a docker-save tar, OCI archive or layout folder; PATH#NAME chooses one of several images.",
     "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "disk.full": "Free disk on the device: the bundle is kept and the device goes on by itself.",
     "disk.failing": "Look at the disk of the device and its file system; the module tries again by itself.",
