@@ -85,23 +85,23 @@ def open_archive(
             what is wrong inside: missing blobs, duplicate or unsafe names, wrong digests, broken JSON.
         LimitExceeded: A size or count is over its limit.
     """
-    if isinstance(source, Path) and source.is_dir():
+    if not isinstance(source, Path):
+        return Archive(TarStore(_plain(source, limits, scratch), limits), limits, None)
+    if source.is_dir():
         return Archive(FolderStore(source), limits, None)
-    owned = _opened(source) if isinstance(source, Path) else None
-    try:
-        stream = _plain(owned or source, limits, scratch)  # type: ignore[arg-type]
-        return Archive(TarStore(stream, limits), limits, owned)
-    except BaseException:
-        if owned:
-            owned.close()
-        raise
+    return _open_file(source, limits, scratch)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_file(path: Path, limits: Limits, scratch: BinaryIO | None) -> Archive:
     try:
-        return path.open("rb")
+        stream = path.open("rb")
     except FileNotFoundError:
         raise RequestError(f"there is no archive {path}") from None
+    try:
+        return Archive(TarStore(_plain(stream, limits, scratch), limits), limits, stream)
+    except BaseException:
+        stream.close()
+        raise
 
 
 def _plain(stream: BinaryIO, limits: Limits, scratch: BinaryIO | None) -> BinaryIO:

@@ -2,7 +2,8 @@
 
 A file that the source has costs nothing. A changed one costs a part of its packed size that grows with the
 difference in size, since a rebuild or a patch release seldom changes a file's size much. Everything else is
-sent packed. Headers of the members of new layers come on top.
+sent packed. Headers of the members of new layers come on top. On the demo's four images (120 to 150 MB) the
+estimates were 0.95 to 1.4 times the real patches, in their order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from imagedelta.signatures.size_code import decode_size
 FIXED_BYTES = 1000
 """Config, patch header, seal and the zip around it."""
 _NEW_HEADER_BYTES, _KNOWN_HEADER_BYTES = 8.0, 0.05
-_LEAST_DELTA, _DELTA_PER_GROWTH, _MOST_DELTA = 0.02, 6.0, 0.85
+_LEAST_DELTA, _DELTA_PER_GROWTH, _MOST_DELTA = 0.03, 6.0, 0.85
 _OTHER_PATH = 0.02
 _PACKED_COST, _PACKED_DELTA = 0.8, 0.95
 """Files that are packed already (zip, png) change everywhere at once."""
