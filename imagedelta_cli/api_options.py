@@ -52,13 +52,15 @@ def show_items(items: Iterable[Mapping[str, Any]], columns: Sequence[Column], as
 
 
 def show_one(item: Mapping[str, Any], columns: Sequence[Column], as_json: bool) -> None:
-    """``name: value`` lines for people, the whole item for programs."""
+    """``name: value`` lines for people, without what is not known; the whole item for programs."""
     if as_json:
         click.echo(json.dumps(item))
         return
-    width = max(len(heading) for heading, _ in columns)
-    for heading, value in columns:
-        click.echo(f"{heading:<{width}}  {text_of(value(item))}")
+    rows = {heading: value(item) for heading, value in columns}
+    width = max(map(len, rows))
+    for heading, found in rows.items():
+        if found is not None:
+            click.echo(f"{heading:<{width}}  {text_of(found)}")
 
 
 def field(name: str) -> Callable[[Mapping[str, Any]], object]:
@@ -77,6 +79,21 @@ def image(name: str = "imageId") -> Callable[[Mapping[str, Any]], object]:
 
 def size(name: str) -> Callable[[Mapping[str, Any]], object]:
     return lambda item: None if item[name] is None else bytes_text(item[name])
+
+
+def when(name: str) -> Callable[[Mapping[str, Any]], object]:
+    """A time of the interface as people read it: UTC, to the second."""
+    return lambda item: item[name] and str(item[name])[:19].replace("T", " ")
+
+
+def duration_text(hours: float | None) -> str | None:
+    """``42 s``, ``12 min`` or ``3.5 h``."""
+    if hours is None:
+        return None
+    seconds = hours * 3600
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{hours:.1f} h"
 
 
 def bytes_text(count: float) -> str:

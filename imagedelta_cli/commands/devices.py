@@ -17,6 +17,7 @@ from imagedelta_cli.api_options import (
     show_items,
     show_one,
     size,
+    when,
 )
 
 _COLUMNS: tuple[Column, ...] = (
@@ -25,7 +26,7 @@ _COLUMNS: tuple[Column, ...] = (
     ("HUB", field("hub")),
     ("PLATFORM", field("platform")),
     ("TAGS", field("tags")),
-    ("LAST INVENTORY", field("lastInventoryAt")),
+    ("LAST INVENTORY", when("lastInventoryAt")),
 )
 _DETAILS: tuple[Column, ...] = (
     ("device", field("deviceId")),
@@ -41,14 +42,14 @@ _DETAILS: tuple[Column, ...] = (
     ("installation", field("installationId")),
     ("profiles", field("profiles")),
     ("trusted keys", field("trustedKeys")),
-    ("last inventory", field("lastInventoryAt")),
-    ("enrolled", field("enrolledAt")),
+    ("last inventory", when("lastInventoryAt")),
+    ("enrolled", when("enrolledAt")),
 )
 _IMAGES: tuple[Column, ...] = (
     ("IMAGE", image()),
     ("REFERENCES", field("references")),
     ("LOCAL DIGEST", field("localDigest")),
-    ("SEEN", field("seenAt")),
+    ("SEEN", when("seenAt")),
 )
 
 

@@ -21,6 +21,7 @@ from imagedelta_cli.api_options import (
     show_one,
     size,
     wait_for,
+    when,
 )
 from imagedelta_cli.output import progress
 
@@ -30,7 +31,7 @@ _COLUMNS: tuple[Column, ...] = (
     ("PLATFORM", field("platform")),
     ("SIZE", size("fullBytes")),
     ("LAYERS", lambda item: len(item["diffIds"])),
-    ("REGISTERED", field("registeredAt")),
+    ("REGISTERED", when("registeredAt")),
 )
 _REGISTRATION: tuple[Column, ...] = (
     ("registration", field("registrationId")),
@@ -42,7 +43,7 @@ _DEVICES: tuple[Column, ...] = (
     ("DEVICE", field("deviceId")),
     ("STATE", field("state")),
     ("HUB", field("hub")),
-    ("LAST INVENTORY", field("lastInventoryAt")),
+    ("LAST INVENTORY", when("lastInventoryAt")),
 )
 
 

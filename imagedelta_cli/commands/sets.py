@@ -14,6 +14,7 @@ from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import (
     Column,
     bytes_text,
+    duration_text,
     field,
     host_command,
     image,
@@ -22,6 +23,7 @@ from imagedelta_cli.api_options import (
     show_one,
     size,
     wait_for,
+    when,
 )
 from imagedelta_cli.commands.devices import pairs
 
@@ -36,7 +38,7 @@ _COLUMNS: tuple[Column, ...] = (
     ("WORKSTREAM", field("workstream")),
     ("OWNER", field("ownerEmail")),
     ("BYTES", size("plannedBytes")),
-    ("CREATED", field("createdAt")),
+    ("CREATED", when("createdAt")),
 )
 _DETAILS: tuple[Column, ...] = (
     ("set", field("setId")),
@@ -52,15 +54,15 @@ _DETAILS: tuple[Column, ...] = (
     ("release", field("releasePolicy")),
     ("images", lambda item: list(item["images"])),
     ("planned bytes", size("plannedBytes")),
-    ("created", field("createdAt")),
-    ("updated", field("updatedAt")),
+    ("created", when("createdAt")),
+    ("updated", when("updatedAt")),
 )
 _MEMBERS: tuple[Column, ...] = (
     ("DEVICE", field("deviceId")),
     ("STATE", field("state")),
     ("CODE", field("code")),
     ("DETAIL", field("detail")),
-    ("UPDATED", field("updatedAt")),
+    ("UPDATED", when("updatedAt")),
 )
 _MEMBER: tuple[Column, ...] = (
     ("device", field("deviceId")),
@@ -69,7 +71,7 @@ _MEMBER: tuple[Column, ...] = (
     ("detail", field("detail")),
 )
 _EVENTS: tuple[Column, ...] = (
-    ("AT", field("at")),
+    ("AT", when("at")),
     ("KIND", field("kind")),
     ("SUBJECT", field("subject")),
     ("FROM", field("old")),
@@ -85,7 +87,7 @@ _PLAN: tuple[Column, ...] = (
     ("FULL", size("fullBytes")),
     ("TO SEND", size("estimatedBytes")),
     ("%", field("percent")),
-    ("HOURS", field("hours")),
+    ("ON LINK", field("onLink")),
     ("MONEY", field("money")),
 )
 
@@ -263,6 +265,10 @@ def _order(
     canaries: tuple[str, ...],
     **plain: Any,
 ) -> dict[str, Any]:
+    if bool(devices) == bool(query):
+        raise click.UsageError("Name the devices, either with --device or with --query.")
+    if (manifest is None) == (not images):
+        raise click.UsageError("Name the images, either with --manifest or with --image.")
     optional = {
         "manifest": _read_manifest(manifest) if manifest else None,
         "images": list(images) or None,
@@ -298,13 +304,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _plan_rows(planned: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for device in planned["devices"]:
-        hours, money = device["hoursOnLink"], device["money"]
-        ends = {"hours": hours and f"{hours:.2f}", "money": money and f"{money:.2f}"}
+        money = device["money"]
+        ends = {"onLink": duration_text(device["hoursOnLink"]), "money": None if money is None else f"{money:.3g}"}
         if not device["images"]:
             nothing = {"reference": device["detail"] or device["state"], "source": None, "fullBytes": None}
             rows.append({"device": device["deviceId"], **nothing, "estimatedBytes": None, "percent": None, **ends})
         for number, item in enumerate(device["images"]):
-            rows.append(_plan_row(device["deviceId"], item) | (ends if not number else {"hours": None, "money": None}))
+            rows.append(_plan_row(device["deviceId"], item) | (ends if not number else {"onLink": None, "money": None}))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from imagedelta_cli.api_client import Api, segment
-from imagedelta_cli.api_options import Column, field, host_command, image, limit_option, show_items, size
+from imagedelta_cli.api_options import Column, field, host_command, image, limit_option, show_items, size, when
 
 _COLUMNS: tuple[Column, ...] = (
     ("TRANSFER", field("transferId")),
@@ -16,16 +16,16 @@ _COLUMNS: tuple[Column, ...] = (
     ("FULL", size("fullBytes")),
     ("BUNDLE", size("bundleBytes")),
     ("CODE", field("code")),
-    ("UPDATED", field("updatedAt")),
+    ("UPDATED", when("updatedAt")),
 )
 _BUCKETS: tuple[Column, ...] = (
-    ("FROM", field("bucketStart")),
+    ("FROM", when("bucketStart")),
     ("SUCCEEDED", field("succeeded")),
     ("FAILED", field("failed")),
     ("BYTES", size("bytes")),
 )
 _HISTORY: tuple[Column, ...] = (
-    ("AT", field("at")),
+    ("AT", when("at")),
     ("ATTEMPT", field("attempt")),
     ("FROM", field("old")),
     ("TO", field("new")),
@@ -39,7 +39,7 @@ _PATCHES: tuple[Column, ...] = (
     ("SOURCES", lambda item: [source.removeprefix("sha256:")[:12] for source in item["sources"]] or "full"),
     ("STATE", field("state")),
     ("SIZE", size("bytes")),
-    ("SECONDS", field("seconds")),
+    ("SECONDS", lambda item: item["seconds"] and round(item["seconds"], 1)),
     ("CODE", field("code")),
 )
 

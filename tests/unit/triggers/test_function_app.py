@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,10 @@ def test_the_host_runs_an_instance_once_and_takes_the_wanted_bundle() -> None:
     assert host["extensions"]["durableTask"]["overridableExistingInstanceStates"] == "NonRunningStates"
 
 
-def test_what_is_deployed_is_pinned() -> None:
+def test_what_is_deployed_is_pinned_and_complete() -> None:
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["app"]
 
     assert all(line.count("==") == 1 for line in lines)
+    pinned = {line.partition("==")[0].lower() for line in lines}
+    assert {re.split(r"[<>=\[]", item)[0].lower() for item in wanted} <= pinned

@@ -1,0 +1,225 @@
+"""What commands that talk to a host print, and with which exit code they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from imagedelta_cli import api_options
+from imagedelta_cli.api_client import Api, Endpoint
+from imagedelta_cli.api_options import bytes_text, duration_text
+from imagedelta_cli.main import run
+
+IMAGE = "sha256:" + "a" * 64
+SET: dict[str, Any] = {
+    "setId": "set-1",
+    "name": "app 2",
+    "state": "completed",
+    "code": None,
+    "detail": None,
+    "remedy": None,
+    "overdue": False,
+    "workstream": "default",
+    "ownerName": "Ada",
+    "ownerEmail": "ada@example.org",
+    "orderedBy": "grace",
+    "releasePolicy": "set",
+    "images": {"app:2": {"linux/amd64": IMAGE}},
+    "plannedBytes": 1500,
+    "createdAt": "2030-01-01T00:00:00.123456Z",
+    "updatedAt": "2030-01-01T00:00:00Z",
+}
+ORDER = ["--name", "n", "--owner", "Ada", "--email", "a@example.org", "--device", "boat"]
+
+Answers = Callable[[str, str, Any], Any]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], list[tuple[str, str, Any]]]:
+    """Give it ``(method, path, body) -> body``; it returns the calls that commands make."""
+
+    def serve(answers: Answers) -> list[tuple[str, str, Any]]:
+        calls: list[tuple[str, str, Any]] = []
+
+        def handle(request: httpx.Request) -> httpx.Response:
+            body = json.loads(request.content) if "json" in request.headers.get("content-type", "") else None
+            path = request.url.raw_path.decode().removeprefix("/api/")
+            calls.append((request.method, path, body))
+            return httpx.Response(200, json=answers(request.method, path, body))
+
+        def api(endpoint: Endpoint) -> Api:
+            return Api(endpoint, client=httpx.Client(transport=httpx.MockTransport(handle)), pause=0)
+
+        monkeypatch.setattr(api_options, "Api", api)
+        monkeypatch.setenv("IMAGEDELTA_URL", "http://host")
+        return calls
+
+    return serve
+
+
+def test_a_set_is_shown_without_what_is_not_known(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    host(lambda method, path, body: SET)
+
+    assert run(["sets", "cancel", "set-1"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "planned bytes  1.5 kB" in lines
+    assert "owner          Ada <ada@example.org>" in lines
+    assert "created        2030-01-01 00:00:00" in lines
+    assert not any(line.startswith(("code", "detail", "what to do")) for line in lines)
+
+
+def test_json_is_the_answer_of_the_host_as_it_came(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    host(lambda method, path, body: SET)
+
+    run(["sets", "cancel", "set-1", "--json"])
+
+    assert json.loads(capsys.readouterr().out) == SET
+
+
+def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
+    calls = host(lambda method, path, body: SET)
+    manifest = tmp_path / "deployment.template.json"
+    manifest.write_text('{"modulesContent": {}}')
+
+    code = run(
+        [
+            *("sets", "start", *ORDER, "--device", "ship", "--manifest", str(manifest), "--value", "TAG=1=2"),
+            *("--priority", "urgent", "--canary", "boat", "--max-bytes", "5", "--no-full-bundles"),
+        ]
+    )
+
+    assert code == 0
+    assert calls == [
+        (
+            "POST",
+            "deployment-sets",
+            {
+                "name": "n",
+                "workstream": "default",
+                "owner": {"name": "Ada", "email": "a@example.org"},
+                "devices": {"ids": ["boat", "ship"]},
+                "release": "set",
+                "allowFullBundles": False,
+                "manifest": {"modulesContent": {}},
+                "values": {"TAG": "1=2"},
+                "canaries": ["boat"],
+                "priority": "urgent",
+                "maxBytes": 5,
+            },
+        )
+    ]
+
+
+def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    image = {"imageId": IMAGE, "alreadyPresent": False, "source": IMAGE, "estimatedBytes": 3000, "fullBytes": 60_000}
+    here = {**image, "alreadyPresent": True, "source": None, "estimatedBytes": 0}
+    boat = {
+        "deviceId": "boat",
+        "state": "planned",
+        "detail": None,
+        "images": [{**image, "reference": "app:2"}, {**here, "reference": "tool:1"}],
+        "estimatedBytes": 3000,
+        "hoursOnLink": 0.5,
+        "money": 0.006,
+    }
+    ship = {"deviceId": "ship", "state": "waiting_inventory", "detail": None, "images": [], "estimatedBytes": 0}
+    plan = {
+        "devices": [boat, {**ship, "hoursOnLink": None, "money": None}],
+        "totalBytes": 3000,
+        "needsApproval": True,
+        "reasons": ["the set would send 3000 bytes, over maxBytes of 5"],
+    }
+    calls = host(lambda method, path, body: plan)
+
+    assert run(["sets", "plan", *ORDER, "--image", "app:2"]) == 0
+
+    assert calls[0][1] == "deployment-sets?dryRun=true"
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1] == ["boat", "app:2", "a" * 12, "60.0", "kB", "3.0", "kB", "5.0", "30", "min", "0.006"]
+    assert rows[2][:4] == ["boat", "tool:1", "already", "there"]
+    assert rows[3][:2] == ["ship", "waiting_inventory"]
+    assert " ".join(rows[-1]) == "Needs approval: the set would send 3000 bytes, over maxBytes of 5"
+
+
+@pytest.mark.parametrize(("state", "code"), [("completed", 0), ("completed_with_failures", 1), ("cancelled", 1)])
+def test_waiting_ends_well_only_when_the_set_does(host: Any, state: str, code: int) -> None:
+    host(lambda method, path, body: {**SET, "state": state})
+
+    assert run(["sets", "wait", "set-1"]) == code
+
+
+def test_waiting_may_stop_earlier(host: Any) -> None:
+    host(lambda method, path, body: {**SET, "state": "in_transit"})
+
+    assert run(["sets", "wait", "set-1", "--until", "in_transit"]) == 0
+    assert run(["sets", "wait", "set-1", "--timeout", "0"]) == 3
+
+
+def test_a_registration_that_failed_says_why(host: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "app.tar"
+    archive.write_bytes(b"x")
+    failed = {"state": "failed", "code": "content.truncated", "detail": "cut short", "remedy": "Send it again."}
+
+    def answer(method: str, path: str, body: Any) -> Any:
+        if path == "uploads":
+            return {"uploadId": "u", "url": "http://blobs/u", "method": "PUT", "headers": {}, "maxBytes": 10}
+        return {"registrationId": "r", **failed}
+
+    host(lambda method, path, body: {} if path.startswith("/") else answer(method, path, body))
+
+    assert run(["images", "register", str(archive)]) == 1
+
+    said = capsys.readouterr().err
+    assert "cut short" in said
+    assert "code: content.truncated" in said
+    assert "what to do: Send it again." in said
+
+
+def test_an_empty_list_says_so(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    host(lambda method, path, body: {"items": [], "next": None})
+
+    assert run(["devices", "list"]) == 0
+    assert capsys.readouterr().out == "None.\n"
+
+
+def test_a_tag_that_is_no_pair_is_wrong_use(host: Any) -> None:
+    calls = host(lambda method, path, body: {})
+
+    assert run(["devices", "enrol", "boat", "--hub", "north", "--tag", "site"]) == 2
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ORDER,
+        [*ORDER, "--image", "app:2", "--query", "tags.site = 'a'"],
+        ["--name", "n", "--owner", "Ada", "--email", "a@example.org", "--image", "app:2"],
+    ],
+)
+def test_an_order_without_images_or_with_two_kinds_of_devices_is_wrong_use(host: Any, options: list[str]) -> None:
+    calls = host(lambda method, path, body: {})
+
+    assert run(["sets", "start", *options]) == 2
+    assert calls == []
+
+
+def test_a_manifest_that_is_no_json_is_refused_before_anything_is_sent(host: Any, tmp_path: Path) -> None:
+    calls = host(lambda method, path, body: {})
+    (tmp_path / "m.json").write_text("{")
+
+    assert run(["sets", "start", *ORDER, "--manifest", str(tmp_path / "m.json")]) == 1
+    assert calls == []
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert [bytes_text(count) for count in (0, 999, 1000, 1_500_000, 2_000_000_000_000)] == [
+        *("0 B", "999 B", "1.0 kB", "1.5 MB", "2000.0 GB"),
+    ]
+    assert [duration_text(hours) for hours in (None, 0.01, 0.5, 36.25)] == [None, "36 s", "30 min", "36.2 h"]
