@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import struct
 
 import pytest
 import zstandard
 
 from imagedelta.archives.unpacking import Section, packing_of, unpack
-from imagedelta.errors import ContentError, Truncated
+from imagedelta.errors import ContentError, DependencyError, Truncated
 from imagedelta.limits import MIB, Limits
 
 PLAIN = b"layer bytes " * 20_000
@@ -76,3 +77,17 @@ def test_packings_are_known_by_their_first_bytes():
         "zstd",
         "zstd",
     ]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_a_store_that_stops_answering_is_an_error_to_retry_and_not_the_end(pack):
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= MIB:
+                raise DependencyError("the store does not answer")
+            return super().read(size)
+
+    data = pack(random.Random(1).randbytes(3 * MIB))
+
+    with pytest.raises(DependencyError):
+        list(unpack(Section(Failing(data), 0, len(data)), Limits()))
