@@ -210,7 +210,8 @@ class Sets(Protocol):
     ) -> None:
         """Create or join a transfer for each missing image, link it to its member, request its patch,
         move the members on (planned -> in_transit, or ready when all is present), supersede older
-        unreleased sets of the workstream on these devices. Planning twice changes nothing."""
+        unreleased sets of the workstream on these devices. Planning twice changes nothing. What the inventory
+        contradicts by now is left to be planned again. One transaction for each group of devices."""
         ...
 
     def set_planned_bytes(self, set_id: str, total: int) -> None: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -30,7 +30,21 @@ from store.withdraw import NOT_FETCHED, withdraw_unwanted
 
 PLANNABLE = frozenset({"waiting_inventory", "planned", "in_transit"})
 SUPERSEDABLE = ("waiting_inventory", "planned", "in_transit", "ready", "conflict", "failed")
+DEVICES_AT_ONCE = 50
 URGENCY = {"urgent": 0, "normal": 1, "background": 2}
+
+
+def plan_parts(
+    plan: Sequence[PlannedTransfer], agent_versions: Mapping[str, int]
+) -> Iterator[tuple[list[PlannedTransfer], dict[str, int]]]:
+    """The plan in parts of ``DEVICES_AT_ONCE`` devices, each device whole."""
+    device_ids = sorted({item.device_id for item in plan} | set(agent_versions))
+    for start in range(0, len(device_ids), DEVICES_AT_ONCE):
+        part = set(device_ids[start : start + DEVICES_AT_ONCE])
+        yield (
+            [item for item in plan if item.device_id in part],
+            {device_id: version for device_id, version in agent_versions.items() if device_id in part},
+        )
 
 
 def record_plan(
@@ -223,16 +237,14 @@ def supersede_older(
             sets.c.ordinal < of.ordinal,
             sets.c.state.in_(sorted(OPEN_SET)),
             members.c.state.in_(SUPERSEDABLE),
+            members.c.device_id.in_(device_ids),
         )
         .order_by(sets.c.ordinal, members.c.device_id)
     )
-    chosen = set(device_ids)
     given_way: dict[str, list[str]] = {}
     for set_id, device_id, state in connection.execute(query).all():
         detail = f"superseded by {of.set_id}"
-        if device_id in chosen and move_member(
-            connection, set_id, device_id, state, "superseded", mover, at, detail=detail
-        ):
+        if move_member(connection, set_id, device_id, state, "superseded", mover, at, detail=detail):
             given_way.setdefault(set_id, []).append(device_id)
     for set_id, of_set in given_way.items():
         _finish_superseded(connection, set_id, of.set_id, mover, at)

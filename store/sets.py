@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -18,7 +19,7 @@ from store.paging import each, fetch_page
 from store.release_rules import releasable_devices
 from store.schema import devices, members, sets
 from store.set_create import create_set, select_devices
-from store.set_plan import record_plan
+from store.set_plan import plan_parts, record_plan
 from store.set_rows import find_set, known_set, members_of
 from store.settle import settle_set
 from store.tools import as_record
@@ -111,7 +112,14 @@ class SqlSets:
         *,
         max_attempts: int,
     ) -> None:
-        self._db.write(lambda connection: record_plan(connection, set_id, transfers, agent_versions, at, max_attempts))
+        """In transactions of ``DEVICES_AT_ONCE`` devices, so that a large set keeps nobody waiting for long;
+        what a crash left out is planned again."""
+        for plan, versions in plan_parts(transfers, agent_versions):
+            self._db.write(
+                partial(
+                    record_plan, set_id=set_id, plan=plan, agent_versions=versions, at=at, max_attempts=max_attempts
+                )
+            )
 
     def set_planned_bytes(self, set_id: str, total: int) -> None:
         statement = sets.update().where(sets.c.set_id == set_id).values(planned_bytes=total)
