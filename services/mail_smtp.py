@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import format_datetime
 
@@ -26,12 +27,15 @@ class SmtpMailer:
     def send(self, mail: Mail) -> None:
         message = self._compose(mail)
         try:
-            with self._connect() as server:
+            server = self._connect()
+            try:
                 server.send_message(message, self._settings.sender, [mail.recipient])
+            finally:
+                _leave(server)
         except smtplib.SMTPRecipientsRefused as error:
             code, reply = next(iter(error.recipients.values()))
             raise _refusal(mail.recipient, code, reply) from error
-        except smtplib.SMTPResponseException as error:
+        except smtplib.SMTPDataError as error:
             raise _refusal(mail.recipient, error.smtp_code, error.smtp_error) from error
         except (smtplib.SMTPException, OSError) as error:
             raise DependencyError(
@@ -66,13 +70,21 @@ class SmtpMailer:
         return message
 
 
-def _refusal(recipient: str, code: int, reply: bytes | str) -> RequestError | DependencyError:
-    """5xx about the message or its recipient is final; 4xx, and 5xx about our login, may heal.
+def _leave(server: smtplib.SMTP) -> None:
+    """Say goodbye. The server has taken the message before, or not: its farewell changes neither."""
+    with suppress(smtplib.SMTPException, OSError):
+        server.quit()
+    server.close()
 
-    Source: RFC 5321, section 4.2.1; RFC 4954, section 6 (530, 534, 535, 538 concern authentication).
+
+def _refusal(recipient: str, code: int, reply: bytes | str) -> RequestError | DependencyError:
+    """Of the recipient or of the message: 5xx is final, 4xx may heal. A refusal of ourselves (login, sender,
+    address) is not judged here: a person can heal it, so it is tried again.
+
+    Source: RFC 5321, section 4.2.1.
     """
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     detail = f"{recipient}: {code} {text}"
-    if 500 <= code < 600 and code not in (530, 534, 535, 538):
+    if 500 <= code < 600:
         return RequestError(detail, code="mail.refused")
     return DependencyError(detail, code="dependency.mail")

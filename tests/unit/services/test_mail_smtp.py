@@ -30,6 +30,19 @@ class Sink:
 
     def __init__(self) -> None:
         self.received: list[EmailMessage] = []
+        self.farewell = "221 bye"
+        self.answer = "250 kept"
+
+    async def handle_MAIL(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("blocked"):
+            return "550 you may not send"
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        return self.farewell
 
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -46,7 +59,7 @@ class Sink:
         message = message_from_bytes(content, policy=policy.default)
         assert isinstance(message, EmailMessage)
         self.received.append(message)
-        return "250 kept"
+        return self.answer
 
 
 @pytest.fixture
@@ -126,6 +139,31 @@ def test_a_recipient_refused_for_now_is_tried_again(server: MailSettings) -> Non
 
     with pytest.raises(DependencyError):
         _mailer(server).send(mail)
+
+
+def test_a_message_refused_for_its_content_is_final(server: MailSettings, sink: Sink) -> None:
+    sink.answer = "554 looks like spam"
+
+    with pytest.raises(RequestError, match="looks like spam"):
+        _mailer(server).send(MAIL)
+
+
+def test_a_refusal_of_ourselves_is_tried_again_because_a_person_can_heal_it(server: MailSettings) -> None:
+    blocked = MailSettings("127.0.0.1", server.port, "blocked@example.org", None, None, starttls=False)
+
+    with pytest.raises(DependencyError, match="you may not send"):
+        _mailer(blocked).send(MAIL)
+
+
+@pytest.mark.parametrize("farewell", ["421 in a hurry", "500 what?"])
+def test_a_message_that_was_taken_is_sent_however_the_server_says_goodbye(
+    server: MailSettings, sink: Sink, farewell: str
+) -> None:
+    sink.farewell = farewell
+
+    _mailer(server).send(MAIL)
+
+    assert len(sink.received) == 1
 
 
 def test_a_server_that_is_not_there_is_tried_again() -> None:
