@@ -28,7 +28,7 @@ from imagedelta_host.event_pump import EventPump, local_hub_of
 from imagedelta_host.invoke import Invoker
 from imagedelta_host.keys import HostKeys
 from imagedelta_host.loader import ACTIVITY, EVENT_HUB, HTTP, ORCHESTRATION, TIMER, AppFunction
-from imagedelta_host.routes import HttpFunctions
+from imagedelta_host.routes import ALL_METHODS, HttpFunctions
 from imagedelta_host.settings import HostSettings
 from imagedelta_host.standins import StandIns
 from imagedelta_host.timers import Timer, TimerStatuses
@@ -204,7 +204,7 @@ class Host:
         """The functions as a dev server lists them: HTTP functions with methods and URL, others with their kind."""
         lines = []
         for item in self.http.all:
-            methods = ",".join(sorted(item.methods))
+            methods = "any" if item.methods == ALL_METHODS else ",".join(sorted(item.methods))
             lines.append(f"{item.function.name}: [{methods}] {self._standins.url}/{item.route.template}")
         for function in self.functions:
             if function.disabled:

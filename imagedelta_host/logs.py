@@ -24,5 +24,5 @@ def configure_logging() -> None:
     root.handlers[:] = [handler]
     root.setLevel(os.environ.get("IMAGEDELTA_HOST_LOG", "INFO").upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    for noisy in ("azure", "aiohttp.access", "httpx", "httpcore", "urllib3"):
+    for noisy in ("aiohttp.access", "alembic", "azure", "httpcore", "httpx", "sqlalchemy", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

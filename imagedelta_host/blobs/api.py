@@ -27,6 +27,7 @@ from imagedelta_host.files import fsync_folder
 
 MAX_BLOB_BYTES = 64 << 30
 _PIECE = 1 << 18
+_MAX_DIGITS = 15
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -244,6 +245,6 @@ def _check_conditions(request: web.Request, etag: str) -> None:
 def _page_size(text: str) -> int:
     if not text:
         return MAX_PAGE
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > _MAX_DIGITS or int(text) < 1:
         raise BlobError("OutOfRangeQueryParameterValue", "maxresults must be a whole number above 0", 400)
     return min(int(text), MAX_PAGE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -70,6 +71,7 @@ class DurableHttpApi:
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         try:
+            seconds = _number(request.query, "timeout", 10.0)
             raw_input = _json_text(await request.text())
             instance = self._engine.start_new(
                 request.match_info["name"],
@@ -82,7 +84,7 @@ class DurableHttpApi:
         except InstanceExists as error:
             return _refusal("The instance cannot be started", error, 409)
         if "timeout" in request.query:
-            await self._wait(instance, _number(request.query, "timeout", 10.0))
+            await self._wait(instance, seconds)
             row = self._engine.store.instance(instance)
             if row is not None and row.status in TERMINAL:
                 return _finished(row)
@@ -226,7 +228,10 @@ def _json_text(text: str) -> str | None:
     """
     if not text.strip():
         return None
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
     return None if value is None else compact(value)
 
 
@@ -236,7 +241,15 @@ def _flag(query: Mapping[str, str], name: str, *, default: bool = False) -> bool
 
 
 def _number(query: Mapping[str, str], name: str, default: float) -> float:
-    return float(query.get(name, default))
+    """A query parameter as number.
+
+    Raises:
+        ValueError: It is none, or not finite.
+    """
+    value = float(query.get(name, default))
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number")
+    return value
 
 
 def _filter(query: Any) -> Filter:

@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 _SELECT = re.compile(r"\s*select\s+\*\s+from\s+(devices(?:\.modules)?)(?:\s+where\s+(.+?))?\s*", re.I | re.S)
 _TOKEN = re.compile(
-    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>\$?[A-Za-z_$][\w$.\-]*)|(?P<sign><>|!=|=|[\[\](),]))"
+    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d{1,15}(?:\.\d{1,15})?)|(?P<name>\$?[A-Za-z_$][\w$.\-]*)|(?P<sign><>|!=|=|[\[\](),]))"
 )
 _MAX_QUERY = 8 << 10
 

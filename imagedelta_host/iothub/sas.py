@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from imagedelta_host.iothub.answers import HubError
 
 _SCHEME = "SharedAccessSignature "
+_WHOLE = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Token:
         Raises:
             HubError: One of them is wrong.
         """
-        if not hmac.compare_digest(self.signature, sign(key, self.resource, self.expiry)):
+        if not hmac.compare_digest(self.signature.encode(), sign(key, self.resource, self.expiry).encode()):
             raise unauthorized("the shared access signature is wrong")
-        if not self.expiry.isdecimal() or int(self.expiry) < time.time():
+        if not _WHOLE.fullmatch(self.expiry) or int(self.expiry) < time.time():
             raise unauthorized("the shared access signature has expired")
         covered = unquote(self.resource).lower()
         parts = covered[covered.find("/iothub/") :].rstrip("/").split("/")

@@ -5,6 +5,7 @@ Source: Azure IoT Hub REST reference, API version 2021-04-12.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,6 +30,8 @@ _BASE = "/iothub/{hub}"
 _EDGE_MODULES = ("$edgeAgent", "$edgeHub")
 _MAX_PAGE = 100
 _MAX_MODULES = 50
+_MAX_DIGITS = 15
+_KEY_BYTES = range(16, 65)
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-:.+%_#*?!(),=@;$'")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -230,9 +233,19 @@ def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:
 def _with_keys(identity: Identity, body: dict[str, Any]) -> Identity:
     """Take over keys the caller chose."""
     keys = _object(_object(body, "authentication"), "symmetricKey")
-    identity.primary_key = str(keys.get("primaryKey") or identity.primary_key)
-    identity.secondary_key = str(keys.get("secondaryKey") or identity.secondary_key)
+    identity.primary_key = _key(keys.get("primaryKey") or identity.primary_key)
+    identity.secondary_key = _key(keys.get("secondaryKey") or identity.secondary_key)
     return identity
+
+
+def _key(value: object) -> str:
+    try:
+        size = len(base64.b64decode(str(value), validate=True))
+    except ValueError as error:
+        raise invalid("a symmetric key must be base64") from error
+    if size not in _KEY_BYTES:
+        raise invalid("a symmetric key has 16 to 64 bytes")
+    return str(value)
 
 
 def _deployed(module: str, value: object) -> Properties:
@@ -251,7 +264,7 @@ def _require_match(request: web.Request, identity: Identity) -> None:
 
 def _whole(request: web.Request, header: str, default: int) -> int:
     text = request.headers.get(header) or str(default)
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
         raise invalid(f"the header {header} must be a whole number")
     return int(text)
 
