@@ -18,7 +18,8 @@ from services.plan_facts import gather_facts, policy_of, wanted_of
 from services.store_port import PlannedTransfer
 
 _TO_PLAN = frozenset({"waiting_inventory", "planned", "in_transit"})
-_OPEN = frozenset({"planning", "preparing", "in_transit", "ready"})
+_OPEN = frozenset({"planning", "preparing", "in_transit", "ready", "releasing", "released"})
+"""The last two: a member that a person retried, or whose image was lost, is planned while others are released."""
 _UNPLANNED = frozenset({"queued", "source_missing"})
 
 

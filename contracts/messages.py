@@ -49,8 +49,8 @@ class Report(Message):
     local_digest: ShortText | None = Field(
         default=None, alias="localDigest", description="Manifest digest in the local registry."
     )
-    bytes_fetched: int | None = Field(default=None, alias="bytesFetched", ge=0)
-    seconds_on_link: float | None = Field(default=None, alias="secondsOnLink", ge=0)
+    bytes_fetched: int | None = Field(default=None, alias="bytesFetched", ge=0, le=2**62)
+    seconds_on_link: float | None = Field(default=None, alias="secondsOnLink", ge=0, le=1e12)
 
     @property
     def message_id(self) -> str:
@@ -68,8 +68,8 @@ class LastResult(Message):
     """The outcome of a finished attempt, repeated in inventories so that a lost report heals."""
 
     transfer_id: ShortText = Field(alias="transferId")
-    attempt: int = Field(ge=1)
-    sequence: int = Field(ge=1)
+    attempt: int = Field(ge=1, le=1_000_000)
+    sequence: int = Field(ge=1, le=1_000_000)
     state: Literal["succeeded", "failed", "source_missing"]
     image_id: ImageId = Field(alias="imageId")
     code: Code | None = None
@@ -82,11 +82,11 @@ class Inventory(Message):
     kind: Literal["inventory"] = "inventory"
     version: Literal[1] = 1
     installation_id: ShortText = Field(alias="installationId", description="Random, kept on the registry's disk.")
-    sequence: int = Field(ge=1, description="Grows with each inventory of an installation.")
+    sequence: int = Field(ge=1, le=2**31 - 1, description="Grows with each inventory of an installation.")
     platform: Platform
     profiles: list[ShortText] = Field(max_length=64, description="Patch profiles the device can read.")
     trusted_keys: list[ShortText] = Field(default_factory=list, max_length=32, alias="trustedKeys")
-    free_disk_bytes: int = Field(ge=0, alias="freeDiskBytes")
+    free_disk_bytes: int = Field(ge=0, le=2**62, alias="freeDiskBytes")
     images: list[PresentImage] = Field(max_length=10_000)
     results: list[LastResult] = Field(default_factory=list, max_length=1_000)
 

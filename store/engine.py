@@ -156,7 +156,9 @@ def _mssql_engine(url: URL, access_token: Callable[[], str] | None) -> Engine:
             "no ODBC driver for SQL Server is installed: install Microsoft's package msodbcsql18",
             code="settings.invalid",
         )
-    engine = create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, pool_recycle=1800)
+    engine = create_engine(
+        url, pool_size=5, max_overflow=5, pool_pre_ping=True, pool_recycle=1800, fast_executemany=True
+    )
     if access_token is not None:
         _send_token(engine, access_token)
     return engine

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from contracts.records import DeploymentSet, Member
 
-TOGETHER = ("ready", "releasing")
-"""Set states in which policies ``set`` and ``manual`` release."""
-EACH = ("preparing", "in_transit", "ready", "releasing")
+TOGETHER = ("ready", "releasing", "released")
+"""Set states in which policies ``set`` and ``manual`` release; the last for members that a person retried."""
+EACH = ("preparing", "in_transit", *TOGETHER)
 """Set states in which policy ``device`` releases whoever is ready."""
 
 

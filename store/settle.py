@@ -94,7 +94,7 @@ def _next_set_state(connection: Connection, of: DeploymentSet, states: Collectio
         return _before_release(connection, of, states, left)
     if of.state == "releasing":
         return "released" if all(state in {"released", "applied"} | BAD for state in left) else None
-    if any(state == "released" for state in left):
+    if any(state not in {"applied"} | BAD for state in left):
         return None
     return _final(states)
 

@@ -19,6 +19,7 @@ from store.moves import move_transfer
 from store.paging import each, fetch_page
 from store.reports import take_report
 from store.schema import bundles, devices, member_transfers, patches, transfers
+from store.set_rows import wanted_by_a_member
 from store.timeseries import outcomes_over_time
 from store.tools import lock_device
 from store.transfer_rows import fetch_transfers, find_transfer, known_transfer, transfer_query, transfer_record
@@ -84,6 +85,7 @@ class SqlTransfers:
             .join(transfers, transfers.c.patch_id == patches.c.patch_id)
             .where(
                 _links(set_id).exists(),
+                wanted_by_a_member(transfers.c.transfer_id),
                 transfers.c.state.in_(BEFORE_PUBLICATION),
                 patches.c.state.in_(("requested", "building")),
             )
@@ -99,6 +101,7 @@ class SqlTransfers:
             .join(devices, transfers.c.device_id == devices.c.device_id)
             .where(
                 _links(set_id).exists(),
+                wanted_by_a_member(transfers.c.transfer_id),
                 transfers.c.state.in_(BEFORE_PUBLICATION),
                 patches.c.state == "verified",
                 devices.c.state == "active",

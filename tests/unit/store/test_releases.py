@@ -197,3 +197,23 @@ def test_a_set_without_a_manifest_cannot_be_released(world: World) -> None:
         world.store.sets.request_release(of.set_id, "tester", world.now)
 
     assert error.value.code == "request.state"
+
+
+def test_a_member_retried_after_the_others_were_released_is_released_too(world: World) -> None:
+    world.device("slow", "-")
+    world.device("quick", "-")
+    of = world.deliver(world.set(["quick", "slow"], "app:2", manifest=MANIFEST, release="device"), "quick")
+    world.report(world.transfer(of, "slow"), "failed", code="seal.invalid")
+    world.release(of, "quick")
+    assert world.settled(of).state == "released"
+
+    world.store.sets.retry_member(of.set_id, "slow", "tester", world.now)
+    world.store.releases.confirm(of.set_id, "quick", "applied", None, None, world.now)
+    assert world.settled(of).state == "released"
+    assert of.set_id in world.store.sets.needing_drive(world.now, 10)
+    world.plan(of)
+    world.deliver(of, "slow")
+
+    assert world.release(of, "slow")
+    world.store.releases.confirm(of.set_id, "slow", "applied", None, None, world.now)
+    assert world.settled(of).state == "completed"

@@ -426,3 +426,49 @@ def test_settling_goes_round_so_that_a_limit_starves_no_set(world: World) -> Non
         seen.append(next_one)
 
     assert sorted(seen) == sorted(sets)
+
+
+def test_a_plan_cut_between_its_groups_is_completed_by_planning_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.set_plan.DEVICES_AT_ONCE", 2)
+    devices = [world.device(f"ship-{number}", "-") for number in range(5)]
+    of = world.accepted(devices, "app:2")
+    write, calls = world.store._db.write, []
+
+    def dies_at_the_second(work: object) -> object:
+        calls.append(work)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write(work)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store._db, "write", dies_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            world.plan(of)
+    half = list(world.states(of)[1].values())
+
+    world.plan(of)
+
+    assert sorted(half) == ["in_transit"] * 2 + ["waiting_inventory"] * 3
+    assert set(world.states(of)[1].values()) == {"in_transit"}
+    assert len(world.store.transfers.of_set(of.set_id)) == 5
+
+
+def test_what_else_a_failed_member_waited_for_is_not_sent_until_it_is_retried(world: World) -> None:
+    world.device("bad", "-")
+    world.device("good", "-")
+    of = world.set(["bad", "good"], "app:2", "tool:1")
+    world.deliver(of, "good")
+    done, waiting = world.store.transfers.of_member(of.set_id, "bad")
+    world.report(done, "failed", code="seal.invalid")
+    world.report(waiting, "source_missing", 1)
+    of = world.settled(of)
+    assert of.state == "completed_with_failures"
+    assert world.store.sets.needing_drive(world.now, 10) == ()
+
+    world.store.sets.retry_member(of.set_id, "bad", "tester", world.now)
+    world.plan(of)
+    of = world.deliver(of, "bad")
+
+    assert world.states(of) == ("completed", {"bad": "ready", "good": "ready"})
