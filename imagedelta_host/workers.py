@@ -93,10 +93,11 @@ class Worker:
         return f"the worker process ended with exit code {code}"
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once and take its exit code."""
         self._writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        self.process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_STOP_SECONDS)
 
     async def stop(self) -> None:
         """Let an idle process end by closing its socket; kill it if it does not."""

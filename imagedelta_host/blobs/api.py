@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -24,6 +25,8 @@ from imagedelta_host.blobs.listing import MAX_PAGE, etag_of, list_page, to_xml
 from imagedelta_host.blobs.names import BadName, blob_file, container_folder
 from imagedelta_host.blobs.ranges import RangeOutside, byte_range
 from imagedelta_host.files import fsync_folder
+
+log = logging.getLogger("imagedelta_host")
 
 MAX_BLOB_BYTES = 64 << 30
 _PIECE = 1 << 18
@@ -75,6 +78,11 @@ class BlobApi:
                 return BlobError("InvalidUri", str(error), 400).response()
             except AccessRefused as error:
                 return BlobError("AuthenticationFailed", str(error), 403).response()
+            except ConnectionError:
+                raise
+            except OSError as error:
+                log.error("blob storage: %s", error)
+                return BlobError("InternalError", f"the disk refused: {error.strerror}", 500).response()
 
         return guarded
 
@@ -180,8 +188,12 @@ class BlobApi:
                 await asyncio.to_thread(stream.close)
         except FileExistsError as error:
             raise BlobError("BlobAlreadyExists", "the blob exists already", 409) from error
+        except (NotADirectoryError, IsADirectoryError) as error:
+            raise BlobError(
+                "BlobNameConflict", "another blob's name is a folder of this one, or the reverse", 409
+            ) from error
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 temporary.unlink()
 
     def _file(self, request: web.Request, needed: str) -> Path:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
+from azure.storage.blob import ContainerClient
 
 from imagedelta_host.blobs.access import sign
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
@@ -175,11 +177,17 @@ class Blobs:
     def request(
         self, method: str, container: str, name: str = "", permissions: str = "rlcw", **options: Any
     ) -> httpx.Response:
-        expiry = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        signature = sign(self._key, permissions, expiry, "c", container, "")
-        access = {"sp": permissions, "se": expiry, "sr": "c", "sig": signature}
+        access = self.access(container, permissions)
         path = f"/blobs/{container}" + (f"/{name}" if name else "")
         return httpx.request(method, self._url + path, params={**options.pop("params", {}), **access}, **options)
+
+    def access(self, container: str, permissions: str = "rlcw") -> dict[str, str]:
+        expiry = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        signature = sign(self._key, permissions, expiry, "c", container, "")
+        return {"sp": permissions, "se": expiry, "sr": "c", "sig": signature}
+
+    def container_url(self, container: str) -> str:
+        return f"{self._url}/blobs/{container}?{urlencode(self.access(container))}"
 
     def put(self, container: str, name: str, content: bytes, **headers: str) -> httpx.Response:
         return self.request("PUT", container, name, content=content, headers={"x-ms-blob-type": "BlockBlob", **headers})
@@ -279,3 +287,24 @@ def test_an_upload_that_breaks_off_leaves_nothing(host: HostProcess, blobs: Blob
 
     assert blobs.request("GET", "cut", "big").status_code == 404
     assert list((blobs.folder / "cut").rglob("*")) == []
+
+
+def test_a_blob_whose_name_is_a_folder_of_another_is_refused_plainly(blobs: Blobs) -> None:
+    blobs.put("outbox", "both", b"x")
+    blobs.put("outbox", "folder/x", b"x")
+
+    assert blobs.put("outbox", "both/x", b"y").status_code == 409
+    assert blobs.put("outbox", "folder", b"y").status_code == 409
+    assert blobs.request("GET", "outbox", "folder").status_code == 404
+
+
+def test_the_unmodified_blob_sdk_writes_lists_and_reads(host: HostProcess, blobs: Blobs) -> None:
+    """The SDK of Azure, with the query in place of a storage account's SAS."""
+    with ContainerClient.from_container_url(blobs.container_url("sdk")) as container:
+        container.upload_blob("a/one.bin", b"0123456789", length=10)
+        container.upload_blob("a/two.bin", b"x", length=1)
+
+        assert [blob.name for blob in container.list_blobs(name_starts_with="a/")] == ["a/one.bin", "a/two.bin"]
+        assert container.download_blob("a/one.bin", offset=2, length=3).readall() == b"234"
+        assert container.download_blob("a/one.bin").readall() == b"0123456789"
+        assert container.get_blob_client("a/one.bin").get_blob_properties().size == 10
