@@ -190,4 +190,5 @@ REMEDIES: dict[str, str] = {
     "release.conflict": "Look who changed the device's deployment, then rebase the member or skip it.",
     "release.image_missing": "Nothing to do: the image is sent again and the release follows.",
     "release.unhealthy": "Look at the modules on the device; POST …/rollback brings back what ran before.",
+    "request.in_progress": "Send the same request again a little later: it is answered as the first one was.",
 }

@@ -397,9 +397,19 @@ class Audit(Protocol):
         """
         ...
 
+    def reserve(self, key: str, route: str, request_digest: str, who: str, lease: timedelta, at: datetime) -> bool:
+        """True when the caller is the one to answer this key; False while another does, or has."""
+        ...
+
     def remember(
         self, key: str, route: str, request_digest: str, who: str, answer: Mapping[str, Any], at: datetime
-    ) -> None: ...
+    ) -> None:
+        """Keep the answer; the first one stays."""
+        ...
+
+    def forget(self, key: str, route: str, who: str) -> None:
+        """Give up a reserved key: nothing was done. An answer stays."""
+        ...
 
 
 class Store(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.records import AuditEntry, Page, QuarantinedMessage
@@ -75,38 +75,73 @@ class SqlAudit:
         )
 
     def remembered(self, key: str, route: str, request_digest: str, who: str) -> Mapping[str, Any] | None:
-        query = select(answers).where(answers.c.idempotency_key == key, answers.c.route == route, answers.c.who == who)
-        row = self._db.read(lambda connection: connection.execute(query).mappings().first())
+        row = self._db.read(lambda connection: _answer_row(connection, key, route, who))
         if row is None:
             return None
         if row["request_digest"] != request_digest:
             raise RequestError(
                 f"Idempotency-Key {key} was used for another request", code="request.idempotency_mismatch", status=422
             )
-        answer: Mapping[str, Any] = row["answer"]
-        return answer
+        return row["answer"] or None
+
+    def reserve(self, key: str, route: str, request_digest: str, who: str, lease: timedelta, at: datetime) -> bool:
+        values = {**_named(key, route, who), "request_digest": request_digest, "answer": {}, "at": at}
+
+        def work(connection: Connection) -> bool:
+            row = _answer_row(connection, key, route, who)
+            if row is None:
+                return _insert(connection, values)
+            if row["answer"] or row["at"] > at - lease:
+                return False
+            stale = answers.update().where(*_this(key, route, who), answers.c.at == row["at"])
+            return connection.execute(stale.values(**values)).rowcount == 1
+
+        return self._db.write(work)
 
     def remember(
         self, key: str, route: str, request_digest: str, who: str, answer: Mapping[str, Any], at: datetime
     ) -> None:
-        """The first answer stays: a rival that answered at the same time changes nothing."""
-        values = {
-            "idempotency_key": key,
-            "route": route,
-            "request_digest": request_digest,
-            "who": who,
-            "answer": dict(answer),
-            "at": at,
-        }
+        values = {**_named(key, route, who), "request_digest": request_digest, "answer": dict(answer), "at": at}
 
         def work(connection: Connection) -> None:
-            try:
-                with connection.begin_nested():
-                    connection.execute(answers.insert().values(**values))
-            except IntegrityError:
-                return
+            row = _answer_row(connection, key, route, who)
+            if row is None:
+                _insert(connection, values)
+            elif not row["answer"]:
+                connection.execute(answers.update().where(*_this(key, route, who)).values(**values))
 
         self._db.write(work)
+
+    def forget(self, key: str, route: str, who: str) -> None:
+        def work(connection: Connection) -> None:
+            row = _answer_row(connection, key, route, who)
+            if row is not None and not row["answer"]:
+                connection.execute(answers.delete().where(*_this(key, route, who)))
+
+        self._db.write(work)
+
+
+def _named(key: str, route: str, who: str) -> dict[str, str]:
+    return {"idempotency_key": key, "route": route, "who": who}
+
+
+def _this(key: str, route: str, who: str) -> tuple[ColumnElement[bool], ...]:
+    return answers.c.idempotency_key == key, answers.c.route == route, answers.c.who == who
+
+
+def _answer_row(connection: Connection, key: str, route: str, who: str) -> RowMapping | None:
+    """The row of a key; its answer is empty while the first request is being done."""
+    return connection.execute(select(answers).where(*_this(key, route, who))).mappings().first()
+
+
+def _insert(connection: Connection, values: Mapping[str, Any]) -> bool:
+    """False when a rival was first."""
+    try:
+        with connection.begin_nested():
+            connection.execute(answers.insert().values(**values))
+    except IntegrityError:
+        return False
+    return True
 
 
 def _message(row: RowMapping) -> QuarantinedMessage:

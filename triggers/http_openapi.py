@@ -129,7 +129,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
     answers = {str(status): _answer(status, model, models) for status, model in operation.answers.items()}
     body_errors = (413, 415) if operation.body is not None else ()
-    once = (422,) if operation.method == "POST" else ()
+    once = (409, 422) if operation.method == "POST" else ()
     problem = {
         "description": "A problem, with its code and remedy.",
         "content": {"application/problem+json": {"schema": models[(Problem, "serialization")]}},

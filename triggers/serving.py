@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,9 @@ from triggers.problems import problem_of
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
+
+_ANSWER_LEASE = timedelta(minutes=5)
+"""How long a request may take before another with its key may take over; the host allows an answer 230 s."""
 
 GetDeps = Callable[[], Deps]
 
@@ -127,7 +131,15 @@ def _once(handler: Handler, request: Request, deps: Deps) -> Answer:
     earlier = deps.store.audit.remembered(key, request.path, digest, request.who)
     if earlier is not None:
         return Answer(earlier["status"], earlier["body"], {**earlier["headers"], "Idempotency-Replayed": "true"})
-    answer = handler(request, deps)
+    if not deps.store.audit.reserve(key, request.path, digest, request.who, _ANSWER_LEASE, deps.now()):
+        raise RequestError(
+            f"the first request with Idempotency-Key {key} is still being done", code="request.in_progress", status=409
+        )
+    try:
+        answer = handler(request, deps)
+    except Exception:
+        deps.store.audit.forget(key, request.path, request.who)
+        raise
     deps.store.audit.remember(key, request.path, digest, request.who, _memory(answer), deps.now())
     return answer
 
