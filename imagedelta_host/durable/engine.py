@@ -21,25 +21,15 @@ from typing import Protocol
 from imagedelta.errors import ImageDeltaError
 from imagedelta_host.durable import episode as step
 from imagedelta_host.durable.episode import Answer, Message
-from imagedelta_host.durable.history import (
-    TERMINAL,
-    Event,
-    EventType,
-    compact,
-    event,
-    execution_started,
-    now_text,
-    task_of,
-    text_of,
-)
+from imagedelta_host.durable.history import TERMINAL, Event, EventType, compact, event
+from imagedelta_host.durable.ledger import Ledger, Outcome
 from imagedelta_host.durable.plan import Plan
 from imagedelta_host.durable.store import DurableStore, Instance, Work
+from imagedelta_host.durable.waiting import Waiting
 
 log = logging.getLogger("imagedelta_host.durable")
 
-_CACHED_HISTORIES = 64
 _RETRY_EPISODE_SECONDS = 5.0
-_LOGGED_OUTPUT = 2000
 
 
 class FunctionMissing(ImageDeltaError):
@@ -58,7 +48,7 @@ class ActivityQueue(Protocol):
     """Where activities go once they are committed."""
 
     def put(self, work: Work) -> None:
-        """Run an activity soon; its result comes back through ``Engine.activity_ended``."""
+        """Run an activity soon; its result comes back through ``Engine.activities_ended``."""
 
 
 Orchestrate = Callable[[str, str], Awaitable[Answer]]
@@ -90,8 +80,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[tuple[float, str]] = []
         self._wake = asyncio.Event()
-        self._awaiting: dict[str, set[int]] = {}
-        self._histories: OrderedDict[str, tuple[str, list[str]]] = OrderedDict()
+        self._waiting = Waiting()
+        self._ledger = Ledger(store)
         self._stopping = False
 
     # What clients ask for
@@ -111,8 +101,8 @@ class Engine:
         if old is not None and old.status not in TERMINAL and not self._replace_running:
             raise InstanceExists(f"An Orchestration instance with the status {old.status} already exists.")
         with self.store.transaction():
-            self.store.delete_instance(instance)
-            self._create(instance, name, raw_input, version, None)
+            self._ledger.create(instance, name, raw_input, version)
+        self._waiting.forget(instance)
         self.touch(instance)
         return instance
 
@@ -120,7 +110,6 @@ class Engine:
         """Put an event of a client into an inbox; ``any_run`` lets it outlive a continue-as-new."""
         with self.store.transaction():
             self.store.post(instance.id, entry, execution=None if any_run else instance.execution)
-        self._awaiting.pop(instance.id, None)
         self.touch(instance.id)
 
     def purge(self, instance: str) -> None:
@@ -140,15 +129,9 @@ class Engine:
         for work, entry in wanted:
             self._arrived(work.instance, entry)
 
-    def _arrived(self, instance: str, entry: Event) -> None:
-        """Wake an instance, unless others must arrive too before a replay can get any further."""
-        awaited = self._awaiting.get(instance)
-        succeeded = entry["EventType"] in (EventType.TASK_COMPLETED, EventType.CHILD_COMPLETED)
-        if awaited is not None and succeeded and task_of(entry) in awaited:
-            awaited.discard(task_of(entry) or 0)
-            if awaited:
-                return
-        self.touch(instance)
+    def _arrived(self, instance: str, entry: Event | None) -> None:
+        if self._waiting.counts(instance, entry):
+            self.touch(instance)
 
     # The loop
 
@@ -240,10 +223,12 @@ class Engine:
                 self.store.remove_messages(messages)
 
     def _terminate(self, row: Instance, message: Message) -> None:
+        outcome = Outcome()
         with self.store.transaction():
             self.store.append_history(row.id, [event(EventType.ORCHESTRATOR_STARTED), message.entry])
-            wake = self._end(row, "Terminated", message.entry.get("Input"), "")
-        self._wake_parent(wake)
+            self._ledger.end(row, "Terminated", message.entry.get("Input"), outcome)
+        self._waiting.forget(row.id)
+        self._act_on(outcome)
 
     def _apply_pauses(self, row: Instance, messages: list[Message]) -> tuple[Instance, list[Message]]:
         """Take suspend and resume out of the inbox; what arrives meanwhile waits there."""
@@ -265,16 +250,11 @@ class Engine:
         if not selection.taken:
             self._drop(selection.dropped)
             return
-        past = self._history(row)
         new = [event(EventType.ORCHESTRATOR_STARTED), *(message.entry for message in selection.taken)]
-        answer = await self._orchestrate(row.name, _context_text(row, past, new))
+        answer = await self._orchestrate(row.name, _context_text(row, self._ledger.history(row), new))
         if not self._is_current(row):
             return
-        wakes, works = self._commit(row, plan, selection, new, answer)
-        for work in works:
-            self._queue_work(work)
-        for instance, due in wakes:
-            self.touch(instance, due)
+        self._act_on(self._commit(row, plan, selection, new, answer))
         if selection.more:
             self.touch(row.id)
 
@@ -284,32 +264,42 @@ class Engine:
 
     def _commit(
         self, row: Instance, plan: Plan, selection: step.Selection, new: list[Event], answer: Answer
-    ) -> tuple[list[tuple[str, float]], list[Work]]:
-        """Store one episode; returns whom to wake when, and the activities to run."""
-        wakes: list[tuple[str, float]] = []
-        works: list[Work] = []
+    ) -> Outcome:
+        """Store one episode, whole or not at all."""
+        outcome = Outcome()
         with self.store.transaction():
             self.store.remove_messages([*selection.taken, *selection.dropped])
             try:
                 effects, held_back = self._plan_effects(row, plan, new[1:], answer)
             except ImageDeltaError as error:
-                self._keep_history(row, new)
-                return self._parent_wake(self._end(row, "Failed", str(error), "")), []
-            scheduled = [self._schedule(row, effect, wakes, works) for effect in effects]
-            self._keep_history(row, [*new, *scheduled, event(EventType.ORCHESTRATOR_COMPLETED)])
+                self._ledger.keep_history(row, new)
+                self._ledger.end(row, "Failed", str(error), outcome)
+                self._waiting.forget(row.id)
+                return outcome
+            scheduled = [self._ledger.schedule(row, effect, outcome) for effect in effects]
+            self._ledger.keep_history(row, [*new, *scheduled, event(EventType.ORCHESTRATOR_COMPLETED)])
             custom = row.custom_status if answer.custom_status is None else compact(answer.custom_status)
             self.store.update_instance(row.id, status="Running", plan=plan.to_json(), custom_status=custom)
-            wakes.extend(self._note_awaited(row, plan))
+            self._note_awaited(row, plan, outcome)
             if not held_back or answer.actions is None:
-                wakes.extend(self._conclude(row, answer))
-        return wakes, works
+                self._conclude(row, answer, outcome)
+        return outcome
 
-    def _note_awaited(self, row: Instance, plan: Plan) -> list[tuple[str, float]]:
+    def _act_on(self, outcome: Outcome) -> None:
+        for work in outcome.works:
+            self._queue_work(work)
+        for instance, due in outcome.due:
+            self.touch(instance, due)
+        for instance, entry in outcome.arrived:
+            self._arrived(instance, entry)
+
+    def _note_awaited(self, row: Instance, plan: Plan, outcome: Outcome) -> None:
         """Remember which tasks only count together; wakes the instance if the last of them is in already."""
         awaited = plan.awaited_together()
         missing = awaited - self.store.tasks_in_inbox(row.id, row.execution)
-        self._awaiting[row.id] = set(missing)
-        return [(row.id, 0.0)] if awaited and not missing else []
+        self._waiting.note(row.id, missing)
+        if awaited and not missing:
+            outcome.arrived.append((row.id, None))
 
     def _plan_effects(
         self, row: Instance, plan: Plan, entries: list[Event], answer: Answer
@@ -325,122 +315,16 @@ class Engine:
             self._require_function(effect)
         return effects, held_back
 
-    def _conclude(self, row: Instance, answer: Answer) -> list[tuple[str, float]]:
+    def _conclude(self, row: Instance, answer: Answer, outcome: Outcome) -> None:
         """End the instance, or begin its next run, as the answer says."""
         continues, next_input = answer.next_input()
         if answer.error is not None:
             reason = f"Orchestrator function '{row.name}' failed: {answer.error}"
-            return self._parent_wake(self._end(row, "Failed", reason, answer.details))
-        if continues:
-            self._continue_as_new(row, compact(next_input))
-            return [(row.id, 0.0)]
-        if answer.done:
-            return self._parent_wake(self._end(row, "Completed", answer.output, ""))
-        return []
-
-    # Effects
-
-    def _schedule(self, row: Instance, effect: step.Effect, wakes: list[tuple[str, float]], works: list[Work]) -> Event:
-        if isinstance(effect, step.StartTimer):
-            fire_at = text_of(effect.fire_at)
-            due = effect.fire_at.timestamp()
-            fired = event(EventType.TIMER_FIRED, TimerId=effect.task, FireAt=fire_at)
-            self.store.post(row.id, fired, execution=row.execution, due=due)
-            wakes.append((row.id, due))
-            return event(EventType.TIMER_CREATED, effect.task, FireAt=fire_at)
-        if isinstance(effect, step.StartActivity):
-            works.append(self.store.add_work(row.id, row.execution, effect.task, effect.name, effect.input))
-            return event(EventType.TASK_SCHEDULED, effect.task, Name=effect.name, Version="", Input=effect.input)
-        return self._start_child(row, effect, wakes)
-
-    def _start_child(self, row: Instance, effect: step.StartChild, wakes: list[tuple[str, float]]) -> Event:
-        child = effect.instance or f"{row.execution}:{effect.task:04x}"
-        old = self.store.instance(child)
-        if old is not None and old.status not in TERMINAL:
-            reason = f"An Orchestration instance with the status {old.status} already exists."
-            failed = event(EventType.CHILD_FAILED, TaskScheduledId=effect.task, Reason=reason, Details="")
-            self.store.post(row.id, failed, execution=row.execution)
-            wakes.append((row.id, 0.0))
-        else:
-            self.store.delete_instance(child)
-            self._forget(child)
-            raw_input = None if effect.input is None else compact(effect.input)
-            self._create(child, effect.name, raw_input, effect.version or "", (row.id, effect.task))
-            wakes.append((child, 0.0))
-        return event(EventType.CHILD_CREATED, effect.task, Name=effect.name, InstanceId=child, Input=effect.input)
-
-    def _create(
-        self,
-        instance: str,
-        name: str,
-        raw_input: str | None,
-        version: str,
-        parent: tuple[str, int] | None,
-        created: str | None = None,
-    ) -> None:
-        execution, now = uuid.uuid4().hex, now_text()
-        self.store.insert_instance(
-            Instance(
-                id=instance,
-                execution=execution,
-                name=name,
-                version=version,
-                input=raw_input,
-                status="Pending",
-                output=None,
-                custom_status=None,
-                created=created or now,
-                updated=now,
-                parent=parent[0] if parent else None,
-                parent_task=parent[1] if parent else None,
-                plan="",
-                suspended=0,
-            )
-        )
-        self._forget(instance)
-        started = execution_started(instance, execution, name, version, raw_input, parent)
-        self.store.post(instance, started, execution=execution)
-
-    def _continue_as_new(self, row: Instance, raw_input: str) -> None:
-        kept = self.store.unbound_messages(row.id)
-        parent = (row.parent, row.parent_task) if row.parent is not None and row.parent_task is not None else None
-        self.store.delete_run(row.id)
-        self._create(row.id, row.name, raw_input, row.version, parent, row.created)
-        for entry in kept:
-            self.store.post(row.id, entry)
-
-    def _end(self, row: Instance, status: str, output: object, details: str) -> tuple[str, Event] | None:
-        """Close an instance; returns what its parent is told, if it has one."""
-        text = compact(output)
-        completed = event(EventType.EXECUTION_COMPLETED, OrchestrationStatus=status, Result=text)
-        self.store.append_history(row.id, [completed])
-        self.store.delete_run(row.id, keep_history=True)
-        self.store.update_instance(row.id, status=status, output=text, plan="", suspended=0)
-        self._forget(row.id)
-        _log_end(row, status, output)
-        parent = None if row.parent is None else self.store.instance(row.parent)
-        if parent is None or parent.status in TERMINAL:
-            return None
-        if status == "Completed":
-            told = event(EventType.CHILD_COMPLETED, TaskScheduledId=row.parent_task, Result=text)
-        else:
-            told = event(EventType.CHILD_FAILED, TaskScheduledId=row.parent_task, Reason=str(output), Details=details)
-        self.store.post(parent.id, told, execution=parent.execution)
-        return parent.id, told
-
-    def _parent_wake(self, told: tuple[str, Event] | None) -> list[tuple[str, float]]:
-        if told is None:
-            return []
-        awaited = self._awaiting.get(told[0])
-        task = task_of(told[1])
-        if awaited is not None and told[1]["EventType"] == EventType.CHILD_COMPLETED and task in awaited:
-            awaited.discard(task)
-            return [] if awaited else [(told[0], 0.0)]
-        return [(told[0], 0.0)]
-
-    def _wake_parent(self, told: tuple[str, Event] | None) -> None:
-        for instance, due in self._parent_wake(told):
-            self.touch(instance, due)
+            self._ledger.end(row, "Failed", reason, outcome, answer.details)
+        elif continues:
+            self._ledger.continue_as_new(row, compact(next_input), outcome)
+        elif answer.done:
+            self._ledger.end(row, "Completed", answer.output, outcome)
 
     # Helpers
 
@@ -463,33 +347,9 @@ class Engine:
                 f"The function '{effect.name}' doesn't exist, is disabled, or is not an activity function."
             )
 
-    def _history(self, row: Instance) -> list[str]:
-        cached = self._histories.get(row.id)
-        if cached is not None and cached[0] == row.execution:
-            self._histories.move_to_end(row.id)
-            return cached[1]
-        texts = self.store.history(row.id)
-        self._histories[row.id] = (row.execution, texts)
-        if len(self._histories) > _CACHED_HISTORIES:
-            self._histories.popitem(last=False)
-        return texts
-
-    def _keep_history(self, row: Instance, entries: list[Event]) -> None:
-        texts = self.store.append_history(row.id, entries)
-        cached = self._histories.get(row.id)
-        if cached is not None and cached[0] == row.execution:
-            cached[1].extend(texts)
-
     def _forget(self, instance: str) -> None:
-        self._histories.pop(instance, None)
-        self._awaiting.pop(instance, None)
-
-
-def _log_end(row: Instance, status: str, output: object) -> None:
-    if status == "Failed":
-        log.error("Orchestration %s of %s failed: %s", row.id, row.name, str(output)[:_LOGGED_OUTPUT])
-    else:
-        log.info("Orchestration %s of %s: %s", row.id, row.name, status.lower())
+        self._ledger.forget(instance)
+        self._waiting.forget(instance)
 
 
 def _context_text(row: Instance, past: list[str], new: list[Event]) -> str:

@@ -20,7 +20,8 @@ _SCHEMA = """
 create table if not exists instance(
     id text primary key, execution text not null, name text not null, version text not null, input text,
     status text not null, output text, custom_status text, created text not null, updated text not null,
-    parent text, parent_task integer, plan text not null default '', suspended integer not null default 0);
+    parent text, parent_execution text, parent_task integer, plan text not null default '',
+    suspended integer not null default 0);
 create index if not exists instance_created on instance(created, id);
 create table if not exists history(
     n integer primary key autoincrement, instance text not null, entry text not null);
@@ -34,6 +35,15 @@ create table if not exists work(
     name text not null, input text, deaths integer not null default 0);
 create index if not exists work_instance on work(instance);
 """
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run that started a sub-orchestration, and under which task id."""
+
+    instance: str
+    execution: str
+    task: int
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,17 @@ class Instance:
     created: str
     updated: str
     parent: str | None
+    parent_execution: str | None
     parent_task: int | None
     plan: str
     suspended: int
+
+    @property
+    def parent_of(self) -> Parent | None:
+        """The run and task that wait for this instance."""
+        if self.parent is None or self.parent_execution is None or self.parent_task is None:
+            return None
+        return Parent(self.parent, self.parent_execution, self.parent_task)
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,7 @@ class DurableStore:
 
     def insert_instance(self, row: Instance) -> None:
         """Store a new instance, in place of one with the same id."""
-        marks = ",".join("?" * 14)
+        marks = ",".join("?" * 15)
         self._db.execute(f"insert or replace into instance values({marks})", tuple(vars(row).values()))
 
     def update_instance(self, instance: str, **columns: object) -> None:

@@ -14,6 +14,7 @@ import pytest
 from imagedelta_host.durable.engine import FunctionMissing, InstanceExists
 from imagedelta_host.durable.history import EventType, event
 from imagedelta_host.durable.store import DurableStore
+from imagedelta_host.errors import HostError
 from tests.unit.host.engine_harness import CuttingStore, Machine, activity_function, orchestrator
 
 pytestmark = [
@@ -256,9 +257,9 @@ def test_an_event_that_arrives_while_a_run_ends_is_for_the_next_run(store: Durab
     assert asyncio.run(machine.finish()).output == '"late"'
 
 
-def raise_event(machine: Machine, value: str) -> None:
+def raise_event(machine: Machine, value: str, instance: str = "it") -> None:
     raised = event(EventType.EVENT_RAISED, Name="go", Input=json.dumps(value))
-    machine.engine.send(machine.row(), raised, any_run=True)
+    machine.engine.send(machine.row(instance), raised, any_run=True)
 
 
 def test_a_sub_orchestration_with_the_id_of_a_running_instance_fails_in_its_parent(store: DurableStore) -> None:
@@ -275,6 +276,40 @@ def test_a_sub_orchestration_with_the_id_of_a_running_instance_fails_in_its_pare
     output = json.loads(asyncio.run(machine.finish()).output or "")
 
     assert output.startswith("An Orchestration instance with the status")
+
+
+def test_a_late_result_of_an_earlier_run_is_not_taken_for_one_of_this_run(store: DurableStore) -> None:
+    """Both runs wait under task id 0; the child of the first run ends when the second one waits."""
+
+    def restless(context: Any) -> Any:
+        if context.get_input() == "second":
+            return (yield context.call_sub_orchestrator("waits", None, "new-child"))
+        child = context.call_sub_orchestrator("waits", None, "old-child")
+        yield context.task_any([child, context.create_timer(context.current_utc_datetime)])
+        context.continue_as_new("second")
+
+    machine = Machine(store, [*FUNCTIONS, orchestrator(restless)])
+    machine.start("restless", "first")
+
+    async def both_children() -> None:
+        await machine.run_until(lambda: store.instance("new-child") is not None)
+        machine.engine._stopping = False
+        raise_event(machine, "wrong", "old-child")
+        await machine.run_until(lambda: machine.row("old-child").status == "Completed")
+        machine.engine._stopping = False
+        raise_event(machine, "right", "new-child")
+        await machine.finish()
+
+    asyncio.run(both_children())
+
+    assert machine.row().output == '"right"'
+
+
+def test_state_of_another_version_is_refused_not_misread(tmp_path: Path, store: DurableStore) -> None:
+    store._db.execute("pragma user_version=99")
+
+    with pytest.raises(HostError, match="written by another version"):
+        DurableStore(tmp_path / "durable.sqlite")
 
 
 def test_ids_and_names_that_cannot_be_are_refused(store: DurableStore) -> None:
