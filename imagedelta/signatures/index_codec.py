@@ -24,7 +24,7 @@ MAGIC = b"IMDI"
 VERSION = 1
 HEADER = struct.Struct("<4sB3x32sQQQ")
 """magic, version, diff_id, layer size, members, bytes of the unpacked columns."""
-_LEVEL = 12
+_LEVEL = 6  # higher levels gain nothing on digests and paths, and take 40 MB
 Row = tuple[bytes, str, int, int, int, bytes]
 """The fields of a FileEntry in their order."""
 
