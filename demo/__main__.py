@@ -41,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        workspace.start_clean()
-        with ExitStack() as stack:
+        with workspace.start_clean(), ExitStack() as stack:
             return _HELD if Demo(workspace, Show(console), stack).run() else _FAILED
     except KeyboardInterrupt:
         console.print("\nInterrupted; no process is left.")

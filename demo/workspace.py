@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ _MARKER = "made-by-the-demo"
 
 
 class FolderNotOurs(Exception):
-    """The demo would have to delete what it has not made."""
+    """The demo would have to delete what it has not made, or what another run is using."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +80,32 @@ class Workspace:
     def device(self, name: str) -> Path:
         return self.root / "devices" / name
 
-    def start_clean(self) -> None:
-        """Remove what an earlier run left and make the folders of this one.
+    @contextmanager
+    def start_clean(self) -> Iterator[None]:
+        """Hold the folder for one run: remove what an earlier run left and make the folders of this one.
 
-        Raises: FolderNotOurs when the folder holds something that no run has made.
+        Raises: FolderNotOurs when another run has it, or when it holds something that no run has made.
         """
         marker = self.root / _MARKER
-        if self.root.exists() and any(self.root.iterdir()):
-            if not marker.exists():
-                raise FolderNotOurs(f"{self.root} holds other things than a run of the demo: name another folder")
-            shutil.rmtree(self.root)
+        if self.root.exists() and any(self.root.iterdir()) and not marker.exists():
+            raise FolderNotOurs(f"{self.root} holds other things than a run of the demo: name another with --folder")
         self.root.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-        for folder in (self.layers, self.archives, self.keys, self.mail, self.logs, self.root / "devices"):
-            folder.mkdir(parents=True)
+        with marker.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderNotOurs(f"a run of the demo has {self.root}: wait, or name another with --folder") from None
+            self._empty()
+            for folder in (self.layers, self.archives, self.keys, self.mail, self.logs, self.root / "devices"):
+                folder.mkdir()
+            yield
+
+    def _empty(self) -> None:
+        for path in self.root.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _MARKER:
+                path.unlink()
 
 
 def default_workspace() -> Workspace:
