@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, false
 
 from contracts.records import DeploymentSet, Member, Transfer
 from contracts.states import OPEN_SET, SET, TIMER
@@ -142,7 +142,7 @@ def _no_one_left(states: Collection[str]) -> str:
 def _mark_overdue(connection: Connection, of: DeploymentSet, at: datetime) -> DeploymentSet:
     if of.overdue or of.deadline is None or of.deadline > at or of.state not in OPEN_SET:
         return of
-    where = (sets.c.set_id == of.set_id, sets.c.overdue.is_(False))
+    where = (sets.c.set_id == of.set_id, sets.c.overdue == false())
     if connection.execute(sets.update().where(*where).values(overdue=True, updated_at=at)).rowcount:
         announce(connection, of.set_id, "overdue", None, at, title="overdue")
     return known_set(connection, of.set_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select
 
 from contracts.states import OPEN_SET
 from store.schema import devices, member_transfers, members, sets, transfers
@@ -32,7 +32,7 @@ def needing_drive(connection: Connection, limit: int) -> tuple[str, ...]:
 
 def needing_settle(connection: Connection, at: datetime, limit: int) -> tuple[str, ...]:
     """Those settled longest ago first, so that a limit starves none."""
-    past_deadline = and_(sets.c.state.in_(sorted(OPEN_SET)), sets.c.overdue.is_(False), sets.c.deadline <= at)
+    past_deadline = and_(sets.c.state.in_(sorted(OPEN_SET)), sets.c.overdue == false(), sets.c.deadline <= at)
     query = (
         select(sets.c.set_id)
         .where(or_(sets.c.state.in_(SETTLED), past_deadline))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,13 +33,15 @@ def database_url(empty_database: Path, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def shared_url(empty_database: Path) -> str:
-    return f"sqlite:///{empty_database}"
+    """SQLite, or the server that IMAGEDELTA_TEST_DATABASE_URL names: the tests empty its tables."""
+    return os.environ.get("IMAGEDELTA_TEST_DATABASE_URL") or f"sqlite:///{empty_database}"
 
 
 @pytest.fixture(scope="session")
 def shared_store(shared_url: str) -> Iterator[SqlStore]:
     """One engine for all tests: compiling each statement anew costs more than running it."""
     store = SqlStore(shared_url)
+    store.migrate()
     yield store
     store.close()
 
