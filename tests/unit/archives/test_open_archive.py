@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -251,3 +252,14 @@ def test_a_tar_without_images_is_no_image_archive(data):
 def test_a_file_that_is_not_there_is_a_request_error(tmp_path):
     with pytest.raises(RequestError, match="no archive"):
         open_archive(tmp_path / "nothing.tar")
+
+
+def test_a_pipe_in_a_layout_folder_is_not_waited_for(tmp_path):
+    root = write_folder(tmp_path, oci_files(IMAGE))
+    layer = root / "blobs/sha256" / IMAGE.image.diff_ids[0][7:]
+    layer.unlink()
+    os.mkfifo(layer)
+
+    with pytest.raises(ContentError) as caught:
+        open_archive(root)
+    assert caught.value.code == "content.blob_missing"
