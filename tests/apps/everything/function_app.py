@@ -119,7 +119,7 @@ def ingest(events: list[func.EventHubEvent]) -> None:
         body = event.get_body()
         note(
             "event",
-            body=body.decode(),
+            body=body.decode(errors="replace"),
             sequence=event.sequence_number,
             iothub=dict(event.iothub_metadata),
             properties=event.metadata["PropertiesArray"][position],
