@@ -27,6 +27,7 @@ def create_upload(request: Request, deps: Deps) -> Answer:
         expires_at=deps.now() + UPLOAD_LIFETIME,
         max_bytes=deps.settings.max_upload_bytes,
     )
+    audit.record(request, deps, "upload.create", upload_id)
     return Answer(201, upload)
 
 

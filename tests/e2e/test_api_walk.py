@@ -396,3 +396,24 @@ def _manifest(image: str) -> dict[str, Any]:
             "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {}}},
         }
     }
+
+
+def test_an_order_answered_just_before_the_host_was_killed_is_carried_out(
+    cloud: CloudProcess, images: dict[str, str]
+) -> None:
+    """Last in the file: it restarts the host that the others use."""
+    cloud.device("boat-9").has(images["app:1"])
+    headers = {"Idempotency-Key": "before the cut"}
+    order = order_of("boat-9", images=["app:2"])
+    registration = cloud.ask("POST", "/api/images", json={"upload": cloud.upload(docker_save(_app(9)))})
+
+    started = cloud.ask("POST", "/api/deployment-sets", json=order, headers=headers)
+    cloud.host.kill()
+    cloud.host.start()
+    again = cloud.ask("POST", "/api/deployment-sets", json=order, headers=headers)
+
+    assert again.json() == started.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    cloud.settled(started.headers["location"], "in_transit")
+    assert len(cloud.items("/api/transfers?device=boat-9")) == 1
+    assert cloud.settled(registration.headers["location"], "registered", "failed")["state"] == "registered"

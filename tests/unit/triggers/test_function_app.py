@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import imagedelta
 from services.settings import load_settings
 from triggers.table import ALL
 
@@ -118,3 +119,9 @@ def test_what_is_deployed_is_pinned_and_complete() -> None:
     assert all(line.count("==") == 1 for line in lines)
     pinned = {line.partition("==")[0].lower() for line in lines}
     assert {re.split(r"[<>=\[]", item)[0].lower() for item in wanted} <= pinned
+
+
+def test_the_version_that_health_tells_is_the_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert imagedelta.__version__ == project["version"]
