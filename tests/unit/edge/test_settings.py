@@ -1,0 +1,88 @@
+"""Settings: complete or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_module.main import main
+from edge_module.settings import (
+    connection_from_environment,
+    settings_from_environment,
+    trusted_keys_from_environment,
+)
+from imagedelta.errors import RequestError
+from tests.unit.edge.world import SEALER, STRANGER
+
+CONNECTION = "HostName=http://h:1/iothub/n;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5"
+
+
+def test_everything_but_the_root_has_a_default() -> None:
+    settings = settings_from_environment({"IMAGEDELTA_ROOT": "/data", "IMAGEDELTA_PLATFORM": "linux/arm/v7"})
+
+    assert (settings.root, settings.engine, settings.memory_bytes) == (Path("/data"), "layout", 128 << 20)
+    assert (settings.platform, settings.poll_seconds) == ("linux/arm/v7", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"IMAGEDELTA_ROOT": ""}, "IMAGEDELTA_ROOT is not set"),
+        ({"IMAGEDELTA_ENGINE": "docker"}, "IMAGEDELTA_ENGINE is 'docker'"),
+        ({"IMAGEDELTA_ENGINE": "auto"}, "this version has the engine 'layout' only"),
+        ({"IMAGEDELTA_ENGINE": "x"}, "IMAGEDELTA_ENGINE"),
+        ({"IMAGEDELTA_PLATFORM": "Linux"}, "IMAGEDELTA_PLATFORM"),
+        ({"IMAGEDELTA_MEMORY_BYTES": "much"}, "IMAGEDELTA_MEMORY_BYTES is 'much'"),
+        ({"IMAGEDELTA_POLL_SECONDS": "-1"}, "IMAGEDELTA_POLL_SECONDS"),
+        ({"IMAGEDELTA_POLL_SECONDS": "nan"}, "IMAGEDELTA_POLL_SECONDS"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_its_name(changes: dict[str, str], named: str) -> None:
+    with pytest.raises(RequestError, match=named) as caught:
+        settings_from_environment({"IMAGEDELTA_ROOT": "/data", "IMAGEDELTA_PLATFORM": "linux/amd64", **changes})
+    assert caught.value.code == "device.settings"
+
+
+def test_the_connection_string_stands_in_the_variable_or_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "hub"
+    file.write_text(CONNECTION + "\n")
+
+    given = connection_from_environment({"IMAGEDELTA_HUB": CONNECTION})
+
+    assert given == connection_from_environment({"IMAGEDELTA_HUB": str(file)})
+    assert (given.device_id, given.module_id, given.base_url) == ("d", "m", "http://h:1/iothub/n")
+
+
+@pytest.mark.parametrize("text", ["HostName=h", CONNECTION.replace("a2V5", "!!"), "/no/such/file", ""])
+def test_a_wrong_connection_string_is_refused_without_showing_a_key(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        connection_from_environment({"IMAGEDELTA_HUB": text})
+    assert caught.value.code == "device.settings"
+    assert "SharedAccessKey=" not in str(caught.value)
+
+
+def test_trusted_keys_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.pub").write_text(SEALER.public_key.to_text() + "\n")
+    (tmp_path / "b.pub").write_text("# rotated in\n" + STRANGER.public_key.to_text() + "\n")
+
+    one = trusted_keys_from_environment({"IMAGEDELTA_KEYS": str(tmp_path / "a.pub")})
+    both = trusted_keys_from_environment({"IMAGEDELTA_KEYS": str(tmp_path)})
+
+    assert set(one) == {SEALER.key_id}
+    assert set(both) == {SEALER.key_id, STRANGER.key_id}
+
+
+def test_a_device_that_trusts_nobody_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no public key"):
+        trusted_keys_from_environment({"IMAGEDELTA_KEYS": str(tmp_path)})
+
+
+def test_the_command_names_the_setting_and_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("IMAGEDELTA_ROOT", raising=False)
+
+    assert main(["images"]) == 2
+
+    assert "IMAGEDELTA_ROOT is not set" in capsys.readouterr().err
