@@ -26,6 +26,11 @@ MODULE = "imagereconstruction"
 SEALER = Ed25519Sealer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
 
+def sealed_bundle(head: BundleHead, patch: bytes) -> bytes:
+    before, after = compose(head, SEALER, zlib.crc32(patch), len(patch))
+    return before + patch + after
+
+
 class Ship:
     def __init__(self, host: HostProcess, device: str, folder: Path, **environment: str) -> None:
         self.device = device
@@ -71,10 +76,9 @@ class Ship:
             "priority": 2,
         }
         head = BundleHead(**{**fields, **changes})
-        before, after = compose(head, SEALER, zlib.crc32(patch), len(patch))
         name = f"2-{number:012d}-{head.transfer_id}-1.bundle"
         self._put(f"{name}.chunks", chunks)
-        self._put(name, before + patch + after)
+        self._put(name, sealed_bundle(head, patch))
         return name
 
     def desire(self, **properties: Any) -> None:
