@@ -11,12 +11,11 @@ import logging
 
 from contracts.messages import DesiredProperties
 from edge_module.engines import Engine
-from edge_module.engines.layout_layers import SCRATCH
 from edge_module.files import Files
 from edge_module.intake import Intake
 from edge_module.journal import Job
 from edge_module.reporting import Reporter
-from edge_module.scratch_file import open_scratch
+from edge_module.scratch_file import SCRATCH, open_scratch
 from imagedelta.bundles import BundleHead, OpenedBundle
 from imagedelta.delta.apply import apply_patch
 from imagedelta.delta.header import PatchHeader, read_patch_header

@@ -95,7 +95,9 @@ class Device:
         desired = self._desired.current
         self._attempt(self._poll)
         busy = False
-        if not desired.paused:
+        if desired.paused:
+            self._attempt(self._pause)
+        else:
             busy = self._attempt(lambda: self._inbox.step(desired)) or busy
             container = self._container
             if container is not None:

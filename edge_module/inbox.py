@@ -21,7 +21,7 @@ from edge_module.intake import Intake
 from edge_module.journal import Job, Journal
 from edge_module.reporting import Reporter
 from imagedelta.bundles import HEAD_BYTES, OpenedBundle, PublicKey, read_bundle
-from imagedelta.errors import ContentError, Truncated
+from imagedelta.errors import ContentError, DependencyError, Truncated
 
 log = logging.getLogger("imagedelta.inbox")
 
@@ -98,6 +98,9 @@ class Inbox:
         except ContentError as error:
             self._intake.note_refusal(name, error)
             done = True
+        except (DependencyError, OSError) as error:  # gone again, or a disk that fails: look again later
+            log.warning("%s cannot be read now: %s", name, error)
+            done = False
         if done:
             self._remove(name)
         else:

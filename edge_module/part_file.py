@@ -116,7 +116,7 @@ class PartFile:
         if self._writer is not None:
             self._writer.sync()
             self._close_writer()
-        self._save_cost()
+            self._save_cost()
 
     def release(self) -> None:
         """The disk refused a write: forget what of it may have been half-written."""

@@ -7,6 +7,9 @@ from typing import BinaryIO, cast
 
 from edge_module.files import Files
 
+SCRATCH = "scratch"
+"""Folder of files that are worth nothing after a restart; emptied at start."""
+
 
 class _ScratchFile(io.RawIOBase):
     """Never synced: it is worth nothing after a restart, when the scratch folder is emptied."""

@@ -25,8 +25,9 @@ from edge_module.engines.layout_index import (
     with_entry,
     without_digest,
 )
-from edge_module.engines.layout_layers import SCRATCH, LayoutSources, LayoutStore, is_packed
+from edge_module.engines.layout_layers import LayoutSources, LayoutStore, is_packed
 from edge_module.files import Files, FileWriter, move_durably, read_bounded, write_atomically
+from edge_module.scratch_file import SCRATCH
 from imagedelta.archives.docker_save import Located
 from imagedelta.archives.model import hex_of, image_from_config, sha256_id
 from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_TYPE, blob_name, read_oci

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from edge_module.files import Files
+from edge_module.scratch_file import SCRATCH
 from imagedelta.archives.layer_stream import verified_stream
 from imagedelta.archives.model import hex_of
 from imagedelta.archives.oci import INDEX_FILE
@@ -15,8 +16,6 @@ from imagedelta.archives.unpacking import Section, unpack
 from imagedelta.delta.content import LayerReader, check_range
 from imagedelta.errors import Truncated
 from imagedelta.limits import MIB, Limits
-
-SCRATCH = "scratch"
 
 
 class LayoutStore:

@@ -310,3 +310,39 @@ def test_bytes_that_were_not_asked_for_are_not_taken(response: httpx.Response) -
 
     with pytest.raises(DependencyError):
         list(store.stream(blob, 10, 15))
+
+
+def test_a_bundle_that_comes_another_way_meanwhile_is_not_fetched_to_the_end() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(bundle)
+    device = world.boot()
+    while world.outbox.served[bundle.name] < 80_000:
+        device.turn()
+    world.settings = replace(world.settings, stable_seconds=0.0)
+    world.disk.put("inbox/by-mail.bundle", bundle.data)
+
+    world.run(world.boot())
+
+    assert world.final_report() == ("succeeded", None)
+    assert world.outbox.served[bundle.name] < len(bundle.data)
+    assert world.leftovers() == []
+
+
+def test_pausing_in_the_middle_keeps_what_has_arrived() -> None:
+    world = World(APP_1)
+    bundle = make_bundle()
+    world.publish(bundle)
+    device = world.boot()
+    while world.outbox.served[bundle.name] < 80_000:
+        device.turn()
+
+    world.hub.desired_now["paused"] = True
+    world.clock.now += 61
+    world.run(device)
+    world.disk.reboot("dropped")
+    world.hub.desired_now["paused"] = False
+    world.run()
+
+    assert world.final_report() == ("succeeded", None)
+    assert world.outbox.served[bundle.name] <= len(bundle.data) + 2048
