@@ -132,7 +132,7 @@ REMEDIES: dict[str, str] = {
     "bundle.platform": "Enrol the device with its real platform and order the image again.",
     "bundle.memory": "Raise the memory setting of the device, or build for a smaller memory class.",
     "bundle.damaged": "The bytes in the outbox differ from what was sealed: retry, so that it is published anew.",
-    "content.malformed_message": "A message or twin breaks its contract: see docs/formats/messages.md, and update the older side.",
+    "content.malformed_message": "It breaks docs/formats/messages.md: update the older of device and cloud.",
     "content.missing": "It was withdrawn or never stored: look at who should have put it there.",
     "dependency.unavailable": "Nothing to do: it is tried again by itself. Look at the service if this lasts.",
     "request.not_found": "Check the id; list what there is with a GET of the collection.",
