@@ -78,7 +78,9 @@ class Inbox:
         return False
 
     def _names(self) -> list[str]:
-        return [name for name in self._files.list(INBOX) if name.endswith(".bundle")]
+        """Regular files only: a pipe or folder that somebody puts there would hold everything up."""
+        names = [name for name in self._files.list(INBOX) if name.endswith(".bundle")]
+        return [name for name in names if self._files.size(f"{INBOX}/{name}") is not None]
 
     def _look(self, name: str) -> _Seen:
         size = self._files.size(f"{INBOX}/{name}") or 0

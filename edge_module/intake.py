@@ -95,7 +95,6 @@ class Intake:
     def finish(self, job: Job, image: PresentImage) -> Job:
         """The image is whole and named: the journal and the cloud learn it."""
         job = self._reporter.move(job, "succeeded", local_digest=image.local_digest)
-        self._journal.forget_oldest()
         self._changed()
         return job
 

@@ -138,8 +138,12 @@ class Journal:
         self._write_counters(replace(self._counters, resync=value))
 
     def forget_oldest(self) -> None:
-        """Keep the files bounded: what is forgotten one by one is refused by the floor from then on."""
+        """Keep the files bounded: what is forgotten one by one is refused by the floor from then on.
+
+        Unsealed ones go first: their numbers are anybody's, and must not push real ones out.
+        """
         finished = [job for job in self.jobs() if job.state in FINAL and job.announced]
+        finished.sort(key=lambda job: (job.sealed, job.number))
         for job in finished[: max(0, len(finished) - MAX_FINISHED)]:
             self.see_number(job.number, job.number + 1 if job.sealed else 0)
             remove_durably(self._files, f"{FOLDER}/{job.key}.json")

@@ -33,7 +33,10 @@ class Reporter:
         cleared = {"code": None, "detail": None, "missing_source": None} | changes
         job = replace(job, state=state, sequence=sequence, announced=False, **cleared)
         log.info("%s attempt %d: %s%s", job.transfer_id, job.attempt, state, f" ({job.code})" if job.code else "")
-        return self.announce(self._journal.write(job))
+        job = self.announce(self._journal.write(job))
+        if job.state in FINAL:
+            self._journal.forget_oldest()
+        return job
 
     def fail(self, job: Job, error: ImageDeltaError, state: ReportedState = "failed", **changes: Any) -> Job:
         """Bring a job into ``failed``, ``blocked`` or ``source_missing`` with the error's code and sentence."""

@@ -80,7 +80,7 @@ class BlobContainer:
         with self._request("HEAD", self._address(name)) as response:
             _check_status(response, name)
             headers = response.headers
-            size = int(headers.get("content-length", "0"))
+            size = _number(headers.get("content-length", ""), name)
             return BlobInfo(name, size, _bare(headers.get("etag", "")), _moment(headers.get("last-modified")))
 
     def stream(self, blob: BlobInfo, offset: int, end: int) -> Iterator[bytes]:
@@ -213,7 +213,7 @@ def _check_status(response: httpx.Response, name: str) -> None:
 def _check_range(response: httpx.Response, blob: BlobInfo, offset: int) -> None:
     """A server that ignores Range answers 200 from byte 0: usable only when that was asked for."""
     if response.status_code == 200:
-        start, total = 0, int(response.headers.get("content-length", blob.size))
+        start, total = 0, _number(response.headers.get("content-length", str(blob.size)), blob.name)
     else:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if match is None:
@@ -246,6 +246,12 @@ def _read_bounded(response: httpx.Response, limit: int, what: str) -> bytes:
 
 def _unanswered(what: str, error: Exception) -> DependencyError:
     return DependencyError(f"{what}: {type(error).__name__} {error}".rstrip())
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isdecimal() or len(text) > 19:
+        raise DependencyError(f"{name}: the store answered a length of {text[:40]!r}")
+    return int(text)
 
 
 def _bare(etag: str) -> str:

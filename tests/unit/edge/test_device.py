@@ -375,6 +375,16 @@ def test_names_that_tools_use_while_they_write_are_left_alone() -> None:
     assert world.disk.list("inbox") == ["a.bundle.part", "b.bundle.tmp", "notes.txt"]
 
 
+def test_a_folder_named_like_a_bundle_holds_nothing_up() -> None:
+    world = World(APP_1)
+    world.disk.make_folders("inbox/a.bundle")
+    world.publish(make_bundle())
+
+    world.run()
+
+    assert world.final_report() == ("succeeded", None)
+
+
 def test_a_full_disk_blocks_the_job_which_goes_on_by_itself() -> None:
     world = World(APP_1)
     world.drop_into_inbox(make_bundle())

@@ -76,6 +76,20 @@ def test_old_finished_jobs_are_forgotten_one_by_one_but_stay_refused(monkeypatch
     assert Journal(disk).counters.floor == 5
 
 
+def test_unsealed_jobs_are_forgotten_first_and_never_raise_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FINISHED", 2)
+    journal = Journal(FileSystemSimulator())
+    for number in (1, 2):
+        journal.write(a_job(number, state="succeeded", announced=True))
+    for number in (100, 101, 102):
+        journal.write(a_job(number, state="failed", announced=True, sealed=False))
+
+    journal.forget_oldest()
+
+    assert [job.number for job in journal.jobs()] == [1, 2]
+    assert journal.counters.floor == 0
+
+
 def test_a_damaged_file_does_not_stop_the_device() -> None:
     disk = FileSystemSimulator()
     Journal(disk).write(a_job(1, state="succeeded"))
