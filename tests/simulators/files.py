@@ -189,8 +189,8 @@ class FileSystemSimulator:
         del inode.data[keep:]
         return SimulatedWriter(self, inode, name)
 
-    def _inodes(self) -> list[_Inode]:
-        return list({id(inode): inode for entries in self._live.values() for inode in entries.values()}.values())
+    def _inodes(self) -> tuple[_Inode, ...]:
+        return tuple({id(inode): inode for entries in self._live.values() for inode in entries.values()}.values())
 
     def _tear_folders(self, chance: random.Random) -> None:
         folders = {folder: dict(entries) for folder, entries in self._durable.items()}

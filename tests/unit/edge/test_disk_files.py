@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,12 @@ def test_a_failing_disk_is_a_dependency_that_may_come_back(tmp_path: Path) -> No
     with pytest.raises(DependencyError) as caught:
         files.create("no/such/folder")
     assert caught.value.code == "disk.failing"
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.bundle")
+
+    assert DiskFiles(tmp_path).size("a.bundle") is None
 
 
 def test_a_full_disk_has_its_own_code(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_module.device import Device
+from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.loading import load_archive
 from edge_module.settings import Settings
@@ -189,7 +190,7 @@ class World:
     def image_ids(self) -> set[str]:
         return {image.image_id for image in self.whole_images()}
 
-    def whole_images(self):  # type: ignore[no-untyped-def]
+    def whole_images(self) -> list[PresentImage]:
         engine = self.engine()
         images = engine.images()
         for image in images:
