@@ -113,10 +113,11 @@ def plan_table(plan: Mapping[str, Any], references: Mapping[str, str]) -> Table:
 
 
 def result_table(record: RunRecord) -> Table:
-    """What came of it, per transfer."""
-    table = _table("Device", "Image", "Source", ">Full bytes", ">Bundle bytes", ">Of full", ">On the link", "State")
+    """What came of it, per transfer: 76 columns at most, so that it fits any terminal."""
+    table = _table("Device", "Image", "Source", ">Full bytes", ">Bundle", ">Of full", ">Link", "State")
     for fact in record.transfers:
         link = "–" if fact.seconds_on_link is None else f"{fact.seconds_on_link:.1f} s"
+        state = f"{fact.state} ✓" if fact.verified else fact.state
         table.add_row(
             fact.device,
             fact.image,
@@ -125,15 +126,13 @@ def result_table(record: RunRecord) -> Table:
             f"{fact.bundle_bytes:,}",
             words.share(fact.share),
             link,
-            fact.state + (", verified" if fact.verified else ""),
+            state,
         )
-    for device in record.already_present:
-        table.add_row(device, "everything", "already there", "", "0", "", "", "nothing sent")
     return table
 
 
 def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in headings:
         table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left", no_wrap=True)
     return table
@@ -141,8 +140,8 @@ def _table(*headings: str) -> Table:
 
 def indented(table: Table) -> Table:
     """The table under the text of a step."""
-    frame = Table.grid(padding=(0, 0, 0, 4))
-    frame.add_row(table)
+    frame = Table.grid()
+    frame.add_row("    ", table)
     return frame
 
 

@@ -158,6 +158,9 @@ class Demo:
 
     def _tell(self, record: RunRecord) -> bool:
         self.show.console.print(indented(result_table(record)))
+        self.show.line("✓ its layers and config were hashed again in the device's own store")
+        for device in record.already_present:
+            self.show.line(f"{device} had everything: nothing was sent")
         checks = check_run(record, scenario.EXPECTED)
         _write_json(self.workspace.summary, record.summary())
         write_report(record, checks, self.workspace.report)
