@@ -73,7 +73,9 @@ def timeline(record: RunRecord) -> str:
     for fact in record.devices:
         if fact.device not in busy:
             parts.append(_text(_LANE_LEFT + 12, tops[fact.device] + 34, "had everything: nothing was sent", "dim"))
-    parts += [_span(span, tops[span.lane], scale) for span in record.spans if span.lane in tops]
+    spans = [span for span in record.spans if span.lane in tops]
+    parts += [_span(span, tops[span.lane], scale) for span in spans]
+    parts += [_span_label(span, tops[span.lane], scale) for span in spans]
     parts += [_event(event, tops[event.lane], scale) for event in record.events if event.lane in tops]
     return _svg(bottom + _AXIS, "What happened when", "".join(parts))
 
@@ -127,16 +129,24 @@ def _curve(fact: DeviceFact, scale: _Scale, base: int, fastest: int) -> Iterator
 
 
 def _span(span: Span, top: int, scale: _Scale) -> str:
+    left, width, y, height = _span_box(span, top, scale)
+    return _rect(left, y, width, height, f"span {span.kind}", f"{span.text}: {words.duration(span.end - span.start)}")
+
+
+def _span_label(span: Span, top: int, scale: _Scale) -> str:
+    """Drawn after all boxes, so that no later box hides it."""
+    left, width, y, height = _span_box(span, top, scale)
+    if width < _LEAST_LABEL:
+        return ""
+    room = int((width - 4) / _CHARACTER)
+    text = span.text if len(span.text) <= room else span.text[: max(room - 1, 1)] + "…"
+    return _text(left + 4, y + height / 2 + 4, text, "label")
+
+
+def _span_box(span: Span, top: int, scale: _Scale) -> tuple[float, float, float, float]:
     left, right = scale.x(span.start), scale.x(span.end)
-    width = max(2.0, right - left)
     y, height = (top + 40, 26) if span.lane == "cloud" else (top + 8, 20)
-    title = f"{span.text}: {words.duration(span.end - span.start)}"
-    label = ""
-    if width >= _LEAST_LABEL:
-        room = int((width - 4) / _CHARACTER)
-        text = span.text if len(span.text) <= room else span.text[: max(room - 1, 1)] + "…"
-        label = _text(left + 4, y + height / 2 + 4, text, "label")
-    return _rect(left, y, width, height, f"span {span.kind}", title) + label
+    return left, max(2.0, right - left), y, height
 
 
 _MARKS = {"kill": "✕", "restart": "↻", "mail": "✉", "release": "⚑", "note": "•", "state": "•"}

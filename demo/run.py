@@ -157,6 +157,7 @@ class Demo:
         return read_back(witnesses, course)
 
     def _tell(self, record: RunRecord) -> bool:
+        self.show.step("What came of it")
         self.show.console.print(indented(result_table(record)))
         self.show.line("✓ its layers and config were hashed again in the device's own store")
         for device in record.already_present:
