@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     workspace = Workspace(options.folder.resolve(), options.downloads.resolve())
     console = Console(soft_wrap=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job is started with SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         with workspace.start_clean(), ExitStack() as stack:
             return _HELD if Demo(workspace, Show(console), stack).run() else _FAILED

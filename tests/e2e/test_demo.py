@@ -104,11 +104,11 @@ def test_no_process_of_the_demo_is_left(run: Run) -> None:
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
     fetch(default_workspace().downloads)
     folder = tmp_path / "run"
-    running = subprocess.Popen(demo_command(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for_devices(folder, running)
+    with subprocess.Popen(demo_command(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        wait_for_devices(folder, running)
 
-    running.send_signal(signal.SIGINT)
-    output, _ = running.communicate(timeout=60)
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=120)
 
     assert running.returncode == 130, output
     assert "no process is left" in output
