@@ -145,7 +145,9 @@ class Demo:
         for name, device in self.fleet.devices.items():
             modules = self.hubs[device.ship.hub].twin(name, "$edgeAgent").desired.get("modules", {})
             for module, content in modules.items():
-                self.show.line(f"{device.ship.hub}/{name:<8} {module:<19} {content['settings']['image']}")
+                self.show.line(
+                    f"{device.ship.hub}/{name:<8} {module:<19} {words.short_image(content['settings']['image'])}"
+                )
 
     def _record(self, watch: Watch, plan: Mapping[str, Any]) -> RunRecord:
         self.show.step("Reading everything back: SQL, blobs, hubs, mail, each device's own store")

@@ -37,3 +37,9 @@ def short_id(digest: str) -> str:
 def _three_digits(value: float) -> str:
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f}"
+
+
+def short_image(image: str) -> str:
+    """An image as a manifest names it, a digest cut to its first 12 digits."""
+    name, at, digest = image.partition("@")
+    return f"{name}@sha256:{short_id(digest)}…" if at else image

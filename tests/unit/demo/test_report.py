@@ -122,3 +122,8 @@ def test_sizes_have_three_digits(count: int, text: str) -> None:
 @pytest.mark.parametrize(("part", "text"), [(0.0003, "0.030 %"), (0.0042, "0.42 %"), (0.054, "5.4 %"), (0.31, "31 %")])
 def test_small_shares_keep_digits(part: float, text: str) -> None:
     assert words.share(part) == text
+
+
+def test_a_pinned_image_is_short_enough_for_a_line() -> None:
+    assert words.short_image("localhost:5000/app@sha256:" + "ab" * 32) == "localhost:5000/app@sha256:abababababab…"
+    assert words.short_image("localhost:5000/recon:1") == "localhost:5000/recon:1"
