@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+# Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
+PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-all check format clean
@@ -23,14 +25,16 @@ demo: $(STAMP) ## Run the main job on real images and show what happened
 
 test: $(STAMP) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
-	$(PYTEST) -m "not long"
+	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
+	$(PYTEST) -m "e2e and not long"
 
 test-unit: $(STAMP) ## Run what needs nothing but Python packages
-	$(PYTEST) tests/unit tests/property -m "not e2e and not long"
+	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
 test-all: $(STAMP) ## Run every test, the long ones too
 	scripts/setup-debian
-	$(PYTEST)
+	$(PYTEST) $(PARALLEL) -m "not e2e"
+	$(PYTEST) -m e2e
 
 check: $(STAMP) ## Lint and type-check
 	scripts/check
