@@ -14,7 +14,7 @@ def confirm_member(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     """``{"setId", "deviceId"}`` -> ``{"state": released|applied|apply_failed}``.
 
     A device that has not seen the manifest yet stays released, however long its link is down. One that has seen
-    it and whose modules do not run after ``settings.apply_timeout`` is apply_failed; it may still become applied.
+    it and whose modules do not run after ``settings.apply_timeout`` is apply_failed.
     """
     set_id, device_id = payload["setId"], payload["deviceId"]
     release = deps.store.releases.release(set_id, device_id)

@@ -6,16 +6,19 @@ device reported a source missing. What is planned already is not planned again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts.records import DeploymentSet, Device, Member, Transfer
 from contracts.states import ORCHESTRATOR
-from imagedelta.errors import ImageDeltaError, RequestError
+from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from planning.plan import PlannedDevice, Policy, needs_approval, plan_fleet
 from services.deps import Deps
 from services.plan_facts import gather_facts, policy_of, wanted_of
 from services.store_port import PlannedTransfer
+
+log = logging.getLogger("imagedelta.steps")
 
 _TO_PLAN = frozenset({"waiting_inventory", "planned", "in_transit"})
 _OPEN = frozenset({"planning", "preparing", "in_transit", "ready", "releasing", "released"})
@@ -55,11 +58,12 @@ def _plan(deps: Deps, of: DeploymentSet) -> None:
     if _stops_for_approval(deps, of, plan, policy):
         return
     _fail_unplannable(deps, of, members, plan)
-    doable = [planned for planned in plan if planned.state in ("planned", "ready")]
+    versions = _agent_versions(deps, [planned.device for planned in plan if planned.state in ("planned", "ready")])
+    doable = [planned for planned in plan if planned.device.device_id in versions]
     deps.store.sets.record_plan(
         of.set_id,
         [transfer for planned in doable for transfer in _transfers(planned)],
-        {planned.device.device_id: _agent_version(deps, planned.device) for planned in doable},
+        versions,
         deps.now(),
         max_attempts=deps.settings.max_attempts,
     )
@@ -131,8 +135,18 @@ def _transfers(planned: PlannedDevice) -> list[PlannedTransfer]:
     ]
 
 
-def _agent_version(deps: Deps, device: Device) -> int:
-    """``$version`` of the device's deployment now: a release over another one is a conflict."""
-    hub = deps.hubs.get(device.hub)
-    twin = hub.module_twin(device.device_id, "$edgeAgent") if hub else None
-    return twin.version if twin else 0
+def _agent_versions(deps: Deps, devices: Sequence[Device]) -> dict[str, int]:
+    """``$version`` of each device's deployment now: a release over another one is a conflict.
+
+    Devices whose hub does not answer are left out; they are planned in the next round, the others go on.
+    """
+    found = {}
+    for device in devices:
+        hub = deps.hubs.get(device.hub)
+        try:
+            twin = hub.module_twin(device.device_id, "$edgeAgent") if hub else None
+        except DependencyError as error:
+            log.warning("%s is planned later: %s", device.device_id, error)
+            continue
+        found[device.device_id] = twin.version if twin else 0
+    return found

@@ -14,6 +14,8 @@ from planning.release import NewContent, new_content
 from services.deps import Deps
 from services.ports import Hub
 
+_ARRIVED = frozenset({"succeeded", "already_present"})
+
 
 class Refused(ImageDeltaError):
     """The device's manifest is not set now; ``state`` is what the member becomes."""
@@ -98,11 +100,12 @@ def _refuse_conflict(member: Member, version: int, new: NewContent) -> None:
 
 
 def _local_digests(deps: Deps, of: DeploymentSet, device: Device) -> dict[str, str | None]:
-    """reference -> digest in the device's registry; images that an inventory does not show are not released."""
+    """reference -> digest in the device's registry; images that neither inventory nor report shows are not released."""
     here = {image.image_id: image.local_digest for image in deps.store.devices.images_on(device.device_id)}
     by_report = {
         transfer.image_id: transfer.local_digest
         for transfer in deps.store.transfers.of_member(of.set_id, device.device_id)
+        if transfer.state in _ARRIVED
     }
     digests: dict[str, str | None] = {}
     for reference, by_platform in of.images.items():

@@ -1,7 +1,7 @@
 """One round of what the timer looks after: settle sets, release, confirm, send mails, bring twins up to date.
 
-Started every few seconds under one instance id, so that there is one at a time. A step that fails is left to the
-next round; it never stops the others.
+Started every few seconds under one instance id, so that there is one at a time. Steps are tried once: the next
+round is their retry, so that a hub that does not answer holds up neither the mails nor the other hub.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from orchestrators.retrying import Context, call, call_all
+from orchestrators.retrying import Context, call
 
 
 def sweep(context: Context) -> Generator[Any, Any, Any]:
@@ -40,10 +40,10 @@ def _settle(context: Context, sets: list[str]) -> Generator[Any, Any, list[str]]
 
 
 def _each(context: Context, step: str, payloads: list[dict[str, Any]]) -> Generator[Any, Any, list[Any]]:
-    """The results, or none when one of the tasks could not be done even after retries."""
+    """The results; none when one of the tasks raised, which is known once all of them have ended."""
     if not payloads:
         return []
     try:
-        return list((yield call_all(context, step, payloads)))
+        return list((yield context.task_all([context.call_activity(step, payload) for payload in payloads])))
     except Exception:  # the SDK raises plain Exception for a failed task
         return []
