@@ -1,0 +1,87 @@
+"""Blob storage in memory: whole blobs or none, calls counted, the n-th one failing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import BinaryIO
+
+from imagedelta.errors import ContentError
+from services.ports import BlobInfo, BlobRange, Clock
+from tests.simulators.calls import Calls
+
+
+class BlobsSimulator:
+    """The port ``Blobs``."""
+
+    def __init__(self, now: Clock) -> None:
+        self.calls = Calls()
+        self.containers: dict[str, dict[str, bytes]] = {}
+        self._infos: dict[tuple[str, str], BlobInfo] = {}
+        self._now = now
+
+    def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        with self.calls.call("put"):
+            return self._store(container, name, b"".join(chunks))
+
+    def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        with self.calls.call("put_if_absent"):
+            data = b"".join(chunks)
+            return self._infos.get((container, name)) or self._store(container, name, data)
+
+    def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
+        with self.calls.call("compose"):
+            return self._store(container, name, b"".join(self._part(part) for part in parts))
+
+    def open(self, container: str, name: str) -> BinaryIO:
+        with self.calls.call("open"):
+            return io.BytesIO(self._data(container, name))
+
+    def read(self, container: str, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        with self.calls.call("read"):
+            data = self._data(container, name)
+            return data[offset:] if length is None else data[offset : offset + length]
+
+    def info(self, container: str, name: str) -> BlobInfo | None:
+        with self.calls.call("info"):
+            return self._infos.get((container, name))
+
+    def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]:
+        with self.calls.call("list"):
+            names = sorted(self.containers.get(container, {}))
+            return [self._infos[container, name] for name in names if name.startswith(prefix)]
+
+    def delete(self, container: str, name: str) -> None:
+        with self.calls.call("delete"):
+            self.containers.get(container, {}).pop(name, None)
+            self._infos.pop((container, name), None)
+
+    def container_url(self, container: str) -> str:
+        return f"https://blobs.example/{container}"
+
+    def read_grant(self, container: str, lifetime: timedelta) -> str:
+        with self.calls.call("read_grant"):
+            self.containers.setdefault(container, {})
+            return f"se={(self._now() + lifetime).isoformat()}"
+
+    def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
+        return f"{self.container_url(container)}/{name}?se={(self._now() + lifetime).isoformat()}"
+
+    def _store(self, container: str, name: str, data: bytes) -> BlobInfo:
+        self.containers.setdefault(container, {})[name] = data
+        info = BlobInfo(name, len(data), hashlib.sha256(data).hexdigest(), self._now())
+        self._infos[container, name] = info
+        return info
+
+    def _part(self, part: bytes | BlobRange) -> bytes:
+        if isinstance(part, bytes):
+            return part
+        return self._data(part.container, part.name)[part.offset : part.offset + part.length]
+
+    def _data(self, container: str, name: str) -> bytes:
+        try:
+            return self.containers[container][name]
+        except KeyError as error:
+            raise ContentError(f"there is no blob {container}/{name}", code="content.missing") from error

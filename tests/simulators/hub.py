@@ -1,0 +1,121 @@
+"""The service side of an IoT Hub in memory: module twins with versions, deployments, calls counted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagedelta.errors import RequestError
+from services.ports import Twin
+from tests.simulators.calls import Calls
+
+_AGENT, _HUB = "$edgeAgent", "$edgeHub"
+
+
+@dataclass
+class _Module:
+    desired: dict[str, Any] = field(default_factory=dict)
+    reported: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+    def replace(self, desired: Mapping[str, Any]) -> None:
+        self.desired, self.version = copy.deepcopy(dict(desired)), self.version + 1
+
+
+class HubSimulator:
+    """The port ``Hub``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = Calls()
+        self.applied: list[tuple[str, Mapping[str, Any]]] = []
+        """(device, modulesContent) of every deployment written, in order."""
+        self._devices: dict[str, dict[str, _Module]] = {}
+
+    def add_device(self, device_id: str, modules_content: Mapping[str, Any], *others: str) -> None:
+        """A device that runs ``modules_content``, and has ``others`` as modules without desired properties."""
+        modules = {name: _Module(_properties(part)) for name, part in modules_content.items()}
+        self._devices[device_id] = modules | {name: _Module() for name in others if name not in modules}
+
+    def module_twin(self, device_id: str, module_id: str) -> Twin | None:
+        with self.calls.call("module_twin"):
+            module = self._devices.get(device_id, {}).get(module_id)
+            return None if module is None else _twin(module)
+
+    def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
+        with self.calls.call("update_desired"):
+            module = self._module(device_id, module_id)
+            module.replace(_merged(module.desired, patch))
+            return _twin(module)
+
+    def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
+        with self.calls.call("modules_content"):
+            modules = self._devices.get(device_id)
+            if modules is None or _AGENT not in modules:
+                return None
+            named = (_AGENT, _HUB, *modules[_AGENT].desired.get("modules", {}))
+            found = {name: modules[name] for name in named if name in modules and modules[name].desired}
+            return {name: {"properties.desired": copy.deepcopy(module.desired)} for name, module in found.items()}
+
+    def apply_content(self, device_id: str, modules_content: Mapping[str, Any]) -> None:
+        with self.calls.call("apply_content"):
+            if device_id not in self._devices:
+                raise RequestError(f"hub {self.name} has no device {device_id}", code="hub.unknown_device")
+            self.applied.append((device_id, copy.deepcopy(modules_content)))
+            self._apply(self._devices[device_id], modules_content)
+
+    def report(self, device_id: str, module_id: str, reported: Mapping[str, Any]) -> None:
+        """What the device says of a module."""
+        self._module(device_id, module_id).reported = dict(reported)
+
+    def change_by_somebody_else(self, device_id: str, modules: Mapping[str, Any]) -> None:
+        """Another pipeline adds modules to the device's deployment."""
+        agent = self._module(device_id, _AGENT)
+        agent.replace(_merged(agent.desired, {"modules": modules}))
+
+    def images(self, device_id: str) -> dict[str, str]:
+        """module -> image, as the device's deployment stands."""
+        modules = self._module(device_id, _AGENT).desired.get("modules", {})
+        return {name: str(module["settings"]["image"]) for name, module in modules.items()}
+
+    def _module(self, device_id: str, module_id: str) -> _Module:
+        try:
+            return self._devices[device_id][module_id]
+        except KeyError as error:
+            raise RequestError(f"hub {self.name} has no {device_id}/{module_id}", code="hub.unknown_device") from error
+
+    def _apply(self, modules: dict[str, _Module], content: Mapping[str, Any]) -> None:
+        for name in set(modules[_AGENT].desired.get("modules", {})) - set(_desired_modules(content)):
+            modules.pop(name, None)
+        for name in _desired_modules(content):
+            modules.setdefault(name, _Module())
+        for name, part in content.items():
+            modules.setdefault(name, _Module()).replace(_properties(part))
+
+
+def _desired_modules(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _properties(content.get(_AGENT, {})).get("modules", {})
+    return found
+
+
+def _properties(part: Mapping[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(dict(part.get("properties.desired", {})))
+
+
+def _twin(module: _Module) -> Twin:
+    return Twin(copy.deepcopy(module.desired), dict(module.reported), module.version, f"etag-{module.version}")
+
+
+def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = merged.get(key)
+            merged[key] = _merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
