@@ -20,9 +20,10 @@ from store.device_states import hold, move_device
 from store.moves import move_member, move_transfer, requeue
 from store.reports import APPLIED, DUPLICATE, HELD, STALE, Told, apply_told, relink, stranger
 from store.schema import device_images, device_installations, member_transfers, members, transfers
-from store.set_rows import open_sets_of_device, wanted_by_a_member
+from store.set_rows import wanted_by_a_member
 from store.tools import lock_device
 from store.transfer_rows import DONE, active_transfer, fetch_transfers
+from store.work import sets_with_work
 
 UNRELEASED = ("planned", "in_transit", "ready", "conflict")
 
@@ -46,7 +47,7 @@ def take_inventory(
             return _held(connection, device, "two installations report as this device", origin)
         forget_everything(connection, device, origin.enqueued_at, keep={i.image_id for i in inventory.images})
     _take(connection, device, origin, inventory, max_attempts)
-    return Outcome(APPLIED, f"{len(inventory.images)} images", open_sets_of_device(connection, device.device_id))
+    return Outcome(APPLIED, f"{len(inventory.images)} images", sets_with_work(connection, device.device_id))
 
 
 def _released_by_its_hub(connection: Connection, device: Device, origin: Origin) -> Device:

@@ -20,9 +20,9 @@ from store.device_rows import find_device, twin_changed
 from store.history import reported
 from store.moves import move_transfer, requeue
 from store.schema import device_images, member_transfers
-from store.set_rows import open_sets_of_device
 from store.tools import lock_device
 from store.transfer_rows import find_transfer, known_transfer
+from store.work import sets_with_work
 
 UNKNOWN, DUPLICATE, STALE, APPLIED, HELD = "unknown", "duplicate", "stale", "applied", "held"
 
@@ -47,7 +47,7 @@ def take_report(connection: Connection, origin: Origin, report: Report, module_i
     if transfer is None or transfer.device_id != origin.device_id or transfer.image_id != report.image_id:
         return Outcome(UNKNOWN, f"{origin.device_id} has no transfer {report.transfer_id} of {report.image_id}")
     result = apply_told(connection, transfer, Told(report, "report", origin.enqueued_at, max_attempts))
-    sets = open_sets_of_device(connection, origin.device_id) if result == APPLIED else ()
+    sets = sets_with_work(connection, origin.device_id) if result == APPLIED else ()
     return Outcome(result, f"{report.state} of {report.message_id} while {transfer.state}", sets)
 
 

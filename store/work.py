@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, sele
 
 from contracts.states import OPEN_SET
 from store.schema import devices, member_transfers, members, sets, transfers
+from store.set_rows import open_sets_of_device
 
 ALWAYS_DRIVEN = ("accepted", "planning", "preparing")
 DRIVEN = tuple(sorted(OPEN_SET - {"awaiting_approval"}))
@@ -46,6 +47,11 @@ def has_work(connection: Connection, set_id: str) -> bool:
     """Whether anything of the set can be planned, built or published right now."""
     query = select(sets.c.set_id).where(sets.c.set_id == set_id, or_(_to_plan(set_id), _to_send(set_id)))
     return connection.execute(query).first() is not None
+
+
+def sets_with_work(connection: Connection, device_id: str) -> tuple[str, ...]:
+    """Open sets of the device for which anything can be done right now."""
+    return tuple(set_id for set_id in open_sets_of_device(connection, device_id) if has_work(connection, set_id))
 
 
 def _to_plan(set_id: Any) -> ColumnElement[bool]:

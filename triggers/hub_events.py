@@ -56,9 +56,17 @@ def ingest(hub: str, messages: Iterable[HubMessage], deps: Deps) -> tuple[Start,
     """
     sets: set[str] = set()
     for message in messages:
+        if not _concerns_us(message, deps):
+            continue
         outcome = _take(hub, message, deps)
         sets.update(outcome.set_ids if outcome else ())
     return (SWEEP, *(deploy_set(set_id) for set_id in sorted(sets)))
+
+
+def _concerns_us(message: HubMessage, deps: Deps) -> bool:
+    """A hub's endpoint carries the telemetry of every module: what neither comes from ours nor claims to be a
+    report is somebody else's."""
+    return message.module_id == deps.settings.module_id or message.properties.get("kind") in ("report", "inventory")
 
 
 def _take(hub: str, message: HubMessage, deps: Deps) -> Outcome | None:

@@ -98,6 +98,15 @@ def test_a_message_that_cannot_be_taken_is_kept_and_the_rest_goes_on(
     assert base64.b64decode(kept[0]["body"]) == bad.body
 
 
+def test_other_modules_telemetry_is_passed_over(world: World) -> None:
+    foreign = [message(b"21.5 degrees", None, module="telemetry"), message(b"{}", "alarm", module=None)]
+
+    ingest("north", [*foreign, message(inventory())], world.deps)
+
+    assert images_of(world) == [IMAGE]
+    assert quarantined(world) == []
+
+
 def test_who_reports_is_what_the_hub_says_not_what_the_body_says(world: World) -> None:
     body = gzip.compress(json.dumps({**json.loads(gzip.decompress(inventory())), "deviceId": "boat"}).encode())
 
