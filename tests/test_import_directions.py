@@ -1,0 +1,179 @@
+"""Who may import whom: the table of docs/adr/0001, held by reading every import statement, also inside functions.
+
+Rooms are the root folders. A room always sees itself; what else it sees of ours is in ``MAY_SEE``: a whole room
+(``imagedelta``) or one module (``services.deps``). What it may not see of others' is in ``ONLY_IN`` and ``NO_WORLD``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+_PORTS = {"services.deps", "services.ports", "services.store_port", "services.plan_facts"}
+"""What steps and triggers see of services: Protocols, and questions asked through them; no adapter."""
+
+MAY_SEE: dict[str, set[str]] = {
+    "imagedelta": set(),
+    "contracts": {"imagedelta"},
+    "planning": {"imagedelta", "contracts"},
+    "services": {"imagedelta", "contracts", "planning"},
+    "store": {"imagedelta", "contracts", "services.store_port"},
+    "activities": {"imagedelta", "contracts", "planning", *_PORTS},
+    "orchestrators": set(),
+    "triggers": {"imagedelta", "contracts", "planning", *_PORTS},
+    "edge_module": {"imagedelta", "contracts", "services.ports", "services.blobs_http", "services.registry_http"},
+    "imagedelta_host": {"imagedelta.errors"},
+    "imagedelta_cli": {"imagedelta", "imagedelta_host"},
+    "demo": {"imagedelta", "edge_module", "imagedelta_host"},
+    "function_app": {"activities", "orchestrators", "triggers", "services"},
+}
+
+WIRING = {("services/factory.py", "store.sql")}
+"""The one place that picks the implementation of the store port."""
+
+ONLY_IN: dict[str, set[str]] = {
+    # the programming model of the function app
+    "azure.functions": {"function_app.py", "triggers/", "imagedelta_host/"},
+    "azure.durable_functions": {"function_app.py", "orchestrators/retrying.py", "imagedelta_host/user_loop.py"},
+    # SQL
+    "sqlalchemy": {"store/"},
+    "alembic": {"store/migrate.py", "store/migrations/"},
+    "pyodbc": {"store/engine.py"},
+    "sqlite3": {"imagedelta_host/", "store/engine.py", "demo/"},
+    # HTTP: one client file for each outside system and each program; the demo is a program of people
+    "httpx": {
+        "services/blobs_http.py",
+        "services/hub_local.py",
+        "edge_module/hub_local.py",
+        "edge_module/main.py",
+        "imagedelta_cli/api_client.py",
+        "demo/",
+    },
+    "aiohttp": {"imagedelta_host/"},
+    # mail
+    "smtplib": {"services/mail_smtp.py"},
+    "aiosmtpd": {"demo/"},
+}
+
+ONE_FILE = ("azure.storage", "azure.iot", "azure.identity", "azure.keyvault", "docker", "pyodbc", "smtplib", "paho")
+"""SDKs of outside systems: each is known to one file of a room at most, its adapter."""
+
+NO_WORLD = (
+    "asyncio",
+    "azure",
+    "docker",
+    "http",
+    "httpx",
+    "multiprocessing",
+    "random",
+    "requests",
+    "secrets",
+    "smtplib",
+    "socket",
+    "sqlalchemy",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+    "urllib.request",
+    "uuid",
+)
+"""Network, SQL, processes, clock and chance: not in what is pure."""
+
+PURE = ("imagedelta", "contracts", "planning")
+
+
+def files_of(room: str) -> list[Path]:
+    """The room's Python files; ``function_app`` is one file."""
+    single = ROOT / f"{room}.py"
+    return [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
+
+
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    """Every module that the file imports, as dotted names; ``from a import b`` gives ``a.b``."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports of ours are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *places: str) -> bool:
+    """Whether a dotted name is one of ``places`` or below it."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+ALL_FILES = [path for room in MAY_SEE for path in files_of(room)]
+
+
+def test_every_package_of_the_root_has_a_place_in_the_table() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+
+    assert packages <= set(MAY_SEE), packages - set(MAY_SEE)
+    assert all(files_of(room) for room in MAY_SEE)
+
+
+@pytest.mark.parametrize("room", MAY_SEE)
+def test_a_room_imports_only_what_the_table_lets_it_see(room: str) -> None:
+    others = set(MAY_SEE) - {room}
+    wrong = [
+        f"{name_of(path)}: {name}"
+        for path in files_of(room)
+        for name in imports_of(path)
+        if within(name, *others) and not within(name, *MAY_SEE[room])
+        if not any(name_of(path) == file and within(name, seen) for file, seen in WIRING)
+    ]
+
+    assert wrong == []
+
+
+def test_no_product_code_imports_tests_or_benchmarks() -> None:
+    assert [
+        name_of(path) for path in ALL_FILES if any(within(n, "tests", "benchmarks") for n in imports_of(path))
+    ] == []
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_of_the_outside_is_imported_only_in_its_adapters(library: str) -> None:
+    places = ONLY_IN[library]
+    importers = {name_of(path) for path in ALL_FILES if any(within(name, library) for name in imports_of(path))}
+
+    assert {file for file in importers if not any(file.startswith(place) for place in places)} == set()
+
+
+@pytest.mark.parametrize("sdk", ONE_FILE)
+def test_the_sdk_of_an_outside_system_is_known_to_one_file_of_a_room(sdk: str) -> None:
+    for room in MAY_SEE:
+        importers = [name_of(path) for path in files_of(room) if any(within(name, sdk) for name in imports_of(path))]
+        assert len(importers) <= 1, importers
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_what_is_pure_touches_no_network_no_sql_no_clock_and_no_chance(room: str) -> None:
+    wrong = [f"{name_of(p)}: {name}" for p in files_of(room) for name in imports_of(p) if within(name, *NO_WORLD)]
+
+    assert wrong == []
+
+
+def test_orchestrators_import_nothing_that_could_differ_on_replay() -> None:
+    known = ("__future__", "collections", "typing", "orchestrators", "azure.durable_functions.RetryOptions")
+    wrong = [f"{name_of(p)}: {name}" for p in files_of("orchestrators") for name in imports_of(p)]
+
+    assert [line for line in wrong if not within(line.split(": ")[1], *known)] == []
