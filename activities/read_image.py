@@ -27,6 +27,7 @@ def read_image(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     registration_id = payload["registrationId"]
     registration = deps.store.images.start_registration(registration_id)
     if registration.state in ("registered", "failed"):
+        _drop_upload(deps, registration)
         return {"images": dict(registration.images), "code": registration.code}
     try:
         images = _read(deps, registration)
@@ -34,9 +35,17 @@ def read_image(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         if error.retryable:
             raise
         deps.store.images.fail_registration(registration_id, error.code, str(error))
+        _drop_upload(deps, registration)
         return {"images": {}, "code": error.code}
     deps.store.images.finish_registration(registration_id, images, deps.now())
+    _drop_upload(deps, registration)
     return {"images": images, "code": None}
+
+
+def _drop_upload(deps: Deps, registration: Registration) -> None:
+    """An upload is ours and has served; other blobs are the caller's."""
+    if "upload" in registration.origin:
+        deps.blobs.delete("intake", registration.origin["upload"])
 
 
 def _read(deps: Deps, registration: Registration) -> dict[str, str]:

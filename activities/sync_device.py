@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from contracts.messages import DesiredProperties, OutboxAccess
-from contracts.outbox import outbox_container
+from contracts.outbox import outbox_container, transfer_of
 from contracts.records import Device
+from contracts.states import IN_TRANSIT
 from imagedelta.archives import sha256_id
 from imagedelta.bundles import canonical_bytes
 from imagedelta.errors import RequestError
 from services.deps import Deps
+
+_WANTED = IN_TRANSIT | {"building"}
 
 
 def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     renew_after = deps.now() + deps.settings.grant_lifetime / 2
     wanted = _wanted(deps, device, renew_after)
     hub.update_desired(device.device_id, deps.settings.module_id, wanted)
-    _empty_withdrawn(deps, device, wanted)
+    _empty_outbox(deps, device)
     deps.store.devices.mark_synced(device.device_id, sha256_id(canonical_bytes(wanted)), renew_after)
     return {"written": True}
 
@@ -50,10 +53,18 @@ def _wanted(deps: Deps, device: Device, renew_after: datetime) -> dict[str, Any]
     return {**document, "outbox": document.get("outbox")}
 
 
-def _empty_withdrawn(deps: Deps, device: Device, wanted: Mapping[str, Any]) -> None:
-    """Delete bundles that were withdrawn, all of them for a retired device, so that no link carries them."""
+def _empty_outbox(deps: Deps, device: Device) -> None:
+    """Delete what is no longer to be fetched, so that no link carries it; all of it for a retired device."""
     container = outbox_container(device.device_id)
-    revoked = tuple(f"-{bundle_id}.bundle" for bundle_id in wanted["revokedBundles"])
     for blob in deps.blobs.list(container):
-        if device.state == "retired" or blob.name.removesuffix(".chunks").endswith(revoked):
+        if device.state == "retired" or not _is_wanted(deps, blob.name):
             deps.blobs.delete(container, blob.name)
+
+
+def _is_wanted(deps: Deps, name: str) -> bool:
+    """Whether the bundle is of its transfer's present attempt and not yet on the device. Strangers' files stay."""
+    of = transfer_of(name)
+    if of is None:
+        return True
+    transfer = deps.store.transfers.transfer(of[0])
+    return transfer is not None and transfer.attempt == of[1] and transfer.state in _WANTED

@@ -10,6 +10,7 @@ import re
 
 _UNFIT = re.compile(r"[^a-z0-9]+")
 _SLUG_LENGTH = 32
+_BUNDLE = re.compile(r"\d-\d{12}-(.+)-(\d+)\.bundle(?:\.chunks)?")
 
 
 def outbox_container(device_id: str) -> str:
@@ -22,3 +23,9 @@ def outbox_container(device_id: str) -> str:
 def bundle_name(priority: int, number: int, transfer_id: str, attempt: int) -> str:
     """``<priority digit>-<number, 12 digits>-<transfer>-<attempt>.bundle``; its chunk list adds ``.chunks``."""
     return f"{priority}-{number:012d}-{transfer_id}-{attempt}.bundle"
+
+
+def transfer_of(name: str) -> tuple[str, int] | None:
+    """(transfer, attempt) of a bundle or chunk list by its name; None for anything else."""
+    found = _BUNDLE.fullmatch(name)
+    return (found[1], int(found[2])) if found else None
