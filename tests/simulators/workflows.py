@@ -76,7 +76,7 @@ def _tried(task: Task, attempts: int) -> Any:
     for _ in range(attempts - 1):
         try:
             return task()
-        except Exception:  # noqa: S112
+        except Exception:
             continue
     return task()
 

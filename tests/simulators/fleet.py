@@ -1,0 +1,253 @@
+"""A fleet on one desk: the real store, steps and orchestrators between simulated blobs, hubs, mail and devices.
+
+``tick`` is what the timer does, ``sail`` what all devices do while the link is up, ``run`` both until a set has
+gone as far as it goes. Everything is done at once and in a fixed order; only the clock a test moves passes time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from activities import STEPS
+from activities.binding import bind
+from contracts.outbox import outbox_container
+from contracts.records import DeploymentSet, Member, Notification, Release, Transfer
+from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment, StartRollback
+from demo.edge_agent import reported_properties
+from imagedelta.bundles import Ed25519Sealer
+from imagedelta.bundles.keys import generate_private_key
+from orchestrators import ORCHESTRATORS
+from services.deps import Deps
+from services.settings import load_settings
+from store.sql import SqlStore
+from tests.images import BuiltImage, an_image, docker_save
+from tests.simulators.blobs import BlobsSimulator
+from tests.simulators.clock import ClockSimulator
+from tests.simulators.fleet_device import FleetDevice
+from tests.simulators.hub import HubSimulator
+from tests.simulators.mail import MailSimulator
+from tests.simulators.workflows import Workflows
+from triggers.hub_events import HubMessage, ingest
+from triggers.orders import read_order, rollback_order
+from triggers.timer_sweep import due
+
+RECON = "imagereconstruction"
+OWNER = "olga@example.com"
+_ROUNDS = 4
+"""Ticks and sails in which any set that nothing holds up is through."""
+
+
+class FleetSimulator:
+    def __init__(self, store: SqlStore) -> None:
+        self.now = ClockSimulator()
+        self.blobs = BlobsSimulator(self.now)
+        self.mail = MailSimulator()
+        self.hubs = {"north": HubSimulator("north"), "south": HubSimulator("south")}
+        self.sealer = _sealer()
+        self.deps = Deps(
+            settings=load_settings({"IMAGEDELTA_PRIORITIES": str(Path("no priorities"))}),
+            store=store,
+            blobs=self.blobs,
+            hubs=self.hubs,
+            mailer=self.mail,
+            sealers={self.sealer.key_id: self.sealer},
+            now=self.now,
+        )
+        self.devices: dict[str, FleetDevice] = {}
+        self._images: dict[str, BuiltImage] = {}
+        self._workflows = Workflows(
+            {step.__name__: bind(step, lambda: self.deps) for step in STEPS},
+            {orchestrator.__name__: orchestrator for orchestrator in ORCHESTRATORS},
+        )
+
+    # ------------------------------------------------------------ images and devices
+
+    def register(self, *references: str) -> None:
+        """Register images ``name:number`` through read_image; numbers of one name differ in little."""
+        for reference in references:
+            built = self._images[reference] = an_app(reference)
+            self.blobs.put("intake", reference, [docker_save(built)])
+            request = RegisterImage(blob=f"intake/{reference}", reference=reference)
+            registration = self.deps.store.images.request_registration(request, "pipeline", self.now())
+            self._workflows.run("register_image", "register", {"registrationId": registration.registration_id})
+
+    def image_id(self, reference: str) -> str:
+        return self._images[reference].image_id
+
+    def enrol(self, device_id: str, *references: str, hub: str = "north", silent: bool = False) -> FleetDevice:
+        """A device that has these images; a ``silent`` one has not sent its inventory yet."""
+        self.hubs[hub].add_device(device_id, _RUNTIME, RECON)
+        trusted = {self.sealer.key_id: self.sealer.public_key}
+        device = self.devices[device_id] = FleetDevice(device_id, hub, RECON, trusted)
+        for reference in references:
+            device.keep(self._images[reference], reference)
+        self.deps.store.devices.enrol(device_id, EnrolDevice(hub=hub), "operator", self.now())
+        if not silent:
+            self.deliver(device, device.inventory())
+        return device
+
+    # ------------------------------------------------------------ orders
+
+    def start(self, *references: str, devices: Sequence[str] = (), manifest: bool = True, **options: Any) -> str:
+        """Order a set for these devices, or all, with a manifest made of the references or for these images
+        alone. Returns its id."""
+        request = StartDeployment(
+            name=options.pop("name", "March"),
+            owner=Owner(name="Olga", email=OWNER),
+            devices=DeviceSelection(ids=list(devices) or sorted(self.devices)),
+            manifest=a_manifest(references) if manifest else None,
+            images=None if manifest else list(references),
+            **options,
+        )
+        order = read_order(request, self.deps)
+        created = self.deps.store.sets.create(
+            order.request, images=order.images, manifest=order.manifest, by="olga", at=self.now.forward(seconds=1)
+        )
+        return created.set_id
+
+    def roll_back(self, set_id: str) -> str:
+        """Order what the devices of the set ran before it. Returns the new set's id."""
+        order = rollback_order(self.set(set_id), StartRollback(), self.deps)
+        created = self.deps.store.sets.create(
+            order.request,
+            images=order.images,
+            manifest=order.manifest,
+            by="olga",
+            at=self.now.forward(seconds=1),
+            rollback_of=set_id,
+        )
+        return created.set_id
+
+    # ------------------------------------------------------------ time passes
+
+    def tick(self) -> None:
+        """What the timer starts, one after the other."""
+        self.now.forward(seconds=5)
+        for start in due(self.deps):
+            self._workflows.run(start.orchestrator, start.instance, start.payload)
+
+    def step(self, name: str, **payload: Any) -> Any:
+        """One activity alone."""
+        return bind({step.__name__: step for step in STEPS}[name], lambda: self.deps)(payload)
+
+    def sail(self, *device_ids: str) -> None:
+        """The link is up: these devices, or all, fetch, apply, report, and see their deployment."""
+        for device_id in device_ids or sorted(self.devices):
+            device = self.devices[device_id]
+            reports = device.fetch(self.blobs)
+            self.deliver(device, *reports)
+            if reports:
+                self.deliver(device, device.inventory())
+            self.run_modules(device)
+
+    def run(self) -> None:
+        for _ in range(_ROUNDS):
+            self.tick()
+            self.sail()
+        self.tick()
+
+    def deliver(self, device: FleetDevice, *messages: HubMessage) -> None:
+        """The hub hands a batch of the device's messages to the function."""
+        self.now.forward(seconds=1)
+        ingest(device.hub, messages, self.deps)
+
+    def run_modules(self, device: FleetDevice) -> None:
+        """The device's edgeAgent starts what its twin names and reports what runs."""
+        hub = self.hubs[device.hub]
+        twin = hub.module_twin(device.device_id, "$edgeAgent")
+        if twin is not None:
+            desired = {**twin.desired, "$version": twin.version}
+            hub.report(device.device_id, "$edgeAgent", reported_properties(desired, device.runs))
+
+    # ------------------------------------------------------------ what is so
+
+    def set(self, set_id: str) -> DeploymentSet:
+        found = self.deps.store.sets.deployment_set(set_id)
+        if found is None:
+            raise AssertionError(f"there is no set {set_id}")
+        return found
+
+    def members(self, set_id: str) -> dict[str, str]:
+        """device -> state."""
+        return {member.device_id: member.state for member in self.deps.store.sets.members(set_id)}
+
+    def member(self, set_id: str, device_id: str) -> Member:
+        return next(one for one in self.deps.store.sets.members(set_id) if one.device_id == device_id)
+
+    def transfers(self, set_id: str) -> tuple[Transfer, ...]:
+        return self.deps.store.transfers.of_set(set_id)
+
+    def transfer(self, set_id: str, device_id: str) -> Transfer:
+        (found,) = self.deps.store.transfers.of_member(set_id, device_id)
+        return found
+
+    def patches(self) -> list[Any]:
+        return list(self.deps.store.patches.list_patches(state=None, target=None, limit=500, after=None).items)
+
+    def releases(self, set_id: str) -> tuple[Release, ...]:
+        return self.deps.store.releases.of_set(set_id)
+
+    def notifications(self, set_id: str) -> tuple[Notification, ...]:
+        return self.deps.store.notifications.of_set(set_id)
+
+    def quarantine(self) -> list[Any]:
+        return list(self.deps.store.audit.quarantined(limit=500, after=None).items)
+
+    def outbox(self, device_id: str) -> list[str]:
+        names = self.blobs.containers.get(outbox_container(device_id), {})
+        return sorted(name for name in names if name.endswith(".bundle"))
+
+
+@cache
+def _sealer() -> Ed25519Sealer:
+    return Ed25519Sealer(generate_private_key())
+
+
+@cache
+def an_app(reference: str) -> BuiltImage:
+    """``name:number``: a common base, the name's own library, and a little that each number changes."""
+    name, _, number = reference.partition(":")
+    program = bytearray(random.Random(name).randbytes(6_000))
+    program[100:140] = random.Random(reference).randbytes(40)
+    base = {"usr/lib/libc.so": random.Random("base").randbytes(12_000)}
+    return an_image(base, {f"app/{name}": bytes(program), "app/version": number.encode()}, references=(reference,))
+
+
+def a_manifest(references: Iterable[str]) -> dict[str, Any]:
+    """One module for each reference, named as its repository."""
+    modules = {reference.partition(":")[0]: _module(reference) for reference in references}
+    return {"modulesContent": {"$edgeAgent": _agent(modules), "$edgeHub": _RUNTIME["$edgeHub"]}}
+
+
+def _module(image: str) -> dict[str, Any]:
+    return {
+        "version": "1.0",
+        "type": "docker",
+        "status": "running",
+        "restartPolicy": "always",
+        "settings": {"image": image, "createOptions": "{}"},
+    }
+
+
+def _agent(modules: Mapping[str, Any]) -> dict[str, Any]:
+    system = {name: _module(f"mcr.example/{name}:1.5") for name in ("edgeAgent", "edgeHub")}
+    runtime = {"type": "docker", "settings": {"minDockerVersion": "v1.25"}}
+    return {
+        "properties.desired": {
+            "schemaVersion": "1.1",
+            "runtime": runtime,
+            "systemModules": system,
+            "modules": dict(modules),
+        }
+    }
+
+
+_RUNTIME: Mapping[str, Any] = {
+    "$edgeAgent": _agent({}),
+    "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {}}},
+}
+"""What a device runs before anything is released to it."""
