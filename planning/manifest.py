@@ -1,7 +1,7 @@
 """IoT Edge deployment manifests: from a template to a manifest whose every name is known.
 
 A manifest is ``{"modulesContent": {"$edgeAgent": …, "$edgeHub": …, "<module>": …}}``; the layered form with
-``properties.desired.modules.<name>`` keys is turned into the full form, so that later code knows one.
+``properties.desired.<path>`` keys is turned into the full form, so that later code knows one.
 Source: Microsoft Learn, "Deploy modules and establish routes in IoT Edge" (schema 1.1).
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from imagedelta.errors import RequestError
 from planning.references import parse_name
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
-_LAYERED = "properties.desired.modules."
+_DESIRED = "properties.desired"
 _OPTIONS_PIECE = 512
 _MAX_DEPTH = 32
 _MAX_OPTIONS = 100
@@ -31,16 +31,14 @@ def resolve(template: Mapping[str, Any], values: Mapping[str, str]) -> dict[str,
     Raises: RequestError ``request.unresolved_placeholder`` or ``request.manifest`` naming the place.
     """
     filled = _fill(template, values, "manifest", 0)
-    content = filled.get("modulesContent")
-    if not isinstance(content, dict) or not isinstance(content.get("$edgeAgent"), dict):
-        raise _wrong("it has no modulesContent with $edgeAgent")
-    agent = _full_form(content["$edgeAgent"])
+    content = _full_form(filled.get("modulesContent"))
+    agent = content["$edgeAgent"][_DESIRED]
     agent["systemModules"] = {name: _module(name, item) for name, item in _dict(agent, "systemModules").items()}
     agent["modules"] = {name: _module(name, item) for name, item in _dict(agent, "modules").items()}
     if not agent["modules"]:
         raise _wrong("it names no module")
-    others = {name: item for name, item in content.items() if name != "$edgeAgent"}
-    return {"modulesContent": {"$edgeAgent": {"properties.desired": agent}, **others}}
+    _check_settings(content)
+    return {"modulesContent": content}
 
 
 def modules_of(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
@@ -81,7 +79,10 @@ def _fill(value: Any, values: Mapping[str, str], where: str, depth: int) -> Any:
     if isinstance(value, str):
         return _fill_text(value, values, where)
     if isinstance(value, Mapping):
-        return {key: _fill(item, values, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        names = {key: _fill_text(key, values, f"{where}.{key}") for key in value}
+        if len(set(names.values())) < len(names):
+            raise _wrong(f"two names in {where} become the same")
+        return {names[key]: _fill(item, values, f"{where}.{key}", depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_fill(item, values, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
     return value
@@ -94,12 +95,43 @@ def _fill_text(text: str, values: Mapping[str, str], where: str) -> str:
     return filled
 
 
-def _full_form(agent: Mapping[str, Any]) -> dict[str, Any]:
-    desired = agent.get("properties.desired", {})
-    if not isinstance(desired, dict):
-        raise _wrong("$edgeAgent: properties.desired is not an object")
-    layered = {key.removeprefix(_LAYERED): item for key, item in agent.items() if key.startswith(_LAYERED)}
-    return {**desired, "modules": {**_dict(desired, "modules"), **layered}}
+def _full_form(content: Any) -> dict[str, dict[str, Any]]:
+    """Every part as ``{"properties.desired": {…}}``."""
+    if not isinstance(content, dict) or "$edgeAgent" not in content:
+        raise _wrong("it has no modulesContent with $edgeAgent")
+    return {name: {_DESIRED: _desired_of(name, part)} for name, part in content.items()}
+
+
+def _desired_of(name: str, part: Any) -> dict[str, Any]:
+    if not isinstance(part, dict):
+        raise _wrong(f"{name} is not an object")
+    desired = dict(_dict(part, _DESIRED))
+    for key, item in part.items():
+        if key.startswith(f"{_DESIRED}."):
+            _put_at(desired, key.split(".")[2:], item)
+        elif key != _DESIRED:
+            raise _wrong(f"{name}: {key} is neither {_DESIRED} nor a path below it")
+    return desired
+
+
+def _put_at(desired: dict[str, Any], path: Sequence[str], item: Any) -> None:
+    if len(path) > _MAX_DEPTH:
+        raise _wrong(f"a path of {len(path)} names")
+    for name in path[:-1]:
+        desired[name] = dict(_dict(desired, name))
+        desired = desired[name]
+    desired[path[-1]] = item
+
+
+def _check_settings(content: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a release merges must be objects, and a module's properties belong to a module that is named."""
+    agent = content["$edgeAgent"][_DESIRED]
+    _dict(_dict(_dict(agent, "runtime"), "settings"), "registryCredentials")
+    if "$edgeHub" in content:
+        _dict(content["$edgeHub"][_DESIRED], "routes")
+    strangers = sorted(set(content) - set(agent["modules"]) - {"$edgeAgent", "$edgeHub"})
+    if strangers:
+        raise _wrong(f"properties of {', '.join(strangers)}, which is not among its modules")
 
 
 def _dict(of: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -113,9 +145,10 @@ def _module(name: str, entry: Any) -> dict[str, Any]:
     settings = entry.get("settings") if isinstance(entry, dict) else None
     if not isinstance(settings, dict) or not isinstance(settings.get("image"), str) or not settings["image"]:
         raise _wrong(f"module {name} has no settings.image")
-    options = "".join(_options(name, settings))
+    options = "".join(_options(name, settings)) or "{}"
+    _check_options(name, options)
     kept = {key: item for key, item in settings.items() if not key.startswith("createOptions")}
-    return {**entry, "settings": {**kept, **split_options(options or "{}")}}
+    return {**entry, "settings": {**kept, **split_options(options)}}
 
 
 def _options(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
@@ -128,6 +161,16 @@ def _options(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
             yield piece
         else:
             raise _wrong(f"module {name}: {key} is neither an object nor text")
+
+
+def _check_options(name: str, options: str) -> None:
+    """edgeAgent reads them with the device far away; here a person still sees the answer."""
+    try:
+        found = json.loads(options)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(f"module {name}: createOptions is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise _wrong(f"module {name}: createOptions is not a JSON object")
 
 
 def _wrong(what: str) -> RequestError:
