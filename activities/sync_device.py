@@ -26,17 +26,20 @@ def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     hub = deps.hubs.get(device.hub)
     if hub is None:
         raise RequestError(f"hub {device.hub} is not configured", code="request.unknown_hub")
-    renew_after = deps.now() + deps.settings.grant_lifetime / 2
-    wanted = _wanted(deps, device, renew_after)
-    hub.update_desired(device.device_id, deps.settings.module_id, wanted)
     _empty_outbox(deps, device)
-    deps.store.devices.mark_synced(device.device_id, sha256_id(canonical_bytes(wanted)), renew_after)
+    facts = deps.store.devices.desired_facts(device.device_id)
+    digest = sha256_id(canonical_bytes({**facts, "hub": device.hub, "retired": device.state == "retired"}))
+    if digest == device.desired_digest and device.outbox_renew_after and device.outbox_renew_after > deps.now():
+        deps.store.devices.mark_synced(device.device_id, digest, device.outbox_renew_after)
+        return {"written": False}  # nothing new to say: a twin's update costs bytes on the link
+    renew_after = deps.now() + deps.settings.grant_lifetime / 2
+    hub.update_desired(device.device_id, deps.settings.module_id, _wanted(deps, device, facts, renew_after))
+    deps.store.devices.mark_synced(device.device_id, digest, renew_after)
     return {"written": True}
 
 
-def _wanted(deps: Deps, device: Device, renew_after: datetime) -> dict[str, Any]:
+def _wanted(deps: Deps, device: Device, facts: Mapping[str, Any], renew_after: datetime) -> dict[str, Any]:
     """The desired properties; ``outbox`` None deletes what a retired device had."""
-    facts = deps.store.devices.desired_facts(device.device_id)
     container = outbox_container(device.device_id)
     retired = device.state == "retired"
     outbox = (
