@@ -15,7 +15,7 @@ from typing import Any
 from activities import STEPS
 from activities.binding import bind
 from contracts.outbox import outbox_container
-from contracts.records import DeploymentSet, Member, Notification, Release, Transfer
+from contracts.records import DeploymentSet, Member, Notification, Release, Transfer, TransferEvent
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment, StartRollback
 from demo.edge_agent import reported_properties
 from imagedelta.bundles import Ed25519Sealer
@@ -184,6 +184,9 @@ class FleetSimulator:
     def transfer(self, set_id: str, device_id: str) -> Transfer:
         (found,) = self.deps.store.transfers.of_member(set_id, device_id)
         return found
+
+    def history(self, set_id: str, device_id: str) -> tuple[TransferEvent, ...]:
+        return self.deps.store.transfers.history(self.transfer(set_id, device_id).transfer_id)
 
     def patches(self) -> list[Any]:
         return list(self.deps.store.patches.list_patches(state=None, target=None, limit=500, after=None).items)
