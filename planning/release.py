@@ -15,6 +15,7 @@ from planning.manifest import REGISTRY, modules_of
 from planning.references import local_name, parse_name
 
 _BOOKKEEPING = ("$version", "$metadata")
+_DESIRED = "properties.desired"
 
 
 class ModuleClash(ImageDeltaError):
@@ -62,13 +63,13 @@ def new_content(
     gone = {name for name, owner in owners.items() if owner == workstream} - set(ours)
     entries = {name: _pinned(entry, registry_address, local_digests) for name, entry in ours.items()}
     agent["modules"] = {
-        **{name: item for name, item in agent.get("modules", {}).items() if name not in gone},
+        **{name: item for name, item in _object(agent, "modules").items() if name not in gone},
         **entries,
     }
     _take_over_system(agent, manifest)
     _take_over_twins(after, manifest, gone)
     images = {name: str(entry["settings"]["image"]) for name, entry in entries.items()}
-    return NewContent(after, images, after != before)
+    return NewContent(after, images, _as_kept(after) != _as_kept(before))
 
 
 def _refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, str]) -> None:
@@ -79,7 +80,7 @@ def _refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str,
 
 
 def _without_bookkeeping(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What was applied, without what the hub wrote into it."""
+    """What was applied, without what the hub wrote into it; what is no object was never a module's part."""
     return {
         module: {
             key: {name: item for name, item in value.items() if name not in _BOOKKEEPING}
@@ -88,12 +89,33 @@ def _without_bookkeeping(content: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in part.items()
         }
         for module, part in copy.deepcopy(dict(content)).items()
+        if isinstance(part, Mapping)
     }
 
 
+def _as_kept(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As a hub gives it back: nulls are gone from its twins, and a module without properties has no part."""
+    kept = {module: _without_nulls(part) for module, part in content.items()}
+    return {module: part for module, part in kept.items() if part.get(_DESIRED)}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return value
+
+
+def _object(of: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object under ``key`` of a twin, which anybody may have written; {} for anything else."""
+    found = of.get(key)
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
 def _desired(content: dict[str, Any], module: str) -> dict[str, Any]:
-    found: dict[str, Any] = content.setdefault(module, {}).setdefault("properties.desired", {})
-    return found
+    """The desired properties within ``content``, to be changed there."""
+    content[module] = _object(content, module)
+    desired = content[module][_DESIRED] = _object(content[module], _DESIRED)
+    return desired
 
 
 def _pinned(
@@ -108,21 +130,21 @@ def _pinned(
 
 def _take_over_system(agent: dict[str, Any], manifest: Mapping[str, Any]) -> None:
     """Runtime and system modules as ordered; credentials of other workstreams stay."""
-    ordered = manifest["modulesContent"]["$edgeAgent"]["properties.desired"]
+    ordered = manifest["modulesContent"]["$edgeAgent"][_DESIRED]
     before = _credentials(agent)
-    agent.setdefault("modules", {})
     for key, value in ordered.items():
         if key == "systemModules":
-            agent[key] = {**agent.get(key, {}), **copy.deepcopy(value)}
+            agent[key] = {**_object(agent, key), **copy.deepcopy(value)}
         elif key != "modules":
             agent[key] = copy.deepcopy(value)
     merged = {**before, **_credentials(agent)}
     if merged:
-        agent["runtime"].setdefault("settings", {})["registryCredentials"] = merged
+        runtime = _object(agent, "runtime")
+        agent["runtime"] = {**runtime, "settings": {**_object(runtime, "settings"), "registryCredentials": merged}}
 
 
 def _credentials(agent: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(agent.get("runtime", {}).get("settings", {}).get("registryCredentials", {}))
+    return _object(_object(_object(agent, "runtime"), "settings"), "registryCredentials")
 
 
 def _take_over_twins(after: dict[str, Any], manifest: Mapping[str, Any], gone: set[str]) -> None:
@@ -136,6 +158,7 @@ def _take_over_twins(after: dict[str, Any], manifest: Mapping[str, Any], gone: s
             after[module] = copy.deepcopy(part)
             continue
         hub = _desired(after, "$edgeHub")
-        ordered = copy.deepcopy(part.get("properties.desired", {}))
-        ordered["routes"] = {**hub.get("routes", {}), **ordered.get("routes", {})}
+        ordered = copy.deepcopy(part.get(_DESIRED, {}))
+        routes = {**_object(hub, "routes"), **ordered.get("routes", {})}
         hub.update(ordered)
+        hub["routes"] = routes
