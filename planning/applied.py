@@ -44,6 +44,14 @@ def _trouble(reported: Mapping[str, Any], name: str, image: str) -> str | None:
     running = settings.get("image") if isinstance(settings, Mapping) else None
     if running != image:
         return f"{name} runs {running} instead of {image}"
-    if module.get("runtimeStatus") != "running":
+    if module.get("runtimeStatus") != "running" and not _may_stand(module):
         return f"{name} is {module.get('runtimeStatus')}"
     return None
+
+
+def _may_stand(module: Mapping[str, Any]) -> bool:
+    """Ordered to stand, or a job that runs once and ended well."""
+    if module.get("status") == "stopped":
+        return True
+    once = module.get("restartPolicy") in ("never", "on-failure", "on-unhealthy")
+    return once and module.get("runtimeStatus") == "stopped" and module.get("exitCode") == 0

@@ -58,8 +58,16 @@ def _rule(number: int, item: Any) -> Rule:
         raise _wrong(f"rule {number}: class must be one of {', '.join(CLASSES)}")
     if not isinstance(tags, dict):
         raise _wrong(f"rule {number}: tags must map names to patterns")
-    texts = {str(name): str(pattern) for name, pattern in tags.items()}
-    return Rule(str(item["class"]), str(item.get("workstream", "*")), str(item.get("module", "*")), texts)
+    texts = {str(name): _pattern(number, pattern) for name, pattern in tags.items()}
+    workstream, module = (_pattern(number, item.get(key, "*")) for key in ("workstream", "module"))
+    return Rule(str(item["class"]), workstream, module, texts)
+
+
+def _pattern(number: int, value: Any) -> str:
+    """YAML reads an unquoted 7 as a number; a list or nothing would be a pattern that never matches."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise _wrong(f"rule {number}: {value!r} is not a pattern; quote it if it is a word")
+    return str(value)
 
 
 def _wrong(what: str) -> RequestError:
