@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from planning.dry_run import plan_answer
+from planning.facts import FleetFacts, Wanted
+from planning.plan import PlannedDevice, needs_approval, plan_fleet, wanted_images
+from planning.priorities import parse_rules
+from tests.unit.planning.facts import (
+    APP_1,
+    APP_2,
+    PLATFORM,
+    RECON,
+    RECORDS,
+    SIGNATURES,
+    STRANGER,
+    TOOL,
+    a_device,
+    a_policy,
+    facts,
+    has,
+    wanted,
+)
+
+
+def only(of: FleetFacts, *images: Wanted, **policy: object) -> PlannedDevice:
+    (planned,) = plan_fleet(of, images or wanted(APP_2), a_policy(**policy))
+    return planned
+
+
+# ------------------------------------------------------------ what is sent
+
+
+def test_a_device_that_has_everything_is_ready_and_gets_nothing() -> None:
+    planned = only(facts({"ship-1": has(APP_2, APP_1)}))
+
+    (image,) = planned.images
+    assert (planned.state, planned.spending.bytes) == ("ready", 0)
+    assert (image.already_present, image.sources, image.estimated_bytes) == (True, (), 0)
+
+
+def test_what_a_device_lacks_is_planned_from_what_it_has() -> None:
+    planned = only(facts({"ship-1": has(APP_1, TOOL)}), *wanted(APP_2, TOOL))
+
+    states = {image.reference: (image.already_present, image.sources) for image in planned.images}
+    assert planned.state == "planned"
+    assert states == {"fleet.example/app:2": (False, (APP_1.image_id,)), "fleet.example/tool:1": (True, ())}
+    assert 0 < planned.spending.bytes == sum(image.estimated_bytes for image in planned.images)
+
+
+def test_the_modules_own_image_is_the_second_source() -> None:
+    planned = only(facts({"ship-1": has(APP_1, RECON)}))
+
+    assert planned.images[0].sources == (APP_1.image_id, RECON.image_id)
+
+
+def test_the_modules_own_image_is_known_by_the_name_the_device_gives_it() -> None:
+    images = {**RECORDS, RECON.image_id: replace(RECORDS[RECON.image_id], references=())}
+    named = has(RECON, references=("localhost:5000/imagereconstruction:7",))
+
+    planned = only(facts({"ship-1": (*has(APP_1), *named)}, images=images))
+
+    assert planned.images[0].sources == (APP_1.image_id, RECON.image_id)
+
+
+def test_sources_that_the_device_reported_missing_are_not_used() -> None:
+    refused = {("ship-1", APP_2.image_id): frozenset({APP_1.image_id, RECON.image_id})}
+    present = has(APP_1, TOOL, RECON)
+
+    first, second = plan_fleet(
+        facts({"ship-1": present, "ship-2": present}, refused=refused), wanted(APP_2), a_policy()
+    )
+
+    assert first.images[0].sources == (TOOL.image_id,)
+    assert second.images[0].sources == (APP_1.image_id, RECON.image_id)
+
+
+def test_images_that_are_not_registered_are_no_sources() -> None:
+    planned = only(
+        facts(
+            {"ship-1": has(APP_1)},
+            images={APP_2.image_id: RECORDS[APP_2.image_id]},
+            signatures={APP_2.image_id: SIGNATURES[APP_2.image_id]},
+        )
+    )
+
+    assert (planned.images[0].sources, planned.images[0].is_full) == ((), True)
+
+
+def test_two_names_of_one_image_travel_once() -> None:
+    names = (Wanted("a:1", ("a",), {PLATFORM: APP_2.image_id}), Wanted("b:1", ("b",), {PLATFORM: APP_2.image_id}))
+
+    assert [image.reference for image in only(facts({"ship-1": has(APP_1)}), *names).images] == ["a:1"]
+
+
+def test_the_order_overrides_the_rules() -> None:
+    rules = parse_rules({"rules": [{"class": "urgent", "module": "app", "tags": {"site": "north"}}]})
+    fleet = facts({"ship-1": has(APP_1)}, a_device(tags={"site": "north"}))
+
+    assert only(fleet, rules=rules).images[0].priority == "urgent"
+    assert only(fleet, rules=rules, priority="background").images[0].priority == "background"
+    assert only(facts({"ship-1": has(APP_1)}), rules=rules).images[0].priority == "normal"
+
+
+# ------------------------------------------------------------ devices that cannot be planned for
+
+
+@pytest.mark.parametrize("state", ["enrolled", "held"])
+def test_a_device_of_which_nothing_is_known_waits_for_its_inventory(state: str) -> None:
+    planned = only(facts({"ship-1": has(APP_2)}, a_device(state=state)))
+
+    assert (planned.state, planned.images) == ("waiting_inventory", ())
+
+
+def test_one_that_cannot_be_planned_for_fails_with_its_code_and_the_others_go_on() -> None:
+    fleet = facts(
+        {name: has(APP_1) for name in ("arm", "old", "gone", "well")},
+        a_device("arm", platform="linux/arm64"),
+        a_device("old", profiles=("v0",)),
+        a_device("gone", state="retired"),
+        a_device("well"),
+    )
+
+    plan = plan_fleet(fleet, wanted(APP_2), a_policy())
+
+    codes = {planned.device.device_id: (planned.state, planned.code) for planned in plan}
+    assert codes == {
+        "arm": ("failed", "plan.no_platform"),
+        "old": ("failed", "plan.no_profile"),
+        "gone": ("failed", "plan.retired_device"),
+        "well": ("planned", None),
+    }
+    details = {planned.device.device_id: planned.detail or "" for planned in plan}
+    assert "linux/arm64, only for linux/amd64" in details["arm"]
+    assert "v0" in details["old"]
+
+
+def test_the_best_profile_that_the_device_reads_is_taken() -> None:
+    fleet = facts({"ship-1": has(APP_1)}, a_device(profiles=("v1-64m", "v1-16m")))
+
+    assert only(fleet, known_profiles=("v2-64m", "v1-16m", "v1-64m")).images[0].profile == "v1-16m"
+
+
+# ------------------------------------------------------------ cost guard
+
+
+def test_a_plan_within_its_limits_needs_no_approval() -> None:
+    policy = a_policy(max_bytes_per_device=10**9, max_bytes=10**9, allow_full_bundles=False)
+
+    assert needs_approval(plan_fleet(facts({"ship-1": has(APP_1)}), wanted(APP_2), policy), policy) == ()
+
+
+def test_each_limit_that_is_passed_is_a_reason_that_names_what_passes_it() -> None:
+    policy = a_policy(max_bytes_per_device=50_000, max_bytes=60_000, allow_full_bundles=False)
+    fleet = facts({"has-app": has(APP_1), "bare": (), "has-all": has(APP_2)})
+
+    reasons = needs_approval(plan_fleet(fleet, wanted(APP_2), policy), policy)
+
+    assert len(reasons) == 3
+    assert reasons[0].startswith("bare would get ")
+    assert reasons[1] == "bare has no source for fleet.example/app:2: only a full bundle is left"
+    assert reasons[2].endswith("over maxBytes of 60000")
+
+
+def test_a_limit_of_exactly_what_is_sent_is_no_reason() -> None:
+    fleet = facts({"ship-1": has(APP_1)})
+    spent = only(fleet).spending.bytes
+    policy = a_policy(max_bytes_per_device=spent, max_bytes=spent)
+
+    plan = plan_fleet(fleet, wanted(APP_2), policy)
+
+    assert needs_approval(plan, policy) == ()
+    assert needs_approval(plan, replace(policy, max_bytes=spent - 1)) != ()
+
+
+# ------------------------------------------------------------ the answer of a dry run
+
+
+def test_a_dry_run_says_bytes_hours_and_money_for_each_device() -> None:
+    fleet = facts(
+        {"ship-1": has(APP_1), "ship-2": has(STRANGER)},
+        a_device("ship-1", bytes_per_second=100.0, money_per_megabyte=5.0),
+        a_device("ship-2", state="enrolled"),
+    )
+    policy = a_policy(max_bytes=1)
+
+    answer = plan_answer(plan_fleet(fleet, wanted(APP_2), policy), policy)
+
+    first, second = answer["devices"]
+    sent = first["estimatedBytes"]
+    assert (first["hoursOnLink"], first["money"]) == (sent / 360_000, sent / 200_000)
+    assert first["images"] == [
+        {
+            "reference": "fleet.example/app:2",
+            "imageId": APP_2.image_id,
+            "alreadyPresent": False,
+            "source": APP_1.image_id,
+            "estimatedBytes": sent,
+            "fullBytes": RECORDS[APP_2.image_id].full_bytes,
+        }
+    ]
+    assert (second["state"], second["estimatedBytes"], second["hoursOnLink"]) == ("waiting_inventory", 0, None)
+    assert (answer["totalBytes"], answer["needsApproval"], len(answer["reasons"])) == (sent, True, 1)
+
+
+def test_modules_name_the_images_of_a_set_and_without_manifest_the_repository_does() -> None:
+    images = {"fleet.example/app:2": {PLATFORM: "a"}, "fleet.example/x/tool:1": {PLATFORM: "b"}}
+
+    found = wanted_images(images, {"fleet.example/app:2": ["one", "two"]})
+
+    assert [(item.reference, item.modules) for item in found] == [
+        ("fleet.example/app:2", ("one", "two")),
+        ("fleet.example/x/tool:1", ("tool",)),
+    ]
