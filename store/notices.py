@@ -12,9 +12,10 @@ from sqlalchemy import Connection, func, select
 
 from contracts.records import DeploymentSet, Member
 from imagedelta.errors import REMEDIES
-from store.schema import members, notifications
+from store.schema import member_transfers, members, notifications, transfers
 from store.set_rows import find_set
 from store.tools import as_record, new_id
+from store.transfer_rows import linked_transfers
 
 MAX_LINES = 100
 """Devices named one by one in a mail; the rest is counted."""
@@ -113,10 +114,22 @@ def _facts(connection: Connection, of: DeploymentSet) -> str:
     if of.deadline:
         lines.append(f"Deadline: {of.deadline.isoformat()}")
     if of.planned_bytes is not None:
-        lines.append(f"Planned bytes: {of.planned_bytes:,}")
+        lines.append(f"Planned: {of.planned_bytes:,} bytes")
+    if sent := _sent(connection, of.set_id):
+        lines.append(sent)
     if of.code:
         lines.append(_reason(of.code, of.detail))
     return "\n".join(lines) + "\n" + _counts(connection, of.set_id)
+
+
+def _sent(connection: Connection, set_id: str) -> str:
+    """What crossed the links, against what whole images would have been."""
+    links = linked_transfers(connection, member_transfers.c.set_id == set_id, transfers.c.state == "succeeded")
+    sent = [transfer for _set, _device, transfer in links if transfer.bundle_bytes]
+    if not sent:
+        return ""
+    total, full = sum(one.bundle_bytes or 0 for one in sent), sum(one.full_bytes for one in sent)
+    return f"Sent: {total:,} bytes in {len(sent)} bundles instead of {full:,} ({total / max(full, 1):.1%})"
 
 
 def _counts(connection: Connection, set_id: str) -> str:
