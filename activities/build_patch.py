@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from activities.failures import final_failure
 from activities.stored_images import StoredImages
 from contracts.records import Patch
 from imagedelta.archives import sha256_id
@@ -17,7 +18,6 @@ from imagedelta.delta import build_patch as encode
 from imagedelta.delta import verify_patch
 from imagedelta.delta.build import PatchSummary
 from imagedelta.delta.profiles import profile_named
-from imagedelta.errors import ImageDeltaError
 from services.deps import Deps
 
 _PIECE = 1 << 20
@@ -35,12 +35,11 @@ def build_patch(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"built": False}
     try:
         _build(deps, patch, worker)
-    except ImageDeltaError as error:
-        if error.retryable:
-            raise
-        deps.store.patches.failed(patch_id, worker, error.code, str(error), deps.now())
-        deps.store.transfers.fail_of_patch(patch_id, error.code, str(error), deps.now())
-        return {"built": False, "code": error.code, "detail": str(error)}
+    except Exception as error:
+        code, detail = final_failure(error)
+        if deps.store.patches.failed(patch_id, worker, code, detail, deps.now()):
+            deps.store.transfers.fail_of_patch(patch_id, code, detail, deps.now())
+        return {"built": False, "code": code, "detail": detail}
     return {"built": True}
 
 

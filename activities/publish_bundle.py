@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from activities.failures import final_failure
 from contracts.outbox import bundle_name, outbox_container
 from contracts.records import Device, Patch, Transfer
 from imagedelta.bundles import BundleHead, Sealer, compose
-from imagedelta.errors import ImageDeltaError, RequestError
+from imagedelta.errors import RequestError
 from services.deps import Deps
 from services.ports import BlobRange
 
@@ -27,12 +28,10 @@ def publish_bundle(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"published": False}
     try:
         name, size = _compose(deps, transfer, patch, device)
-    except ImageDeltaError as error:
-        if error.retryable:
-            raise
-        reason = (error.code, str(error), deps.now())
-        deps.store.transfers.fail_publishing(transfer.transfer_id, transfer.attempt, *reason)
-        return {"published": False, "code": error.code}
+    except Exception as error:
+        code, detail = final_failure(error)
+        deps.store.transfers.fail_publishing(transfer.transfer_id, transfer.attempt, code, detail, deps.now())
+        return {"published": False, "code": code}
     done = deps.store.transfers.mark_published(transfer.transfer_id, transfer.attempt, name, size, deps.now())
     return {"published": done}
 

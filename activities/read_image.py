@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from activities.failures import final_failure
 from activities.layer_upload import store_layer
 from contracts.records import ImageRecord, LayerRecord, Registration
 from imagedelta.archives import Archive, Image, open_archive, sha256_id
-from imagedelta.errors import ImageDeltaError, RequestError
+from imagedelta.errors import RequestError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures import LayerIndex, sign
 from services.deps import Deps
@@ -31,12 +32,11 @@ def read_image(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"images": dict(registration.images), "code": registration.code}
     try:
         images = _read(deps, registration)
-    except ImageDeltaError as error:
-        if error.retryable:
-            raise
-        deps.store.images.fail_registration(registration_id, error.code, str(error))
+    except Exception as error:
+        code, detail = final_failure(error)
+        deps.store.images.fail_registration(registration_id, code, detail)
         _drop_upload(deps, registration)
-        return {"images": {}, "code": error.code}
+        return {"images": {}, "code": code}
     deps.store.images.finish_registration(registration_id, images, deps.now())
     _drop_upload(deps, registration)
     return {"images": images, "code": None}

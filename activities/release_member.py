@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from activities.failures import final_failure
 from contracts.records import DeploymentSet, Device, Member, Release
 from imagedelta.errors import ImageDeltaError
 from planning.release import NewContent, new_content
@@ -38,11 +39,10 @@ def release_member(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     except Refused as refusal:
         deps.store.releases.refuse(set_id, device_id, refusal.state, refusal.code, str(refusal), deps.now())
         return {"released": False, "code": refusal.code}
-    except ImageDeltaError as error:
-        if error.retryable:
-            raise
-        deps.store.releases.refuse(set_id, device_id, "failed", error.code, str(error), deps.now())
-        return {"released": False, "code": error.code}
+    except Exception as error:
+        code, detail = final_failure(error)
+        deps.store.releases.refuse(set_id, device_id, "failed", code, detail, deps.now())
+        return {"released": False, "code": code}
     return {"released": deps.store.releases.record(release, deps.now())}
 
 

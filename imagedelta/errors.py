@@ -134,6 +134,7 @@ REMEDIES: dict[str, str] = {
     "bundle.damaged": "The bytes in the outbox differ from what was sealed: retry, so that it is published anew.",
     "content.malformed_message": "It breaks docs/formats/messages.md: update the older of device and cloud.",
     "content.missing": "It was withdrawn or never stored: look at who should have put it there.",
+    "dependency.scratch": "Nothing to do: it is tried again. Look at the temporary folder's disk if this lasts.",
     "dependency.unavailable": "Nothing to do: it is tried again by itself. Look at the service if this lasts.",
     "request.not_found": "Check the id; list what there is with a GET of the collection.",
     "request.method": "Use one of the methods that the Allow header names.",
