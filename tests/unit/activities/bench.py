@@ -1,0 +1,202 @@
+"""One step at a time between the real store, blobs in a folder, a simulated hub and mail server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from activities.read_image import read_image
+from contracts.messages import Inventory
+from contracts.records import Patch, Registration, Transfer
+from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment
+from contracts.states import ORCHESTRATOR
+from imagedelta.bundles import Ed25519Sealer
+from imagedelta.bundles.keys import generate_private_key
+from services.blobs_folder import FolderBlobs
+from services.deps import Deps
+from services.ports import BlobInfo
+from services.settings import load_settings
+from services.store_port import Origin, PlannedTransfer
+from store.sql import SqlStore
+from tests.images import BuiltImage, docker_save
+from tests.simulators.calls import Calls
+from tests.simulators.clock import ClockSimulator
+from tests.simulators.hub import HubSimulator
+from tests.simulators.mail import MailSimulator
+
+DEVICE = "ship-1"
+MODULE = "imagereconstruction"
+_KEY = base64.b64encode(b"key of the test").decode()
+
+
+def noise(seed: int, size: int = 20_000) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+class CountingReader(io.RawIOBase):
+    """Counts the bytes that are asked of a blob."""
+
+    def __init__(self, stream: BinaryIO, count: Any) -> None:
+        super().__init__()
+        self._stream, self._count = stream, count
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._count(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class WatchedBlobs(FolderBlobs):
+    """The folder adapter, its writes failing on demand and the bytes read of each container counted."""
+
+    def __init__(self, root: Path, now: ClockSimulator) -> None:
+        super().__init__(root, url="http://blobs.example", key=_KEY, now=now)
+        self.root = root
+        self.calls = Calls()
+        self.bytes_read: dict[str, int] = {}
+
+    def open(self, container: str, name: str) -> BinaryIO:
+        self.calls.count[f"open {container}"] += 1
+
+        def count(read: int) -> None:
+            self.bytes_read[container] = self.bytes_read.get(container, 0) + read
+
+        reader: Any = CountingReader(super().open(container, name), count)
+        return io.BufferedReader(reader, 1)
+
+    def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        with self.calls.call(f"put {container}"):
+            return super().put(container, name, chunks)
+
+    def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        with self.calls.call(f"put_if_absent {container}"):
+            return super().put_if_absent(container, name, chunks)
+
+    def names(self, container: str) -> list[str]:
+        """Of everything in the folder, also what is hidden."""
+        folder = self.root / container
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+class Bench:
+    def __init__(self, store: SqlStore, root: Path) -> None:
+        self.now = ClockSimulator()
+        self.store = store
+        self.blobs = WatchedBlobs(root, self.now)
+        self.hub = HubSimulator("north")
+        self.mail = MailSimulator()
+        self.sealer = Ed25519Sealer(generate_private_key())
+        self.deps = Deps(
+            settings=load_settings({}),
+            store=store,
+            blobs=self.blobs,
+            hubs={"north": self.hub},
+            mailer=self.mail,
+            sealers={self.sealer.key_id: self.sealer},
+            now=self.now,
+        )
+
+    def with_deps(self, **changes: Any) -> None:
+        self.deps = replace(self.deps, **changes)
+
+    # ------------------------------------------------------------ images
+
+    def request(self, archive: bytes, reference: str | None = None, name: str = "archive.tar") -> str:
+        """An archive in intake, and a registration of it. Returns the registration's id."""
+        self.blobs.put("intake", name, [archive])
+        request = RegisterImage(blob=f"intake/{name}", reference=reference)
+        return self.store.images.request_registration(request, "pipeline", self.now()).registration_id
+
+    def registration(self, registration_id: str) -> Registration:
+        found = self.store.images.registration(registration_id)
+        assert found is not None
+        return found
+
+    def read(self, registration_id: str) -> dict[str, Any]:
+        return read_image(self.deps, {"registrationId": registration_id})
+
+    def register(self, *images: BuiltImage) -> None:
+        for built in images:
+            answer = self.read(self.request(docker_save(built)))
+            assert answer["code"] is None, answer
+
+    # ------------------------------------------------------------ a device, a set, a transfer
+
+    def enrol(self, *images: BuiltImage, device_id: str = DEVICE, keys: Sequence[str] | None = None) -> None:
+        """An active device that has these images and trusts these keys, the cloud's when none are named."""
+        self.hub.add_device(device_id, {"$edgeAgent": {"properties.desired": {"modules": {}}}}, MODULE)
+        self.store.devices.enrol(device_id, EnrolDevice(hub="north"), "operator", self.now())
+        inventory = Inventory.model_validate(
+            {
+                "installationId": "disk-1",
+                "sequence": 1,
+                "platform": "linux/amd64",
+                "profiles": ["v1-64m"],
+                "trustedKeys": [self.sealer.key_id] if keys is None else list(keys),
+                "freeDiskBytes": 10**9,
+                "images": [{"imageId": built.image_id} for built in images],
+            }
+        )
+        origin = Origin("north", device_id, MODULE, None, self.now())
+        assert self.store.devices.record_inventory(origin, inventory).result == "applied"
+
+    def transfer(self, target: BuiltImage, *sources: BuiltImage, device_id: str = DEVICE) -> Transfer:
+        """A queued transfer of a set, waiting for its patch."""
+        reference = target.image.references[0]
+        request = StartDeployment(
+            name="March",
+            owner=Owner(name="Olga", email="olga@example.com"),
+            devices=DeviceSelection(ids=[device_id]),
+            images=[reference],
+        )
+        images: Mapping[str, Mapping[str, str]] = {reference: {"linux/amd64": target.image_id}}
+        sets = self.store.sets
+        of = sets.create(request, images=images, manifest=None, by="olga", at=self.now.forward(seconds=1))
+        sets.move(of.set_id, "accepted", "planning", ORCHESTRATOR, self.now())
+        planned = PlannedTransfer(
+            device_id=device_id,
+            image_id=target.image_id,
+            reference=reference,
+            already_present=False,
+            sources=tuple(built.image_id for built in sources),
+            profile="v1-64m",
+            estimated_bytes=100,
+            full_bytes=1000,
+            priority="normal",
+        )
+        sets.record_plan(of.set_id, [planned], {}, self.now(), max_attempts=3)
+        (transfer,) = self.store.transfers.of_set(of.set_id)
+        assert transfer.patch_id is not None
+        return transfer
+
+    def current(self, transfer: Transfer) -> Transfer:
+        found = self.store.transfers.transfer(transfer.transfer_id)
+        assert found is not None
+        return found
+
+    def patch_of(self, transfer: Transfer) -> Patch:
+        found = self.store.patches.patch(transfer.patch_id or "")
+        assert found is not None
+        return found
