@@ -13,7 +13,7 @@ from typing import Any
 from contracts.records import DeploymentSet, Device, Member, Transfer
 from contracts.states import ORCHESTRATOR
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
-from planning.plan import PlannedDevice, Policy, needs_approval, plan_fleet
+from planning.plan import PlannedDevice, Policy, hold_back, needs_approval, plan_fleet
 from services.deps import Deps
 from services.plan_facts import gather_facts, policy_of, wanted_of
 from services.store_port import PlannedTransfer
@@ -57,6 +57,8 @@ def _plan(deps: Deps, of: DeploymentSet) -> None:
     plan = plan_fleet(facts, wanted, policy)
     if _stops_for_approval(deps, of, plan, policy):
         return
+    if of.state != "planning" and not of.approved_by:
+        plan = hold_back(plan, policy, _spent_on_others(deps, of, plan))
     _fail_unplannable(deps, of, members, plan)
     versions = _agent_versions(deps, [planned.device for planned in plan if planned.state in ("planned", "ready")])
     doable = [planned for planned in plan if planned.device.device_id in versions]
@@ -88,7 +90,10 @@ def _refused(transfers: Mapping[str, Sequence[Transfer]]) -> dict[tuple[str, str
 
 
 def _stops_for_approval(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDevice], policy: Policy) -> bool:
-    """Hold a new set for a person; devices that come later than the approval of a set are covered by it."""
+    """Hold a new set for a person; devices that come later than the approval of a set are covered by it.
+
+    Those that come later in a set that needed none are held back one by one (planning.plan.hold_back).
+    """
     reasons = () if of.approved_by else needs_approval(plan, policy)
     if of.state == "planning":
         deps.store.sets.set_planned_bytes(of.set_id, sum(planned.spending.bytes for planned in plan))
@@ -104,6 +109,12 @@ def _stops_for_approval(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDev
         detail="; ".join(reasons)[:1000],
     )
     return True
+
+
+def _spent_on_others(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDevice]) -> int:
+    here = {planned.device.device_id for planned in plan}
+    others = (one for one in deps.store.transfers.of_set(of.set_id) if one.device_id not in here)
+    return sum(one.estimated_bytes or 0 for one in others)
 
 
 def _fail_unplannable(deps: Deps, of: DeploymentSet, members: Sequence[Member], plan: Sequence[PlannedDevice]) -> None:

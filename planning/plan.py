@@ -6,7 +6,7 @@ The same functions serve the dry run and the workflow, so that a plan shown is t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.records import Device, DeviceImage
 from imagedelta.errors import ImageDeltaError
@@ -79,14 +79,18 @@ def plan_fleet(facts: FleetFacts, wanted: Sequence[Wanted], policy: Policy) -> t
     return tuple(_plan_device(device, facts, wanted, policy, chooser) for device in facts.devices)
 
 
-def needs_approval(plan: Sequence[PlannedDevice], policy: Policy) -> tuple[str, ...]:
-    """The reasons, in plain words, why a person must approve the plan first; none when nothing is against it."""
+def needs_approval(plan: Sequence[PlannedDevice], policy: Policy, spent: int = 0) -> tuple[str, ...]:
+    """The reasons, in plain words, why a person must approve the plan first; none when nothing is against it.
+
+    Args:
+        spent: Bytes that the set sends to other devices than those of ``plan``.
+    """
     reasons = []
     for planned in plan:
-        spent = planned.spending.bytes
-        if policy.max_bytes_per_device is not None and spent > policy.max_bytes_per_device:
+        bytes_here = planned.spending.bytes
+        if policy.max_bytes_per_device is not None and bytes_here > policy.max_bytes_per_device:
             reasons.append(
-                f"{planned.device.device_id} would get {spent} bytes, over maxBytesPerDevice of "
+                f"{planned.device.device_id} would get {bytes_here} bytes, over maxBytesPerDevice of "
                 f"{policy.max_bytes_per_device}"
             )
         full = [image.reference for image in planned.images if image.is_full]
@@ -94,10 +98,27 @@ def needs_approval(plan: Sequence[PlannedDevice], policy: Policy) -> tuple[str, 
             reasons.append(
                 f"{planned.device.device_id} has no source for {', '.join(full)}: only a full bundle is left"
             )
-    total = sum(planned.spending.bytes for planned in plan)
+    total = spent + sum(planned.spending.bytes for planned in plan)
     if policy.max_bytes is not None and total > policy.max_bytes:
         reasons.append(f"the set would send {total} bytes, over maxBytes of {policy.max_bytes}")
     return tuple(reasons)
+
+
+def hold_back(plan: Sequence[PlannedDevice], policy: Policy, spent: int) -> tuple[PlannedDevice, ...]:
+    """Fail the devices that need approval in a set that is on its way, so that a person decides on them alone.
+
+    Args:
+        spent: As for ``needs_approval``; devices that are kept add to it.
+    """
+    kept = []
+    for planned in plan:
+        reasons = needs_approval([planned], policy, spent) if planned.state == "planned" else ()
+        if reasons:
+            planned = replace(planned, state="failed", code="plan.needs_approval", detail="; ".join(reasons))
+        else:
+            spent += planned.spending.bytes
+        kept.append(planned)
+    return tuple(kept)
 
 
 def _plan_device(

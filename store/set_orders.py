@@ -26,13 +26,21 @@ from store.transfer_rows import DONE, active_transfer, linked_transfers
 from store.withdraw import withdraw_unwanted
 
 RETRIED_SETS = ("failed", "completed_with_failures")
+HELD_BACK = ("failed", "plan.needs_approval")
+"""State and code of a member that the cost guard holds back."""
 NAMED = 20
 """Devices and images repeated in an error message."""
 
 
 def approve(connection: Connection, set_id: str, by: str, at: datetime) -> DeploymentSet:
+    """Approve the plan, or in a set on its way the devices that were held back for approval."""
     of = _locked(connection, set_id)
-    if of.approved_by is None or of.state == "awaiting_approval":
+    held = [m.device_id for m in members_of(connection, set_id) if (m.state, m.code) == HELD_BACK]
+    if held and of.state != "awaiting_approval":
+        _flagged(connection, of, by, at, "approved", approved_by=by)
+        for device_id in held:
+            retry_member(connection, set_id, device_id, by, at)
+    elif of.approved_by is None or of.state == "awaiting_approval":
         move_set(connection, set_id, of.state, "preparing", API, at, who=by, approved_by=by)
     return known_set(connection, set_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from imagedelta.errors import RequestError
@@ -49,6 +51,44 @@ def test_a_set_that_only_a_full_bundle_could_serve_waits_where_that_is_forbidden
 
     assert fleet.set(set_id).state == "awaiting_approval"
     assert fleet.outbox("ship-1") == []
+
+
+@pytest.mark.parametrize(
+    "guard", [{"max_bytes_per_device": 5_000}, {"max_bytes": 5_000}, {"allow_full_bundles": False}], ids=str
+)
+def test_a_device_that_comes_late_is_held_back_by_the_cost_guard_until_it_is_approved(
+    fleet: FleetSimulator, guard: dict[str, Any]
+) -> None:
+    fleet.register("app:1", "app:2")
+    fleet.enrol("ship-1", "app:1")
+    late = fleet.enrol("ship-2", silent=True)
+    set_id = fleet.start("app:2", release="device", **guard)
+    fleet.run()
+    fleet.deliver(late, late.inventory())
+    fleet.run()
+    held = fleet.member(set_id, "ship-2")
+    paid = late.bytes_fetched
+
+    fleet.deps.store.sets.approve(set_id, "olga", fleet.now())
+    fleet.run()
+
+    assert (held.state, held.code, paid) == ("failed", "plan.needs_approval", 0)
+    assert fleet.members(set_id) == dict.fromkeys(SHIPS, "applied")
+    assert [mail.subject for mail in fleet.mail.taken if "ship-2" in mail.subject] == [
+        "Deployment set March failed on one device: ship-2"
+    ]
+
+
+def test_a_full_bundle_after_a_lost_source_is_not_sent_where_it_is_forbidden(fleet: FleetSimulator) -> None:
+    fleet.register("app:1", "app:2")
+    ship = fleet.enrol("ship-1", "app:1")
+    ship.drop(fleet.image_id("app:1"))
+
+    set_id = fleet.start("app:2", allow_full_bundles=False)
+    fleet.run()
+
+    member = fleet.member(set_id, "ship-1")
+    assert (member.state, member.code, len(ship.fetched)) == ("failed", "plan.needs_approval", 1)
 
 
 def test_canaries_go_first_and_the_rest_waits_for_promote(fleet: FleetSimulator) -> None:
