@@ -53,7 +53,7 @@ def _plan(deps: Deps, of: DeploymentSet) -> None:
     devices = [device for member in members if (device := deps.store.devices.device(member.device_id))]
     wanted = wanted_of(of.images, of.manifest)
     policy = policy_of(deps, of)
-    facts = gather_facts(deps, devices, wanted, _refused(transfers))
+    facts = gather_facts(deps, devices, wanted, _refused(deps, transfers))
     plan = plan_fleet(facts, wanted, policy)
     if _stops_for_approval(deps, of, plan, policy):
         return
@@ -80,13 +80,20 @@ def _is_due(member: Member, transfers: Sequence[Transfer]) -> bool:
     )
 
 
-def _refused(transfers: Mapping[str, Sequence[Transfer]]) -> dict[tuple[str, str], frozenset[str]]:
+def _refused(deps: Deps, transfers: Mapping[str, Sequence[Transfer]]) -> dict[tuple[str, str], frozenset[str]]:
+    """Sources that are not planned again: those reported missing; in the last attempt all, for it must succeed."""
     return {
-        (device_id, transfer.image_id): frozenset(transfer.refused_sources)
+        (device_id, transfer.image_id): frozenset(transfer.refused_sources) | _doubtful(deps, transfer)
         for device_id, of_device in transfers.items()
         for transfer in of_device
         if transfer.refused_sources
     }
+
+
+def _doubtful(deps: Deps, transfer: Transfer) -> frozenset[str]:
+    if transfer.attempt < deps.settings.max_attempts:
+        return frozenset()
+    return frozenset(image.image_id for image in deps.store.devices.images_on(transfer.device_id))
 
 
 def _stops_for_approval(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDevice], policy: Policy) -> bool:

@@ -6,6 +6,7 @@ gone as far as it goes. Everything is done at once and in a fixed order; only th
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -18,7 +19,7 @@ from contracts.outbox import outbox_container
 from contracts.records import DeploymentSet, Member, Notification, Release, Transfer, TransferEvent
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment, StartRollback
 from demo.edge_agent import reported_properties
-from imagedelta.bundles import Ed25519Sealer
+from imagedelta.bundles import BundleHead, Ed25519Sealer, read_bundle
 from imagedelta.bundles.keys import generate_private_key
 from orchestrators import ORCHESTRATORS
 from services.deps import Deps
@@ -214,6 +215,11 @@ class FleetSimulator:
 
     def quarantine(self) -> list[Any]:
         return list(self.deps.store.audit.quarantined(limit=500, after=None).items)
+
+    def head_of(self, transfer: Transfer) -> BundleHead:
+        """Of the bundle of the transfer's attempt, as it lies in the outbox."""
+        container = self.blobs.containers[outbox_container(transfer.device_id)]
+        return read_bundle(io.BytesIO(container[transfer.bundle or ""]), None).head
 
     def outbox(self, device_id: str) -> list[str]:
         names = self.blobs.containers.get(outbox_container(device_id), {})

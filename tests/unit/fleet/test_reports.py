@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import random
 
 import pytest
 
-from contracts.outbox import outbox_container
 from contracts.records import Transfer
-from imagedelta.bundles import BundleHead, read_bundle
 from tests.simulators.fleet import FleetSimulator
 from tests.simulators.fleet_device import FleetDevice
 from triggers.hub_events import HubMessage
@@ -26,11 +23,6 @@ def an_order(fleet: FleetSimulator) -> str:
     set_id = fleet.start("app:2", devices=["ship-1"])
     fleet.tick()
     return set_id
-
-
-def head_in_outbox(fleet: FleetSimulator, position: int = -1) -> BundleHead:
-    container = fleet.blobs.containers[outbox_container("ship-1")]
-    return read_bundle(io.BytesIO(container[fleet.outbox("ship-1")[position]]), None).head
 
 
 def facts(transfer: Transfer) -> tuple[object, ...]:
@@ -71,7 +63,7 @@ def test_reports_in_any_order_end_with_the_last_one(fleet: FleetSimulator, ship:
 
 def test_a_report_of_an_older_attempt_changes_nothing(fleet: FleetSimulator, ship: FleetDevice) -> None:
     set_id = an_order(fleet)
-    old = head_in_outbox(fleet)
+    old = fleet.head_of(fleet.transfer(set_id, "ship-1"))
     ship.drop(fleet.image_id("app:1"))
     fleet.sail()
     fleet.tick()
@@ -88,7 +80,7 @@ def test_a_report_for_an_unknown_transfer_or_of_another_device_changes_nothing(
 ) -> None:
     set_id = an_order(fleet)
     stranger = fleet.enrol("ship-2", "app:1")
-    head = head_in_outbox(fleet)
+    head = fleet.head_of(fleet.transfer(set_id, "ship-1"))
     before = fleet.transfer(set_id, "ship-1")
     unknown = ship.report(head, 9, "failed", code="content.digest").body.replace(
         head.transfer_id.encode(), b"transfer-of-nobody"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imagedelta.bundles import Ed25519Sealer
 from imagedelta.bundles.keys import generate_private_key
 from tests.simulators.fleet import FleetSimulator, an_app
+from tests.simulators.fleet_device import FleetDevice
 
 
 def test_a_missing_source_is_planned_anew_with_the_next_one_until_only_a_full_bundle_is_left(
@@ -41,21 +42,45 @@ def test_each_source_that_a_device_lost_is_tried_once_before_a_full_bundle(fleet
     assert len(ship.fetched) == 3
 
 
-def test_sources_that_are_lost_again_and_again_end_as_failed(fleet: FleetSimulator) -> None:
-    numbers = [f"app:{number}" for number in range(1, 7)]
-    fleet.register(*numbers)
-    ship = fleet.enrol("ship-1", *numbers[:-1])
-    for reference in numbers[:-1]:
+def a_ship_that_lost_all(fleet: FleetSimulator, number: int) -> FleetDevice:
+    """A device whose ``number`` sources for the next app are gone, and of which only its reports arrive."""
+    references = [f"app:{at}" for at in range(1, number + 1)]
+    fleet.register(*references, f"app:{number + 1}")
+    ship = fleet.enrol("ship-1", *references)
+    for reference in references:
         ship.drop(fleet.image_id(reference))
+    return ship
 
-    set_id = fleet.start("app:6")
-    for _ in range(6):
+
+def test_the_last_attempt_is_a_full_bundle_however_many_sources_are_left(fleet: FleetSimulator) -> None:
+    ship = a_ship_that_lost_all(fleet, 6)
+    attempts = fleet.deps.settings.max_attempts
+
+    set_id = fleet.start("app:7")
+    for _ in range(attempts):
         fleet.tick()
         fleet.deliver(ship, *ship.fetch(fleet.blobs))
 
     transfer = fleet.transfer(set_id, "ship-1")
+    assert (transfer.state, transfer.attempt, transfer.sources) == ("succeeded", attempts, ())
+    assert len(ship.fetched) == attempts
+
+
+def test_sources_that_are_lost_in_every_attempt_end_as_failed(fleet: FleetSimulator) -> None:
+    ship = a_ship_that_lost_all(fleet, 2)
+    set_id = fleet.start("app:3")
+    fleet.tick()
+    attempts = fleet.deps.settings.max_attempts
+    reports = []
+    for attempt in range(1, attempts + 1):
+        transfer = fleet.transfer(set_id, "ship-1")
+        reports.append((transfer.state, transfer.attempt))
+        fleet.deliver(ship, ship.report(fleet.head_of(transfer), attempt, "source_missing", code="source.missing"))
+        fleet.tick()
+
+    transfer = fleet.transfer(set_id, "ship-1")
+    assert reports == [("published", attempt) for attempt in range(1, attempts + 1)]
     assert (transfer.state, transfer.code) == ("failed", "source.missing")
-    assert transfer.attempt == fleet.deps.settings.max_attempts == len(ship.fetched)
 
 
 def test_a_device_with_no_usable_source_gets_a_full_bundle(fleet: FleetSimulator) -> None:
