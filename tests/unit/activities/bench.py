@@ -162,11 +162,14 @@ class Bench:
         origin = Origin("north", device_id, MODULE, None, self.now())
         assert self.store.devices.record_inventory(origin, inventory).result == "applied"
 
-    def transfer(self, target: BuiltImage, *sources: BuiltImage, device_id: str = DEVICE) -> Transfer:
+    def transfer(
+        self, target: BuiltImage, *sources: BuiltImage, device_id: str = DEVICE, workstream: str = "default"
+    ) -> Transfer:
         """A queued transfer of a set, waiting for its patch."""
         reference = target.image.references[0]
         request = StartDeployment(
             name="March",
+            workstream=workstream,
             owner=Owner(name="Olga", email="olga@example.com"),
             devices=DeviceSelection(ids=[device_id]),
             images=[reference],
