@@ -33,7 +33,11 @@ def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         deps.store.devices.mark_synced(device.device_id, digest, device.outbox_renew_after)
         return {"written": False}  # nothing new to say: a twin's update costs bytes on the link
     renew_after = deps.now() + deps.settings.grant_lifetime / 2
-    hub.update_desired(device.device_id, deps.settings.module_id, _wanted(deps, device, facts, renew_after))
+    try:
+        hub.update_desired(device.device_id, deps.settings.module_id, _wanted(deps, device, facts, renew_after))
+    except RequestError as error:
+        if device.state != "retired" or error.code != "hub.unknown_device":
+            raise  # a retired device may be gone from its hub: nothing is left there to take back
     deps.store.devices.mark_synced(device.device_id, digest, renew_after)
     return {"written": True}
 

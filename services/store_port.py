@@ -132,7 +132,8 @@ class Devices(Protocol):
         ...
 
     def devices_to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
-        """Devices whose twin may lack what the cloud wants: never written, changed, or SAS past half its life."""
+        """Devices whose twin may lack what the cloud wants: never written, changed (also by retiring), or SAS past
+        half its life."""
         ...
 
     def desired_facts(self, device_id: str) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, and_, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.messages import Inventory
@@ -100,8 +100,7 @@ class SqlDevices:
         query = (
             select(devices.c.device_id)
             .where(
-                devices.c.state != "retired",
-                or_(devices.c.twin != SYNCED, devices.c.outbox_renew_after <= at),
+                or_(devices.c.twin != SYNCED, and_(devices.c.state != "retired", devices.c.outbox_renew_after <= at))
             )
             .order_by(devices.c.outbox_renew_after, devices.c.device_id)
             .limit(limit)
@@ -200,6 +199,7 @@ def _retire(connection: Connection, device_id: str, by: str, at: datetime) -> De
             connection, set_id, [device_id], ACTIVE_TRANSFER, API, at, who=by, detail="the device was retired"
         )
     move_device(connection, device, "retired", API, held_reason=None)
+    twin_changed(connection, [device_id])
     return known_device(connection, device_id)
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from contracts.outbox import bundle_name, outbox_container
+from contracts.outbox import bundle_name, outbox_container, transfer_of
 
 CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9])+")
 """Azure: 3 to 63 lower-case letters, digits and single dashes, begun and ended by a letter or digit."""
@@ -45,3 +45,15 @@ def test_names_sort_by_what_is_to_be_fetched_first() -> None:
 
 def test_a_name_is_that_of_one_attempt() -> None:
     assert bundle_name(2, 7, "transfer-ab", 3) == "2-000000000007-transfer-ab-3.bundle"
+
+
+@pytest.mark.parametrize("suffix", ["", ".chunks"])
+def test_a_name_tells_its_transfer_and_attempt(suffix: str) -> None:
+    transfer_id = "transfer-" + "0a" * 16
+
+    assert transfer_of(bundle_name(2, 7, transfer_id, 12) + suffix) == (transfer_id, 12)
+
+
+@pytest.mark.parametrize("name", ["readme.txt", "2-7.bundle", "x-000000000007-transfer-ab-1.bundle", "", "a.chunks"])
+def test_a_strangers_file_tells_nothing(name: str) -> None:
+    assert transfer_of(name) is None
