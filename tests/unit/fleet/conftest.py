@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from store.schema import metadata
 from store.sql import SqlStore
@@ -12,9 +13,13 @@ from tests.simulators.fleet import FleetSimulator
 
 @pytest.fixture(scope="session")
 def fleet_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
-    """One engine for all tests: migrating and compiling statements anew costs more than running them."""
+    """One engine for all tests: migrating and compiling statements anew costs more than running them.
+
+    It does not wait for the disk: no test here cuts the power.
+    """
     path: Path = tmp_path_factory.mktemp("fleet") / "imagedelta.db"
     store = SqlStore(f"sqlite:///{path}")
+    event.listen(store._db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     store.migrate()
     yield store
     store.close()
