@@ -48,6 +48,7 @@ class FleetDevice:
     trusted: dict[str, PublicKey]
     images: dict[str, Here] = field(default_factory=dict)
     layers: dict[str, bytes] = field(default_factory=dict)
+    installation: str = "disk-1"
     inventories: int = 0
     breaks_with: str | None = None
     """Code with which every bundle fails, e.g. a disk that writes wrong bytes."""
@@ -81,7 +82,7 @@ class FleetDevice:
     def inventory(self, *, results: bool = True) -> HubMessage:
         self.inventories += 1
         inventory = Inventory(
-            installationId=f"disk of {self.device_id}",
+            installationId=self.installation,
             sequence=self.inventories,
             platform=PLATFORM,
             profiles=["v1-64m"],
