@@ -6,7 +6,8 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -57,7 +58,13 @@ def progress(title: str) -> Iterator[Report]:
 
 
 def peak_rss_bytes() -> int:
-    """Return the high-water mark of this process's resident memory."""
+    """Return the high-water of this process's resident memory.
+
+    On Linux from /proc: ``ru_maxrss`` also counts the process that started this one, before its exec.
+    """
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
