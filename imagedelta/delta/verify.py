@@ -1,12 +1,14 @@
 """Proof that a patch makes its image, given before it is published: a coder bug is never found at sea.
 
-The device's own reader runs every step, and what it makes is compared with the target byte by byte. Only a
+The device's own reader runs every step, and what it makes is compared with the target byte by byte, and each
+file with the digest in the index, so that a layer whose stored bytes were damaged is found here, too. Only a
 file that is copied whole from a source is not read: the indexes say that both have one digest. So the cost
 follows the change, as that of building does.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -17,6 +19,7 @@ from imagedelta.delta.layer_maker import Kept, LayerMaker
 from imagedelta.delta.opening import DEFAULT_MEMORY_LIMIT, open_patch, temporary_file
 from imagedelta.errors import DigestMismatch
 from imagedelta.limits import DEFAULT_LIMITS, Limits
+from imagedelta.signatures.index import LayerIndex
 
 
 def verify_patch(
@@ -76,6 +79,7 @@ class _Comparison:
         self._diff_id = layer.index.diff_id
         self._reader: LayerReader = ReadAhead(layer.reader)
         self._own = _Contents([layer])
+        self._files = _Files(layer.index)
         self._source_layers = source_layers
         self._sources = sources
         self._position = 0
@@ -90,6 +94,7 @@ class _Comparison:
             raise DigestMismatch(f"the patch makes a longer layer than {self._diff_id}")
         if self._reader.read_at(self._position, len(data)) != data:
             raise DigestMismatch(f"the patch makes other bytes than {self._diff_id} has from {self._position} on")
+        self._files.take(self._position, data)
         self._position += len(data)
 
     def takes_unread(self, source_number: int, offset: int, length: int) -> bool:
@@ -99,6 +104,7 @@ class _Comparison:
         there = self._sources.digest(self._source_layers[source_number], offset, length)
         same = there is not None and there == self._own.digest(self._diff_id, self._position, length)
         if same:
+            self._files.skip(self._position + length)
             self._position += length
         return same
 
@@ -112,3 +118,38 @@ class _Comparison:
             raise DigestMismatch(
                 f"the patch makes {self._position} bytes of the {self._reader.size} of {self._diff_id}"
             )
+
+
+class _Files:
+    """Follows the files of a layer and holds their bytes against the digests in its index."""
+
+    def __init__(self, index: LayerIndex) -> None:
+        self._diff_id = index.diff_id
+        self._entries = iter([entry for entry in index.entries if entry.size])
+        self._next()
+
+    def take(self, position: int, data: bytes) -> None:
+        """The layer has ``data`` at ``position``, behind all that was taken or skipped before.
+
+        Raises:
+            DigestMismatch: A file that ends in them is not what the index says.
+        """
+        view = memoryview(data)
+        while (entry := self._entry) is not None and entry.offset < position + len(view):
+            end = entry.offset + entry.size
+            self._sha256.update(view[max(entry.offset - position, 0) : end - position])
+            if end > position + len(view):
+                return
+            if self._sha256.digest() != entry.digest:
+                name = entry.path.decode("utf-8", "replace")
+                raise DigestMismatch(f"the stored bytes of {name} in {self._diff_id} are damaged")
+            self._next()
+
+    def skip(self, end: int) -> None:
+        """The files before ``end`` were not read."""
+        while self._entry is not None and self._entry.offset < end:
+            self._next()
+
+    def _next(self) -> None:
+        self._entry = next(self._entries, None)
+        self._sha256 = hashlib.sha256()

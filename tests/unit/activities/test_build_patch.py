@@ -123,6 +123,22 @@ def test_a_stored_layer_that_was_cut_fails_the_patch_and_its_transfers(bench: Be
     assert bench.blobs.names("patches") == []
 
 
+def test_a_stored_layer_that_was_damaged_is_found_before_anything_is_published(
+    bench: Bench, transfer: Transfer
+) -> None:
+    for diff_id in APP_2.image.diff_ids:
+        path = bench.blobs.root / "layers" / diff_id[7:]
+        data = bytearray(path.read_bytes())
+        data[1_000:1_100] = bytes(100)  # within app/a.dll, which changed
+        path.write_bytes(data)
+
+    answer = build(bench, transfer)
+
+    assert answer["code"] == bench.current(transfer).code == "content.digest_mismatch"
+    assert "app/a.dll" in str(bench.current(transfer).detail)
+    assert bench.blobs.names("patches") == []
+
+
 @pytest.mark.parametrize("container", ["layers", "indexes"])
 def test_a_stored_layer_that_is_gone_fails_with_its_code(bench: Bench, transfer: Transfer, container: str) -> None:
     for name in bench.blobs.names(container):
