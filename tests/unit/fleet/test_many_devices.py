@@ -129,3 +129,16 @@ def test_a_device_that_has_everything_gets_no_byte(fleet: FleetSimulator) -> Non
 
     assert (fleet.set(set_id).state, ship.fetched, fleet.patches()) == ("completed", [], [])
     assert fleet.transfer(set_id, "ship-1").state == "already_present"
+
+
+def test_sets_of_different_workstreams_share_one_patch(fleet: FleetSimulator) -> None:
+    fleet.register("app:1", "app:2")
+    for name in ("ship-1", "ship-2"):
+        fleet.enrol(name, "app:1")
+
+    sets = [fleet.start("app:2", devices=[name], workstream=name) for name in ("ship-1", "ship-2")]
+    fleet.run()
+
+    assert len(fleet.patches()) == 1
+    assert [fleet.set(set_id).state for set_id in sets] == ["completed", "completed"]
+    assert [len(fleet.devices[name].fetched) for name in ("ship-1", "ship-2")] == [1, 1]

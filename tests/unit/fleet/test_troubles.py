@@ -170,3 +170,36 @@ def test_a_retired_device_is_left_out_and_its_outbox_is_emptied(two_ships: Fleet
     assert fleet.outbox("ship-1") == []
     assert fleet.members(set_id) == {"ship-1": "excluded", "ship-2": "applied"}
     assert fleet.set(set_id).state == "completed_with_failures"
+
+
+def test_a_patch_whose_builder_died_with_its_set_is_built_by_the_next_set_once_the_lease_is_over(
+    two_ships: FleetSimulator,
+) -> None:
+    fleet = two_ships
+    dead = fleet.start("app:2", devices=["ship-1"])
+    fleet.blobs.calls.fail("put_if_absent", error=Crash())
+    with pytest.raises(Crash):
+        fleet.tick()
+    fleet.deps.store.sets.cancel(dead, "olga", fleet.now())
+
+    other = fleet.start("app:2", devices=["ship-2"])
+    fleet.tick()
+    (waiting,) = fleet.patches()
+    fleet.now.forward(seconds=fleet.deps.settings.patch_lease.total_seconds() + 1)
+    fleet.run()
+
+    (built,) = fleet.patches()
+    assert (waiting.state, built.state) == ("building", "verified")
+    assert fleet.set(other).state == "completed"
+
+
+@pytest.mark.parametrize("call", ["put", "compose", "put_if_absent", "open", "read"])
+def test_storage_that_does_not_answer_once_delays_nothing(two_ships: FleetSimulator, call: str) -> None:
+    fleet = two_ships
+    set_id = fleet.start("app:2")
+    fleet.blobs.calls.fail(call)
+
+    fleet.run()
+
+    assert fleet.set(set_id).state == "completed"
+    assert [len(device.fetched) for device in fleet.devices.values()] == [1, 1]
