@@ -45,14 +45,15 @@ class MailSink:
 class CloudProcess:
     """A host with two hubs, a mail server, and a timer that ticks every second."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, app: Path = APP, **environment: str) -> None:
         self.mail = MailSink()
         self.host = HostProcess(
             folder / "state",
-            APP,
+            app,
             LOCAL_IOTHUBS="north,south",
             SWEEP_SCHEDULE="* * * * * *",
             IMAGEDELTA_SMTP_PORT=str(self.mail.port),
+            **environment,
         ).start()
         self.document = self.call("GET", "/api/openapi.json", 200)
 
