@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.records import Member, Release
-from planning.applied import agent_view
+from planning.applied import agent_view, replaced_modules
 from services.deps import Deps
 
 
@@ -14,7 +14,8 @@ def confirm_member(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     """``{"setId", "deviceId"}`` -> ``{"state": released|applied|apply_failed}``.
 
     A device that has not seen the manifest yet stays released, however long its link is down. One that has seen
-    it and whose modules do not run after ``settings.apply_timeout`` is apply_failed.
+    it and whose modules do not run after ``settings.apply_timeout`` is apply_failed. So is one whose deployment
+    names other images by now: what was released can no longer come to run.
     """
     set_id, device_id = payload["setId"], payload["deviceId"]
     release = deps.store.releases.release(set_id, device_id)
@@ -26,6 +27,9 @@ def confirm_member(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     view = agent_view(twin.reported, release.version, _images(release))
     if view.state == "applied":
         deps.store.releases.confirm(set_id, device_id, "applied", None, None, deps.now())
+    elif other := replaced_modules(twin.desired, _images(release)):
+        detail = f"the deployment of {device_id} has been given other images for {', '.join(other)}"
+        deps.store.releases.confirm(set_id, device_id, "apply_failed", "release.overtaken", detail, deps.now())
     elif view.state == "unhealthy" and _is_late(deps, member):
         deps.store.releases.confirm(set_id, device_id, "apply_failed", "release.unhealthy", view.detail, deps.now())
     else:

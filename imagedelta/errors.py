@@ -191,6 +191,7 @@ REMEDIES: dict[str, str] = {
     "release.module_clash": "Rename the module in one of the two workstreams.",
     "release.conflict": "Look who changed the device's deployment, then rebase the member or skip it.",
     "release.image_missing": "Nothing to do: the image is sent again and the release follows.",
+    "release.overtaken": "Nothing to do if a newer set or a person put it there; else release the images again.",
     "release.unhealthy": "Look at the modules on the device; POST …/rollback brings back what ran before.",
     "request.in_progress": "Send the same request again a little later: it is answered as the first one was.",
 }

@@ -35,13 +35,24 @@ def agent_view(reported: Mapping[str, Any], version: int, images: Mapping[str, s
     return AgentView("unhealthy", "; ".join(wrong)) if wrong else AgentView("applied", f"version {seen} runs")
 
 
+def replaced_modules(desired: Mapping[str, Any], images: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that the desired properties of $edgeAgent no longer start from ``images``."""
+    return tuple(sorted(name for name, image in images.items() if _image_of(desired, name) != image))
+
+
+def _image_of(properties: Mapping[str, Any], name: str) -> Any:
+    found: Any = properties
+    for key in ("modules", name, "settings", "image"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
 def _trouble(reported: Mapping[str, Any], name: str, image: str) -> str | None:
     modules = reported.get("modules")
     module = modules.get(name) if isinstance(modules, Mapping) else None
     if not isinstance(module, Mapping):
         return f"{name} does not exist"
-    settings = module.get("settings")
-    running = settings.get("image") if isinstance(settings, Mapping) else None
+    running = _image_of(reported, name)
     if running != image:
         return f"{name} runs {running} instead of {image}"
     if module.get("runtimeStatus") != "running" and not _may_stand(module):
