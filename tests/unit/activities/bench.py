@@ -194,6 +194,29 @@ class Bench:
         assert transfer.patch_id is not None
         return transfer
 
+    def ready(self, target: BuiltImage, manifest: Mapping[str, Any]) -> str:
+        """A set for a device that has the image already, ready to be released. Returns the set's id."""
+        self.register(target)
+        self.enrol(target)
+        (reference,) = target.image.references
+        request = StartDeployment(
+            name="March",
+            owner=Owner(name="Olga", email="olga@example.com"),
+            devices=DeviceSelection(ids=[DEVICE]),
+            images=[reference],
+        )
+        sets, images = self.store.sets, {reference: {"linux/amd64": target.image_id}}
+        set_id = sets.create(request, images=images, manifest=manifest, by="olga", at=self.now()).set_id
+        sets.move(set_id, "accepted", "planning", ORCHESTRATOR, self.now())
+        planned = PlannedTransfer(DEVICE, target.image_id, reference, True, (), "v1-64m", 0, 1000, "normal")
+        twin = self.hub.module_twin(DEVICE, "$edgeAgent")
+        assert twin is not None
+        sets.record_plan(set_id, [planned], {DEVICE: twin.version}, self.now(), max_attempts=3)
+        sets.move(set_id, "planning", "preparing", ORCHESTRATOR, self.now())
+        for _ in range(3):
+            sets.settle(set_id, self.now())
+        return set_id
+
     def current(self, transfer: Transfer) -> Transfer:
         found = self.store.transfers.transfer(transfer.transfer_id)
         assert found is not None

@@ -8,10 +8,7 @@ import pytest
 from activities.confirm_member import confirm_member
 from activities.release_member import release_member
 from contracts.records import Member
-from contracts.requests import DeviceSelection, Owner, StartDeployment
-from contracts.states import ORCHESTRATOR
 from planning.manifest import resolve
-from services.store_port import PlannedTransfer
 from tests.images import an_image
 from tests.unit.activities.bench import DEVICE, Bench
 
@@ -27,26 +24,8 @@ MANIFEST = resolve(
 
 
 def released(bench: Bench) -> str:
-    """A set whose manifest has been set on a device that had its image already."""
-    bench.register(APP)
-    bench.enrol(APP)
-    reference = APP.image.references[0]
-    request = StartDeployment(
-        name="March",
-        owner=Owner(name="Olga", email="olga@example.com"),
-        devices=DeviceSelection(ids=[DEVICE]),
-        images=[reference],
-    )
-    sets, images = bench.store.sets, {reference: {"linux/amd64": APP.image_id}}
-    set_id = sets.create(request, images=images, manifest=MANIFEST, by="olga", at=bench.now()).set_id
-    sets.move(set_id, "accepted", "planning", ORCHESTRATOR, bench.now())
-    planned = PlannedTransfer(DEVICE, APP.image_id, reference, True, (), "v1-64m", 0, 1000, "normal")
-    twin = bench.hub.module_twin(DEVICE, "$edgeAgent")
-    assert twin is not None
-    sets.record_plan(set_id, [planned], {DEVICE: twin.version}, bench.now(), max_attempts=3)
-    sets.move(set_id, "planning", "preparing", ORCHESTRATOR, bench.now())
-    for _ in range(3):
-        sets.settle(set_id, bench.now())
+    """A set whose manifest has been set on the device."""
+    set_id = bench.ready(APP, MANIFEST)
     assert release_member(bench.deps, {"setId": set_id, "deviceId": DEVICE}) == {"released": True}
     return set_id
 
