@@ -105,8 +105,9 @@ def test_every_message_is_taken_or_kept(
     ingest("north", [HubMessage(system, {"kind": kind}, sent)], world.deps)
 
     after = world.call("GET", "/api/quarantine", limit="1").body["items"]
-    assert after != before
-    assert after[0]["reason"] != "internal", after[0]
+    concerns_us = module == "imagereconstruction" or kind in ("report", "inventory")
+    assert (after != before) == concerns_us  # what other modules say among themselves is passed over
+    assert not after or after[0]["reason"] != "internal", after[0]
 
 
 def _set_id(world: World) -> str:
