@@ -10,9 +10,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from activities.failures import final_failure
 from contracts.records import DeploymentSet, Device, Member, Transfer
 from contracts.states import ORCHESTRATOR
-from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from imagedelta.errors import DependencyError, RequestError
 from planning.plan import PlannedDevice, Policy, hold_back, needs_approval, plan_fleet
 from services.deps import Deps
 from services.plan_facts import gather_facts, policy_of, wanted_of
@@ -36,12 +37,11 @@ def plan_set(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     if found.state in _OPEN:
         try:
             _plan(deps, found)
-        except ImageDeltaError as error:
-            if error.retryable or found.state != "planning":
+        except Exception as error:
+            code, detail = final_failure(error)
+            if found.state != "planning":
                 raise
-            deps.store.sets.move(
-                set_id, "planning", "failed", ORCHESTRATOR, deps.now(), code=error.code, detail=str(error)
-            )
+            deps.store.sets.move(set_id, "planning", "failed", ORCHESTRATOR, deps.now(), code=code, detail=detail)
     after = deps.store.sets.deployment_set(set_id)
     return {"state": after.state if after else "failed"}
 
