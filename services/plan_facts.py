@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import yaml
 
 from contracts.records import Device, ImageRecord
 from imagedelta.delta.profiles import PROFILES
-from imagedelta.errors import RequestError
+from imagedelta.errors import ContentError, RequestError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures.signature import Signature
 from planning import manifest as manifests
@@ -64,16 +64,24 @@ def gather_facts(
     wanted: Sequence[Wanted],
     refused: Mapping[tuple[str, str], frozenset[str]] | None = None,
 ) -> FleetFacts:
-    """Raises: DependencyError; ContentError when a stored signature is damaged."""
+    """Raises: DependencyError; ContentError when the stored signature of a wanted image is damaged or gone."""
     present = deps.store.devices.images_on_many([device.device_id for device in devices])
-    named = {image_id for item in wanted for image_id in item.by_platform.values()}
-    named |= {image.image_id for images in present.values() for image in images}
+    targets = {image_id for item in wanted for image_id in item.by_platform.values()}
+    named = targets | {image.image_id for images in present.values() for image in images}
     images = deps.store.images.images(sorted(named))
-    return FleetFacts(tuple(devices), present, images, _signatures(deps, images.values()), refused or {})
+    return FleetFacts(tuple(devices), present, images, _signatures(deps, images.values(), targets), refused or {})
 
 
-def _signatures(deps: Deps, images: Iterable[ImageRecord]) -> dict[str, Signature]:
-    return {image.image_id: _signature(deps, image.signature) for image in images}
+def _signatures(deps: Deps, images: Iterable[ImageRecord], targets: Set[str]) -> dict[str, Signature]:
+    """An image that only happens to be on a device is no source without its signature; it stops no plan."""
+    found = {}
+    for image in images:
+        try:
+            found[image.image_id] = _signature(deps, image.signature)
+        except ContentError:
+            if image.image_id in targets:
+                raise
+    return found
 
 
 def _signature(deps: Deps, digest: str) -> Signature:

@@ -10,7 +10,7 @@ from activities.plan_set import plan_set
 from contracts.records import DeploymentSet
 from contracts.requests import DeviceSelection, Owner, StartDeployment
 from imagedelta.errors import DependencyError
-from tests.images import an_image
+from tests.images import BuiltImage, an_image
 from tests.unit.activities.bench import DEVICE, Bench, noise
 
 FILES = {f"app/{name}.dll": noise(n) for n, name in enumerate("ab")}
@@ -85,3 +85,19 @@ def test_a_defect_of_ours_fails_the_set_instead_of_planning_for_ever(
 
     assert plan(bench, set_id) == "failed"
     assert stored(bench, set_id).code == "internal"
+
+
+@pytest.mark.parametrize(("damaged", "state", "code"), [(APP_1, "preparing", None), (APP_2, "failed", "content.")])
+def test_a_damaged_signature_costs_a_source_and_only_that_of_a_wanted_image_the_set(
+    bench: Bench, damaged: BuiltImage, state: str, code: str | None
+) -> None:
+    set_id = accepted(bench)
+    record = bench.store.images.image(damaged.image_id)
+    assert record is not None
+    (bench.blobs.root / "signatures" / record.signature[7:]).write_bytes(b"damaged")
+
+    assert plan(bench, set_id) == state
+
+    sources = [transfer.sources for transfer in bench.store.transfers.of_set(set_id)]
+    assert str(stored(bench, set_id).code).startswith(str(code))
+    assert sources == ([()] if state == "preparing" else [])
