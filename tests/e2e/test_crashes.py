@@ -70,7 +70,7 @@ class MortalCloud(CloudProcess):
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self.surely(lambda: super(MortalCloud, self).ask(method, path, **options))
 
-    def surely(self, do: Callable[[], _T], seconds: float = 30) -> _T:
+    def surely(self, do: Callable[[], _T], seconds: float = 60) -> _T:
         """Do something that may be repeated, until a host that lives has answered."""
         deadline = time.monotonic() + seconds
         while True:
@@ -89,7 +89,7 @@ class MortalCloud(CloudProcess):
             with suppress(AssertionError):  # killed again while it started: the next look starts it again
                 self.host.start()
 
-    def wait_for(self, look: Callable[[], _T], seconds: float = 30) -> _T:
+    def wait_for(self, look: Callable[[], _T], seconds: float = 60) -> _T:
         """Look until something true comes back, while the host is kept alive."""
 
         def alive() -> _T:
