@@ -373,7 +373,7 @@ def _everything(cloud: CloudProcess) -> dict[str, Any]:
         "devices": [item["deviceId"] for item in cloud.items("/api/devices?limit=500")],
         "sets": [item["setId"] for item in cloud.items("/api/deployment-sets?limit=500")],
         "transfers": [item["transferId"] for item in cloud.items("/api/transfers?limit=500")],
-        "blobs": [name for name in kept if not name.startswith("intake/")],
+        "blobs": [name for name in kept if not name.startswith(("intake/", "outbox-"))],  # the sweep empties these
     }
 
 
