@@ -22,8 +22,9 @@ from store.sql import SqlStore
 from store.tools import next_value
 from tests.unit.store.world import World
 
-FORK = multiprocessing.get_context("fork")
-"""No import in the children: only what they do to the database takes time."""
+SPAWN = multiprocessing.get_context("spawn")
+"""For processes that write while others do: SQLite forbids carrying connections across a fork, because closing an
+inherited one, whenever it is collected, drops the locks of the process. Workers are spawned, never forked."""
 
 
 def failure(message: str, kind: type[DBAPIError] = DBAPIError) -> DBAPIError:
@@ -148,8 +149,10 @@ def test_processes_that_claim_at_once_never_get_the_same_patch(shared_url: str, 
     world.device("ship-1", "-")
     of = world.set(["ship-1"], *[f"app:{number}" for number in range(40)])
     patch_ids = list(world.store.transfers.patches_to_build(of.set_id))
-    claimed = FORK.Queue()
-    processes = [FORK.Process(target=claim_all, args=(shared_url, f"worker-{n}", patch_ids, claimed)) for n in range(3)]
+    claimed = SPAWN.Queue()
+    processes = [
+        SPAWN.Process(target=claim_all, args=(shared_url, f"worker-{n}", patch_ids, claimed)) for n in range(3)
+    ]
 
     for process in processes:
         process.start()
@@ -217,7 +220,7 @@ ROW = {
 def test_processes_killed_in_the_middle_of_transactions_leave_whole_ones(database_url: str) -> None:
     path = database_url.removeprefix("sqlite:///")
     for round_number in range(3):
-        processes = [FORK.Process(target=enrol_for_ever, args=(database_url, 10 * round_number + n)) for n in range(2)]
+        processes = [SPAWN.Process(target=enrol_for_ever, args=(database_url, 10 * round_number + n)) for n in range(2)]
         for process in processes:
             process.start()
         wait_for_pairs(path, before=pairs(path))

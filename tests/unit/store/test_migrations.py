@@ -19,7 +19,7 @@ from store.migrate import alembic_config, head
 from store.schema import metadata
 from store.sql import SqlStore
 
-FORK = multiprocessing.get_context("fork")
+SPAWN = multiprocessing.get_context("spawn")
 
 
 def test_a_migrated_database_is_what_the_schema_says(database_url: str) -> None:
@@ -70,8 +70,8 @@ def migrate(url: str, failed: Any) -> None:
 
 
 def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    url, failed = f"sqlite:///{tmp_path / 'new.db'}", FORK.Queue()
-    processes = [FORK.Process(target=migrate, args=(url, failed)) for _ in range(3)]
+    url, failed = f"sqlite:///{tmp_path / 'new.db'}", SPAWN.Queue()
+    processes = [SPAWN.Process(target=migrate, args=(url, failed)) for _ in range(3)]
 
     for process in processes:
         process.start()
