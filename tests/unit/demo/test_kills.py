@@ -33,7 +33,8 @@ def test_a_process_that_got_away_in_time_goes_on(process: Process) -> None:
     assert not kill_inside(process, lambda: next(answers))
 
     assert process.alive
-    [running] = psutil.Process().children()
+    assert process._running is not None
+    running = psutil.Process(process._running.pid)
     end = time.monotonic() + 5
     while running.status() == psutil.STATUS_STOPPED and time.monotonic() < end:
         time.sleep(0.01)

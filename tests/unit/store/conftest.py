@@ -15,7 +15,10 @@ from tests.unit.store.world import World
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, copied for each test: migrating costs more than most tests."""
+    """A migrated database to copy: migrating costs more than most tests.
+
+    Never opened again: a copy of a database in use is half of it, and closing its file drops SQLite's locks.
+    """
     path = tmp_path_factory.mktemp("store") / "empty.db"
     store = SqlStore(f"sqlite:///{path}")
     store.migrate()
@@ -34,7 +37,8 @@ def database_url(empty_database: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def shared_url(empty_database: Path) -> str:
     """SQLite, or the server that IMAGEDELTA_TEST_DATABASE_URL names: the tests empty its tables."""
-    return os.environ.get("IMAGEDELTA_TEST_DATABASE_URL") or f"sqlite:///{empty_database}"
+    path = shutil.copy(empty_database, empty_database.with_name("shared.db"))
+    return os.environ.get("IMAGEDELTA_TEST_DATABASE_URL") or f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="session")
