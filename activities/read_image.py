@@ -12,10 +12,10 @@ from typing import Any
 
 from activities.failures import final_failure
 from activities.layer_upload import store_layer
+from activities.stored_images import read_index
 from contracts.records import ImageRecord, LayerRecord, Registration
 from imagedelta.archives import Archive, Image, open_archive, sha256_id
 from imagedelta.errors import RequestError
-from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures import LayerIndex, sign
 from services.deps import Deps
 
@@ -86,7 +86,7 @@ def _keep_image(deps: Deps, archive: Archive, image: Image, registration: Regist
         if diff_id not in known:
             known[diff_id], index = _keep_layer(deps, archive, image, position)
         else:
-            index = _read_index(deps, known[diff_id])
+            index = read_index(deps, known[diff_id])
         indexes.append(index)
     signature = sign(image, indexes).to_bytes()
     names = (registration.reference,) if registration.reference else image.references
@@ -110,11 +110,6 @@ def _keep_layer(deps: Deps, archive: Archive, image: Image, position: int) -> tu
     record = LayerRecord(index.diff_id, index.size, _put_named_by_content(deps, "indexes", index.to_bytes()))
     deps.store.images.add_layer(record)
     return record, index
-
-
-def _read_index(deps: Deps, layer: LayerRecord) -> LayerIndex:
-    data = deps.blobs.read("indexes", layer.index.removeprefix("sha256:"), 0, DEFAULT_LIMITS.max_index_bytes)
-    return LayerIndex.from_bytes(data)
 
 
 def _put_named_by_content(deps: Deps, container: str, data: bytes) -> str:

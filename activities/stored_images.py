@@ -34,6 +34,12 @@ class BlobLayer:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_index(deps: Deps, layer: LayerRecord) -> LayerIndex:
+    """Raises: ContentError when the stored file index is missing or damaged; DependencyError."""
+    data = deps.blobs.read("indexes", layer.index.removeprefix("sha256:"), 0, DEFAULT_LIMITS.max_index_bytes)
+    return LayerIndex.from_bytes(data)
+
+
 class StoredImages:
     """Opens images; their layer streams stay open until ``exits`` closes them. A shared layer is opened once."""
 
@@ -53,8 +59,7 @@ class StoredImages:
 
     def _layer(self, record: LayerRecord) -> LayerContent:
         if record.diff_id not in self._layers:
-            blobs = self._deps.blobs
-            index = blobs.read("indexes", record.index.removeprefix("sha256:"), 0, DEFAULT_LIMITS.max_index_bytes)
-            stream = self._exits.enter_context(blobs.open("layers", record.diff_id.removeprefix("sha256:")))
-            self._layers[record.diff_id] = LayerContent(LayerIndex.from_bytes(index), BlobLayer(stream, record.size))
+            stream = self._exits.enter_context(self._deps.blobs.open("layers", record.diff_id.removeprefix("sha256:")))
+            index = read_index(self._deps, record)
+            self._layers[record.diff_id] = LayerContent(index, BlobLayer(stream, record.size))
         return self._layers[record.diff_id]
