@@ -50,9 +50,23 @@ def image_from_config(config: bytes, references: tuple[str, ...] = (), limits: L
         image_id=sha256_id(config),
         config=config,
         diff_ids=_diff_ids(document, limits),
-        platform=_platform(document),
+        platform=platform_of(document, "image config"),
         references=tuple(sorted(set(references))),
     )
+
+
+def platform_of(document: dict[str, object], what: str) -> str:
+    """Return ``os/architecture[/variant]`` of a config, or of the ``platform`` in a descriptor.
+
+    Raises:
+        ContentError: One of the three is missing or odd; ``what`` names the document.
+    """
+    parts = [_platform_part(document, "os", what), _platform_part(document, "architecture", what)]
+    if document.get("variant"):
+        parts.append(_platform_part(document, "variant", what))
+    if tuple(parts[1:]) in _IMPLIED_VARIANTS:
+        parts.pop()  # containerd writes linux/arm64/v8 as linux/arm64: one platform, one name
+    return "/".join(parts)
 
 
 def sha256_id(data: bytes) -> str:
@@ -88,17 +102,8 @@ def _diff_ids(document: dict[str, object], limits: Limits) -> tuple[str, ...]:
     return tuple(require_digest(item, "image config: rootfs.diff_ids") for item in listed)
 
 
-def _platform(document: dict[str, object]) -> str:
-    parts = [_platform_part(document, "os"), _platform_part(document, "architecture")]
-    if document.get("variant"):
-        parts.append(_platform_part(document, "variant"))
-    if tuple(parts[1:]) in _IMPLIED_VARIANTS:
-        parts.pop()  # containerd writes linux/arm64/v8 as linux/arm64: one platform, one name
-    return "/".join(parts)
-
-
-def _platform_part(document: dict[str, object], field: str) -> str:
+def _platform_part(document: dict[str, object], field: str, what: str) -> str:
     value = document.get(field)
     if isinstance(value, str) and _PLATFORM_PART.fullmatch(value):
         return value
-    raise ContentError(f"image config: {field} is {str(value)[:100]!r}")
+    raise ContentError(f"{what}: {field} is {str(value)[:100]!r}")
