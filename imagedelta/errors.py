@@ -112,8 +112,15 @@ REMEDIES: dict[str, str] = {
     "seal.unknown_key": "Give the device the public key the bundle is sealed with, or seal with one it trusts.",
     "keys.invalid": "Make a key pair with `imagedelta keys new`, and give the file it wrote.",
     "keys.exists": "Choose another name: a seal key is never overwritten.",
-    "request.unsupported_image": "Save the image to a file first: docker save, or skopeo copy to oci-archive:.",
-    "request.no_image": "Name a docker-save tar, OCI archive or layout folder; PATH#NAME chooses one of several.",
+    "request.no_image": "Correct the name: a docker-save tar, OCI archive or layout folder (PATH#NAME chooses one of "
+    "several), docker://NAME or registry://HOST/REPOSITORY:TAG.",
+    "registry.denied": "Log in with `docker login HOST`, and check the name: to a registry, absent and forbidden are "
+    "often the same.",
+    "registry.credentials": "Correct config.json in ~/.docker or DOCKER_CONFIG, or `docker login HOST` anew.",
+    "registry.protocol": "Check that the address is a registry's; one without TLS needs --insecure-registry HOST, one "
+    "with a private certificate SSL_CERT_FILE.",
+    "dependency.registry": "Try again: look at the link and the registry if this lasts (`imagedelta doctor`).",
+    "dependency.daemon": "Start Docker, or name its daemon with DOCKER_HOST (`imagedelta doctor` tells what is wrong).",
     "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "disk.full": "Free disk on the device: the bundle is kept and the device goes on by itself.",
     "disk.failing": "Look at the disk of the device and its file system; the module tries again by itself.",

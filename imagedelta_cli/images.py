@@ -1,7 +1,8 @@
 """Image arguments: which archive and which image of it, unpacked so that its layers can be read at random.
 
-An argument is a docker-save tar, an OCI archive or an OCI layout folder; ``PATH#WHICH`` names one of several
-images in it, by name (``app:1``), image ID or platform (``linux/arm64``).
+An argument is a docker-save tar, an OCI archive or an OCI layout folder, where ``PATH#WHICH`` names one of several
+images by name (``app:1``), image ID or platform (``linux/arm64``); or ``docker://NAME[#PLATFORM]``, an image of the
+Docker daemon; or ``registry://HOST[:PORT]/REPOSITORY[:TAG|@DIGEST][#PLATFORM]``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
-from imagedelta.archives import Archive, Image, open_archive
+from imagedelta.archives import Image, open_archive
 from imagedelta.delta.content import FileReader, ImageContent, LayerContent
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 from imagedelta.signatures import LayerIndex, index_layer
-from imagedelta_cli.output import Report
+from imagedelta_cli.options import insecure_registries
+from imagedelta_cli.output import Counter, progress
+from imagedelta_cli.sources.credentials import DockerLogins
+from imagedelta_cli.sources.manifests import clean_platform
+from imagedelta_cli.sources.names import DOCKER, REGISTRY, host_of, is_loopback, parse_registry_name
+from imagedelta_cli.sources.registry_image import Access, open_registry_image
 
-_UNSUPPORTED = ("docker://", "registry://")
+
+class LayerSource(Protocol):
+    """Where the layers of one or more images come from: an archive, a registry."""
+
+    def open_layer(self, image: Image, position: int) -> BinaryIO:
+        """Return a layer as an uncompressed tar that proves its diff_id when it is read to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +55,24 @@ class Unpacker:
         self._exits = exits
         self._layers: dict[str, LayerContent] = {}
 
-    def unpack(self, argument: str, report: Report) -> UnpackedImage:
-        """Read an image once, in full; every layer is held against its digest.
-
-        Args:
-            report: Called with (bytes unpacked, bytes unpacked): how many there will be is not known.
+    def unpack(self, argument: str) -> UnpackedImage:
+        """Read an image once, in full; every layer is held against its digest, and none is fetched twice.
 
         Raises:
-            ImageDeltaError: The argument names no image, or the archive is refused.
+            ImageDeltaError: The argument names no image, or what is there is refused.
         """
-        with open_image(argument, self.folder) as (archive, image):
-            layers = []
-            done = 0
+        with open_image(argument, self.folder) as (source, image), progress(f"Reading {argument}") as report:
+            count = Counter(report)
             for position, diff_id in enumerate(image.diff_ids):
                 if diff_id not in self._layers:
-                    self._layers[diff_id] = self._unpack_layer(archive, image, position)
-                layers.append(self._layers[diff_id])
-                done += layers[-1].index.size
-                report(done, done)
-        return UnpackedImage(image, ImageContent(image.image_id, image.config, image.platform, tuple(layers)))
+                    self._layers[diff_id] = self._unpack_layer(source, image, position, count)
+            layers = tuple(self._layers[diff_id] for diff_id in image.diff_ids)
+        return UnpackedImage(image, ImageContent(image.image_id, image.config, image.platform, layers))
 
-    def _unpack_layer(self, archive: Archive, image: Image, position: int) -> LayerContent:
+    def _unpack_layer(self, source: LayerSource, image: Image, position: int, count: Counter) -> LayerContent:
         path = self.folder / image.diff_ids[position].removeprefix("sha256:")
-        with archive.open_layer(image, position) as stream, path.open("wb") as out:
-            index = index_layer(stream, tee=out.write)
+        with source.open_layer(image, position) as stream, path.open("wb") as out:
+            index = index_layer(stream, tee=lambda piece: count.add(out.write(piece)))
         return LayerContent(index, self._exits.enter_context(FileReader(path)))
 
 
@@ -78,43 +84,83 @@ def unpacker(scratch: Path | None) -> Iterator[Unpacker]:
 
 
 @contextmanager
-def open_image(argument: str, scratch: Path) -> Iterator[tuple[Archive, Image]]:
-    """Open the archive of an argument and find the image in it.
+def open_image(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Image]]:
+    """Find the image of an argument, and where its layers come from.
 
     Args:
-        scratch: Folder where an archive that is packed as a whole is unpacked to.
+        argument: See this module.
+        scratch: Folder for what cannot be read where it is: a tar that is packed as a whole, what a daemon or
+            registry sends. Nothing stays there.
     """
-    path, which = split_argument(argument)
-    with tempfile.TemporaryFile(dir=scratch) as unpacked, open_archive(path, scratch=unpacked) as archive:
-        yield archive, _choose(archive.images, which, argument)
+    if argument.startswith(REGISTRY):
+        with open_registry_image(parse_registry_name(argument), scratch, _access(), progress) as opened:
+            yield opened
+    elif argument.startswith(DOCKER):
+        with _open_docker(argument, scratch) as opened:
+            yield opened
+    else:
+        path, which = _split(argument)
+        with tempfile.TemporaryFile(dir=scratch) as unpacked, open_archive(path, scratch=unpacked) as archive:
+            yield archive, _choose(archive.images, which, argument)
 
 
-def split_argument(argument: str) -> tuple[Path, str]:
-    """Return path and which image of it, "" when the argument does not say.
+def local_file(argument: str) -> Path | None:
+    """The file that an argument names; ``None`` for a folder, a daemon's image or a registry's.
 
     Raises:
-        RequestError: Nothing is there, or it is a place images are not read from.
+        RequestError: ``request.no_image``: it names nothing that is there.
     """
-    if argument.startswith(_UNSUPPORTED):
-        scheme = argument.partition("//")[0]
-        raise RequestError(f"{scheme}// images are unsupported", code="request.unsupported_image")
+    if argument.startswith((DOCKER, REGISTRY)):
+        return None
+    path, _ = _split(argument)
+    return path if path.is_file() else None
+
+
+def verified_size(source: LayerSource, image: Image) -> int:
+    """Read every layer to its end, which holds it against its digest; return the bytes of all."""
+    with progress("Reading layers") as report:
+        count = Counter(report)
+        for position in range(len(image.diff_ids)):
+            with source.open_layer(image, position) as stream:
+                while piece := stream.read(MIB):
+                    count.add(len(piece))
+    return count.total
+
+
+@contextmanager
+def _open_docker(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Image]]:
+    try:
+        from imagedelta_cli.sources.daemon import choose_saved, save_image  # Docker's SDK is an extra
+    except ModuleNotFoundError as error:
+        raise RequestError(f"docker:// needs the library {error.name}", code="cli.library_missing") from error
+
+    name, _, platform = argument.removeprefix(DOCKER).partition("#")
+    wanted = clean_platform(platform) if platform else ""
+    if not name:
+        raise RequestError(f"{argument} names no image", code="request.no_image")
+    with tempfile.TemporaryFile(dir=scratch) as saved:
+        with progress(f"Fetching {argument}") as report:
+            diff_ids = save_image(name, saved, report)
+        with open_archive(saved) as archive:
+            yield archive, choose_saved(archive.images, diff_ids, wanted, name)
+
+
+def _access() -> Access:
+    insecure = insecure_registries()
+    return Access(
+        login_for=DockerLogins().login_for,
+        may_be_plain=lambda address: is_loopback(address) or not insecure.isdisjoint((address, host_of(address))),
+    )
+
+
+def _split(argument: str) -> tuple[Path, str]:
+    """Return path and which image of it, "" when the argument does not say."""
     if Path(argument).exists():
         return Path(argument), ""
     path, _, which = argument.rpartition("#")
     if not path or not Path(path).exists():
         raise RequestError(f"there is no image archive {argument}", code="request.no_image")
     return Path(path), which
-
-
-def verified_size(archive: Archive, image: Image, report: Report) -> int:
-    """Read every layer to its end, which holds it against its digest; return the bytes of all."""
-    total = 0
-    for position in range(len(image.diff_ids)):
-        with archive.open_layer(image, position) as stream:
-            while piece := stream.read(MIB):
-                total += len(piece)
-                report(total, total)
-    return total
 
 
 def _choose(images: Sequence[Image], which: str, argument: str) -> Image:

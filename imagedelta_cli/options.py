@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from imagedelta.bundles import PublicKey, read_trusted_keys
+from imagedelta.errors import RequestError
+from imagedelta_cli.sources.names import is_registry_address
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_INSECURE = "imagedelta.insecure_registries"
+
+
+def _require_folder(_context: click.Context, _parameter: click.Parameter, output: Path) -> Path:
+    """Before the work, not after it: a result needs a folder that takes it."""
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(output))
+    return output
+
+
+def _keep_insecure(context: click.Context, _parameter: click.Parameter, addresses: tuple[str, ...]) -> None:
+    """Keep them with the invocation: registries are reached deep inside, where commands pass image arguments."""
+    for address in addresses:
+        if not is_registry_address(address):
+            raise RequestError(f"--insecure-registry {address}: not HOST or HOST:PORT")
+    context.meta[_INSECURE] = frozenset(addresses)
+
+
+def insecure_registries() -> frozenset[str]:
+    """What ``--insecure-registry`` named in the command that runs."""
+    context = click.get_current_context(silent=True)
+    found: frozenset[str] = context.meta.get(_INSECURE, frozenset()) if context else frozenset()
+    return found
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line, last.")
 output_option = click.option(
@@ -14,12 +46,22 @@ output_option = click.option(
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_require_folder,
     help="File to write; it appears complete or not at all.",
 )
-scratch_option = click.option(
+_scratch_option = click.option(
     "--scratch",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder for unpacked layers; the system's temporary folder by default.",
+)
+insecure_option = click.option(
+    "--insecure-registry",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    expose_value=False,
+    is_eager=True,
+    callback=_keep_insecure,
+    help="A registry without TLS; repeatable. This machine's own needs no mention.",
 )
 source_option = click.option("--source", "sources", multiple=True, help="An image that is there already; repeatable.")
 trust_option = click.option(
@@ -28,6 +70,11 @@ trust_option = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File of public keys: the bundle must be sealed by one of them.",
 )
+
+
+def image_options(command: _Command) -> _Command:
+    """What every command that reads images takes: ``--scratch``, given as ``scratch``, and ``--insecure-registry``."""
+    return _scratch_option(insecure_option(command))
 
 
 def trusted_of(trust_file: Path | None) -> dict[str, PublicKey] | None:

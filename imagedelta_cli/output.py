@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 Report = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
+"""Called with (bytes done, bytes in all; 0 when that is not known)."""
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:
@@ -45,16 +46,53 @@ def emit_rows(rows: Sequence[dict[str, Any]], document: dict[str, Any], as_json:
     Console(soft_wrap=True).print(table)
 
 
+class Counter:
+    """Adds up bytes and reports the sum; how many there will be is not known unless it is said."""
+
+    def __init__(self, report: Report, expected: int = 0) -> None:
+        self._report = report
+        self._expected = expected
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        self.total += count
+        self._report(self.total, self._expected)
+
+
+class _Screen:
+    """The bars of this process: one live display, however many pieces of work are shown inside each other."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+
+    @contextmanager
+    def bars(self) -> Iterator[Progress]:
+        if self._bars:
+            yield self._bars
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as self._bars:
+            try:
+                yield self._bars
+            finally:
+                self._bars = None
+
+
+_screen = _Screen()
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Report]:
     """Yield a function that moves a progress bar on stderr; without a terminal it does nothing."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    with _screen.bars() as bars:
+        task = bars.add_task(escape(title), total=None)
+        try:
+            yield lambda done, total: bars.update(task, completed=done, total=total or None)
+        finally:
+            bars.remove_task(task)
 
 
 def peak_rss_bytes() -> int:

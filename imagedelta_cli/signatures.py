@@ -6,16 +6,14 @@ import tempfile
 from pathlib import Path
 
 from imagedelta.limits import DEFAULT_LIMITS
-from imagedelta.signatures import Signature, index_layer, sign
+from imagedelta.signatures import LayerIndex, Signature, index_layer, sign
 from imagedelta.signatures.signature_codec import MAGIC
-from imagedelta_cli.images import open_image, split_argument
-from imagedelta_cli.output import progress
+from imagedelta_cli.images import local_file, open_image
+from imagedelta_cli.output import Counter, progress
 
 
 def is_signature(path: Path) -> bool:
     """Tell a signature file by its first bytes."""
-    if not path.is_file():
-        return False
     with path.open("rb") as stream:
         return stream.read(len(MAGIC)) == MAGIC
 
@@ -28,18 +26,18 @@ def read_signature(path: Path) -> Signature:
 
 def signature_of(argument: str, scratch: Path | None) -> Signature:
     """Return the signature of an image argument, or the one a file holds."""
-    path, _ = split_argument(argument)
-    if is_signature(path):
+    path = local_file(argument)
+    if path and is_signature(path):
         return read_signature(path)
     with (
         tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
-        open_image(argument, Path(folder)) as (archive, image),
-        progress("Reading the image") as report,
+        open_image(argument, Path(folder)) as (source, image),
+        progress(f"Reading {argument}") as report,
     ):
-        indexes = []
-        for position in range(len(image.diff_ids)):
-            with archive.open_layer(image, position) as stream:
-                indexes.append(index_layer(stream))
-            done = sum(index.size for index in indexes)
-            report(done, done)
-    return sign(image, indexes)
+        count = Counter(report)
+        indexes: dict[str, LayerIndex] = {}
+        for position, diff_id in enumerate(image.diff_ids):
+            if diff_id not in indexes:
+                with source.open_layer(image, position) as stream:
+                    indexes[diff_id] = index_layer(stream, tee=lambda piece: count.add(len(piece)))
+        return sign(image, [indexes[diff_id] for diff_id in image.diff_ids])

@@ -12,8 +12,8 @@ from imagedelta.archives import Image, image_from_config, write_docker_archive, 
 from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import AppliedImage, LayerReader, apply_patch
 from imagedelta_cli.images import Unpacker, unpacker
-from imagedelta_cli.options import json_option, output_option, scratch_option, source_option, trust_option, trusted_of
-from imagedelta_cli.output import emit, peak_rss_bytes, progress
+from imagedelta_cli.options import image_options, json_option, output_option, source_option, trust_option, trusted_of
+from imagedelta_cli.output import emit, peak_rss_bytes
 
 _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 
@@ -25,7 +25,7 @@ _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 @click.option("--form", type=click.Choice(sorted(_WRITERS)), default="docker", show_default=True)
 @click.option("--reference", default="", help="name:tag of the image; the bundle's own by default.")
 @trust_option
-@scratch_option
+@image_options
 @json_option
 def command(
     bundle: Path,
@@ -60,8 +60,7 @@ def command(
 
 
 def _source_layers(unpacking: Unpacker, sources: tuple[str, ...]) -> dict[str, LayerReader]:
-    with progress("Reading sources") as report:
-        contents = [unpacking.unpack(source, report).content for source in sources]
+    contents = [unpacking.unpack(source).content for source in sources]
     return {layer.index.diff_id: layer.reader for content in contents for layer in content.layers}
 
 

@@ -13,7 +13,7 @@ from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_patc
 from imagedelta.limits import MIB
 from imagedelta_cli.files import whole_file
 from imagedelta_cli.images import UnpackedImage, Unpacker, unpacker
-from imagedelta_cli.options import json_option, output_option, scratch_option, source_option
+from imagedelta_cli.options import image_options, json_option, output_option, source_option
 from imagedelta_cli.output import emit, peak_rss_bytes, progress
 
 
@@ -28,7 +28,7 @@ from imagedelta_cli.output import emit, peak_rss_bytes, progress
 )
 @click.option("--reference", default="", help="name:tag the image gets; the target's own by default.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default=DEFAULT_PROFILE.name, show_default=True)
-@scratch_option
+@image_options
 @json_option
 def command(
     target: str,
@@ -72,8 +72,7 @@ def command(
 def _unpack_all(
     unpacking: Unpacker, target: str, sources: tuple[str, ...]
 ) -> tuple[UnpackedImage, list[UnpackedImage]]:
-    with progress("Reading images") as report:
-        return unpacking.unpack(target, report), [unpacking.unpack(source, report) for source in sources]
+    return unpacking.unpack(target), [unpacking.unpack(source) for source in sources]
 
 
 def _build(

@@ -12,8 +12,8 @@ from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import PatchHeader, read_patch_header
 from imagedelta.delta.coders import coder
 from imagedelta.delta.header import MAGIC as PATCH_MAGIC
-from imagedelta_cli.images import open_image, split_argument
-from imagedelta_cli.options import json_option, trust_option, trusted_of
+from imagedelta_cli.images import local_file, open_image
+from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
 from imagedelta_cli.output import emit
 from imagedelta_cli.signatures import is_signature, read_signature
 
@@ -21,27 +21,23 @@ from imagedelta_cli.signatures import is_signature, read_signature
 @click.command(help=__doc__)
 @click.argument("file")
 @trust_option
+@image_options
 @json_option
-def command(file: str, trust_file: Path | None, as_json: bool) -> None:
-    path, _ = split_argument(file)
-    start = _first_bytes(path)
-    if start.startswith(b"PK"):
-        result = _bundle(path, trust_file)
-    elif start.startswith(PATCH_MAGIC):
-        with path.open("rb") as stream:
-            result = {"kind": "patch", **_patch(stream)}
-    elif is_signature(path):
-        result = _signature(path)
-    else:
-        result = _image(file)
-    emit(result, as_json)
+def command(file: str, trust_file: Path | None, scratch: Path | None, as_json: bool) -> None:
+    path = local_file(file)
+    emit((path and _file(path, trust_file)) or _image(file, scratch), as_json)
 
 
-def _first_bytes(path: Path) -> bytes:
-    if not path.is_file():
-        return b""
+def _file(path: Path, trust_file: Path | None) -> dict[str, Any] | None:
+    """What a bundle, patch or signature holds; ``None`` for any other file."""
     with path.open("rb") as stream:
-        return stream.read(len(PATCH_MAGIC))
+        start = stream.read(len(PATCH_MAGIC))
+        stream.seek(0)
+        if start.startswith(PATCH_MAGIC):
+            return {"kind": "patch", **_patch(stream)}
+    if start.startswith(b"PK"):
+        return _bundle(path, trust_file)
+    return _signature(path) if is_signature(path) else None
 
 
 def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
@@ -116,8 +112,11 @@ def _signature(path: Path) -> dict[str, Any]:
     }
 
 
-def _image(argument: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as scratch, open_image(argument, Path(scratch)) as (_, image):
+def _image(argument: str, scratch: Path | None) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
+        open_image(argument, Path(folder)) as (_, image),
+    ):
         return {
             "kind": "image",
             "imageId": image.image_id,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from imagedelta.ranking import estimate_full, rank
-from imagedelta_cli.options import json_option, scratch_option
+from imagedelta_cli.options import image_options, json_option
 from imagedelta_cli.output import emit_rows
 from imagedelta_cli.signatures import signature_of
 
@@ -16,7 +16,7 @@ from imagedelta_cli.signatures import signature_of
 @click.argument("target")
 @click.argument("candidates", nargs=-1, required=True, metavar="SIGNATURE_OR_IMAGE...")
 @click.option("--always", multiple=True, help="A further source whichever is chosen; repeatable.")
-@scratch_option
+@image_options
 @json_option
 def command(
     target: str, candidates: tuple[str, ...], always: tuple[str, ...], scratch: Path | None, as_json: bool

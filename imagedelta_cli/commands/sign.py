@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from imagedelta_cli.files import whole_file
-from imagedelta_cli.options import json_option, output_option, scratch_option
+from imagedelta_cli.options import image_options, json_option, output_option
 from imagedelta_cli.output import emit
 from imagedelta_cli.signatures import signature_of
 
@@ -15,7 +15,7 @@ from imagedelta_cli.signatures import signature_of
 @click.command(help=__doc__)
 @click.argument("image")
 @output_option
-@scratch_option
+@image_options
 @json_option
 def command(image: str, output: Path, scratch: Path | None, as_json: bool) -> None:
     signature = signature_of(image, scratch)

@@ -11,24 +11,22 @@ import click
 from imagedelta.bundles import read_bundle
 from imagedelta.delta import read_patch_header
 from imagedelta.errors import ContentError
-from imagedelta_cli.images import open_image, split_argument, verified_size
-from imagedelta_cli.options import json_option, scratch_option, trust_option, trusted_of
-from imagedelta_cli.output import emit, progress
+from imagedelta_cli.images import local_file, open_image, verified_size
+from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
+from imagedelta_cli.output import emit
 
 
 @click.command(help=__doc__)
 @click.argument("file")
 @trust_option
-@scratch_option
+@image_options
 @json_option
 def command(file: str, trust_file: Path | None, scratch: Path | None, as_json: bool) -> None:
-    path, _ = split_argument(file)
-    emit(_bundle(path, trust_file) if _is_zip(path) else _image(file, scratch), as_json)
+    path = local_file(file)
+    emit(_bundle(path, trust_file) if path and _is_zip(path) else _image(file, scratch), as_json)
 
 
 def _is_zip(path: Path) -> bool:
-    if not path.is_file():
-        return False
     with path.open("rb") as stream:
         return stream.read(2) == b"PK"
 
@@ -53,8 +51,7 @@ def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
 def _image(argument: str, scratch: Path | None) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
-        open_image(argument, Path(folder)) as (archive, image),
-        progress("Reading layers") as report,
+        open_image(argument, Path(folder)) as (source, image),
     ):
-        size = verified_size(archive, image, report)
+        size = verified_size(source, image)
     return {"kind": "image", "verified": True, "imageId": image.image_id, "layerBytes": size}

@@ -174,11 +174,17 @@ def test_applying_without_the_source_is_refused_and_leaves_nothing(folder, refus
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("argument", ["docker://app:1", "registry://host/app:1"])
-def test_images_in_a_daemon_or_registry_are_refused_as_unsupported(folder, refused, argument):
-    code, message = refused("diff", argument, "-o", "b")
+@pytest.mark.parametrize("command", ["sign", "inspect", "verify", "rank", "diff"])
+@pytest.mark.parametrize("argument", ["docker://app:1", "registry://127.0.0.1:1/app"])
+def test_an_image_of_a_daemon_or_registry_that_is_away_ends_with_3(folder, refused, monkeypatch, argument, command):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/no.sock")
+    monkeypatch.setattr("imagedelta_cli.sources.registry_http.time.sleep", lambda seconds: None)
+    more = {"sign": ["-o", "out"], "diff": ["-o", "out"], "rank": ["old.tar"]}.get(command, [])
 
-    assert (code, "unsupported" in message) == (exits.REFUSED, True)
+    code, message = refused(command, argument, *more)
+
+    assert (code, message.count("code: dependency.")) == (exits.UNAVAILABLE, 1)
+    assert not (folder / "out").exists()
 
 
 def test_an_archive_with_several_images_asks_which(folder, refused):
