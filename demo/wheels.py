@@ -76,21 +76,27 @@ def wheel(name: str, version: str | None = None) -> Wheel:
     return found
 
 
-def fetch(folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> dict[Wheel, Path]:
-    """Make sure that ``folder`` holds every wheel of ``WHEELS``, intact; nothing is asked of any index when it does.
+def fetch(
+    folder: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    wanted: Sequence[Wheel] | None = None,
+) -> dict[Wheel, Path]:
+    """Make sure that ``folder`` holds every wheel, intact; nothing is asked of any index when it does.
 
     Args:
         folder: Kept between runs.
         report: Called with (bytes there, bytes in all) after each wheel.
+        wanted: Which wheels; those of the demo by default.
 
     Raises:
         WheelsUnavailable: pip failed; wheels fetched so far stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    total = sum(pinned.size for pinned in WHEELS)
-    found = _intact(folder, WHEELS)
+    pins = WHEELS if wanted is None else wanted
+    total = sum(pinned.size for pinned in pins)
+    found = _intact(folder, pins)
     report(sum(pinned.size for pinned in found), total)
-    for missing in WHEELS:
+    for missing in pins:
         if missing not in found:
             found[missing] = _download(missing, folder)
             report(sum(pinned.size for pinned in found), total)
@@ -130,8 +136,8 @@ def _pip_download(requirements: Path, destination: Path, pinned: Wheel) -> None:
     if done.returncode:
         raise WheelsUnavailable(
             f"pip could not download {pinned.name} {pinned.version}: {_last_line(done.stderr)} "
-            "The demo fetches its packages once (about 150 MB); with a network that reaches the Python "
-            "package index, run it again. Later runs work offline."
+            "Packages are fetched once; with a network that reaches the Python package index, run it again. "
+            "Later runs work offline."
         )
 
 
