@@ -1,0 +1,68 @@
+"""Unfolding a base file: its deflate streams replaced by their plain bytes, on cloud and device alike.
+
+Source: docs/formats/patch.md, the section on folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+from imagedelta.delta.fold_search import DeflateStream, FileBytes, SearchAbandoned, StreamSearch, plain_pieces
+from imagedelta.delta.folds import MAX_FOLDS, BaseFold, ReadAt, Write
+
+
+def unfold(
+    read_at: ReadAt, size: int, out: Write, limit: int, left_packed: Container[int] = ()
+) -> list[BaseFold] | None:
+    """Write the unfolded form of a file.
+
+    Args:
+        read_at: Gives the bytes of the file.
+        size: Bytes of the file.
+        out: Takes the unfolded form, front to back.
+        limit: Most bytes to write.
+        left_packed: Streams, counted from 0 in the order of the search, that stay as they are.
+
+    Returns:
+        The folds, what follows the last is raw; ``None`` where no stream is found, or more than ``MAX_FOLDS``, or
+        the limit is too small: then what was written is of no use, and the file is used as it is.
+    """
+    file = FileBytes(read_at, size)
+    room = _Room(out, limit)
+    folds: list[BaseFold] = []
+    end = 0
+    try:
+        for stream in _chosen(StreamSearch(file, limit), left_packed):
+            if len(folds) == MAX_FOLDS:
+                return None
+            for piece in file.pieces(end, stream.start):
+                room.write(piece)
+            for piece in plain_pieces(file, stream):
+                room.write(piece)
+            folds.append(BaseFold(stream.start - end, stream.packed, stream.plain, stream.name))
+            end = stream.start + stream.packed
+        if not folds:
+            return None
+        for piece in file.pieces(end, size):
+            room.write(piece)
+    except SearchAbandoned:
+        return None
+    return folds
+
+
+def _chosen(search: StreamSearch, left_packed: Container[int]) -> Iterator[DeflateStream]:
+    return (stream for number, stream in enumerate(search) if number not in left_packed)
+
+
+class _Room:
+    """Passes bytes on until the limit."""
+
+    def __init__(self, out: Write, limit: int) -> None:
+        self._out = out
+        self._left = limit
+
+    def write(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            raise SearchAbandoned
+        self._out(data)
