@@ -1,7 +1,7 @@
 """Exit codes, and how an error reaches a person: one plain sentence, its code, what to do.
 
 0 done · 1 refused, or the content is wrong · 2 wrong use of the command line · 3 an outside service did not
-answer, try again · 130 interrupted with Ctrl-C.
+answer, try again · 128 + the number of the signal that ended it: 130 Ctrl-C, 143 SIGTERM, 129 terminal closed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import click
 
 from imagedelta.errors import ImageDeltaError
+from imagedelta_cli.stopping import signal_of
 
-DONE, REFUSED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, REFUSED, USAGE, UNAVAILABLE = 0, 1, 2, 3
+HUNG_UP, INTERRUPTED, TERMINATED = 128 + SIGHUP, 128 + SIGINT, 128 + SIGTERM
+ALL = (DONE, REFUSED, USAGE, UNAVAILABLE, HUNG_UP, INTERRUPTED, TERMINATED)
+"""Every exit code of every command; docs/cli.md explains each."""
 DEBUG_VARIABLE = "IMAGEDELTA_DEBUG"
 
 
@@ -35,6 +41,14 @@ def report_os_error(error: OSError) -> int:
     click.echo("  code: system", err=True)
     click.echo("  what to do: check the path, its permissions and the free space on its disk.", err=True)
     return REFUSED
+
+
+def report_stopped(error: BaseException) -> int:
+    """Say that a signal ended the command, which took back what it had begun; return its exit code."""
+    number = signal_of(error)
+    with suppress(OSError):  # after a hang-up there is no terminal to say it to
+        click.echo(f"{'Interrupted' if number == SIGINT else 'Stopped'}; nothing was left half-done.", err=True)
+    return 128 + number
 
 
 def report_defect(error: Exception) -> int:

@@ -11,11 +11,12 @@ import click
 from imagedelta.errors import ImageDeltaError
 from imagedelta_cli import exits
 from imagedelta_cli.lazy import LazyGroup
+from imagedelta_cli.stopping import stop_in_good_order
 
 _HELP = """Container image updates for IoT Edge devices over thin, broken links.
 
 Exit codes: 0 done; 1 refused or wrong content; 2 wrong use; 3 a service did not answer, try again;
-130 interrupted."""
+130 interrupted (129 terminal closed, 143 terminated)."""
 
 cli = LazyGroup(package="imagedelta_cli.commands", folder=Path(__file__).with_name("commands"), help=_HELP)
 click.version_option(package_name="imagedelta")(cli)
@@ -30,9 +31,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return exits.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing was left half-done.", err=True)
-        return exits.INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        return exits.report_stopped(error)
     except ImageDeltaError as error:
         return exits.report(error)
     except BrokenPipeError:
@@ -47,6 +47,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Console script."""
+    stop_in_good_order()
     sys.exit(run())
 
 

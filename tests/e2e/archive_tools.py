@@ -66,7 +66,12 @@ class DockerDaemon:
 
     def docker(self, *arguments: str | Path, stdin: bytes | None = None) -> str:
         """Run a command of the docker client against this daemon."""
-        return run(self._client, *arguments, env={"DOCKER_HOST": self._host}, stdin=stdin)
+        return run(self._client, *arguments, env=self.env, stdin=stdin)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Where clients find it."""
+        return {"DOCKER_HOST": self._host}
 
     def stop(self) -> None:
         """End the daemon this object started."""
