@@ -1,0 +1,94 @@
+"""Build the images, run the tools on them, report."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from benchmarks.building import build
+from benchmarks.machine import available_memory_bytes, describe
+from benchmarks.results import OK, Result, append
+from benchmarks.running import Budget, run_all
+from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Placed, Scenario, placed
+from benchmarks.tools import tools
+
+_PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Commands of ``python -m benchmarks``."""
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@click.option("--downloads", type=_PATH, default=Path(".downloads"), show_default=True, help="Keeps fetched packages.")
+@click.option("--growth", is_flag=True, help="Also the images that grow (4 GB).")
+def images(folder: Path, downloads: Path, growth: bool) -> None:
+    """Build the small image set into FOLDER: about a minute, no Docker, no root."""
+    build(folder, downloads, growth=growth, report=click.echo)
+
+
+@main.command()
+@click.option("--images", "folder", type=_FOLDER, required=True, help="What `images` built.")
+@click.option("--corpus", type=_FOLDER, help="Folder of the full corpus's tars.")
+@click.option("--scenarios", default="", help="Names, with commas; all that have images by default.")
+@click.option("--tools", "names", default="", help="Names, with commas; all by default.")
+@click.option("--out", type=_PATH, required=True, help="Results are added to this file as they come.")
+@click.option("--imagedelta", "program", default="", help="Our command line; the installed one by default.")
+@click.option("--memory-gb", type=float, help="What a command may take; 3/4 of what is free by default.")
+@click.option("--timeout", type=float, default=3600, show_default=True, help="Seconds for one command.")
+@click.option("--scratch", type=_FOLDER, help="Where patches and outputs lie meanwhile.")
+def run(
+    folder: Path,
+    corpus: Path | None,
+    scenarios: str,
+    names: str,
+    out: Path,
+    program: str,
+    memory_gb: float | None,
+    timeout: float,
+    scratch: Path | None,
+) -> None:
+    """Measure the tools side by side, one at a time."""
+    known = tools(program)
+    chosen = [known[name] for name in _named(names, list(known), "tool")]
+    wanted = set(_named(scenarios, [s.name for s in (*SMALL, *CORPUS, *GROWTH)], "scenario"))
+    work = _found((*SMALL, *GROWTH), wanted, folder) + (_found(CORPUS, wanted, corpus) if corpus else [])
+    memory = int(memory_gb * 1e9) if memory_gb else available_memory_bytes() * 3 // 4
+    append(out, "machine", describe(list(known.values())))
+    with tempfile.TemporaryDirectory(dir=scratch) as place:
+        run_all(work, chosen, Budget(memory, timeout), Path(place), lambda result: _done(out, result))
+
+
+def _named(text: str, known: list[str], what: str) -> list[str]:
+    """Raises: click.UsageError for a name that is not known."""
+    asked = [name for name in text.split(",") if name]
+    if wrong := [name for name in asked if name not in known]:
+        raise click.UsageError(f"no {what} {', '.join(wrong)}; there are {', '.join(known)}")
+    return asked or known
+
+
+def _found(scenarios: tuple[Scenario, ...], wanted: set[str], folder: Path) -> list[Placed]:
+    found, missing = placed([scenario for scenario in scenarios if scenario.name in wanted], folder)
+    if missing:
+        click.echo(f"not in {folder.name}, so left out: {', '.join(missing)}", err=True)
+    return found
+
+
+def _done(out: Path, result: Result) -> None:
+    append(out, "result", result)
+    if result.status == OK and result.build and result.bytes is not None:
+        words = (
+            f"{result.bytes:>12,} bytes {result.build.seconds:>8.1f} s {result.build.peak_rss_bytes / 1e6:>7,.0f} MB"
+        )
+    else:
+        words = f"{result.status}: {result.reason}"
+    click.echo(f"{result.scenario:<11} {result.tool:<11} {words}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")
