@@ -19,6 +19,7 @@ from imagedelta.delta.content import FileReader, ImageContent, LayerContent
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 from imagedelta.signatures import LayerIndex, index_layer
+from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.options import insecure_registries
 from imagedelta_cli.output import Counter, progress
 from imagedelta_cli.sources.credentials import DockerLogins
@@ -79,8 +80,8 @@ class Unpacker:
 @contextmanager
 def unpacker(scratch: Path | None) -> Iterator[Unpacker]:
     """Yield an Unpacker whose scratch files go away at the end, whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder, ExitStack() as exits:
-        yield Unpacker(Path(folder), exits)
+    with scratch_folder(scratch) as folder, ExitStack() as exits:
+        yield Unpacker(folder, exits)
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def open_image(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Imag
             registry sends. Nothing stays there.
     """
     if argument.startswith(REGISTRY):
-        with open_registry_image(parse_registry_name(argument), scratch, _access(), progress) as opened:
+        with open_registry_image(parse_registry_name(argument), scratch, registry_access(), progress) as opened:
             yield opened
     elif argument.startswith(DOCKER):
         with _open_docker(argument, scratch) as opened:
@@ -145,7 +146,8 @@ def _open_docker(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Im
             yield archive, choose_saved(archive.images, diff_ids, wanted, name)
 
 
-def _access() -> Access:
+def registry_access() -> Access:
+    """How this person reaches registries: logins that Docker keeps, and what --insecure-registry named."""
     insecure = insecure_registries()
     return Access(
         login_for=DockerLogins().login_for,

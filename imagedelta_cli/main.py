@@ -11,7 +11,7 @@ import click
 from imagedelta.errors import ImageDeltaError
 from imagedelta_cli import exits
 from imagedelta_cli.lazy import LazyGroup
-from imagedelta_cli.stopping import stop_in_good_order
+from imagedelta_cli.stopping import stop_in_good_order, stop_listening
 
 _HELP = """Container image updates for IoT Edge devices over thin, broken links.
 
@@ -48,7 +48,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Console script."""
     stop_in_good_order()
-    sys.exit(run())
+    code = run()
+    stop_listening()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures import LayerIndex, Signature, index_layer, sign
 from imagedelta.signatures.signature_codec import MAGIC
+from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image
 from imagedelta_cli.output import Counter, progress
 
@@ -30,8 +30,8 @@ def signature_of(argument: str, scratch: Path | None) -> Signature:
     if path and is_signature(path):
         return read_signature(path)
     with (
-        tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
-        open_image(argument, Path(folder)) as (source, image),
+        scratch_folder(scratch) as folder,
+        open_image(argument, folder) as (source, image),
         progress(f"Reading {argument}") as report,
     ):
         count = Counter(report)

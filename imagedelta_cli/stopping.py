@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -26,20 +28,49 @@ class _Stopper:
 
     def __init__(self) -> None:
         self._asked = -_TIDYING_SECONDS
+        self._held = False
+        self._waiting = 0
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if now - self._asked >= _TIDYING_SECONDS:
+        if self._held:
+            self._waiting = number
+        elif now - self._asked >= _TIDYING_SECONDS:
             self._asked = now
             raise Stopped(number)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            number, self._waiting = self._waiting, 0
+            if number:
+                self(number, None)
+
+
+_stopper = _Stopper()
 
 
 def stop_in_good_order() -> None:
     """From now on the three signals raise ``Stopped``; one that is ignored (nohup, a background job) stays so."""
-    stopper = _Stopper()
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stopper)
+            signal.signal(number, _stopper)
+
+
+def held() -> AbstractContextManager[None]:
+    """Work of a moment that a signal must not cut in two, such as making a folder and noting that it was made."""
+    return _stopper.hold()
+
+
+def stop_listening() -> None:
+    """The command has ended: a further signal must not spoil its exit code."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _stopper:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def signal_of(error: BaseException) -> int:

@@ -42,9 +42,9 @@ ONLY_IN: dict[str, set[str]] = {
     "azure.functions": {"function_app.py", "triggers/", "imagedelta_host/"},
     "azure.durable_functions": {"function_app.py", "orchestrators/retrying.py", "imagedelta_host/user_loop.py"},
     # SQL
-    "sqlalchemy": {"store/"},
+    "sqlalchemy": {"store/", "imagedelta_cli/checks/sql.py"},
     "alembic": {"store/migrate.py", "store/migrations/"},
-    "pyodbc": {"store/engine.py"},
+    "pyodbc": {"store/engine.py", "imagedelta_cli/checks/sql.py"},
     "sqlite3": {"imagedelta_host/", "store/engine.py", "demo/"},
     # HTTP: one client file for each outside system and each program; the demo is a program of people
     "httpx": {

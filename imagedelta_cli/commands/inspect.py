@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import PatchHeader, read_patch_header
 from imagedelta.delta.coders import coder
 from imagedelta.delta.header import MAGIC as PATCH_MAGIC
+from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
 from imagedelta_cli.output import emit
@@ -114,8 +114,8 @@ def _signature(path: Path) -> dict[str, Any]:
 
 def _image(argument: str, scratch: Path | None) -> dict[str, Any]:
     with (
-        tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
-        open_image(argument, Path(folder)) as (_, image),
+        scratch_folder(scratch) as folder,
+        open_image(argument, folder) as (_, image),
     ):
         return {
             "kind": "image",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from imagedelta.bundles import read_bundle
 from imagedelta.delta import read_patch_header
 from imagedelta.errors import ContentError
+from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image, verified_size
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
 from imagedelta_cli.output import emit
@@ -50,8 +50,8 @@ def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
 
 def _image(argument: str, scratch: Path | None) -> dict[str, Any]:
     with (
-        tempfile.TemporaryDirectory(prefix="imagedelta-", dir=scratch) as folder,
-        open_image(argument, Path(folder)) as (source, image),
+        scratch_folder(scratch) as folder,
+        open_image(argument, folder) as (source, image),
     ):
         size = verified_size(source, image)
     return {"kind": "image", "verified": True, "imageId": image.image_id, "layerBytes": size}
