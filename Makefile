@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all check format clean
+.PHONY: help setup demo test test-unit test-all bench check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,6 +36,13 @@ test-all: $(STAMP) ## Run every test, the long ones too
 	$(PYTEST) $(PARALLEL) -m "not e2e"
 	$(PYTEST) -m e2e
 
+bench: $(STAMP) ## Build a small image set and measure this engine and its peers on it (about an hour)
+	scripts/setup-debian
+	$(BIN)/python -m benchmarks images .benchmarks/images
+	rm -f .benchmarks/results.jsonl
+	$(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
+	$(BIN)/python -m benchmarks report .benchmarks/results.jsonl
+
 check: $(STAMP) ## Lint and type-check
 	scripts/check
 
@@ -44,4 +51,4 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the virtual environment and everything the demo made (downloads stay)
-	rm -rf $(VENV) .demo .imagedelta build *.egg-info
+	rm -rf $(VENV) .demo .benchmarks .imagedelta build *.egg-info

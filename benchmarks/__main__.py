@@ -9,7 +9,8 @@ import click
 
 from benchmarks.building import build
 from benchmarks.machine import available_memory_bytes, describe
-from benchmarks.results import OK, Result, append
+from benchmarks.reporting import terminal, write_page
+from benchmarks.results import OK, Result, append, read
 from benchmarks.running import Budget, run_all
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Placed, Scenario, placed
 from benchmarks.tools import tools
@@ -62,6 +63,17 @@ def run(
     append(out, "machine", describe(list(known.values())))
     with tempfile.TemporaryDirectory(dir=scratch) as place:
         run_all(work, chosen, Budget(memory, timeout), Path(place), lambda result: _done(out, result))
+
+
+@main.command()
+@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--page", type=_PATH, help="Markdown page whose generated part is replaced, e.g. docs/benchmarks.md.")
+def report(results: Path, page: Path | None) -> None:
+    """Print the tables; with --page write them and the pictures there."""
+    measured = read(results)
+    click.echo(terminal(measured))
+    if page:
+        write_page(measured, page, page.with_suffix(""))
 
 
 def _named(text: str, known: list[str], what: str) -> list[str]:

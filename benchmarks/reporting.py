@@ -1,0 +1,58 @@
+"""Results into the terminal, and into the generated part of a Markdown page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.article import article_tables
+from benchmarks.plots import plots
+from benchmarks.results import Run
+from benchmarks.tables import Table, tables, without_figure
+
+BEGIN = "<!-- generated: python -m benchmarks report -->"
+END = "<!-- end of the generated part -->"
+
+
+class NoMarkers(Exception):
+    """The page has no place for the generated part."""
+
+
+def terminal(run: Run) -> str:
+    """All tables as text, and what has no figure."""
+    parts = [table.text() for table in (*tables(run), *article_tables(run))]
+    return "\n".join([*parts, *without_figure(run)]).replace("**", "")
+
+
+def write_page(run: Run, page: Path, pictures: Path) -> None:
+    """Replace the generated part of ``page``, and the SVG files of ``pictures``, a folder below the page's.
+
+    Raises:
+        NoMarkers: The page has no markers; nothing was written.
+    """
+    before, found, rest = page.read_text("utf-8").partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise NoMarkers(f"{page.name} needs the lines {BEGIN} and {END}")
+    drawn = plots(run)
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in pictures.glob("*.svg"):
+        old.unlink()
+    for name, picture in drawn.items():
+        (pictures / name).write_text(picture, "utf-8")
+    place = pictures.relative_to(page.parent).as_posix()
+    page.write_text(f"{before}{BEGIN}\n{_generated(run, drawn, place)}\n{END}{after}", "utf-8")
+
+
+def _generated(run: Run, drawn: Mapping[str, str], place: str) -> str:
+    parts = ["### Machine and versions", _machine(run).markdown()]
+    parts += ["### The architecture article's tables", *(table.markdown() for table in article_tables(run))]
+    parts += ["### Tables", *(table.markdown() for table in tables(run))]
+    if missing := without_figure(run):
+        parts += ["**Without a figure**\n", *(f"- {line}" for line in missing), ""]
+    parts += ["### Pictures", *(f"![{name.removesuffix('.svg')}]({place}/{name})" for name in drawn)]
+    return "\n".join(parts)
+
+
+def _machine(run: Run) -> Table:
+    return Table("What measured", ("what", "which"), tuple(run.machine.items()))
