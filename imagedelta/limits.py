@@ -32,7 +32,9 @@ class Limits:
     max_pax_bytes: int = MIB
     """One pax extended header; real ones stay under 10 KiB."""
     max_index_bytes: int = 256 * MIB
-    """A file index, unpacked."""
+    """A file index, unpacked, without the structure it holds."""
+    max_structure_bytes: int = 2 * GIB
+    """Structure in a file index, unpacked; never unpacked at once. A million pax members have 1.8 GB."""
     max_signature_bytes: int = 16 * MIB
     max_expansion_ratio: int = 200
     """Unpacked bytes per packed byte, past ``expansion_allowance`` (gzip's own ceiling is 1032)."""

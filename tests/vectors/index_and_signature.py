@@ -43,20 +43,22 @@ def index() -> LayerIndex:
 def index_vectors() -> dict[str, bytes]:
     """Return the vectors of docs/formats/index.md by file name."""
     good = index().to_bytes()
-    magic, version, diff_id, size, members, _ = HEADER.unpack_from(good)
-    columns = zstandard.decompress(good[HEADER.size :])
+    magic, version, diff_id, size, members, _, packed, structure = HEADER.unpack_from(good)
+    columns = zstandard.decompress(good[HEADER.size : HEADER.size + packed])
+    tail = good[HEADER.size + packed :]
 
     def made(columns: bytes, *, members: int = members, unpacked: int | None = None, size: int = size) -> bytes:
         stated = len(columns) if unpacked is None else unpacked
-        return HEADER.pack(magic, version, diff_id, size, members, stated) + zstandard.compress(columns)
+        frame = zstandard.compress(columns)
+        return HEADER.pack(magic, version, diff_id, size, members, stated, len(frame), structure) + frame + tail
 
     return {
         "good.imdi": good,
-        "bad-1-version.imdi": good[:4] + b"\x02" + good[5:],
+        "bad-1-version.imdi": good[:4] + b"\x01" + good[5:],
         "bad-2-cut-header.imdi": good[:60],
         "bad-3-too-many-members.imdi": made(columns, members=1_000_001),
         "bad-4-other-length.imdi": made(columns, unpacked=len(columns) + 1),
-        "bad-4-cut-frame.imdi": good[:-3],
+        "bad-4-damaged-frame.imdi": good[: HEADER.size] + bytes(4) + good[HEADER.size + 4 :],
         "bad-4-second-frame.imdi": good + zstandard.compress(b"more"),
         "bad-5-column-too-long.imdi": made(columns + b"\0"),
         "bad-6-unknown-kind.imdi": made(b"\x08" + columns[1:]),
