@@ -9,11 +9,12 @@ import click
 
 from benchmarks.building import build
 from benchmarks.machine import available_memory_bytes, describe
-from benchmarks.reporting import terminal, write_page
-from benchmarks.results import OK, Result, append, read
+from benchmarks.reporting import NoMarkers, terminal, write_page
+from benchmarks.results import OK, BadResults, Result, append, read
 from benchmarks.running import Budget, run_all
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Placed, Scenario, placed
 from benchmarks.tools import tools
+from demo.wheels import WheelsUnavailable
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
@@ -30,7 +31,10 @@ def main() -> None:
 @click.option("--growth", is_flag=True, help="Also the images that grow (4 GB).")
 def images(folder: Path, downloads: Path, growth: bool) -> None:
     """Build the small image set into FOLDER: about a minute, no Docker, no root."""
-    build(folder, downloads, growth=growth, report=click.echo)
+    try:
+        build(folder, downloads, growth=growth, report=click.echo)
+    except WheelsUnavailable as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -70,10 +74,13 @@ def run(
 @click.option("--page", type=_PATH, help="Markdown page whose generated part is replaced, e.g. docs/benchmarks.md.")
 def report(results: Path, page: Path | None) -> None:
     """Print the tables; with --page write them and the pictures there."""
-    measured = read(results)
-    click.echo(terminal(measured))
-    if page:
-        write_page(measured, page, page.with_suffix(""))
+    try:
+        measured = read(results)
+        click.echo(terminal(measured))
+        if page:
+            write_page(measured, page, page.with_suffix(""))
+    except (BadResults, NoMarkers) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _named(text: str, known: list[str], what: str) -> list[str]:

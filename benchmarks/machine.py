@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +26,16 @@ def describe(tools: list[Tool]) -> dict[str, str]:
     for tool in tools:
         if tool.programs or tool.module:
             about[tool.name] = "not installed" if tool.missing() else tool.version()
+    about["libraries of imagedelta"] = ", ".join(_libraries())
     return about
+
+
+def _libraries() -> Iterator[str]:
+    """What our command line needs of this environment, with versions."""
+    for requirement in importlib.metadata.requires("imagedelta") or ():
+        if "extra ==" not in requirement:
+            name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+            yield f"{name} {importlib.metadata.version(name)}"
 
 
 def total_memory_bytes() -> int:

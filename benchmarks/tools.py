@@ -77,7 +77,8 @@ def _first_line(program: str) -> str:
     done = subprocess.run(  # noqa: S603 - programs of this file
         [shutil.which(program) or program, flag], capture_output=True, text=True, check=False
     )
-    return next(iter((done.stdout + done.stderr).strip().splitlines()), "?").strip("* ")
+    line = next(iter((done.stdout + done.stderr).strip().splitlines()), "?")
+    return line.partition(", Copyright")[0].partition(", by ")[0].strip("* ")
 
 
 def _python(*arguments: str) -> Command:

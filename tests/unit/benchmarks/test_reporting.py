@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import platform
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.__main__ import main
 from benchmarks.article import article_tables
+from benchmarks.machine import describe
 from benchmarks.plots import LogScale, number, plots
 from benchmarks.reporting import BEGIN, END, NoMarkers, terminal, write_page
 from benchmarks.results import Run
 from benchmarks.tables import tables
+from benchmarks.tools import tools
 from tests.unit.benchmarks.records import RUN
 
 
@@ -108,3 +113,19 @@ def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
         write_page(RUN, tmp_path / "page.md", tmp_path / "page")
 
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+
+
+def test_the_command_names_what_is_wrong_with_a_results_file(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("no json\n")
+
+    ended = CliRunner().invoke(main, ["report", str(tmp_path / "r.jsonl")])
+
+    assert (ended.exit_code, ended.output.startswith("Error: r.jsonl, line 1")) == (1, True)
+
+
+def test_the_machine_is_described_with_versions_and_without_its_name() -> None:
+    about = describe(list(tools().values()))
+
+    assert int(about["cores"]) > 0 and about["hdiffpatch"][0].isdigit()
+    assert "bsdiff4 1." in about["libraries of imagedelta"]
+    assert platform.node() not in about.values()
