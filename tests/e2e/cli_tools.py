@@ -24,12 +24,17 @@ from tests.images import BuiltImage, Pack, descriptor, plain
 COMMAND = (sys.executable, "-m", "imagedelta_cli.main")
 
 
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment and search path, and ``more``."""
+    return {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), **(more or {})}
+
+
 def start(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a command of its own process group, as a shell does."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), **(env or {})},
+        env=environment(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from imagedelta.archives import open_archive
 from tests.e2e.archive_tools import DockerDaemon, require_tool, skopeo_copy
 from tests.e2e.archive_tools import run as run_tool
-from tests.e2e.cli_tools import RealRegistry, put_image, put_index, refused, run
+from tests.e2e.cli_tools import COMMAND, RealRegistry, environment, put_image, put_index, refused, run
 from tests.e2e.token_server import TokenServer
 from tests.images import BuiltImage, an_image, docker_save, gzipped, oci_archive, plain, zstd_packed
 
@@ -221,3 +224,24 @@ def digest_in(registry: RealRegistry, name: str) -> str:
 def layers_of(path: Path, built: BuiltImage) -> tuple[bytes, ...]:
     with open_archive(path) as archive:
         return tuple(archive.open_layer(built.image, n).read() for n in range(len(built.layers)))
+
+
+def test_the_doctor_finds_both_well(daemon, registry, tmp_path):
+    found = run("doctor", "--registry", registry.address, cwd=tmp_path, env=daemon.env)["checks"]
+
+    states = {row["check"]: row["state"] for row in found}
+    assert (states["docker"], states[f"registry {registry.address}"]) == ("ok", "ok")
+
+
+def test_bars_are_drawn_on_a_terminal_and_leave_the_last_line_alone(registry, tmp_path):
+    """Also a bar inside of another: a layer's fetching within the reading of its image."""
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "verify", f"registry://{registry.address}/app:2", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=theirs, check=True)
+    os.close(theirs)
+    drawn = os.read(ours, 1 << 20).decode()
+    os.close(ours)
+
+    assert json.loads(done.stdout.splitlines()[-1])["verified"]
+    assert "Fetching layer 2 of 2" in drawn
+    assert "Reading layers" in drawn

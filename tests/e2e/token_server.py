@@ -34,7 +34,7 @@ class TokenServer:
         self._bundle.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         self.asked: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     @property
