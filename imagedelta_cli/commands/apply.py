@@ -11,9 +11,10 @@ import click
 from imagedelta.archives import Image, image_from_config, write_docker_archive, write_oci_archive
 from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import AppliedImage, LayerReader, apply_patch
+from imagedelta.delta.apply import LayerWriter
 from imagedelta_cli.images import Unpacker, unpacker
 from imagedelta_cli.options import image_options, json_option, output_option, source_option, trust_option, trusted_of
-from imagedelta_cli.output import emit, peak_rss_bytes
+from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress
 
 _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 
@@ -38,11 +39,11 @@ def command(
     as_json: bool,
 ) -> None:
     started = time.monotonic()
-    with unpacker(scratch) as unpacking, bundle.open("rb") as stream:
+    with unpacker(scratch) as unpacking, bundle.open("rb") as stream, progress("Rebuilding layers") as report:
         opened = read_bundle(stream, trusted_of(trust_file))
         opened.verify_patch_digest()
         known = _source_layers(unpacking, sources)
-        layers = _Layers(unpacking.folder)
+        layers = _Layers(unpacking.folder, Counter(report))
         applied = apply_patch(opened.patch, known.__getitem__, layers)
         image = _image(applied, opened.head, reference)
         _WRITERS[form](output, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
@@ -69,19 +70,32 @@ def _image(applied: AppliedImage, head: BundleHead, reference: str) -> Image:
     return image_from_config(applied.config, (name,) if name else ())
 
 
+class _Counted:
+    """Writes a layer and moves the bar."""
+
+    def __init__(self, out: BinaryIO, count: Counter) -> None:
+        self._out = out
+        self._count = count
+
+    def write(self, data: bytes, /) -> None:
+        self._out.write(data)
+        self._count.add(len(data))
+
+
 class _Layers:
     """Rebuilt layers as files of a scratch folder, next to the unpacked ones of the sources."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, count: Counter) -> None:
         self._folder = folder
+        self._count = count
         self._out: BinaryIO | None = None
 
     def has_layer(self, diff_id: str) -> bool:
         return self._path(diff_id).exists()
 
-    def begin_layer(self, diff_id: str, size: int) -> BinaryIO:
+    def begin_layer(self, diff_id: str, size: int) -> LayerWriter:
         self._out = self._part(diff_id).open("wb")
-        return self._out
+        return _Counted(self._out, self._count)
 
     def commit_layer(self, diff_id: str) -> None:
         self._close()
