@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
 PARALLEL := -n auto --dist loadfile
 
@@ -36,12 +37,13 @@ test-all: $(STAMP) ## Run every test, the long ones too
 	$(PYTEST) $(PARALLEL) -m "not e2e"
 	$(PYTEST) -m e2e
 
-bench: $(STAMP) ## Build a small image set and measure this engine and its peers on it (about an hour)
+bench: $(STAMP) ## Build images, measure this engine and its peers on them, print tables, draw pictures (an hour)
 	scripts/setup-debian
-	$(BIN)/python -m benchmarks images .benchmarks/images
+	$(BIN)/python -m benchmarks images .benchmarks/images --growth
 	rm -f .benchmarks/results.jsonl
-	$(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
-	$(BIN)/python -m benchmarks report .benchmarks/results.jsonl
+	$(BENCH) --scenarios small
+	$(BENCH) --scenarios growth --tools imagedelta,xdelta3,hdiffpatch
+	$(BIN)/python -m benchmarks report .benchmarks/results.jsonl --pictures .benchmarks/pictures
 
 check: $(STAMP) ## Lint and type-check
 	scripts/check

@@ -9,7 +9,7 @@ import click
 
 from benchmarks.building import build
 from benchmarks.machine import available_memory_bytes, describe
-from benchmarks.reporting import NoMarkers, terminal, write_page
+from benchmarks.reporting import NoMarkers, terminal, write_page, write_pictures
 from benchmarks.results import OK, BadResults, Result, append, read
 from benchmarks.running import Budget, run_all
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Placed, Scenario, placed
@@ -40,7 +40,7 @@ def images(folder: Path, downloads: Path, growth: bool) -> None:
 @main.command()
 @click.option("--images", "folder", type=_FOLDER, required=True, help="What `images` built.")
 @click.option("--corpus", type=_FOLDER, help="Folder of the full corpus's tars.")
-@click.option("--scenarios", default="", help="Names, with commas; all that have images by default.")
+@click.option("--scenarios", default="", help="Names or sets (small, corpus, growth), with commas; all.")
 @click.option("--tools", "names", default="", help="Names, with commas; all by default.")
 @click.option("--out", type=_PATH, required=True, help="Results are added to this file as they come.")
 @click.option("--imagedelta", "program", default="", help="Our command line; the installed one by default.")
@@ -61,7 +61,7 @@ def run(
     """Measure the tools side by side, one at a time."""
     known = tools(program)
     chosen = [known[name] for name in _named(names, list(known), "tool")]
-    wanted = set(_named(scenarios, [s.name for s in (*SMALL, *CORPUS, *GROWTH)], "scenario"))
+    wanted = _wanted(scenarios)
     work = _found((*SMALL, *GROWTH), wanted, folder) + (_found(CORPUS, wanted, corpus) if corpus else [])
     memory = int(memory_gb * 1e9) if memory_gb else available_memory_bytes() * 3 // 4
     append(out, "machine", describe(list(known.values())))
@@ -72,15 +72,27 @@ def run(
 @main.command()
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--page", type=_PATH, help="Markdown page whose generated part is replaced, e.g. docs/benchmarks.md.")
-def report(results: Path, page: Path | None) -> None:
+@click.option("--pictures", type=_PATH, help="Folder that gets the pictures, as SVG.")
+def report(results: Path, page: Path | None, pictures: Path | None) -> None:
     """Print the tables; with --page write them and the pictures there."""
     try:
         measured = read(results)
         click.echo(terminal(measured))
         if page:
             write_page(measured, page, page.with_suffix(""))
+        if pictures:
+            for path in write_pictures(measured, pictures):
+                click.echo(f"picture: {path}")
     except (BadResults, NoMarkers) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _wanted(text: str) -> set[str]:
+    """Names of the scenarios asked for; a set's name stands for all of it."""
+    sets = {"small": SMALL, "corpus": CORPUS, "growth": GROWTH}
+    every = [scenario.name for scenarios in sets.values() for scenario in scenarios]
+    asked = _named(text, [*sets, *every], "scenario")
+    return {name for word in asked for name in ([s.name for s in sets[word]] if word in sets else [word])}
 
 
 def _named(text: str, known: list[str], what: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.article import article_tables
@@ -34,23 +34,29 @@ def write_page(run: Run, page: Path, pictures: Path) -> None:
     _, ended, after = rest.partition(END)
     if not found or not ended:
         raise NoMarkers(f"{page.name} needs the lines {BEGIN} and {END}")
-    drawn = plots(run)
-    pictures.mkdir(parents=True, exist_ok=True)
-    for old in pictures.glob("*.svg"):
+    drawn = [path.relative_to(page.parent).as_posix() for path in write_pictures(run, pictures)]
+    page.write_text(f"{before}{BEGIN}\n{_generated(run, drawn)}\n{END}{after}", "utf-8")
+
+
+def write_pictures(run: Run, folder: Path) -> list[Path]:
+    """Replace the SVG files of ``folder`` by those of this run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
         old.unlink()
-    for name, picture in drawn.items():
-        (pictures / name).write_text(picture, "utf-8")
-    place = pictures.relative_to(page.parent).as_posix()
-    page.write_text(f"{before}{BEGIN}\n{_generated(run, drawn, place)}\n{END}{after}", "utf-8")
+    written = []
+    for name, picture in plots(run).items():
+        written.append(folder / name)
+        written[-1].write_text(picture, "utf-8")
+    return written
 
 
-def _generated(run: Run, drawn: Mapping[str, str], place: str) -> str:
+def _generated(run: Run, drawn: Sequence[str]) -> str:
     parts = ["### Machine and versions", _machine(run).markdown()]
     parts += ["### The architecture article's tables", *(table.markdown() for table in article_tables(run))]
     parts += ["### Tables", *(table.markdown() for table in tables(run))]
     if missing := without_figure(run):
         parts += ["**Without a figure**\n", *(f"- {line}" for line in missing), ""]
-    parts += ["### Pictures", *(f"![{name.removesuffix('.svg')}]({place}/{name})" for name in drawn)]
+    parts += ["### Pictures", *(f"![{Path(path).stem}]({path})" for path in drawn)]
     return "\n".join(parts)
 
 

@@ -12,7 +12,7 @@ from benchmarks.article import article_tables
 from benchmarks.machine import describe
 from benchmarks.plots import LogScale, number, plots
 from benchmarks.reporting import BEGIN, END, NoMarkers, terminal, write_page
-from benchmarks.results import Run
+from benchmarks.results import Run, append
 from benchmarks.tables import tables
 from benchmarks.tools import tools
 from tests.unit.benchmarks.records import RUN
@@ -129,3 +129,12 @@ def test_the_machine_is_described_with_versions_and_without_its_name() -> None:
     assert int(about["cores"]) > 0 and about["hdiffpatch"][0].isdigit()
     assert "bsdiff4 1." in about["libraries of imagedelta"]
     assert platform.node() not in about.values()
+
+
+def test_pictures_can_be_had_without_a_page(tmp_path: Path) -> None:
+    append(tmp_path / "r.jsonl", "result", RUN.results[0])
+
+    ended = CliRunner().invoke(main, ["report", str(tmp_path / "r.jsonl"), "--pictures", str(tmp_path / "drawn")])
+
+    assert ended.exit_code == 0 and "small-bytes.svg" in ended.output
+    assert (tmp_path / "drawn/small-bytes.svg").read_text().startswith("<svg")

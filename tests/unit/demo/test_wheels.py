@@ -59,3 +59,11 @@ def test_what_cannot_be_fetched_is_named_with_what_to_do(
 def test_every_pin_is_of_one_published_file() -> None:
     assert len({pinned.sha256 for pinned in wheels.WHEELS}) == len(wheels.WHEELS)
     assert sum(pinned.size for pinned in wheels.WHEELS) < 250_000_000
+
+
+def test_others_can_have_wheels_of_their_own_fetched(
+    small: wheels.Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels, "WHEELS", ())
+
+    assert list(wheels.fetch(tmp_path / "kept", wanted=[small])) == [small]
