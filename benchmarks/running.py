@@ -86,7 +86,8 @@ def _phase(commands: Sequence[Command], budget: Budget) -> tuple[Phase, str]:
 def _checked(command: Command, budget: Budget) -> Cost:
     cost = measure(command, memory_bytes=budget.memory_bytes, timeout_seconds=budget.timeout_seconds, folder=_ROOT)
     if cost.exit_code:
-        raise _Failed(f"exit code {cost.exit_code}: {cost.error or cost.output}")
+        how = f"exit code {cost.exit_code}" if cost.exit_code > 0 else f"ended by signal {-cost.exit_code}"
+        raise _Failed(f"{how}: {cost.error or cost.output}")
     return cost
 
 

@@ -53,12 +53,13 @@ def test_an_output_that_is_not_the_target_is_a_failure(placed: Placed, tmp_path:
     assert (result.status, result.bytes, result.reason) == (FAILED, None, "what was applied is not the target")
 
 
-def test_a_tool_that_ends_with_an_error_says_it(placed: Placed, tmp_path: Path) -> None:
-    bad = Tool("bad", "bad", shell("echo no luck >&2; exit 3"), COPY.apply)
+@pytest.mark.parametrize(("end", "words"), [("exit 3", "exit code 3"), ("kill -TERM $$", "ended by signal 15")])
+def test_a_tool_that_ends_with_an_error_says_it(placed: Placed, tmp_path: Path, end: str, words: str) -> None:
+    bad = Tool("bad", "bad", shell(f"echo no luck >&2; {end}"), COPY.apply)
 
     result = run(placed, bad, tmp_path)
 
-    assert (result.status, result.reason) == (FAILED, "exit code 3: no luck")
+    assert (result.status, result.reason) == (FAILED, f"{words}: no luck")
 
 
 def test_a_tool_that_is_not_there_says_how_to_install_it(placed: Placed, tmp_path: Path) -> None:
