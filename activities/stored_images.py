@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -14,23 +15,25 @@ from services.deps import Deps
 
 
 class BlobLayer:
-    """Random access to a stored layer; used by one thread."""
+    """Random access to a stored layer; several threads of a build may share it."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream = stream
+        self._lock = threading.Lock()
         self.size = size
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Raises: ContentError for bytes the layer does not have; DependencyError."""
         check_range(offset, length, self.size)
-        self._stream.seek(offset)
         parts = []
-        while length:
-            part = self._stream.read(length)
-            if not part:
-                raise Truncated(f"a stored layer ends {length} bytes early")
-            parts.append(part)
-            length -= len(part)
+        with self._lock:
+            self._stream.seek(offset)
+            while length:
+                part = self._stream.read(length)
+                if not part:
+                    raise Truncated(f"a stored layer ends {length} bytes early")
+                parts.append(part)
+                length -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -8,6 +8,7 @@ report in the outbox. Removing the bundle comes last and is the inbox's.
 from __future__ import annotations
 
 import logging
+from itertools import count
 
 from contracts.messages import DesiredProperties
 from edge_module.engines import Engine
@@ -21,7 +22,7 @@ from imagedelta.delta.apply import apply_patch
 from imagedelta.delta.header import PatchHeader, read_patch_header
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, SourceMissing
 
-_KEPT = f"{SCRATCH}/kept"
+_SCRATCH_FILE = f"{SCRATCH}/apply-"
 log = logging.getLogger("imagedelta.apply")
 
 
@@ -77,13 +78,15 @@ class Applier:
         # A layer that is here is not made again, so its bytes are checked instead.
         self._engine.drop_damaged({layer.diff_id for layer in header.layers})
         bundle.patch.seek(0)
+        scratch_files = count()
         with self._engine.open_sources() as sources:
             image = apply_patch(
                 bundle.patch,
                 sources.find,
+                sources.config,
                 self._engine,
                 memory_limit=memory_bytes,
-                scratch=lambda: open_scratch(self._files, _KEPT),
+                scratch=lambda: open_scratch(self._files, f"{_SCRATCH_FILE}{next(scratch_files)}"),
             )
         reference = self._intake.reference_for(bundle.head)
         present = self._engine.add_image(image.config, image.diff_ids, reference)

@@ -89,6 +89,9 @@ NO_WORLD = (
 )
 """Network, SQL, processes, clock and chance: not in what is pure."""
 
+THREADS = {"imagedelta/delta/crew.py", "imagedelta/delta/content.py"}
+"""A build uses all cores: here jobs are run side by side, and what they read is counted. Results never differ."""
+
 PURE = ("imagedelta", "contracts", "planning")
 
 
@@ -169,9 +172,9 @@ def test_the_sdk_of_an_outside_system_is_known_to_one_file_of_a_room(sdk: str) -
 
 @pytest.mark.parametrize("room", PURE)
 def test_what_is_pure_touches_no_network_no_sql_no_clock_and_no_chance(room: str) -> None:
-    wrong = [f"{name_of(p)}: {name}" for p in files_of(room) for name in imports_of(p) if within(name, *NO_WORLD)]
+    wrong = [(name_of(p), name) for p in files_of(room) for name in imports_of(p) if within(name, *NO_WORLD)]
 
-    assert wrong == []
+    assert [found for found in wrong if found[1] != "threading" or found[0] not in THREADS] == []
 
 
 def test_orchestrators_import_nothing_that_could_differ_on_replay() -> None:

@@ -26,10 +26,13 @@ class LayerWriter(Protocol):
 
 
 class SourceLayers(Protocol):
-    """Random access to layers of images that are here, while an apply runs."""
+    """Configs of the images that are here, and random access to their layers, while an apply runs."""
 
     def find(self, diff_id: str) -> LayerReader:
         """Raises: KeyError when no image here has the layer."""
+
+    def config(self, image_id: str) -> bytes:
+        """Raises: KeyError when the image is not here."""
 
 
 class Engine(Protocol):

@@ -97,11 +97,13 @@ class LayoutEngine:
 
     def open_sources(self) -> LayoutSources:
         names: dict[str, str] = {}
+        configs: dict[str, bytes] = {}
         for listed in self._listed():
+            configs[listed.located.image.image_id] = listed.located.image.config
             for diff_id, name in zip(listed.located.image.diff_ids, listed.located.layers, strict=True):
                 if not is_packed(name, diff_id) or diff_id not in names:
                     names[diff_id] = name
-        return LayoutSources(self._files, self._store(), names, self._limits)
+        return LayoutSources(self._files, self._store(), names, configs, self._limits)
 
     def extra_bytes(self, source_image_ids: Iterable[str]) -> int:
         names = {

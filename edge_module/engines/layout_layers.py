@@ -74,13 +74,17 @@ class PortReader:
 class LayoutSources:
     """Source layers while an apply runs; packed ones are unpacked once into the scratch folder."""
 
-    def __init__(self, files: Files, store: LayoutStore, names: dict[str, str], limits: Limits) -> None:
+    def __init__(
+        self, files: Files, store: LayoutStore, names: dict[str, str], configs: dict[str, bytes], limits: Limits
+    ) -> None:
         """Args:
         names: diff_id -> name of its blob in the layout.
+        configs: Image ID -> config JSON.
         """
         self._files = files
         self._store = store
         self._names = names
+        self._configs = configs
         self._limits = limits
         self._readers: dict[str, PortReader] = {}
         self._unpacked: list[str] = []
@@ -92,6 +96,10 @@ class LayoutSources:
             path = self._unpack(diff_id, name) if is_packed(name, diff_id) else self._store._path(name)
             self._readers[diff_id] = PortReader(self._files, path)
         return self._readers[diff_id]
+
+    def config(self, image_id: str) -> bytes:
+        """Raises: KeyError when the image is not here."""
+        return self._configs[image_id]
 
     def __enter__(self) -> Self:
         return self

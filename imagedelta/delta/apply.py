@@ -17,15 +17,17 @@ from typing import BinaryIO, Protocol
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import LayerReader
 from imagedelta.delta.header import PatchHeader, TargetLayer
-from imagedelta.delta.layer_maker import Kept, LayerMaker, LayerOutput
+from imagedelta.delta.layer_maker import LayerMaker, LayerOutput
 from imagedelta.delta.opening import (
     DEFAULT_MEMORY_LIMIT,
     PROCESS_BYTES,
+    FindConfig,
     FindLayer,
-    Sources,
+    SourceLayers,
     open_patch,
     temporary_file,
 )
+from imagedelta.delta.scratch import Scratch
 from imagedelta.errors import ContentError, SourceMissing
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 
@@ -70,6 +72,7 @@ class AppliedImage:
 def apply_patch(
     patch: BinaryIO,
     find_layer: FindLayer,
+    find_config: FindConfig,
     sink: LayerSink,
     *,
     limits: Limits = DEFAULT_LIMITS,
@@ -81,30 +84,32 @@ def apply_patch(
     Args:
         patch: Seekable, on its first byte; ends with the patch.
         find_layer: Finds source layers. They are read at random, and only those the patch names.
+        find_config: Finds the configs of source images.
         memory_limit: What the process may take in all; ``PROCESS_BYTES`` of it are not for decoders.
-        scratch: Opens the file for bytes that occur again later; by default one in the temporary folder.
+        scratch: Opens files for bytes that occur again later and for unfolded bases; by default in the temporary
+            folder.
 
     Raises:
         SourceMissing: "source.missing": a source layer is not there; "source.different": it has other bytes
-            than its digest says.
+            than its digest says. The same of a source image's config.
         LimitExceeded: "patch.memory": the decoders take more than the limit leaves them; else see the limits.
         ContentError: Any other defect of the patch. Finished layers stay in the sink; the one begun is dropped.
     """
-    opened = open_patch(patch, find_layer, limits, memory_limit)
+    opened = open_patch(patch, find_layer, find_config, limits, memory_limit)
     header = opened.header
-    with (scratch or temporary_file)() as kept_file:
-        maker = LayerMaker(opened.tapes, opened.sources.reader, Kept(kept_file, header.scratch_bytes))
+    with Scratch(scratch or temporary_file, header.scratch_bytes) as files:
+        maker = LayerMaker(opened.tapes, opened.sources, files)
         try:
-            _make_layers(header, maker, opened.sources, sink)
+            _make_layers(header, maker, opened.layers, sink)
         except SourceMissing:
             raise
         except ContentError:
-            opened.sources.check_digests()
+            opened.layers.check_digests()
             raise
     return AppliedImage(header.target_image_id, opened.config, header.diff_ids)
 
 
-def _make_layers(header: PatchHeader, maker: LayerMaker, sources: Sources, sink: LayerSink) -> None:
+def _make_layers(header: PatchHeader, maker: LayerMaker, sources: SourceLayers, sink: LayerSink) -> None:
     missing = {layer for layer in header.layers if not sink.has_layer(layer.diff_id)}
     for layer in dict.fromkeys(header.layers):
         if layer in missing and layer.whole_from is not None:

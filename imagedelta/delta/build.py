@@ -1,8 +1,10 @@
-"""Building a patch: plan from the indexes, pieces per file, streams, head.
+"""Building a patch: plan from the indexes, pieces per file, items per layer, streams, head.
 
-Memory is bounded by the profile, not by the image: 17 bytes per byte of the largest old window (24 MiB, or a
-whole file up to 32 MiB) while files are compared, then 11 times the largest dictionary while streams are
-coded. Raw streams spool to the scratch folder.
+A build can be split: ``Build.make_chunk`` for each chunk, anywhere, then ``Build.finish`` with their results.
+``build_patch`` does both here, on several threads. The bytes are the same.
+
+Memory is bounded by ``MEMORY_BYTES``, not by the image: 7 bytes per byte of the old window while files are
+compared, 11 times the dictionary while streams are coded. Chunks and raw streams spool to the scratch folder.
 
 Source: docs/formats/patch.md.
 """
@@ -10,32 +12,46 @@ Source: docs/formats/patch.md.
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from imagedelta.delta import config_text
-from imagedelta.delta.content import CountingReader, ImageContent, LayerReader
-from imagedelta.delta.file_pieces import FilePieces, Piece, literals_of_structure
-from imagedelta.delta.header import MAX_SOURCES, PatchHeader, TargetLayer, header_to_bytes
-from imagedelta.delta.layer_cursor import LayerCursor
-from imagedelta.delta.plan import FilePlan, LayerPlan, PatchPlan, Way, plan_patch
+from imagedelta.delta.chunks import ChunkReader, chunk_memory, cut, make_chunk
+from imagedelta.delta.content import CountingReader, ImageContent, LayerContent, LayerReader
+from imagedelta.delta.crew import Crew
+from imagedelta.delta.file_pieces import FilePieces
+from imagedelta.delta.header import (
+    MAX_SOURCES,
+    MEMBER_BYTES,
+    PatchHeader,
+    SourceLayer,
+    TargetLayer,
+    header_to_bytes,
+)
+from imagedelta.delta.layer_items import LayerItems
+from imagedelta.delta.old_text import OldText
+from imagedelta.delta.plan import plan_patch
 from imagedelta.delta.profiles import DEFAULT_PROFILE, Profile
 from imagedelta.delta.raw_streams import Spools
+from imagedelta.delta.references import References
 from imagedelta.delta.roles import Role
-from imagedelta.delta.steps import KEPT, Kind, Step, StepWriter
-from imagedelta.delta.stream_coding import Coded, StructureDictionary, code_streams
-from imagedelta.delta.tar_structure import tar_structure
+from imagedelta.delta.stream_coding import Coded, code_config, code_streams
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 
 Progress = Callable[[int, int], None]
-_SPLIT_LITERALS_FROM = 4 * MIB
-_MIN_SHARED_PATHS = 8
-"""A source layer costs 32 bytes to name; fewer common headers are not worth it."""
+MEMORY_BYTES = 800 * MIB
+"""What all threads of a build take together, beside the interpreter and the indexes."""
+_SEPARATE_CODE_FROM = 4 * MIB
+_CONFIG_BYTES = MIB
+"""Set apart for the decoder of the config, which is done before the others begin."""
+_CHUNK_IN_MEMORY = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +81,16 @@ def build_patch(
     profile: Profile = DEFAULT_PROFILE,
     scratch: Path,
     progress: Progress | None = None,
+    threads: int | None = None,
 ) -> PatchSummary:
     """Write the patch that makes ``target`` on a device that has ``sources``.
 
     Args:
         sources: Best first; none for a full patch.
         out: Written front to back.
-        scratch: Folder for spooled streams, at most as large as the rebuilt layers.
-        progress: Called with (bytes of rebuilt layers done, bytes in all).
+        scratch: Folder for spooled streams, at most twice as large as the files that changed.
+        progress: Called with (bytes of changed files done, bytes in all).
+        threads: By default one per core.
 
     Returns:
         The summary. The same arguments give the same bytes with the same versions of the codecs.
@@ -80,154 +98,168 @@ def build_patch(
     Raises:
         RequestError: More than 16 sources.
     """
-    if len(sources) > MAX_SOURCES:
-        raise RequestError(f"{len(sources)} sources for a patch, at most {MAX_SOURCES}")
-    with ExitStack() as exits:
-        spools = exits.enter_context(Spools(scratch))
-        build = _Build(target, sources, profile, spools, progress or (lambda done, total: None))
-        build.make_layers()
-        coded = list(code_streams(spools.streams(), build.structure_dictionary(), profile, scratch, exits))
-        header = build.header(coded)
-        size, sha256, crc32 = _write(header, coded, out)
-    return PatchSummary(
-        target_image_id=target.image_id,
-        source_image_ids=header.source_image_ids,
-        bytes=size,
-        sha256=sha256,
-        crc32=crc32,
-        memory_bytes=header.memory_bytes,
-        profile=profile.name,
-        full_bytes=target.full_bytes,
-        bytes_read=build.bytes_read,
-    )
+    build = Build(target, sources, profile, scratch)
+    report = progress or (lambda done, total: None)
+    with ExitStack() as exits, Crew(threads or os.cpu_count() or 1, MEMORY_BYTES) as crew:
+        files = [exits.enter_context(_chunk_file(scratch)) for _ in range(build.chunks)]
+        jobs = [
+            crew.submit(_ChunkJob(build, number, file), build.chunk_memory(number)) for number, file in enumerate(files)
+        ]
+
+        def done() -> Iterator[BinaryIO]:
+            made = 0
+            for number, (job, file) in enumerate(zip(jobs, files, strict=True)):
+                job.result()
+                made += build.chunk_bytes(number)
+                report(made, build.changed_bytes)
+                file.seek(0)
+                yield file
+
+        return build.finish(done(), out, crew)
 
 
-class _Build:
-    def __init__(
-        self,
-        target: ImageContent,
-        sources: Sequence[ImageContent],
-        profile: Profile,
-        spools: Spools,
-        progress: Progress,
-    ) -> None:
-        self._target = target
-        self._sources = sources
+class Build:
+    """One build, planned; the plan is the same wherever it is made of the same arguments."""
+
+    def __init__(self, target: ImageContent, sources: Sequence[ImageContent], profile: Profile, scratch: Path) -> None:
+        """Raises: RequestError for more than 16 sources."""
+        if len(sources) > MAX_SOURCES:
+            raise RequestError(f"{len(sources)} sources for a patch, at most {MAX_SOURCES}")
+        counting = _Counting()
+        self._target = counting.image(target)
+        self._sources = [counting.image(source) for source in sources]
+        self._counting = counting
         self._profile = profile
-        self._spools = spools
-        self._progress = progress
-        self._plan = plan_patch(target, sources)
-        self._readers = _counting_readers([target, *sources])
-        self._numbers: dict[str, int] = {}
-        self._kept: dict[tuple[bytes, int], int] = {}
-        self._kept_bytes = 0
-        self._steps = StepWriter(spools)
-        self._pieces = FilePieces(
-            self._readers.__getitem__, profile, split_literals=self._plan.new_bytes >= _SPLIT_LITERALS_FROM
+        self._scratch = scratch
+        self._plan = plan_patch(self._target, self._sources)
+        self._chunks = cut(self._plan.diffed())
+        self._maker = FilePieces(
+            self._plan, profile, scratch, separate_code=self._plan.new_bytes >= _SEPARATE_CODE_FROM
         )
 
     @property
-    def bytes_read(self) -> int:
-        return sum(reader.bytes_read for reader in self._readers.values())
+    def chunks(self) -> int:
+        """How many chunks there are to make."""
+        return len(self._chunks)
 
-    def make_layers(self) -> None:
-        self._spools.write(Role.CONFIG, config_text.shorten(self._target.config, self._target.diff_ids))
-        done = 0
+    @property
+    def changed_bytes(self) -> int:
+        """Size of all files that are compared or sent whole."""
+        return sum(map(self.chunk_bytes, range(self.chunks)))
+
+    def chunk_bytes(self, number: int) -> int:
+        """Return the size of the target's files in a chunk."""
+        return sum(file.entry.size for _, file in self._chunks[number])
+
+    def chunk_memory(self, number: int) -> int:
+        """Return about how many bytes making a chunk takes."""
+        return chunk_memory(self._chunks[number], self._maker)
+
+    def make_chunk(self, number: int, out: BinaryIO) -> None:
+        """Write the result of a chunk."""
+        make_chunk(self._chunks[number], self._maker, out)
+
+    def finish(self, chunks: Iterable[BinaryIO], out: BinaryIO, crew: Crew) -> PatchSummary:
+        """Write the patch.
+
+        Args:
+            chunks: The result of each chunk, in order, at its start.
+        """
+        with ExitStack() as exits:
+            spools = exits.enter_context(Spools(self._scratch))
+            old_text = OldText(self._profile, crew)
+            items = self._write_items(spools, ChunkReader(chunks), old_text)
+            coded = self._code(spools, old_text, exits, crew)
+            header = self._header(coded, items.scratch_bytes)
+            size, sha256, crc32 = _write(header, coded, out)
+        return PatchSummary(
+            target_image_id=self._target.image_id,
+            source_image_ids=header.source_image_ids,
+            bytes=size,
+            sha256=sha256,
+            crc32=crc32,
+            memory_bytes=header.memory_bytes,
+            profile=self._profile.name,
+            full_bytes=self._target.full_bytes,
+            bytes_read=self._counting.bytes_read,
+        )
+
+    def _write_items(self, spools: Spools, chunks: ChunkReader, old_text: OldText) -> LayerItems:
+        headers = [layer.headers for layer in self._plan.source_layers]
+        references = References(headers.__getitem__, self._plan.member_counts)
+        items = LayerItems(self._plan, spools, references, headers.__getitem__, chunks, old_text)
         for plan in self._plan.rebuilt:
-            self._make_layer(plan, done)
-            done += plan.layer.index.size
-        self._progress(done, done)
+            items.write(plan)
+        return items
 
-    def structure_dictionary(self) -> StructureDictionary | None:
-        """Return the headers of the source layers that share most paths with the rebuilt ones."""
-        limit = self._profile.structure_bytes
-        numbers, data = [], bytearray()
-        for diff_id in _layers_with_common_paths(self._plan, self._sources):
-            if len(data) >= limit:
-                break
-            numbers.append(self._number(diff_id))
-            data += tar_structure(self._readers[diff_id], limit - len(data))
-        return StructureDictionary(tuple(numbers), bytes(data)) if data else None
+    def _code(self, spools: Spools, old_text: OldText, exits: ExitStack, crew: Crew) -> list[Coded]:
+        budget = self._profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(self._plan.member_counts)
+        finished = old_text.finish()
+        if finished:
+            budget -= finished[0].stream.memory_bytes
+            spools.write(Role.PRIMES, finished[1])
+        coded = code_streams(spools.streams(), budget, self._profile, self._scratch, exits, crew)
+        coded.append(self._config())
+        if finished:
+            coded.append(finished[0])
+        return sorted(coded, key=lambda item: item.stream.role)
 
-    def header(self, coded: Sequence[Coded]) -> PatchHeader:
-        layers = tuple(self._target_layer(layer.index.diff_id, layer.index.size) for layer in self._target.layers)
+    def _config(self) -> Coded:
+        prime = b""
+        if self._sources:
+            prime = config_text.shorten(self._sources[0].config, self._sources[0].diff_ids)
+        return code_config(config_text.shorten(self._target.config, self._target.diff_ids), prime)
+
+    def _header(self, coded: Sequence[Coded], scratch_bytes: int) -> PatchHeader:
+        plan = self._plan
+        sources = [
+            SourceLayer(layer.index.diff_id, count)
+            for layer, count in zip(plan.source_layers, plan.member_counts, strict=True)
+        ]
+        numbers = {source.diff_id: number for number, source in enumerate(sources)}
+        layers = tuple(
+            TargetLayer(index.diff_id, index.size, numbers[index.diff_id] if index.diff_id in plan.whole else None)
+            for index in (layer.index for layer in self._target.layers)
+        )
         return PatchHeader(
             profile=self._profile.name,
             target_image_id=self._target.image_id,
             source_image_ids=tuple(source.image_id for source in self._sources),
             platform=self._target.platform,
-            source_layers=tuple(self._numbers),
+            source_layers=tuple(sources),
             layers=layers,
             streams=tuple(item.stream for item in coded),
-            scratch_bytes=self._kept_bytes,
+            scratch_bytes=scratch_bytes,
             config_bytes=len(self._target.config),
         )
 
-    def _target_layer(self, diff_id: str, size: int) -> TargetLayer:
-        whole_from = self._number(diff_id) if diff_id in self._plan.whole else None
-        return TargetLayer(diff_id, size, whole_from)
 
-    def _number(self, diff_id: str) -> int:
-        """Return the number of a source layer; the first use gives it one."""
-        return self._numbers.setdefault(diff_id, len(self._numbers))
+@dataclass(frozen=True, slots=True)
+class _ChunkJob:
+    build: Build
+    number: int
+    out: BinaryIO
 
-    def _make_layer(self, plan: LayerPlan, done: int) -> None:
-        cursor = LayerCursor(self._readers[plan.layer.index.diff_id], plan.layer.index.size)
-        for file in plan.files:
-            self._structure_up_to(file.entry.offset, cursor)
-            for piece in self._pieces_of(file, cursor):
-                self._add(piece, file.keep, cursor)
-            cursor.skip(file.entry.size)
-            self._progress(done + cursor.position, self._plan.rebuilt_bytes)
-        self._structure_up_to(plan.layer.index.size, cursor)
-        self._steps.write(*cursor.take_structure(), Step(Kind.END, 0))
-
-    def _pieces_of(self, file: FilePlan, cursor: LayerCursor) -> Iterator[Piece]:
-        content = (file.entry.digest, file.entry.size)
-        if file.way is Way.KEPT:
-            yield Piece(Kind.COPY, file.entry.size, offset=self._kept[content])
-            return
-        if file.keep:
-            self._kept[content] = self._kept_bytes
-            self._kept_bytes += file.entry.size
-        yield from self._pieces.make(file, cursor.reader)
-
-    def _structure_up_to(self, offset: int, cursor: LayerCursor) -> None:
-        """Write the bytes outside files up to ``offset``; long runs are literals, whose coder fits them."""
-        for data, is_long in cursor.structure_up_to(offset):
-            if is_long:
-                self._add(literals_of_structure(data), keep=False, cursor=cursor)
-            else:
-                self._spools.write(Role.STRUCTURE, data)
-                cursor.structure_written(data)
-
-    def _add(self, piece: Piece, keep: bool, cursor: LayerCursor) -> None:
-        source = KEPT
-        if piece.diff_id:
-            source = self._number(piece.diff_id) + 1
-        step = Step(piece.kind, piece.length, keep, source, piece.offset, piece.old_length)
-        self._steps.write(*cursor.take_structure(), step)
-        for role, data in piece.streams.items():
-            self._spools.write(role, data)
+    def __call__(self) -> None:
+        self.build.make_chunk(self.number, self.out)
 
 
-def _counting_readers(images: Sequence[ImageContent]) -> dict[str, CountingReader]:
-    readers: dict[str, LayerReader] = {}
-    for image in images:
-        for layer in image.layers:
-            readers.setdefault(layer.index.diff_id, layer.reader)
-    return {diff_id: CountingReader(reader) for diff_id, reader in readers.items()}
+class _Counting:
+    """Wraps the readers of all images, each layer's once, to count what is read."""
 
+    def __init__(self) -> None:
+        self._readers: dict[str, CountingReader] = {}
 
-def _layers_with_common_paths(plan: PatchPlan, sources: Sequence[ImageContent]) -> list[str]:
-    paths = {entry.path for layer in plan.rebuilt for entry in layer.layer.index.entries}
-    shared = {
-        layer.index.diff_id: sum(entry.path in paths for entry in layer.index.entries)
-        for source in sources
-        for layer in source.layers
-    }
-    worth = [diff_id for diff_id, count in shared.items() if count >= _MIN_SHARED_PATHS]
-    return sorted(worth, key=lambda diff_id: (-shared[diff_id], diff_id))[:8]
+    def image(self, image: ImageContent) -> ImageContent:
+        return ImageContent(image.image_id, image.config, image.platform, tuple(map(self._layer, image.layers)))
+
+    def _layer(self, layer: LayerContent) -> LayerContent:
+        reader: LayerReader = self._readers.setdefault(layer.index.diff_id, CountingReader(layer.reader))
+        return LayerContent(layer.index, reader)
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(reader.bytes_read for reader in self._readers.values())
 
 
 def _write(header: PatchHeader, coded: Sequence[Coded], out: BinaryIO) -> tuple[int, str, int]:
@@ -245,3 +277,7 @@ def _blocks(header: PatchHeader, coded: Sequence[Coded]) -> Iterator[bytes]:
     for item in coded:
         while block := item.data.read(MIB):
             yield block
+
+
+def _chunk_file(scratch: Path) -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_CHUNK_IN_MEMORY, dir=str(scratch)))

@@ -1,45 +1,38 @@
-"""Coders of a patch's streams: number → how to write, read, and how much memory reading takes.
+"""Coders of a patch's streams: number → how to read a stream, and how much memory that takes.
 
 A stronger coder is one more entry in ``CODERS`` and a profile that uses it; the container does not change.
-Decoding is bounded: output is produced in pieces of at most ``PIECE_BYTES`` (one zstd feed: 8 MiB), and the
-parameters, which come from outside, are checked before anything is allocated.
+Decoding is bounded: output is produced in pieces of about ``PIECE_BYTES``, and the parameters, which come from
+outside, are checked before anything is allocated.
 
-Source: docs/formats/patch.md, section 5; xz-utils 5.4 (LZMA2, BCJ x86); RFC 8878 (Zstandard).
+Source: docs/formats/patch.md, section 5; xz-utils 5.4 (LZMA2, BCJ x86); RFC 7932 (Brotli).
 """
 
 from __future__ import annotations
 
 import lzma
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-import zstandard
+import brotli
 
 from imagedelta.delta import numbers
+from imagedelta.delta.primed_lzma import primed_decoder
 from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
+from imagedelta.limits import KIB, MIB
 
-PIECE_BYTES = 64 * 1024
-_FEED_BYTES = 256
-"""A zstd block of 4 bytes can hold 128 KiB, so one feed gives at most 8 MiB."""
+PIECE_BYTES = 64 * KIB
 _MIN_DICTIONARY, MAX_DICTIONARY = 4096, 1 << 30
-_MIN_WINDOW_LOG, _MAX_WINDOW_LOG = 10, 30
-_LZMA_EXTRA = 256 * 1024
-_ZSTD_EXTRA = 1024 * 1024
-MAX_DICTIONARY_LAYERS = 127
+_MIN_WINDOW_LOG, _MAX_WINDOW_LOG = 10, 24
+_LZMA_EXTRA = 256 * KIB
+_BROTLI_EXTRA = MIB
+LEAST_FRAME_BYTES = MIB
+"""A primed frame before the last makes at least so many bytes, so that priming stays in proportion."""
 
-RAW, LZMA2, LZMA2_X86, ZSTD, ZSTD_STRUCTURE = range(5)
+RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_PRIMED = range(5)
 
-Dictionary = Callable[[Sequence[int], int], bytes]
-"""(source layer numbers, at most so many bytes) → the dictionary both sides can make."""
-
-
-class StreamWriter(Protocol):
-    """Compressor of one stream."""
-
-    def compress(self, data: bytes) -> bytes: ...
-
-    def flush(self) -> bytes: ...
+NextPrime = Callable[[int], Iterator[bytes]]
+"""Most bytes → the old text of the next frame, in pieces."""
 
 
 class StreamReader(Protocol):
@@ -52,13 +45,12 @@ class StreamReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """Parameters of a stream. Those a coder does not use stay 0 or empty."""
+    """Parameters of a stream. Those a coder does not use stay 0."""
 
     dictionary_bytes: int = 0
-    """LZMA2: dictionary size; zstd with structure: most bytes of structure."""
+    """LZMA2."""
     window_log: int = 0
-    layers: tuple[int, ...] = ()
-    """Numbers of the source layers whose structure is the dictionary."""
+    """Brotli."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,7 @@ class Coder:
     """Takes a function that reads the next number of the parameters."""
     memory: Callable[[Params], int]
     """Bytes that reading takes."""
-    reader: Callable[[Params, Dictionary], StreamReader]
+    reader: Callable[[Params, NextPrime], StreamReader]
 
 
 def coder(number: int) -> Coder:
@@ -91,11 +83,6 @@ def lzma2_filters(dictionary_bytes: int, x86: bool, **tuning: Any) -> list[dict[
     return [{"id": lzma.FILTER_X86}, lzma2] if x86 else [lzma2]
 
 
-def zstd_dictionary(data: bytes) -> zstandard.ZstdCompressionDict:
-    """Return ``data`` as a dictionary without tables: content that matches may point into."""
-    return zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-
-
 class _RawReader:
     def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
         while piece := coded.read(PIECE_BYTES):
@@ -108,42 +95,82 @@ class _LzmaReader:
 
     def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
         decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=self._filters)
-        while not decoder.eof:
-            feed = coded.read(PIECE_BYTES) if decoder.needs_input else b""
-            if decoder.needs_input and not feed:
-                raise ContentError("an LZMA2 stream ends without its end mark")
-            try:
-                piece = decoder.decompress(feed, PIECE_BYTES)
-            except (lzma.LZMAError, EOFError) as error:
-                raise ContentError(f"damaged LZMA2 stream: {error}") from error
-            if piece:
-                yield piece
+        yield from _decoded(decoder, b"", coded)
         if decoder.unused_data or coded.read(1):
             raise ContentError("an LZMA2 stream goes on after its end mark")
 
 
-class _ZstdReader:
-    def __init__(self, params: Params, dictionary: bytes) -> None:
-        self._window = 1 << params.window_log
-        self._dictionary = dictionary
+class _PrimedReader:
+    """Frames of LZMA2, each behind its own old text."""
+
+    def __init__(self, params: Params, next_prime: NextPrime) -> None:
+        self._dictionary_bytes = params.dictionary_bytes
+        self._next_prime = next_prime
 
     def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
-        known = {"dict_data": zstd_dictionary(self._dictionary)} if self._dictionary else {}
-        decoder = zstandard.ZstdDecompressor(
-            max_window_size=self._window, format=zstandard.FORMAT_ZSTD1_MAGICLESS, **known
-        ).decompressobj()
-        while not decoder.eof:
-            feed = coded.read(_FEED_BYTES)
-            if not feed:
-                raise ContentError("a zstd stream ends inside its frame")
-            try:
-                piece = decoder.decompress(feed)
-            except zstandard.ZstdError as error:
-                raise ContentError(f"damaged zstd stream: {error}") from error
-            if piece:
+        feed = coded.read(PIECE_BYTES)
+        while feed:
+            decoder = primed_decoder(self._next_prime(self._dictionary_bytes), self._dictionary_bytes)
+            made = 0
+            for piece in _decoded(decoder, feed, coded):
+                made += len(piece)
                 yield piece
-        if decoder.unused_data or coded.read(1):
-            raise ContentError("a zstd stream goes on after its frame")
+            feed = decoder.unused_data or coded.read(PIECE_BYTES)
+            if feed and made < LEAST_FRAME_BYTES:
+                raise ContentError(f"a frame of old text makes {made} bytes, at least {LEAST_FRAME_BYTES} are due")
+
+
+def _decoded(decoder: lzma.LZMADecompressor, feed: bytes, coded: BinaryIO) -> Iterator[bytes]:
+    while not decoder.eof:
+        if decoder.needs_input and not feed:
+            feed = coded.read(PIECE_BYTES)
+            if not feed:
+                raise ContentError("an LZMA2 stream ends without its end mark")
+        try:
+            piece = decoder.decompress(feed, PIECE_BYTES)
+        except (lzma.LZMAError, EOFError) as error:
+            raise ContentError(f"damaged LZMA2 stream: {error}") from error
+        feed = b""
+        if piece:
+            yield piece
+
+
+class _BrotliReader:
+    def __init__(self, params: Params) -> None:
+        self._window_log = params.window_log
+
+    def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
+        decoder = brotli.Decompressor()
+        feed = coded.read(PIECE_BYTES)
+        self._check_window(feed)
+        try:
+            while not decoder.is_finished():
+                piece = decoder.process(feed, output_buffer_limit=PIECE_BYTES)
+                feed = b""
+                if piece:
+                    yield piece
+                elif decoder.can_accept_more_data():
+                    feed = coded.read(PIECE_BYTES)
+                    if not feed:
+                        raise ContentError("a Brotli stream ends before its last block")
+        except brotli.error as error:
+            raise ContentError(f"damaged Brotli stream: {error}") from error
+        if coded.read(1):
+            raise ContentError("a Brotli stream goes on after its last block")
+
+    def _check_window(self, start: bytes) -> None:
+        """Hold the window that the stream itself states against the one of the table (RFC 7932, section 9.1)."""
+        stated = _brotli_window(start[0]) if start else 0
+        if stated > self._window_log:
+            raise LimitExceeded(f"a Brotli stream of window {stated}, stated is {self._window_log}")
+
+
+def _brotli_window(first: int) -> int:
+    if not first & 1:
+        return 16
+    if first >> 1 & 7:
+        return 17 + (first >> 1 & 7)
+    return {0: 17, 1: 99}.get(first >> 4 & 7, 8 + (first >> 4 & 7))  # 1 stands for a large window, over 24
 
 
 def _checked(value: int, low: int, high: int, what: str) -> int:
@@ -152,33 +179,21 @@ def _checked(value: int, low: int, high: int, what: str) -> int:
     return value
 
 
-def _read_lzma(number: Callable[[], int]) -> Params:
+def _read_dictionary(number: Callable[[], int]) -> Params:
     return Params(dictionary_bytes=_checked(number(), _MIN_DICTIONARY, MAX_DICTIONARY, "dictionary size"))
 
 
-def _read_zstd(number: Callable[[], int]) -> Params:
+def _read_window(number: Callable[[], int]) -> Params:
     return Params(window_log=_checked(number(), _MIN_WINDOW_LOG, _MAX_WINDOW_LOG, "window log"))
 
 
-def _read_zstd_structure(number: Callable[[], int]) -> Params:
-    window_log = _checked(number(), _MIN_WINDOW_LOG, _MAX_WINDOW_LOG, "window log")
-    size = _checked(number(), 1, MAX_DICTIONARY, "dictionary size")
-    count = _checked(number(), 1, MAX_DICTIONARY_LAYERS, "number of dictionary layers")
-    return Params(size, window_log, tuple(number() for _ in range(count)))
-
-
-def _write_zstd_structure(params: Params) -> bytes:
-    values = (params.window_log, params.dictionary_bytes, len(params.layers), *params.layers)
-    return b"".join(map(numbers.encode, values))
-
-
-def _lzma_coder(name: str, x86: bool) -> Coder:
+def _lzma_coder(name: str, reader: Callable[[Params, NextPrime], StreamReader]) -> Coder:
     return Coder(
         name=name,
         write_params=lambda params: numbers.encode(params.dictionary_bytes),
-        read_params=_read_lzma,
+        read_params=_read_dictionary,
         memory=lambda params: params.dictionary_bytes + _LZMA_EXTRA,
-        reader=lambda params, dictionary: _LzmaReader(params, x86),
+        reader=reader,
     )
 
 
@@ -188,23 +203,16 @@ CODERS: dict[int, Coder] = {
         write_params=lambda params: b"",
         read_params=lambda number: Params(),
         memory=lambda params: PIECE_BYTES,
-        reader=lambda params, dictionary: _RawReader(),
+        reader=lambda params, next_prime: _RawReader(),
     ),
-    LZMA2: _lzma_coder("lzma2", x86=False),
-    LZMA2_X86: _lzma_coder("x86+lzma2", x86=True),
-    ZSTD: Coder(
-        name="zstd",
+    LZMA2: _lzma_coder("lzma2", lambda params, next_prime: _LzmaReader(params, x86=False)),
+    LZMA2_X86: _lzma_coder("x86+lzma2", lambda params, next_prime: _LzmaReader(params, x86=True)),
+    BROTLI: Coder(
+        name="brotli",
         write_params=lambda params: numbers.encode(params.window_log),
-        read_params=_read_zstd,
-        memory=lambda params: (1 << params.window_log) + _ZSTD_EXTRA,
-        reader=lambda params, dictionary: _ZstdReader(params, b""),
+        read_params=_read_window,
+        memory=lambda params: (1 << params.window_log) + _BROTLI_EXTRA,
+        reader=lambda params, next_prime: _BrotliReader(params),
     ),
-    ZSTD_STRUCTURE: Coder(
-        name="zstd+structure",
-        write_params=_write_zstd_structure,
-        read_params=_read_zstd_structure,
-        # The dictionary is held once as bytes here and once inside the decoder.
-        memory=lambda params: (1 << params.window_log) + 2 * params.dictionary_bytes + _ZSTD_EXTRA,
-        reader=lambda params, dictionary: _ZstdReader(params, dictionary(params.layers, params.dictionary_bytes)),
-    ),
+    LZMA2_PRIMED: _lzma_coder("old-text+lzma2", _PrimedReader),
 }

@@ -6,6 +6,7 @@ A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobod
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,27 @@ class LayerContent:
 
     index: LayerIndex
     reader: LayerReader
+
+    @property
+    def headers(self) -> StructureReader:
+        """The bytes outside file data, out of the index as far as it has them."""
+        return StructureReader(self)
+
+
+class StructureReader:
+    """Reads tar headers and padding without touching the layer, mostly."""
+
+    def __init__(self, layer: LayerContent) -> None:
+        self._structure = layer.index.structure
+        self._reader = layer.reader
+        self.size = layer.index.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See ``LayerReader``."""
+        try:
+            return self._structure.read_at(offset, length)
+        except LookupError:
+            return self._reader.read_at(offset, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +136,13 @@ class CountingReader:
 
     def __init__(self, reader: LayerReader) -> None:
         self._reader = reader
+        self._lock = threading.Lock()
         self.size = reader.size
         self.bytes_read = 0
 
     def read_at(self, offset: int, length: int) -> bytes:
-        self.bytes_read += length
+        with self._lock:
+            self.bytes_read += length
         return self._reader.read_at(offset, length)
 
 

@@ -1,146 +1,219 @@
-"""A planned file as pieces: what each step says and the bytes it adds to the streams.
+"""A planned file as pieces: the items that make its data, and the bytes they take from the streams.
 
-Pieces of different files do not depend on each other, so files can be worked on in any order or process.
-A piece is at most a window of the profile, whatever the size of the file.
+Pieces of different files do not depend on each other, so files can be worked on in any order, by any number of
+threads or processes. A piece is at most a window of the profile, whatever the size of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
 
-from imagedelta.delta import numbers
-from imagedelta.delta.bases import SourceFile
-from imagedelta.delta.content import LayerReader
+from imagedelta.delta import numbers, primed_lzma, zero_runs
+from imagedelta.delta.content import LayerContent, LayerReader
 from imagedelta.delta.file_diff import difference
-from imagedelta.delta.plan import FilePlan, Way
+from imagedelta.delta.fold_finding import find_folds
+from imagedelta.delta.fold_list import write_folds
+from imagedelta.delta.items import STREAM_OF, Item, Way
+from imagedelta.delta.matches import BYTES_PER_OLD_BYTE
+from imagedelta.delta.plan import FilePlan, PatchPlan
 from imagedelta.delta.profiles import Profile
 from imagedelta.delta.roles import Role
-from imagedelta.delta.steps import Kind
+from imagedelta.delta.unfolding import unfold
 from imagedelta.limits import MIB
 
 _LITERAL_PIECE = MIB
 _USELESS = 0.95
 """A delta whose extra bytes are more than this part of the file is no delta."""
 _SNIFFED = 4096
-
-FindSource = Callable[[str], LayerReader]
+_PACKED_STARTS = (b"PK\x03\x04", b"\x1f\x8b\x08")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One step, before its source has a number."""
+    """One item, and what it appends to the streams."""
 
-    kind: Kind
-    length: int
-    diff_id: str = ""
-    """Source layer of COPY and DELTA; "" for what the patch has kept."""
-    offset: int = 0
-    old_length: int = 0
+    item: Item
     streams: dict[Role, bytes] = field(default_factory=dict)
+    prime: int | None = None
+    """OLD_TEXT: the member that is its old text, whose bytes are under Role.PRIMES here."""
+    part_bytes: int = 0
+    """FOLDED: bytes of the unfolded base."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The bytes of one file."""
+
+    reader: LayerReader
+    offset: int
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.reader.read_at(self.offset + offset, length)
+
+    def whole(self) -> bytes:
+        return self.read(0, self.size)
 
 
 class FilePieces:
-    """Makes the pieces of the files of one build."""
+    """Makes the pieces of the files of one build; usable by several threads at once."""
 
-    def __init__(self, find_source: FindSource, profile: Profile, *, split_literals: bool) -> None:
+    def __init__(self, plan: PatchPlan, profile: Profile, scratch: Path, *, separate_code: bool) -> None:
         """Args:
-        split_literals: Keep machine code and text apart from the rest, which pays when there is much of it.
+        scratch: Folder for unfolded forms.
+        separate_code: Keep literal machine code apart from the rest, which pays when there is much of it.
         """
-        self._find_source = find_source
+        self._number = plan.number
         self._profile = profile
-        self._split = split_literals
+        self._scratch = scratch
+        self._separate_code = separate_code
 
-    def make(self, plan: FilePlan, target: LayerReader) -> Iterator[Piece]:
-        """Yield the pieces of a file, front to back; files of Way.KEPT have none here."""
-        entry, base = plan.entry, plan.base
-        if plan.way is Way.SOURCE and base:
-            yield Piece(Kind.COPY, entry.size, base.diff_id, base.offset)
-        elif base is None:
-            yield from self._literals(target, entry.offset, entry.size, self._literal_kind(plan, target))
-        elif entry.size > self._profile.whole_file_bytes or base.size > self._profile.whole_file_bytes:
-            yield from self._windows(plan, base, target)
+    def make(self, layer: LayerContent, plan: FilePlan) -> Iterator[Piece]:
+        """Yield the pieces of a file, front to back."""
+        new = _Part(layer.reader, plan.entry.offset, plan.entry.size)
+        old = number = None
+        if plan.base:
+            entry, number = plan.base.entry, self._number(plan.base)
+            old = _Part(plan.base.layer.reader, entry.offset, entry.size)
+        start = new.read(0, min(_SNIFFED, new.size))
+        if start.startswith(_PACKED_STARTS) and new.size <= self._profile.unfolded_bytes:
+            yield from self._maybe_folded(new, old, number)
         else:
-            yield from self._one_delta(plan, base, target)
+            yield from self._pieces(new, old, number)
 
-    def _one_delta(self, plan: FilePlan, base: SourceFile, target: LayerReader) -> Iterator[Piece]:
-        entry = plan.entry
-        old = self._find_source(base.diff_id).read_at(base.offset, base.size)
-        new = target.read_at(entry.offset, entry.size)
-        piece = self._delta(old, new, base.diff_id, base.offset)
-        if piece:
-            yield piece
+    def memory(self, plan: FilePlan) -> int:
+        """Return about how many bytes making the pieces of a file takes."""
+        base = plan.base.entry.size if plan.base else 0
+        if max(base, plan.entry.size) > self._profile.whole_file_bytes:
+            base = self._profile.window_bytes + 2 * self._profile.window_reach_bytes
+        return (BYTES_PER_OLD_BYTE + 2) * base + 4 * min(plan.entry.size, self._profile.whole_file_bytes)
+
+    def _maybe_folded(self, new: _Part, old: _Part | None, number: int | None) -> Iterator[Piece]:
+        with _scratch_file(self._scratch) as unfolded, _scratch_file(self._scratch) as unfolded_base:
+            limit = self._profile.unfolded_bytes
+            folds = find_folds(new.read, new.size, unfolded.write, limit)
+            if folds is None:
+                yield from self._pieces(new, old, number)
+                return
+            base_folds = unfold(old.read, old.size, unfolded_base.write, limit) if old else None
+            inner_old = _part_of(unfolded_base) if base_folds else None
+            inner = _part_of(unfolded)
+            base = number if base_folds else None
+            item = Item(Way.FOLDED, new.size, base, inner_length=inner.size)
+            part_bytes = inner_old.size if inner_old else 0
+            yield Piece(item, {Role.FOLDS: write_folds(folds, base_folds)}, part_bytes=part_bytes)
+            yield from self._deltas(inner, inner_old, None) if inner_old else self._literals(inner, 0, inner.size)
+
+    def _pieces(self, new: _Part, old: _Part | None, number: int | None) -> Iterator[Piece]:
+        if old is None or number is None:
+            yield from self._literals(new, 0, new.size)
+        elif self._is_old_text(new, old):
+            yield Piece(
+                Item(Way.OLD_TEXT, new.size), {Role.OLD_TEXT: new.whole(), Role.PRIMES: old.whole()}, prime=number
+            )
         else:
-            yield from self._literals(target, entry.offset, entry.size, self._literal_kind(plan, target))
+            yield from self._deltas(new, old, number)
 
-    def _windows(self, plan: FilePlan, base: SourceFile, target: LayerReader) -> Iterator[Piece]:
+    def _is_old_text(self, new: _Part, old: _Part) -> bool:
+        return (
+            new.size + old.size <= self._profile.old_text_bytes
+            and _is_text(new)
+            and _is_text(old)
+            and primed_lzma.can_compress()
+        )
+
+    def _deltas(self, new: _Part, old: _Part, number: int | None) -> Iterator[Piece]:
+        if max(new.size, old.size) > self._profile.whole_file_bytes:
+            yield from self._windows(new, old, number)
+            return
+        piece = self._delta(old.whole(), new.whole(), number, 0)
+        yield from [piece] if piece else self._literals(new, 0, new.size)
+
+    def _windows(self, new: _Part, old: _Part, number: int | None) -> Iterator[Piece]:
         """Cut a large file; each window looks for its old bytes where the one before found its own."""
-        entry, profile = plan.entry, self._profile
-        source = self._find_source(base.diff_id)
-        literal = self._literal_kind(plan, target)
+        profile = self._profile
         drift = 0
-        for at in range(0, entry.size, profile.window_bytes):
-            size = min(profile.window_bytes, entry.size - at)
-            new = target.read_at(entry.offset + at, size)
-            place = min(max(0, at + drift), base.size)
-            aligned = min(size, base.size - place)
-            if aligned == size and source.read_at(base.offset + place, size) == new:
-                yield Piece(Kind.COPY, size, base.diff_id, base.offset + place)
-                continue
+        for at in range(0, new.size, profile.window_bytes):
+            size = min(profile.window_bytes, new.size - at)
+            data = new.read(at, size)
+            place = min(max(0, at + drift), old.size)
             start = max(0, place - profile.window_reach_bytes)
-            end = min(base.size, place + size + profile.window_reach_bytes)
-            old = source.read_at(base.offset + start, end - start)
-            piece = self._delta(old, new, base.diff_id, base.offset + start)
+            end = min(old.size, place + size + profile.window_reach_bytes)
+            window = old.read(start, end - start)
+            if window[place - start : place - start + size] == data:
+                yield Piece(Item(Way.COPY, size, number, place))
+                continue
+            piece = self._delta(window, data, number, start)
             if piece:
-                drift = start + _end_in_old(piece) - (at + size)
+                drift = _end_in_old(piece) - (at + size)
                 yield piece
             else:
-                yield from self._literals(target, entry.offset + at, size, literal)
+                yield from self._literals(new, at, size)
 
-    def _delta(self, old: bytes, new: bytes, diff_id: str, offset: int) -> Piece | None:
+    def _delta(self, old: bytes, new: bytes, number: int | None, offset: int) -> Piece | None:
         if not old:
             return None
         found = difference(old, new, self._profile.min_match_bytes)
         if len(found.extra) > _USELESS * len(new):
             return None
         sames, extras, seeks = zip(*found.controls, strict=True)
+        dense, zeros = zero_runs.shorten(found.difference)
         streams = {
             Role.DIFF_LENGTHS: b"".join(map(numbers.encode, sames)),
             Role.EXTRA_LENGTHS: b"".join(map(numbers.encode, extras)),
             Role.SEEKS: b"".join(numbers.encode(numbers.zigzag(seek)) for seek in seeks),
-            Role.DIFF: found.difference,
+            Role.DIFF: dense,
+            Role.ZEROS: zeros,
             Role.EXTRA: found.extra,
         }
-        return Piece(Kind.DELTA, len(new), diff_id, offset, len(old), streams)
+        return Piece(Item(Way.DELTA, len(new), number, offset + found.start), streams)
 
-    def _literals(self, target: LayerReader, offset: int, size: int, kind: Kind) -> Iterator[Piece]:
-        role = {Kind.LITERAL: Role.LITERAL, Kind.CODE: Role.CODE, Kind.TEXT: Role.TEXT}[kind]
+    def _literals(self, new: _Part, offset: int, size: int) -> Iterator[Piece]:
+        way = self._literal_way(new.read(offset, min(_SNIFFED, size)))
         for at in range(offset, offset + size, _LITERAL_PIECE):
-            data = target.read_at(at, min(_LITERAL_PIECE, offset + size - at))
-            yield Piece(kind, len(data), streams={role: data})
+            data = new.read(at, min(_LITERAL_PIECE, offset + size - at))
+            yield Piece(Item(way, len(data)), {STREAM_OF[way]: data})
 
-    def _literal_kind(self, plan: FilePlan, target: LayerReader) -> Kind:
-        if not self._split:
-            return Kind.LITERAL
-        return literal_kind(target.read_at(plan.entry.offset, min(_SNIFFED, plan.entry.size)))
-
-
-def literal_kind(start: bytes) -> Kind:
-    """Tell machine code and text from the rest by a file's first bytes."""
-    if start.startswith((b"\x7fELF", b"MZ")):
-        return Kind.CODE
-    return Kind.LITERAL if b"\0" in start else Kind.TEXT
+    def _literal_way(self, start: bytes) -> Way:
+        if start.startswith((b"\x7fELF", b"MZ")):
+            return Way.CODE if self._separate_code else Way.LITERAL
+        return Way.LITERAL if b"\0" in start else Way.TEXT
 
 
-def literals_of_structure(data: bytes) -> Piece:
-    """Return a piece for a long run of bytes outside files: what fits no model of a tar."""
-    return Piece(Kind.LITERAL, len(data), streams={Role.LITERAL: data})
+def _is_text(part: _Part) -> bool:
+    start = part.read(0, min(_SNIFFED, part.size))
+    return b"\0" not in start and not start.startswith((b"\x7fELF", b"MZ", *_PACKED_STARTS))
+
+
+class _FileBytes:
+    """A scratch file as a reader."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.tell()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(length)
+
+
+def _part_of(file: BinaryIO) -> _Part:
+    reader = _FileBytes(file)
+    return _Part(reader, 0, reader.size)
+
+
+def _scratch_file(folder: Path) -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=4 * MIB, dir=str(folder)))
 
 
 def _end_in_old(piece: Piece) -> int:
     """Return the place in the old bytes that the last matching byte of a delta came from."""
     sames, seeks = _numbers(piece.streams[Role.DIFF_LENGTHS]), _numbers(piece.streams[Role.SEEKS])
-    position = end = 0
+    position = end = piece.item.offset
     for same, seek in zip(sames, seeks, strict=True):
         position += same
         end = position if same else end

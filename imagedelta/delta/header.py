@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagedelta.delta import numbers
 from imagedelta.delta.coders import Params, coder
-from imagedelta.delta.roles import CONTROL_ROLES, STEP_ROLES, Role
+from imagedelta.delta.roles import COLUMN_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 
@@ -22,11 +23,26 @@ VERSION = 1
 MAX_HEADER_BYTES = 256 * 1024
 MAX_SOURCES = 16
 MAX_SOURCE_LAYERS = MAX_SOURCES * 127
+MAX_MEMBERS = 1_000_000
+"""Numbered members of all source layers."""
+MEMBER_BYTES = 8
+"""Memory that a numbered member takes on the device."""
 MAX_TEXT = 255
 DIGEST_BYTES = 32
 REBUILT, WHOLE = 0, 1
+_MOST_UNFOLDED = 1032
+"""Deflate packs no better, and items make unfolded bytes."""
 _PREFIX_BYTES = len(MAGIC) + 1 + 4 + 4
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9._/+-]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLayer:
+    """A layer that the device must have."""
+
+    diff_id: str
+    members: int
+    """How many of its members the patch can name; 0 for one that is only taken whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +80,19 @@ class PatchHeader:
     target_image_id: str
     source_image_ids: tuple[str, ...]
     platform: str
-    source_layers: tuple[str, ...]
-    """diff_ids of the source layers that steps and whole layers name by number."""
+    source_layers: tuple[SourceLayer, ...]
+    """Named by number: by whole layers, and by the members that are counted through them."""
     layers: tuple[TargetLayer, ...]
     streams: tuple[PatchStream, ...]
     scratch_bytes: int
-    """What rebuilding keeps on the device's disk beside the layers: bytes that occur again later."""
+    """What rebuilding takes of the device's disk beside the layers: bytes that occur again, unfolded bases."""
     config_bytes: int
 
     @property
     def memory_bytes(self) -> int:
-        """What all decoders together take."""
-        return sum(stream.memory_bytes for stream in self.streams)
+        """What all decoders together take, and the table of members."""
+        members = sum(layer.members for layer in self.source_layers)
+        return MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property
     def full_bytes(self) -> int:
@@ -133,8 +150,10 @@ def _body(header: PatchHeader) -> bytes:
     for text in (header.profile, header.platform):
         out += numbers.encode(len(text)) + text.encode()
     out += _raw_digest(header.target_image_id)
-    for group in (header.source_image_ids, header.source_layers):
-        out += numbers.encode(len(group)) + b"".join(map(_raw_digest, group))
+    out += numbers.encode(len(header.source_image_ids)) + b"".join(map(_raw_digest, header.source_image_ids))
+    out += numbers.encode(len(header.source_layers))
+    for source in header.source_layers:
+        out += _raw_digest(source.diff_id) + numbers.encode(source.members)
     out += numbers.encode(header.config_bytes) + numbers.encode(header.scratch_bytes)
     out += numbers.encode(len(header.layers))
     for layer in header.layers:
@@ -194,7 +213,8 @@ def _read_body(fields: _Fields, limits: Limits) -> PatchHeader:
     profile, platform = fields.text(), fields.text()
     target = fields.digest()
     sources = tuple(fields.digest() for _ in range(fields.count(MAX_SOURCES, "sources")))
-    source_layers = tuple(fields.digest() for _ in range(fields.count(MAX_SOURCE_LAYERS, "source layers")))
+    count = fields.count(MAX_SOURCE_LAYERS, "source layers")
+    source_layers = tuple(SourceLayer(fields.digest(), fields.count(MAX_MEMBERS, "members")) for _ in range(count))
     config_bytes = fields.count(limits.max_config_bytes, "bytes of config")
     scratch_bytes = fields.count(limits.max_image_bytes, "bytes of scratch")
     count = fields.count(limits.max_layers, "layers")
@@ -204,7 +224,7 @@ def _read_body(fields: _Fields, limits: Limits) -> PatchHeader:
     return PatchHeader(profile, target, sources, platform, source_layers, layers, streams, scratch_bytes, config_bytes)
 
 
-def _read_layer(fields: _Fields, source_layers: tuple[str, ...]) -> TargetLayer:
+def _read_layer(fields: _Fields, source_layers: Sequence[SourceLayer]) -> TargetLayer:
     flag = fields.take(1)[0]
     size = fields.number()
     if flag == REBUILT:
@@ -214,7 +234,7 @@ def _read_layer(fields: _Fields, source_layers: tuple[str, ...]) -> TargetLayer:
     number = fields.number()
     if number >= len(source_layers):
         raise ContentError(f"patch head: source layer {number} of {len(source_layers)}")
-    return TargetLayer(source_layers[number], size, number)
+    return TargetLayer(source_layers[number].diff_id, size, number)
 
 
 def _read_stream(fields: _Fields) -> PatchStream:
@@ -231,6 +251,9 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
         raise ContentError("patch head: streams are not in rising order of their roles")
     if len(set(header.layers)) != len({layer.diff_id for layer in header.layers}):
         raise ContentError("patch head: one layer is described in two ways")
+    members = sum(layer.members for layer in header.source_layers)
+    if members > MAX_MEMBERS:
+        raise LimitExceeded(f"the patch numbers {members} members of its sources, at most {MAX_MEMBERS}")
     total = sum(layer.size for layer in header.layers)
     if total > limits.max_image_bytes:
         raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
@@ -238,17 +261,15 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
         allowed = _most_raw_bytes(stream.role, header, total)
         if stream.raw_bytes > allowed:
             raise LimitExceeded(f"patch stream {stream.role.name} of {stream.raw_bytes} bytes is over {allowed}")
-        if any(layer >= len(header.source_layers) for layer in stream.params.layers):
-            raise ContentError(f"patch stream {stream.role.name} names a source layer that is not listed")
 
 
 def _most_raw_bytes(role: Role, header: PatchHeader, total: int) -> int:
     if role is Role.CONFIG:
         return 2 * header.config_bytes  # a byte that is escaped takes two
-    if role in STEP_ROLES or role in CONTROL_ROLES:
-        # A step or control makes at least one byte, and writes at most two numbers to one stream.
+    if role in NUMBER_ROLES or role in COLUMN_ROLES:
+        # An item, a control or a header makes at least one byte, and writes at most two numbers to one stream.
         return 2 * numbers.MAX_BYTES * (total + len(header.layers))
-    return total
+    return _MOST_UNFOLDED * total
 
 
 def _raw_digest(digest: str) -> bytes:

@@ -1,20 +1,30 @@
-"""Runs the steps that make a layer. Source: docs/formats/patch.md, section 4."""
+"""Runs the items that make a layer. Source: docs/formats/patch.md, section 4."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import LayerReader, check_range
+from imagedelta.delta.fold_list import read_folds
+from imagedelta.delta.folding import Folder
+from imagedelta.delta.folds import Fold
+from imagedelta.delta.items import STREAM_OF, Item, ItemReader, ReadItem, Way
 from imagedelta.delta.raw_streams import Tape
+from imagedelta.delta.references import Member, References
 from imagedelta.delta.roles import Role
-from imagedelta.delta.steps import KEPT, Kind, Step, StepReader
-from imagedelta.delta.tar_structure import BLOCK
-from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
+from imagedelta.delta.scratch import Scratch
+from imagedelta.delta.unfolding import unfold
+from imagedelta.delta.zero_runs import ZeroRuns
+from imagedelta.errors import ContentError, DigestMismatch
 
 PIECE_BYTES = byte_sums.PIECE_BYTES
+_STAMP = slice(8, 12)
+"""Where a .pyc holds the time of its source (PEP 552)."""
+_STAMP_END = 12
 
 
 class Output(Protocol):
@@ -24,8 +34,8 @@ class Output(Protocol):
         """Take the next bytes."""
         ...
 
-    def takes_unread(self, source_number: int, offset: int, length: int) -> bool:
-        """Whether these bytes of a source layer may stay unread, because the output knows them."""
+    def takes_unread(self, member: Member, item: Item) -> bool:
+        """Whether an item that repeats a whole member may stay unmade, because the output knows its bytes."""
         ...
 
 
@@ -46,8 +56,8 @@ class LayerOutput:
         self._digest.update(data)
         self._write(data)
 
-    def takes_unread(self, source_number: int, offset: int, length: int) -> bool:
-        """Nothing may: whoever makes a layer needs all of it."""
+    def takes_unread(self, member: Member, item: Item) -> bool:
+        """None may: whoever makes a layer needs all of it."""
         return False
 
     def check(self, diff_id: str) -> None:
@@ -60,41 +70,23 @@ class LayerOutput:
             raise DigestMismatch(f"the rebuilt layer is not {diff_id}")
 
 
-class Kept:
-    """Bytes kept on the way because they occur again, in a file; a LayerReader."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a patch is applied to."""
 
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file = file
-        self._limit = limit
-        self.size = 0
-
-    def append(self, data: bytes) -> None:
-        """Keep ``data`` after what is kept already.
-
-        Raises:
-            LimitExceeded: The head of the patch states less scratch.
-        """
-        if self.size + len(data) > self._limit:
-            raise LimitExceeded(f"the patch keeps more than the {self._limit} bytes its head states")
-        self._file.seek(self.size)
-        self._file.write(data)
-        self.size += len(data)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """See ``LayerReader``."""
-        check_range(offset, length, self.size)
-        self._file.seek(offset)
-        return self._file.read(length)
+    references: References
+    open_layer: Callable[[int], LayerReader]
+    """Number of a source layer → its bytes."""
 
 
 class LayerMaker:
     """Makes the rebuilt layers of a patch, in the order of its head."""
 
-    def __init__(self, tapes: dict[Role, Tape], source_reader: Callable[[int], LayerReader], kept: Kept) -> None:
+    def __init__(self, tapes: Mapping[Role, Tape], sources: Sources, scratch: Scratch) -> None:
         self._tapes = tapes
-        self._steps = StepReader(tapes)
-        self._source_reader = source_reader
-        self._kept = kept
+        self._items = ItemReader(tapes, sources.references)
+        self._sources = sources
+        self._scratch = scratch
 
     def make(self, size: int, output: Output | None) -> None:
         """Make the next layer.
@@ -104,20 +96,20 @@ class LayerMaker:
             output: ``None`` to pass it by: streams move on, and only what is kept for later is made.
 
         Raises:
-            ContentError: The steps do not fit the layer, a stream or a source.
+            ContentError: The items do not fit the layer, a stream or a source.
         """
         made = 0
         while True:
-            kind, keep, structure_length = self._steps.start()
-            made = _within(made + structure_length, size)
-            structure_end = self._structure(structure_length, output)
-            if kind is Kind.END:
+            read = self._items.read()
+            made = _within(made + read.zeros + len(read.header) + read.item.length, size)
+            if output:
+                output.write(bytes(read.zeros) + read.header)
+            if read.item.length:
+                self._run(read, output)
+            if read.item.way is Way.END:
                 break
-            step = self._steps.finish(kind, keep, structure_length, structure_end)
-            made = _within(made + step.length, size)
-            self._run(step, output)
         if made != size:
-            raise ContentError(f"the steps of a layer of {size} bytes end after {made}")
+            raise ContentError(f"the items of a layer of {size} bytes end after {made}")
 
     def make_last(self, size: int, output: Output) -> None:
         """Make the last layer, and hold that all streams are used up before anyone commits it.
@@ -129,76 +121,96 @@ class LayerMaker:
         for tape in self._tapes.values():
             tape.finish()
 
-    def _structure(self, length: int, output: Output | None) -> bytes:
-        end = b""
-        for size in _pieces(length):
-            piece = self._tapes[Role.STRUCTURE].read(size)
+    def _run(self, read: ReadItem, output: Output | None) -> None:
+        item = read.item
+        whole = item.way in (Way.SAME, Way.STAMPED) or (item.way is Way.COPY and _is_whole(read))
+        if output and whole and not item.keep and read.member and output.takes_unread(read.member, item):
+            return
+        made = 0
+        # Bytes out of what is kept must not meet their own writing: pieces are read before they are kept.
+        for piece in self._pieces(read, needed=output is not None or item.keep):
+            made += len(piece)
             if output:
                 output.write(piece)
-            end = (end + piece)[-BLOCK:]
-        return end
+            if item.keep:
+                self._scratch.kept.append(piece)
+        if made != item.length and (output or item.keep):
+            raise ContentError(f"an item of {item.length} bytes makes {made}")
 
-    def _run(self, step: Step, output: Output | None) -> None:
-        if output is None and not step.keep:
-            self._pass_by(step)
+    def _pieces(self, read: ReadItem, needed: bool) -> Iterator[bytes]:
+        """Yield the data of an item; where it is not needed, only move the streams on."""
+        item, member = read.item, read.member
+        if item.way is Way.FOLDED:
+            return self._folded(item, member, needed)
+        if item.way is Way.KEPT:
+            return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
+        return self._plain(item, self._base(member) if needed and member else None, needed)
+
+    def _plain(self, item: Item, base: _Base | None, needed: bool) -> Iterator[bytes]:
+        if item.way is Way.END:
+            return map(bytes, _sizes(item.length))
+        if item.way is Way.DELTA:
+            return self._changed(item, base)
+        if item.way in STREAM_OF:
+            return map(self._tapes[STREAM_OF[item.way]].read, _sizes(item.length))
+        if not needed:
+            return iter(())
+        if base is None:
+            raise ContentError("a patch item copies from no member")
+        copied = base.pieces(item.offset, item.length)
+        return _stamped(copied, item.stamp) if item.way is Way.STAMPED else copied
+
+    def _base(self, member: Member) -> _Base:
+        return _Base(self._sources.open_layer(member.layer), member.offset, member.size)
+
+    def _folded(self, item: Item, member: Member | None, needed: bool) -> Iterator[bytes]:
+        """Make the unfolded form by the items that follow, and fold it again."""
+        if member is None:
+            folds = read_folds(self._tapes[Role.FOLDS].number, None, item.inner_length)
+            yield from self._fold(item, folds, None, needed)
             return
-        from_layer = step.kind is Kind.COPY and step.source != KEPT and not step.keep
-        if output and from_layer and output.takes_unread(step.source - 1, step.offset, step.length):
-            return
-        # A copy out of what is kept must not meet its own writing: pieces are read before they are kept.
-        for piece in self._make(step):
-            if output:
-                output.write(piece)
-            if step.keep:
-                self._kept.append(piece)
+        whole = self._base(member)
+        with self._scratch.part() as part:
+            base_folds = unfold(whole.read_at, whole.size, part.append, self._scratch.room)
+            if base_folds is None:
+                raise ContentError("a patch unfolds a member that has no unfolded form")
+            folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)
+            yield from self._fold(item, folds, _Base(part, 0, part.size), needed)
 
-    def _make(self, step: Step) -> Iterator[bytes]:
-        if step.kind is Kind.COPY:
-            return self._copied(step)
-        if step.kind is Kind.DELTA:
-            return self._changed(step)
-        return self._literal(step)
+    def _fold(self, item: Item, folds: list[Fold], base: _Base | None, needed: bool) -> Iterator[bytes]:
+        out: list[bytes] = []
+        folder = Folder(iter(folds), out.append, item.inner_length)
+        left = item.inner_length
+        while left:
+            inner = self._items.read().item
+            left = _left(left, inner.length)
+            for piece in self._plain(inner, base, needed):
+                if needed:
+                    folder.write(piece)
+                    yield from out
+                    out.clear()
+        if needed:
+            folder.finish()
 
-    def _pass_by(self, step: Step) -> None:
-        if step.kind is Kind.DELTA:
-            for _ in self._changed(step, with_old=False):
-                pass
-        elif step.kind is not Kind.COPY:
-            for _ in self._literal(step):
-                pass
-
-    def _copied(self, step: Step) -> Iterator[bytes]:
-        reader = self._reader(step)
-        check_range(step.offset, step.length, reader.size)
-        offset = step.offset
-        for size in _pieces(step.length):
-            yield reader.read_at(offset, size)
-            offset += size
-
-    def _literal(self, step: Step) -> Iterator[bytes]:
-        role = step.literal_role
-        assert role is not None  # noqa: S101 - every kind but COPY, DELTA and END has one
-        for size in _pieces(step.length):
-            yield self._tapes[role].read(size)
-
-    def _changed(self, step: Step, with_old: bool = True) -> Iterator[bytes]:
+    def _changed(self, item: Item, base: _Base | None) -> Iterator[bytes]:
         """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
-        reader = self._reader(step) if with_old else None
-        if reader:
-            check_range(step.offset, step.old_length, reader.size)
-        position = made = 0
-        while made < step.length:
-            same, extra, seek = self._control(step.length - made)
-            check_range(position, same, step.old_length)
-            for size in _pieces(same):
-                difference = self._tapes[Role.DIFF].read(size)
-                if reader:
-                    yield byte_sums.add(reader.read_at(step.offset + position, size), difference)
-                position += size
-            for size in _pieces(extra):
-                yield self._tapes[Role.EXTRA].read(size)
+        position, made = item.offset, 0
+        differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS])
+        while made < item.length:
+            same, extra, seek = self._control(item.length - made)
+            for piece in differences.take(same):
+                if isinstance(piece, int):
+                    if base:
+                        yield from base.pieces(position, piece)
+                    position += piece
+                else:
+                    if base:
+                        yield byte_sums.add(base.read_at(position, len(piece)), piece)
+                    position += len(piece)
+            yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
             position += seek
             made += same + extra
+        differences.finish()
 
     def _control(self, remaining: int) -> tuple[int, int, int]:
         same = self._tapes[Role.DIFF_LENGTHS].number()
@@ -208,17 +220,51 @@ class LayerMaker:
             raise ContentError(f"a delta makes {same + extra} bytes where {remaining} are left")
         return same, extra, seek
 
-    def _reader(self, step: Step) -> LayerReader:
-        return self._kept if step.source == KEPT else self._source_reader(step.source - 1)
+
+class _Base:
+    """The old bytes of an item: a part of a layer, or an unfolded form."""
+
+    def __init__(self, reader: LayerReader, offset: int, size: int) -> None:
+        self._reader = reader
+        self._offset = offset
+        self.size = size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        check_range(offset, length, self.size)
+        return self._reader.read_at(self._offset + offset, length)
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        check_range(offset, length, self.size)
+        for size in _sizes(length):
+            yield self._reader.read_at(self._offset + offset, size)
+            offset += size
+
+
+def _is_whole(read: ReadItem) -> bool:
+    return read.member is not None and read.item.offset == 0 and read.item.length == read.member.size
+
+
+def _stamped(pieces: Iterator[bytes], stamp: int) -> Iterator[bytes]:
+    first = next(pieces, b"")
+    if len(first) < _STAMP_END or stamp >> 32:
+        raise ContentError("a patch item stamps what is no .pyc")
+    yield first[: _STAMP.start] + stamp.to_bytes(4, "little") + first[_STAMP_END:]
+    yield from pieces
+
+
+def _left(left: int, made: int) -> int:
+    if made > left:
+        raise ContentError("the items inside a folded one make too much")
+    return left - made
 
 
 def _within(made: int, size: int) -> int:
     if made > size:
-        raise ContentError(f"the steps of a layer of {size} bytes make {made}")
+        raise ContentError(f"the items of a layer of {size} bytes make {made}")
     return made
 
 
-def _pieces(length: int) -> Iterator[int]:
+def _sizes(length: int) -> Iterator[int]:
     while length > 0:
         yield min(length, PIECE_BYTES)
         length -= PIECE_BYTES

@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta import config_text
+from imagedelta.delta.coders import PIECE_BYTES
 from imagedelta.delta.content import LayerReader
 from imagedelta.delta.header import PatchHeader, read_patch_header
+from imagedelta.delta.layer_maker import Sources
 from imagedelta.delta.raw_streams import Tape, open_tapes
+from imagedelta.delta.references import References
 from imagedelta.delta.roles import Role
-from imagedelta.delta.tar_structure import tar_structure
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated
 from imagedelta.limits import MIB, Limits
 
@@ -27,32 +29,31 @@ PROCESS_BYTES = 56 * MIB
 """Beside the decoders: interpreter and buffers take 22 MB, a device's HTTP and JSON libraries about 30 more."""
 FindLayer = Callable[[str], LayerReader]
 """diff_id → reader; raises KeyError when the layer is not there."""
+FindConfig = Callable[[str], bytes]
+"""Image ID → config JSON; raises KeyError when the image is not there."""
 
 
-class Sources:
+class SourceLayers:
     """Readers of the source layers, opened when first needed."""
 
     def __init__(self, header: PatchHeader, find_layer: FindLayer) -> None:
-        self._diff_ids = header.source_layers
+        self._layers = header.source_layers
         self._find_layer = find_layer
         self._readers: dict[int, LayerReader] = {}
 
     def reader(self, number: int) -> LayerReader:
-        if number >= len(self._diff_ids):
-            raise ContentError(f"patch step names source layer {number} of {len(self._diff_ids)}")
+        """Return the reader of a layer by its number.
+
+        Raises:
+            SourceMissing: "source.missing".
+        """
         if number not in self._readers:
-            diff_id = self._diff_ids[number]
+            diff_id = self._layers[number].diff_id
             try:
                 self._readers[number] = self._find_layer(diff_id)
             except KeyError as error:
                 raise SourceMissing(f"layer {diff_id} of the source is not here") from error
         return self._readers[number]
-
-    def structure(self, numbers: Sequence[int], limit: int) -> bytes:
-        out = bytearray()
-        for number in numbers:
-            out += tar_structure(self.reader(number), limit - len(out))
-        return bytes(out)
 
     def check_digests(self) -> None:
         """Tell a source with wrong bytes from a patch with wrong bytes, after a layer came out wrong.
@@ -64,10 +65,66 @@ class Sources:
             digest = hashlib.sha256()
             for offset in range(0, reader.size, MIB):
                 digest.update(reader.read_at(offset, min(MIB, reader.size - offset)))
-            if "sha256:" + digest.hexdigest() != self._diff_ids[number]:
-                raise SourceMissing(
-                    f"layer {self._diff_ids[number]} of the source has other bytes", code="source.different"
-                )
+            diff_id = self._layers[number].diff_id
+            if "sha256:" + digest.hexdigest() != diff_id:
+                raise SourceMissing(f"layer {diff_id} of the source has other bytes", code="source.different")
+
+
+class Primes:
+    """The old text before each frame of a primed stream, in the order of the PRIMES stream."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.tape: Tape | None = None
+        self._sources = sources
+        self._next = 0
+
+    def next_prime(self, limit: int) -> Iterator[bytes]:
+        """Yield the old text of the next frame.
+
+        Raises:
+            LimitExceeded: It has more than ``limit`` bytes.
+        """
+        assert self.tape is not None  # noqa: S101 - set before any stream is read
+        for _ in range(self.tape.number()):
+            number = self._next + self.tape.signed()
+            self._next = number + 1
+            member = self._sources.references.member(number)
+            limit -= member.size
+            if limit < 0:
+                raise LimitExceeded("a frame of old text is longer than its dictionary")
+            reader = self._sources.open_layer(member.layer)
+            for at in range(0, member.size, PIECE_BYTES):
+                yield reader.read_at(member.offset + at, min(PIECE_BYTES, member.size - at))
+
+
+class _SourceConfig:
+    """The config of the first source, shortened: what the target's own is coded against."""
+
+    def __init__(self, header: PatchHeader, find_config: FindConfig, limits: Limits) -> None:
+        self._image_ids = header.source_image_ids
+        self._find_config = find_config
+        self._limits = limits
+
+    def prime(self, limit: int) -> Iterator[bytes]:
+        """Yield the config.
+
+        Raises:
+            SourceMissing: "source.missing", "source.different".
+            LimitExceeded: It has more than ``limit`` bytes.
+        """
+        if not self._image_ids:
+            raise ContentError("a patch without sources codes its config against one")
+        image_id = self._image_ids[0]
+        try:
+            config = self._find_config(image_id)
+        except KeyError as error:
+            raise SourceMissing(f"source image {image_id} is not here") from error
+        if "sha256:" + hashlib.sha256(config).hexdigest() != image_id:
+            raise SourceMissing(f"the config of source image {image_id} has other bytes", code="source.different")
+        prime = config_text.shorten(config, image_from_config(config, limits=self._limits).diff_ids)
+        if len(prime) > limit:
+            raise LimitExceeded("the config of the source is longer than the dictionary of the target's")
+        yield prime
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +134,28 @@ class OpenedPatch:
     header: PatchHeader
     config: bytes
     tapes: dict[Role, Tape]
+    layers: SourceLayers
     sources: Sources
 
 
-def open_patch(patch: BinaryIO, find_layer: FindLayer, limits: Limits, memory_limit: int) -> OpenedPatch:
+def open_patch(
+    patch: BinaryIO, find_layer: FindLayer, find_config: FindConfig, limits: Limits, memory_limit: int
+) -> OpenedPatch:
     """Read head and config of a patch; arguments and errors as ``apply_patch``."""
     base = patch.tell()
     header = read_patch_header(patch, limits)
     _check_memory(header, memory_limit)
     start = patch.tell()
     _check_length(patch, header, start - base, base)
-    sources = Sources(header, find_layer)
-    tapes = open_tapes(patch, start, header, sources.structure)
-    return OpenedPatch(header, _read_config(header, tapes[Role.CONFIG], limits), tapes, sources)
+    layers = SourceLayers(header, find_layer)
+    counts = [layer.members for layer in header.source_layers]
+    sources = Sources(References(layers.reader, counts), layers.reader)
+    primes = Primes(sources)
+    configs = _SourceConfig(header, find_config, limits)
+    tapes = open_tapes(patch, start, header, {Role.OLD_TEXT: primes.next_prime, Role.CONFIG: configs.prime})
+    primes.tape = tapes[Role.PRIMES]
+    config = _read_config(header, tapes[Role.CONFIG], limits)
+    return OpenedPatch(header, config, tapes, layers, sources)
 
 
 def temporary_file() -> BinaryIO:

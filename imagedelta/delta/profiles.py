@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imagedelta.errors import RequestError
-from imagedelta.limits import KIB, MIB
+from imagedelta.limits import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,39 +20,23 @@ class Profile:
     decoder_bytes: int
     """All decoders of a patch together, on the device."""
     max_dictionary_bytes: int
-    """One LZMA2 dictionary; the encoder takes 11 times as much."""
-    whole_file_bytes: int
-    """Larger files are cut into windows, for both sides."""
-    window_bytes: int
-    """Of the new file."""
-    window_reach_bytes: int
-    """How far beyond a window's place in the old file its delta may look, on either side."""
-    structure_bytes: int
-    """Dictionary of source structure."""
-    min_match_bytes: int
+    """One dictionary; the encoder takes 11 times as much."""
+    old_text_bytes: int
+    """Old and new text of one frame together, the dictionary of the primed coder."""
+    min_match_bytes: int = 16
     """Shorter matches of a delta cost more in controls than they save."""
+    whole_file_bytes: int = 40 * MIB
+    """Larger files are cut into windows."""
+    window_bytes: int = 24 * MIB
+    """Of the new file."""
+    window_reach_bytes: int = 6 * MIB
+    """How far beyond a window's place in the old file its delta may look, on either side."""
+    unfolded_bytes: int = 256 * MIB
+    """Largest unfolded form of a file: scratch on the device's disk."""
 
 
-V1_64M = Profile(
-    name="v1-64m",
-    decoder_bytes=64 * MIB,
-    max_dictionary_bytes=32 * MIB,
-    whole_file_bytes=32 * MIB,
-    window_bytes=16 * MIB,
-    window_reach_bytes=8 * MIB,
-    structure_bytes=4 * MIB,
-    min_match_bytes=32,
-)
-V1_16M = Profile(
-    name="v1-16m",
-    decoder_bytes=16 * MIB,
-    max_dictionary_bytes=8 * MIB,
-    whole_file_bytes=32 * MIB,
-    window_bytes=16 * MIB,
-    window_reach_bytes=8 * MIB,
-    structure_bytes=512 * KIB,
-    min_match_bytes=32,
-)
+V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=12 * MIB)
+V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
 DEFAULT_PROFILE = V1_64M
 PROFILES = {profile.name: profile for profile in (V1_64M, V1_16M)}
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from imagedelta.delta import numbers
-from imagedelta.delta.coders import Dictionary, coder
+from imagedelta.delta.coders import NextPrime, coder
 from imagedelta.delta.header import PatchHeader, PatchStream
 from imagedelta.delta.roles import Role
 from imagedelta.errors import ContentError, Truncated
@@ -34,14 +34,6 @@ class Spools:
         if role not in self._files:
             self._files[role] = self._exit.enter_context(_spool(self._scratch))
         self._files[role].write(data)
-
-    def number(self, role: Role, value: int) -> None:
-        """Append a number that is never negative."""
-        self.write(role, numbers.encode(value))
-
-    def signed(self, role: Role, value: int) -> None:
-        """Append a number that may be negative."""
-        self.write(role, numbers.encode(numbers.zigzag(value)))
 
     def streams(self) -> list[tuple[Role, BinaryIO, int]]:
         """Return (role, rewound file, size), in the order of the table."""
@@ -85,6 +77,22 @@ class Tape:
             self._at = end
             return data
         return self._read_across(length)
+
+    def some(self, most: int) -> bytes:
+        """Return 1 to ``most`` bytes: what is at hand.
+
+        Raises:
+            Truncated: The stream has none left.
+        """
+        if self._at == len(self._piece):
+            self._advance()
+        data = self._piece[self._at : self._at + most]
+        self._at += len(data)
+        return data
+
+    def unread(self, count: int) -> None:
+        """Take back the last bytes that ``some`` returned."""
+        self._at -= count
 
     def number(self) -> int:
         """Return the next number."""
@@ -140,21 +148,27 @@ def _spool(folder: Path) -> BinaryIO:
     return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder)))
 
 
-def open_tapes(patch: BinaryIO, start: int, header: PatchHeader, dictionary: Dictionary) -> dict[Role, Tape]:
+def open_tapes(patch: BinaryIO, start: int, header: PatchHeader, primes: Mapping[Role, NextPrime]) -> dict[Role, Tape]:
     """Return a tape for every role; a role without a stream has an empty one.
 
     Args:
         patch: Seekable.
         start: Offset of the first stream.
-        dictionary: Makes the dictionary of a coder that needs source bytes.
+        primes: What primed streams are coded against; no other stream may be primed.
     """
     tapes = {role: Tape(role.name, iter(()), 0) for role in Role}
     for stream in header.streams:
         coded = cast(BinaryIO, SliceReader(patch, start, stream.coded_bytes))
-        tapes[stream.role] = Tape(stream.role.name, _pieces(stream, coded, dictionary), stream.raw_bytes)
+        tapes[stream.role] = Tape(
+            stream.role.name, _pieces(stream, coded, primes.get(stream.role, _no_prime)), stream.raw_bytes
+        )
         start += stream.coded_bytes
     return tapes
 
 
-def _pieces(stream: PatchStream, coded: BinaryIO, dictionary: Dictionary) -> Iterator[bytes]:
-    yield from coder(stream.coder).reader(stream.params, dictionary).pieces(coded)
+def _no_prime(limit: int) -> Iterator[bytes]:
+    raise ContentError("a patch stream is coded against old text that it cannot have")
+
+
+def _pieces(stream: PatchStream, coded: BinaryIO, next_prime: NextPrime) -> Iterator[bytes]:
+    yield from coder(stream.coder).reader(stream.params, next_prime).pieces(coded)

@@ -13,28 +13,66 @@ class Role(IntEnum):
 
     CONFIG = 1
     """The image's config JSON, each digest of a layer as two bytes."""
-    KINDS = 2
-    """One byte per step."""
-    STRUCTURE_LENGTHS = 3
-    LENGTHS = 4
-    SOURCES = 5
+    ITEMS = 2
+    """One byte per item."""
+    REFERENCES = 3
+    BASES = 4
+    LENGTHS = 5
     OFFSETS = 6
-    STRUCTURE = 7
-    """Tar bytes outside file data."""
-    DIFF_LENGTHS = 8
-    EXTRA_LENGTHS = 9
-    SEEKS = 10
-    DIFF = 11
-    """New minus old, byte by byte, where they match."""
-    EXTRA = 12
+    STAMPS = 7
+    """Times in the heads of .pyc files."""
+    ODD = 8
+    """Tar bytes outside file data that fit no columns."""
+    DIFF_LENGTHS = 9
+    EXTRA_LENGTHS = 10
+    SEEKS = 11
+    DIFF = 12
+    """New minus old, byte by byte, where they match; long runs of zeros are cut short."""
+    EXTRA = 13
     """Bytes of changed files that match nothing."""
-    LITERAL = 13
-    CODE = 14
+    LITERAL = 14
+    CODE = 15
     """Literal machine code."""
-    TEXT = 15
+    TEXT = 16
     """Literal text."""
+    OLD_TEXT = 17
+    """Text, coded against the text it was made from."""
+    PRIMES = 18
+    """Which members are that text."""
+    FOLDS = 19
+    """How to deflate again what was inflated."""
+    ZEROS = 20
+    """How many zeros were cut from each long run in DIFF."""
+
+    MASKS = 32
+    """From here on: the columns of tar headers, in the order of header_columns.Column."""
+    NAME_PREFIXES = 33
+    NAME_SUFFIXES = 34
+    NAMES = 35
+    MODES = 36
+    OWNERS = 37
+    SIZES = 38
+    TIMES = 39
+    TYPES = 40
+    LINKS = 41
+    OTHERS = 42
 
 
-STEP_ROLES = (Role.KINDS, Role.STRUCTURE_LENGTHS, Role.LENGTHS, Role.SOURCES, Role.OFFSETS)
-CONTROL_ROLES = (Role.DIFF_LENGTHS, Role.EXTRA_LENGTHS, Role.SEEKS)
-LITERAL_ROLES = (Role.LITERAL, Role.CODE, Role.TEXT)
+NUMBER_ROLES = frozenset(
+    {
+        Role.ITEMS,
+        Role.REFERENCES,
+        Role.BASES,
+        Role.LENGTHS,
+        Role.OFFSETS,
+        Role.STAMPS,
+        Role.DIFF_LENGTHS,
+        Role.EXTRA_LENGTHS,
+        Role.SEEKS,
+        Role.PRIMES,
+        Role.FOLDS,
+        Role.ZEROS,
+    }
+)
+COLUMN_ROLES = frozenset(role for role in Role if role >= Role.MASKS)
+LITERAL_ROLES = (Role.LITERAL, Role.CODE, Role.TEXT, Role.OLD_TEXT)

@@ -1,8 +1,9 @@
 """Coding the raw streams of a patch: which coder, with which parameters, within the device's memory.
 
-Small streams are coded in every way and the shortest is kept; large ones by LZMA2 alone, which is the best
-generic coder on these streams. Dictionaries share the profile's decoder memory: the small streams get all
-they can use, the rest is divided among the large ones.
+Small streams are coded in every way and the shortest is kept; large ones in the one way that measured best on
+their kind (docs/adr/0009). Dictionaries share the profile's decoder memory: the small streams get all they can
+use, the rest is divided among the large ones. Streams are coded side by side as far as memory allows; the
+order in which they finish changes nothing.
 """
 
 from __future__ import annotations
@@ -10,25 +11,18 @@ from __future__ import annotations
 import io
 import lzma
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import zstandard
+import brotli
 
-from imagedelta.delta.coders import (
-    LZMA2,
-    LZMA2_X86,
-    RAW,
-    ZSTD,
-    ZSTD_STRUCTURE,
-    Params,
-    coder,
-    lzma2_filters,
-    zstd_dictionary,
-)
+from imagedelta.delta import primed_lzma
+from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, LZMA2_X86, RAW, Params, coder, lzma2_filters
+from imagedelta.delta.crew import Crew
 from imagedelta.delta.header import PatchStream
 from imagedelta.delta.profiles import Profile
 from imagedelta.delta.roles import Role
@@ -36,13 +30,28 @@ from imagedelta.limits import MIB
 
 SMALL_BYTES = 2 * MIB
 """Up to this raw size several codings are tried."""
-_HELD_BYTES = {Role.STRUCTURE: 32 * MIB, Role.DIFF: 16 * MIB}
-"""Larger sizes up to which streams are held in memory all the same: structure to be coded against the source's,
-differences because they are mostly zeros, so that several codings are quick."""
+_HELD_BYTES = {Role.DIFF: 16 * MIB, Role.TEXT: 4 * MIB}
+"""Larger sizes up to which streams are held in memory all the same: differences are mostly zeros, so that
+several codings are quick, and text gains most by Brotli."""
 _MIN_DICTIONARY = 4096
-_ZSTD_MAX = 128 * 1024
-_ZSTD_LEVEL = 19
-_TUNINGS: tuple[dict[str, int], ...] = ({}, {"lc": 0, "lp": 0, "pb": 0}, {"lc": 4, "lp": 0, "pb": 0})
+_BROTLI_ROLES = frozenset({Role.TEXT, Role.LITERAL})
+_TINY = 64 * 1024
+"""Every stream up to this size is tried with Brotli."""
+_SAMPLE_PARTS, _SAMPLE_PART = 4, 128 * 1024
+"""Of a longer stream, the way of coding is chosen by a sample of so many parts of so many bytes."""
+_BROTLI_WINDOWS = range(10, 25)
+_TUNINGS: tuple[dict[str, int], ...] = (
+    {},
+    {"lc": 0, "lp": 0, "pb": 0},
+    {"lc": 4, "lp": 0, "pb": 0},
+    {"lc": 0, "lp": 1, "pb": 1},
+    {"lc": 1, "lp": 1, "pb": 0},
+)
+_ENCODER_FACTOR = 11
+"""liblzma's encoder takes so many times its dictionary."""
+
+RawStream = tuple[Role, BinaryIO, int]
+"""Role, rewound file, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +62,41 @@ class Coded:
     data: BinaryIO
 
 
-@dataclass(frozen=True, slots=True)
-class StructureDictionary:
-    """Source structure that both sides can make: numbers of source layers and the bytes they give."""
-
-    layers: tuple[int, ...]
-    data: bytes
-
-
 def code_streams(
-    raw: Sequence[tuple[Role, BinaryIO, int]],
-    structure: StructureDictionary | None,
-    profile: Profile,
-    scratch: Path,
-    exits: ExitStack,
-) -> Iterator[Coded]:
-    """Yield every stream coded, in the given order.
+    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, crew: Crew
+) -> list[Coded]:
+    """Return every stream coded, in the given order.
 
     Args:
-        raw: (role, rewound file, size).
+        budget: Bytes that all decoders together may take.
         exits: Closes the scratch files.
     """
-    budget = profile.decoder_bytes
-    if structure and any(role is Role.STRUCTURE for role, _, _ in raw):
-        # Reserved at its largest, whichever coder wins.
-        budget -= coder(ZSTD_STRUCTURE).memory(_structure_params(structure, profile.structure_bytes, profile))
     dictionaries = share_memory([(role, size) for role, _, size in raw], budget, profile)
+    jobs: list[Future[Coded]] = []
     for role, stream, size in raw:
+        job: Callable[[], Coded]
         if size > _HELD_BYTES.get(role, SMALL_BYTES):
             out = exits.enter_context(_scratch_file(scratch))
-            yield _code_large(role, stream, size, dictionaries[role], out)
+            job = _Large(role, stream, size, dictionaries[role], out)
         else:
-            yield _code_small(role, stream.read(), dictionaries[role], structure, profile)
+            job = _Small(role, stream, dictionaries[role])
+        jobs.append(crew.submit(job, _ENCODER_FACTOR * dictionaries[role] + 4 * min(size, 16 * MIB)))
+    return [job.result() for job in jobs]
 
 
-def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile) -> dict[Role, int]:
-    """Divide ``budget`` bytes of decoder memory into LZMA2 dictionaries, smallest stream first."""
-    overhead = coder(LZMA2).memory(Params())
+def code_config(config: bytes, prime: bytes) -> Coded:
+    """Return the stream of the config, coded against ``prime``, the config of the first source, if there is one."""
+    dictionary = max(_MIN_DICTIONARY, len(prime) + len(config))
+    if prime and primed_lzma.can_compress():
+        packed = primed_lzma.compress(prime, config, dictionary)
+        params = Params(dictionary_bytes=dictionary)
+        return Coded(PatchStream(Role.CONFIG, LZMA2_PRIMED, params, len(config), len(packed)), io.BytesIO(packed))
+    return _Small(Role.CONFIG, io.BytesIO(config), dictionary)()
+
+
+def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile) -> Mapping[Role, int]:
+    """Divide ``budget`` bytes of decoder memory into dictionaries, smallest stream first."""
+    overhead = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
     left = budget - len(sizes) * overhead
     shares = {}
     for place, (role, size) in enumerate(sorted(sizes, key=lambda item: (item[1], item[0]))):
@@ -99,73 +106,97 @@ def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profil
     return shares
 
 
-def _code_large(role: Role, stream: BinaryIO, size: int, dictionary: int, out: BinaryIO) -> Coded:
-    number, filters = _lzma(role, dictionary, {})
-    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
-    while block := stream.read(MIB):
-        out.write(packer.compress(block))
-    out.write(packer.flush())
-    coded = PatchStream(role, number, Params(dictionary_bytes=dictionary), size, out.tell())
-    out.seek(0)
-    return Coded(coded, out)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to code by LZMA2."""
+
+    coder: int
+    tuning: dict[str, int]
+
+    def filters(self, dictionary: int) -> list[dict[str, Any]]:
+        strongest: dict[str, Any] = {"preset": 9 | lzma.PRESET_EXTREME, **self.tuning}
+        return lzma2_filters(dictionary, self.coder == LZMA2_X86, **strongest)
+
+    def pack(self, data: bytes, dictionary: int) -> bytes:
+        return lzma.compress(data, lzma.FORMAT_RAW, filters=self.filters(dictionary))
 
 
-def _code_small(
-    role: Role, data: bytes, dictionary: int, structure: StructureDictionary | None, profile: Profile
-) -> Coded:
-    candidates = [(RAW, Params(), data)]
-    for tuning in _TUNINGS if role is not Role.STRUCTURE or len(data) <= SMALL_BYTES else _TUNINGS[:1]:
-        number, filters = _lzma(role, dictionary, tuning)
-        packed = lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
-        candidates.append((number, Params(dictionary_bytes=dictionary), packed))
-    if len(data) <= _ZSTD_MAX:
-        params = Params(window_log=_window_log(len(data)))
-        candidates.append((ZSTD, params, _zstd(data, params, b"")))
-    if structure and role is Role.STRUCTURE:
-        params = _structure_params(structure, len(data), profile)
-        candidates.append((ZSTD_STRUCTURE, params, _zstd(data, params, structure.data)))
-    number, params, packed = min(candidates, key=_cost)
-    return Coded(PatchStream(role, number, params, len(data), len(packed)), _in_memory(packed))
+def _ways(role: Role) -> list[_Way]:
+    coders = (LZMA2_X86, LZMA2) if role is Role.CODE else (LZMA2,)
+    return [_Way(number, tuning) for number in coders for tuning in _TUNINGS]
+
+
+def _best_way(role: Role, sample: bytes) -> _Way:
+    """Return the way that packs a sample best, the first of equals."""
+    dictionary = max(_MIN_DICTIONARY, len(sample))
+    return min(_ways(role), key=lambda way: len(way.pack(sample, dictionary)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Large:
+    role: Role
+    stream: BinaryIO
+    size: int
+    dictionary: int
+    out: BinaryIO
+
+    def __call__(self) -> Coded:
+        way = _best_way(self.role, self._sample())
+        packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=way.filters(self.dictionary))
+        while block := self.stream.read(MIB):
+            self.out.write(packer.compress(block))
+        self.out.write(packer.flush())
+        params = Params(dictionary_bytes=self.dictionary)
+        coded = PatchStream(self.role, way.coder, params, self.size, self.out.tell())
+        self.out.seek(0)
+        return Coded(coded, self.out)
+
+    def _sample(self) -> bytes:
+        parts = []
+        for start in _sample_starts(self.size):
+            self.stream.seek(start)
+            parts.append(self.stream.read(_SAMPLE_PART))
+        self.stream.seek(0)
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Small:
+    role: Role
+    stream: BinaryIO
+    dictionary: int
+
+    def __call__(self) -> Coded:
+        data = self.stream.read()
+        number, params, packed = min(self._candidates(data), key=_cost)
+        return Coded(PatchStream(self.role, number, params, len(data), len(packed)), io.BytesIO(packed))
+
+    def _candidates(self, data: bytes) -> Iterator[tuple[int, Params, bytes]]:
+        yield RAW, Params(), data
+        ways = _ways(self.role)
+        if len(data) > _SAMPLE_PARTS * _SAMPLE_PART:
+            sample = b"".join(data[start : start + _SAMPLE_PART] for start in _sample_starts(len(data)))
+            ways = [_best_way(self.role, sample)]
+        for way in ways:
+            yield way.coder, Params(dictionary_bytes=self.dictionary), way.pack(data, self.dictionary)
+        if self.role in _BROTLI_ROLES or len(data) <= _TINY:
+            window = _window_log(self.dictionary)
+            yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
+
+
+def _sample_starts(size: int) -> list[int]:
+    """Return where the parts of a sample begin, spread over a stream of ``size`` bytes."""
+    return [size * (2 * part + 1) // (2 * _SAMPLE_PARTS) - _SAMPLE_PART // 2 for part in range(_SAMPLE_PARTS)]
+
+
+def _window_log(dictionary: int) -> int:
+    """Return the largest Brotli window that takes no more memory than the dictionary, unless it is tiny."""
+    return max(_BROTLI_WINDOWS[0], min(_BROTLI_WINDOWS[-1], dictionary.bit_length() - 1))
 
 
 def _cost(candidate: tuple[int, Params, bytes]) -> int:
     number, params, packed = candidate
     return len(packed) + len(coder(number).write_params(params))
-
-
-def _lzma(role: Role, dictionary: int, tuning: dict[str, int]) -> tuple[int, list[dict[str, Any]]]:
-    number = LZMA2_X86 if role is Role.CODE else LZMA2
-    strongest: dict[str, Any] = {"preset": 9 | lzma.PRESET_EXTREME, **tuning}
-    return number, lzma2_filters(dictionary, number == LZMA2_X86, **strongest)
-
-
-def _structure_params(structure: StructureDictionary, size: int, profile: Profile) -> Params:
-    # The window spans dictionary and data, so that any of both can still be pointed into.
-    window = min(len(structure.data) + size, 2 * profile.structure_bytes)
-    return Params(profile.structure_bytes, _window_log(window), structure.layers)
-
-
-def _window_log(size: int) -> int:
-    return max(10, (max(1, size) - 1).bit_length())
-
-
-def _zstd(data: bytes, params: Params, dictionary: bytes) -> bytes:
-    settings = zstandard.ZstdCompressionParameters.from_level(
-        _ZSTD_LEVEL,
-        window_log=params.window_log,
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-        write_content_size=False,
-        write_checksum=False,
-        write_dict_id=False,
-    )
-    if not dictionary:
-        return zstandard.ZstdCompressor(compression_params=settings).compress(data)
-    known = zstd_dictionary(dictionary)
-    return zstandard.ZstdCompressor(compression_params=settings, dict_data=known).compress(data)
-
-
-def _in_memory(data: bytes) -> BinaryIO:
-    return io.BytesIO(data)
 
 
 def _scratch_file(scratch: Path) -> BinaryIO:

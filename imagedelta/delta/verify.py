@@ -1,9 +1,9 @@
 """Proof that a patch makes its image, given before it is published: a coder bug is never found at sea.
 
-The device's own reader runs every step, and what it makes is compared with the target byte by byte, and each
-file with the digest in the index, so that a layer whose stored bytes were damaged is found here, too. Only a
-file that is copied whole from a source is not read: the indexes say that both have one digest. So the cost
-follows the change, as that of building does.
+The device's own reader runs every item. What it makes is held against the target's index: each file against its
+digest, everything else byte by byte, so that the target's data need not be read once more, and a layer whose
+stored bytes were damaged is found, too. Only a file that is copied whole from a source is not made: the indexes
+say that both have one digest. So the cost follows the change, as that of building does.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from imagedelta.delta.apply import AppliedImage
-from imagedelta.delta.content import ImageContent, LayerContent, LayerReader
-from imagedelta.delta.layer_cursor import ReadAhead
-from imagedelta.delta.layer_maker import Kept, LayerMaker
+from imagedelta.delta.content import ImageContent, LayerContent
+from imagedelta.delta.items import Item, Way
+from imagedelta.delta.layer_maker import LayerMaker
 from imagedelta.delta.opening import DEFAULT_MEMORY_LIMIT, open_patch, temporary_file
+from imagedelta.delta.references import Member
+from imagedelta.delta.scratch import Scratch
 from imagedelta.errors import DigestMismatch
 from imagedelta.limits import DEFAULT_LIMITS, Limits
-from imagedelta.signatures.index import LayerIndex
+from imagedelta.signatures.index import FileEntry
 
 
 def verify_patch(
@@ -39,50 +41,50 @@ def verify_patch(
         ContentError: The patch does not make the image; it must not be published.
     """
     known: dict[str, LayerContent] = {layer.index.diff_id: layer for source in sources for layer in source.layers}
-    opened = open_patch(patch, {key: layer.reader for key, layer in known.items()}.__getitem__, limits, memory_limit)
+    readers = {diff_id: layer.reader for diff_id, layer in known.items()}
+    configs = {source.image_id: source.config for source in sources}
+    opened = open_patch(patch, readers.__getitem__, configs.__getitem__, limits, memory_limit)
     header = opened.header
     found = (header.target_image_id, opened.config, header.diff_ids)
     if found != (target.image_id, target.config, target.diff_ids):
         raise DigestMismatch(f"the patch makes {header.target_image_id} instead of {target.image_id}")
     layers = {layer.index.diff_id: layer for layer in target.layers}
-    contents = _Contents([known[diff_id] for diff_id in header.source_layers if diff_id in known])
-    with temporary_file() as kept_file:
-        maker = LayerMaker(opened.tapes, opened.sources.reader, Kept(kept_file, header.scratch_bytes))
+    contents = _Contents([known[layer.diff_id] for layer in header.source_layers])
+    with Scratch(temporary_file, header.scratch_bytes) as files:
+        maker = LayerMaker(opened.tapes, opened.sources, files)
         for number, layer in enumerate(header.rebuilt, 1):
             make = maker.make_last if number == len(header.rebuilt) else maker.make
-            comparison = _Comparison(layers[layer.diff_id], header.source_layers, contents)
+            comparison = _Comparison(layers[layer.diff_id], contents)
             make(layer.size, comparison)
-            comparison.check_size(layer.size)
+            comparison.finish()
     return AppliedImage(target.image_id, opened.config, header.diff_ids)
 
 
 class _Contents:
-    """Digests of the files of layers, by where they are."""
+    """The files of the source layers, by where they are."""
 
     def __init__(self, layers: Sequence[LayerContent]) -> None:
-        self._digests = {
-            (layer.index.diff_id, entry.offset, entry.size): entry.digest
-            for layer in layers
-            for entry in layer.index.entries
-            if entry.size
-        }
+        self._layers = layers
+        self._entries: dict[int, dict[int, FileEntry]] = {}
 
-    def digest(self, diff_id: str, offset: int, size: int) -> bytes | None:
-        """Return the digest of the file that has exactly these bytes, if one has."""
-        return self._digests.get((diff_id, offset, size))
+    def entry(self, member: Member) -> FileEntry | None:
+        """Return the file that is the data of a member."""
+        if member.layer not in self._entries:
+            entries = self._layers[member.layer].index.entries
+            self._entries[member.layer] = {entry.offset: entry for entry in entries if entry.size}
+        entry = self._entries[member.layer].get(member.offset)
+        return entry if entry and entry.size == member.size else None
 
 
 class _Comparison:
-    """Takes the bytes of a layer and holds each against the target's."""
+    """Takes the bytes of a layer and holds each against the target's index."""
 
-    def __init__(self, layer: LayerContent, source_layers: Sequence[str], sources: _Contents) -> None:
-        self._diff_id = layer.index.diff_id
-        self._reader: LayerReader = ReadAhead(layer.reader)
-        self._own = _Contents([layer])
-        self._files = _Files(layer.index)
-        self._source_layers = source_layers
+    def __init__(self, layer: LayerContent, sources: _Contents) -> None:
+        self._layer = layer
         self._sources = sources
         self._position = 0
+        self._entries = iter([entry for entry in layer.index.entries if entry.size])
+        self._next_file()
 
     def write(self, data: bytes) -> None:
         """Compare the next bytes.
@@ -90,66 +92,64 @@ class _Comparison:
         Raises:
             DigestMismatch: The target has others there.
         """
-        if self._position + len(data) > self._reader.size:
-            raise DigestMismatch(f"the patch makes a longer layer than {self._diff_id}")
-        if self._reader.read_at(self._position, len(data)) != data:
-            raise DigestMismatch(f"the patch makes other bytes than {self._diff_id} has from {self._position} on")
-        self._files.take(self._position, data)
-        self._position += len(data)
+        rest = memoryview(data)
+        while rest:
+            taken = self._file(rest) if self._in_file else self._structure(rest)
+            self._position += taken
+            rest = rest[taken:]
 
-    def takes_unread(self, source_number: int, offset: int, length: int) -> bool:
-        """Whether the target's next file and this part of a source are files of one digest."""
-        if source_number >= len(self._source_layers):
-            return False  # reading will refuse it
-        there = self._sources.digest(self._source_layers[source_number], offset, length)
-        same = there is not None and there == self._own.digest(self._diff_id, self._position, length)
+    def takes_unread(self, member: Member, item: Item) -> bool:
+        """Whether the target's next file is this member, by the digests of both indexes."""
+        entry, source = self._entry, self._sources.entry(member)
+        if entry is None or source is None or (entry.offset, entry.size) != (self._position, item.length):
+            return False
+        if item.way is Way.STAMPED:
+            same = bool(entry.timeless) and (entry.timeless, entry.stamp) == (source.timeless, item.stamp)
+        else:
+            same = entry.digest == source.digest
         if same:
-            self._files.skip(self._position + length)
-            self._position += length
+            self._position += item.length
+            self._next_file()
         return same
 
-    def check_size(self, size: int) -> None:
+    def finish(self) -> None:
         """Hold the end of the layer.
 
         Raises:
             DigestMismatch: The target's layer has another size.
         """
-        if not self._position == size == self._reader.size:
+        if self._position != self._layer.index.size:
             raise DigestMismatch(
-                f"the patch makes {self._position} bytes of the {self._reader.size} of {self._diff_id}"
+                f"the patch makes {self._position} bytes of the {self._layer.index.size} of {self._layer.index.diff_id}"
             )
 
+    @property
+    def _in_file(self) -> bool:
+        return self._entry is not None and self._position >= self._entry.offset
 
-class _Files:
-    """Follows the files of a layer and holds their bytes against the digests in its index."""
+    def _structure(self, data: memoryview) -> int:
+        end = self._entry.offset if self._entry else self._layer.index.size
+        size = min(len(data), end - self._position)
+        if not size:
+            raise DigestMismatch(f"the patch makes a longer layer than {self._layer.index.diff_id}")
+        if self._layer.headers.read_at(self._position, size) != data[:size]:
+            raise DigestMismatch(
+                f"the patch makes other bytes than {self._layer.index.diff_id} has from {self._position} on"
+            )
+        return size
 
-    def __init__(self, index: LayerIndex) -> None:
-        self._diff_id = index.diff_id
-        self._entries = iter([entry for entry in index.entries if entry.size])
-        self._next()
-
-    def take(self, position: int, data: bytes) -> None:
-        """The layer has ``data`` at ``position``, behind all that was taken or skipped before.
-
-        Raises:
-            DigestMismatch: A file that ends in them is not what the index says.
-        """
-        view = memoryview(data)
-        while (entry := self._entry) is not None and entry.offset < position + len(view):
-            end = entry.offset + entry.size
-            self._sha256.update(view[max(entry.offset - position, 0) : end - position])
-            if end > position + len(view):
-                return
+    def _file(self, data: memoryview) -> int:
+        entry = self._entry
+        assert entry is not None  # noqa: S101 - _in_file
+        size = min(len(data), entry.offset + entry.size - self._position)
+        self._sha256.update(data[:size])
+        if self._position + size == entry.offset + entry.size:
             if self._sha256.digest() != entry.digest:
                 name = entry.path.decode("utf-8", "replace")
-                raise DigestMismatch(f"the stored bytes of {name} in {self._diff_id} are damaged")
-            self._next()
+                raise DigestMismatch(f"the patch makes other bytes of {name} in {self._layer.index.diff_id}")
+            self._next_file()
+        return size
 
-    def skip(self, end: int) -> None:
-        """The files before ``end`` were not read."""
-        while self._entry is not None and self._entry.offset < end:
-            self._next()
-
-    def _next(self) -> None:
+    def _next_file(self) -> None:
         self._entry = next(self._entries, None)
         self._sha256 = hashlib.sha256()

@@ -10,9 +10,9 @@ import click
 
 from imagedelta.archives import Image, image_from_config, write_docker_archive, write_oci_archive
 from imagedelta.bundles import BundleHead, read_bundle
-from imagedelta.delta import AppliedImage, LayerReader, apply_patch
+from imagedelta.delta import AppliedImage, apply_patch
 from imagedelta.delta.apply import LayerWriter
-from imagedelta_cli.images import Unpacker, unpacker
+from imagedelta_cli.images import unpacker
 from imagedelta_cli.options import image_options, json_option, output_option, source_option, trust_option, trusted_of
 from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress
 
@@ -42,9 +42,11 @@ def command(
     with unpacker(scratch) as unpacking, bundle.open("rb") as stream, progress("Rebuilding layers") as report:
         opened = read_bundle(stream, trusted_of(trust_file))
         opened.verify_patch_digest()
-        known = _source_layers(unpacking, sources)
+        contents = [unpacking.unpack(source).content for source in sources]
+        readers = {layer.index.diff_id: layer.reader for content in contents for layer in content.layers}
+        configs = {content.image_id: content.config for content in contents}
         layers = _Layers(unpacking.folder, Counter(report))
-        applied = apply_patch(opened.patch, known.__getitem__, layers)
+        applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
         image = _image(applied, opened.head, reference)
         _WRITERS[form](output, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
     emit(
@@ -58,11 +60,6 @@ def command(
         },
         as_json,
     )
-
-
-def _source_layers(unpacking: Unpacker, sources: tuple[str, ...]) -> dict[str, LayerReader]:
-    contents = [unpacking.unpack(source).content for source in sources]
-    return {layer.index.diff_id: layer.reader for content in contents for layer in content.layers}
 
 
 def _image(applied: AppliedImage, head: BundleHead, reference: str) -> Image:

@@ -23,13 +23,16 @@ from pathlib import Path
 from imagedelta.delta import FileReader, ImageContent, LayerContent, apply_patch, build_patch
 from imagedelta.signatures import index_layer
 
+def config_of(diff_ids):
+    rootfs = {"type": "layers", "diff_ids": list(diff_ids)}
+    return json.dumps({"os": "linux", "architecture": "amd64", "rootfs": rootfs}).encode()
+
 def content(*paths):
     layers = []
     for path in paths:
         with path.open("rb") as stream:
             layers.append(LayerContent(index_layer(stream), FileReader(path)))
-    rootfs = {"type": "layers", "diff_ids": [layer.index.diff_id for layer in layers]}
-    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": rootfs}).encode()
+    config = config_of([layer.index.diff_id for layer in layers])
     return ImageContent("sha256:" + hashlib.sha256(config).hexdigest(), config, "linux/amd64", tuple(layers))
 
 def peak():
@@ -75,7 +78,7 @@ class Sink:
     def abort_layer(self, diff_id): self.out.close()
 source = {diff_id: FileReader(folder / name) for name, diff_id in json.loads(sys.argv[3]).items()}
 with (folder / f"{name}.patch").open("rb") as patch:
-    apply_patch(patch, source.__getitem__, Sink())
+    apply_patch(patch, source.__getitem__, lambda image_id: config_of(source), Sink())
 print(json.dumps({"peak": peak()}))
 """
 

@@ -44,6 +44,7 @@ def _good_patch() -> bytes:
 
 
 _GOOD = _good_patch()
+_CONFIGS = {_SOURCE.image_id: _SOURCE.image.config}
 
 
 @settings(max_examples=800, deadline=None)
@@ -57,7 +58,7 @@ def test_a_mutated_patch_makes_the_target_or_is_refused(data):
     known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(_SOURCE).items()}
 
     try:
-        image = apply_patch(io.BytesIO(bytes(mutated)), known.__getitem__, sink)
+        image = apply_patch(io.BytesIO(bytes(mutated)), known.__getitem__, _CONFIGS.__getitem__, sink)
     except ImageDeltaError:
         assert not sink.half_done
         assert sink.layers.items() <= layers_of(_TARGET).items()
@@ -80,7 +81,9 @@ def test_a_mutated_head_with_a_right_checksum_makes_the_target_or_is_refused(dat
     known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(_SOURCE).items()}
 
     try:
-        image = apply_patch(io.BytesIO(_GOOD[:9] + head + bytes(body) + _GOOD[end:]), known.__getitem__, sink)
+        image = apply_patch(
+            io.BytesIO(_GOOD[:9] + head + bytes(body) + _GOOD[end:]), known.__getitem__, _CONFIGS.__getitem__, sink
+        )
     except ImageDeltaError:
         assert not sink.half_done
         assert sink.layers.items() <= layers_of(_TARGET).items()
@@ -95,7 +98,7 @@ def test_arbitrary_bytes_are_no_patch(data):
     for prefix in (b"", _GOOD[:13], _GOOD[:200]):
         sink = MemorySink()
         try:
-            apply_patch(io.BytesIO(prefix + data), {}.__getitem__, sink)
+            apply_patch(io.BytesIO(prefix + data), {}.__getitem__, {}.__getitem__, sink)
         except ImageDeltaError:
             assert (sink.layers, sink.half_done) == ({}, [])
             continue

@@ -48,6 +48,7 @@ class FleetDevice:
     trusted: dict[str, PublicKey]
     images: dict[str, Here] = field(default_factory=dict)
     layers: dict[str, bytes] = field(default_factory=dict)
+    _configs: dict[str, bytes] = field(default_factory=dict)
     installation: str = "disk-1"
     inventories: int = 0
     breaks_with: str | None = None
@@ -59,12 +60,12 @@ class FleetDevice:
 
     def keep(self, built: BuiltImage, reference: str) -> None:
         """Put an image into the device's store, as its maker did."""
-        self._add(built.image_id, built.image.diff_ids, reference)
+        self._add(built.image_id, built.image.diff_ids, reference, built.image.config)
         self.layers |= dict(zip(built.image.diff_ids, built.layers, strict=True))
 
     def drop(self, image_id: str) -> None:
         """Lose an image and the layers that no other image here has."""
-        del self.images[image_id]
+        del self.images[image_id], self._configs[image_id]
         used = {diff_id for image in self.images.values() for diff_id in image.diff_ids}
         self.layers = {diff_id: data for diff_id, data in self.layers.items() if diff_id in used}
 
@@ -125,7 +126,7 @@ class FleetDevice:
             if self.breaks_with:
                 raise ContentError("layer 1 came out wrong", code=self.breaks_with)
             opened.verify_patch_digest()
-            image = apply_patch(opened.patch, self._find_layer, _Sink(self.layers))
+            image = apply_patch(opened.patch, self._find_layer, self._configs.__getitem__, _Sink(self.layers))
         except SourceMissing as error:
             lost = next(source for source in head.source_image_ids if source not in self.images)
             return self._report(head, sequence, "source_missing", code=error.code, missing_source=lost)
@@ -157,10 +158,11 @@ class FleetDevice:
     def _keep_rebuilt(self, image: AppliedImage, head: BundleHead) -> None:
         if image.image_id != head.target_image_id:
             raise AssertionError(f"{image.image_id} came out of a bundle for {head.target_image_id}")
-        self._add(image.image_id, image.diff_ids, head.reference)
+        self._add(image.image_id, image.diff_ids, head.reference, image.config)
 
-    def _add(self, image_id: str, diff_ids: tuple[str, ...], reference: str) -> None:
+    def _add(self, image_id: str, diff_ids: tuple[str, ...], reference: str, config: bytes) -> None:
         self.images[image_id] = Here(tuple(diff_ids), reference)
+        self._configs[image_id] = config
 
 
 class _Sink:

@@ -83,7 +83,8 @@ def applied(patch: bytes, *sources: BuiltImage, sink: MemorySink | None = None) 
     """Apply a patch where the layers of ``sources`` are."""
     sink = sink or MemorySink()
     known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(*sources).items()}
-    return apply_patch(io.BytesIO(patch), known.__getitem__, sink), sink
+    configs = {source.image_id: source.image.config for source in sources}
+    return apply_patch(io.BytesIO(patch), known.__getitem__, configs.__getitem__, sink), sink
 
 
 def assert_rebuilt(target: BuiltImage, patch: bytes, *sources: BuiltImage) -> None:

@@ -11,7 +11,7 @@ from imagedelta.delta.file_diff import Difference, difference
 
 def remade(old: bytes, found: Difference) -> bytes:
     """Make the new bytes as the format says."""
-    out, position, at, at_extra = b"", 0, 0, 0
+    out, position, at, at_extra = b"", found.start, 0, 0
     for same, extra, seek in found.controls:
         assert 0 <= position <= position + same <= len(old)
         assert same + extra > 0

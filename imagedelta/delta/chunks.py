@@ -1,0 +1,116 @@
+"""Chunks: the files of a build that must be compared, cut into parts that are worked on apart.
+
+A chunk's result is a run of pieces in a file of its own, so it can be made by another thread, process or
+machine; which files share a chunk changes nothing in the patch. The form of that file is private to one version
+of this program: both ends of a split build run the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from imagedelta.delta import numbers
+from imagedelta.delta.content import LayerContent
+from imagedelta.delta.file_pieces import FilePieces, Piece
+from imagedelta.delta.items import Item, Way
+from imagedelta.delta.plan import FilePlan
+from imagedelta.delta.roles import Role
+from imagedelta.errors import Truncated
+from imagedelta.limits import MIB
+
+CHUNK_BYTES = 2 * MIB
+"""Old and new bytes of a chunk; a larger file is a chunk of its own."""
+_PIECE, _END_OF_FILE = b"\x01", b"\x00"
+
+ChunkFiles = Sequence[tuple[LayerContent, FilePlan]]
+
+
+def cut(files: Iterable[tuple[LayerContent, FilePlan]]) -> Sequence[ChunkFiles]:
+    """Return the files in chunks, in their order."""
+    chunks: list[list[tuple[LayerContent, FilePlan]]] = []
+    room = 0
+    for layer, file in files:
+        size = file.entry.size + (file.base.entry.size if file.base else 0)
+        if not chunks or size > room:
+            chunks.append([])
+            room = CHUNK_BYTES
+        chunks[-1].append((layer, file))
+        room -= size
+    return chunks
+
+
+def make_chunk(files: ChunkFiles, maker: FilePieces, out: BinaryIO) -> None:
+    """Write the pieces of the files of one chunk."""
+    for layer, file in files:
+        for piece in maker.make(layer, file):
+            out.write(_PIECE)
+            _write_piece(piece, out)
+        out.write(_END_OF_FILE)
+
+
+def chunk_memory(files: ChunkFiles, maker: FilePieces) -> int:
+    """Return about how many bytes making a chunk takes."""
+    return max(maker.memory(file) for _, file in files)
+
+
+class ChunkReader:
+    """Reads chunks back, file after file."""
+
+    def __init__(self, chunks: Iterable[BinaryIO]) -> None:
+        """Args:
+        chunks: In their order, each at its start; the next is taken when the one before is used up.
+        """
+        self._chunks = iter(chunks)
+        self._chunk: BinaryIO | None = None
+
+    def next_file(self) -> Iterator[Piece]:
+        """Yield the pieces of the next file; they must all be taken."""
+        while (mark := self._mark()) == _PIECE:
+            assert self._chunk is not None  # noqa: S101 - a mark came out of it
+            yield _read_piece(self._chunk)
+        if mark != _END_OF_FILE:
+            raise Truncated("the chunks of a build end before its files do")
+
+    def _mark(self) -> bytes:
+        while True:
+            mark = self._chunk.read(1) if self._chunk else b""
+            if mark:
+                return mark
+            following = next(self._chunks, None)
+            if following is None:
+                return b""
+            self._chunk = following
+
+
+def _write_piece(piece: Piece, out: BinaryIO) -> None:
+    item = piece.item
+    base = 0 if item.base is None else item.base + 1
+    prime = 0 if piece.prime is None else piece.prime + 1
+    fields = (item.way, item.length, base, item.offset, item.inner_length, prime, piece.part_bytes, len(piece.streams))
+    out.write(b"".join(map(numbers.encode, fields)))
+    for role, data in piece.streams.items():
+        out.write(numbers.encode(role) + numbers.encode(len(data)))
+        out.write(data)
+
+
+def _read_piece(chunk: BinaryIO) -> Piece:
+    way, length, base, offset, inner_length, prime, part_bytes, count = (_number(chunk) for _ in range(8))
+    streams = {}
+    for _ in range(count):
+        role = Role(_number(chunk))
+        streams[role] = chunk.read(_number(chunk))
+    item = Item(Way(way), length, base - 1 if base else None, offset, inner_length=inner_length)
+    return Piece(item, streams, prime - 1 if prime else None, part_bytes)
+
+
+def _number(chunk: BinaryIO) -> int:
+    value = shift = 0
+    while True:
+        byte = chunk.read(1)
+        if not byte:
+            raise Truncated("a chunk of a build is cut short")
+        value |= (byte[0] & 0x7F) << shift
+        shift += 7
+        if byte[0] < 0x80:
+            return value

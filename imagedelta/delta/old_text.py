@@ -1,0 +1,127 @@
+"""Text of changed files, coded against the text it was made from: frames of LZMA2 behind their old text.
+
+Files join a frame until old and new text fill the dictionary. Frames are coded side by side with the rest.
+
+Source: docs/formats/patch.md, section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise, takewhile
+
+from imagedelta.delta import numbers, primed_lzma
+from imagedelta.delta.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, Params
+from imagedelta.delta.crew import Crew
+from imagedelta.delta.header import PatchStream
+from imagedelta.delta.profiles import Profile
+from imagedelta.delta.roles import Role
+from imagedelta.delta.stream_coding import Coded
+
+_ENCODER_FACTOR = 12
+_MIN_DICTIONARY = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: bytes
+    member: int
+    old: bytes
+    new: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.old) + len(self.new)
+
+
+class OldText:
+    """Collects the stream while items are written."""
+
+    def __init__(self, profile: Profile, crew: Crew) -> None:
+        self._limit = profile.old_text_bytes
+        self._crew = crew
+        self._files: list[_File] = []
+        self._size = 0
+        self._done: list[tuple[list[int], Future[bytes]]] = []
+        self._dictionary_bytes = _MIN_DICTIONARY
+        self._new_bytes = 0
+
+    def add(self, path: bytes, member: int, old: bytes, new: bytes) -> None:
+        """Append a file: ``old`` is the data of source member ``member``."""
+        file = _File(path, member, old, new)
+        if self._size + file.size > self._limit and sum(len(file.new) for file in self._files) >= LEAST_FRAME_BYTES:
+            self._close(_cut(self._files))
+        self._files.append(file)
+        self._size += file.size
+
+    def finish(self) -> tuple[Coded, bytes] | None:
+        """Return the coded stream and the raw PRIMES stream; ``None`` when no file was added."""
+        if self._files:
+            self._close(len(self._files))
+        if not self._done:
+            return None
+        coded = b"".join(future.result() for _, future in self._done)
+        params = Params(dictionary_bytes=self._dictionary_bytes)
+        stream = PatchStream(Role.OLD_TEXT, LZMA2_PRIMED, params, self._new_bytes, len(coded))
+        return Coded(stream, BytesIO(coded)), self._primes()
+
+    def _close(self, count: int) -> None:
+        """Code the first ``count`` files as a frame."""
+        frame, rest = self._files[:count], self._files[count:]
+        new = b"".join(file.new for file in frame)
+        old: dict[int, bytes] = {}
+        room = self._limit
+        for file in frame:
+            if file.member not in old and len(file.old) <= room:
+                old[file.member] = file.old
+                room -= len(file.old)
+        dictionary = max(_MIN_DICTIONARY, min(self._limit, sum(map(len, old.values())) + len(new)))
+        self._dictionary_bytes = max(self._dictionary_bytes, dictionary)
+        job = _Compress(b"".join(old.values()), new, dictionary)
+        self._done.append((list(old), self._crew.submit(job, _ENCODER_FACTOR * dictionary)))
+        self._new_bytes += len(new)
+        self._files, self._size = rest, sum(file.size for file in rest)
+
+    def _primes(self) -> bytes:
+        out = bytearray()
+        expected = 0
+        for members, _ in self._done:
+            out += numbers.encode(len(members))
+            for member in members:
+                out += numbers.encode(numbers.zigzag(member - expected))
+                expected = member + 1
+        return bytes(out)
+
+
+def _cut(files: Sequence[_File]) -> int:
+    """Return after how many files the frame ends best: in the second half, where the least of the path is shared.
+
+    Files of one package repeat each other, and what lies in another frame cannot be pointed to.
+    """
+    total = sum(file.size for file in files)
+    best, least, size, new = len(files), None, 0, 0
+    for place, (file, following) in enumerate(pairwise(files), 1):
+        size += file.size
+        new += len(file.new)
+        shared = _common_folders(file.path, following.path)
+        if 2 * size >= total and new >= LEAST_FRAME_BYTES and (least is None or shared <= least):
+            best, least = place, shared
+    return best
+
+
+def _common_folders(one: bytes, other: bytes) -> int:
+    parts = zip(one.split(b"/"), other.split(b"/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Compress:
+    old: bytes
+    new: bytes
+    dictionary_bytes: int
+
+    def __call__(self) -> bytes:
+        return primed_lzma.compress(self.old, self.new, self.dictionary_bytes)
