@@ -11,6 +11,7 @@ import json
 import random
 import struct
 import tempfile
+import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,35 @@ TARGET = an_image(BASE, _CHANGED, b"not a tar")
 SMALLEST = an_image(b"hi\n")
 
 
+def pyc(stamp: int) -> bytes:
+    """Return a compiled module as pip leaves it: the time of its source is in it."""
+    return b"\xa7\r\r\n" + bytes(4) + stamp.to_bytes(4, "little") + b"\x10\0\0\0" + b"code" * 30
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    """Return a zip file of deflated members."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 6)
+    return out.getvalue()
+
+
+def _modules(build: int, lines: int) -> dict[str, bytes]:
+    classes = {f"org/demo/Class{number}.class": noise(90, number) + text(30) for number in range(6)}
+    classes["org/demo/Class3.class"] = noise(90, 3) + text(lines)
+    modules = {f"site/m{number}.pyc": pyc(build + number // 3) for number in range(6)}
+    return {**modules, "site/notes.txt": text(lines), "lib/demo.jar": packed(classes)}
+
+
+MODULES_1 = an_image(BASE, a_layer(_modules(1_600_000_000, 200), mtime=1_600_000_000))
+MODULES_2 = an_image(
+    BASE,
+    a_layer({**_modules(1_700_000_000, 210), "lib/new.jar": packed({"only": text(90)})}, mtime=1_700_000_000),
+    a_layer({"odd": b"padding"})[:-1030] + b"x" * 1030,
+)
+
+
 def good_patches() -> dict[str, tuple[BuiltImage, tuple[BuiltImage, ...], bytes]]:
     """Return name → (target, sources, patch)."""
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +100,7 @@ def good_patches() -> dict[str, tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
             "good-full": (TARGET, (), V1_64M),
             "good-from-source": (TARGET, (SOURCE,), V1_64M),
             "good-windows": (TARGET, (SOURCE,), _TINY),
+            "good-modules": (MODULES_2, (MODULES_1,), V1_64M),
             "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
         }
         return {
@@ -157,11 +188,13 @@ def files() -> dict[str, bytes]:
     for name, (target, sources, patch) in good.items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"imageId": target.image_id, "layers": list(target.image.diff_ids), "sources": len(sources)}
-    for diff_id, tar in layers_of(SOURCE).items():
+    for diff_id, tar in layers_of(SOURCE, MODULES_1).items():
         made[f"patch/source-{diff_id[7:19]}.tar"] = tar
     for name, (patch, code) in bad_patches(good["good-from-source"][2]).items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"code": code}
+    for image in (SOURCE, MODULES_1):
+        made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}
     made["bundle/vectors.json"] = _json({name: {"code": code} for name, (_, code) in bundles().items()})

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from imagedelta.delta import BytesReader, apply_patch, read_patch_header
+from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW
+from imagedelta.delta.items import KEEP, Way
 from imagedelta.errors import ImageDeltaError
 from tests.unit.delta.patches import MemorySink
 from tests.vectors import make
@@ -16,8 +18,14 @@ FOLDER = make.FOLDER / "patch"
 VECTORS = json.loads((FOLDER / "vectors.json").read_bytes())
 GOOD = [name for name in VECTORS if name.startswith("good")]
 BAD = [name for name in VECTORS if not name.startswith("good")]
+SOURCES = (make.SOURCE, make.MODULES_1)
 SOURCE_LAYERS = {
-    diff_id: (FOLDER / f"source-{diff_id[7:19]}.tar").read_bytes() for diff_id in make.SOURCE.image.diff_ids
+    diff_id: (FOLDER / f"source-{diff_id[7:19]}.tar").read_bytes()
+    for source in SOURCES
+    for diff_id in source.image.diff_ids
+}
+SOURCE_CONFIGS = {
+    source.image_id: (FOLDER / f"source-{source.image_id[7:19]}.json").read_bytes() for source in SOURCES
 }
 
 
@@ -28,7 +36,7 @@ def stored(name: str) -> bytes:
 def apply(patch: bytes) -> tuple[str, bytes, MemorySink]:
     sink = MemorySink()
     sources = {diff_id: BytesReader(tar) for diff_id, tar in SOURCE_LAYERS.items()}
-    image = apply_patch(io.BytesIO(patch), sources.__getitem__, sink)
+    image = apply_patch(io.BytesIO(patch), sources.__getitem__, SOURCE_CONFIGS.__getitem__, sink)
     return image.image_id, image.config, sink
 
 
@@ -53,7 +61,7 @@ def test_a_good_vector_makes_its_image(name):
 def test_the_second_reader_agrees_on_a_good_vector(name):
     _, config, sink = apply(stored(name))
 
-    assert Patch(stored(name), SOURCE_LAYERS).apply() == (config, sink.layers)
+    assert Patch(stored(name), SOURCE_LAYERS, SOURCE_CONFIGS).apply() == (config, sink.layers)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -64,12 +72,10 @@ def test_a_bad_vector_is_refused_with_its_code(name):
     assert re.fullmatch(VECTORS[name]["code"].replace("*", ".*"), refusal.value.code)
 
 
-def test_good_vectors_use_every_kind_of_step_and_the_structure_dictionary():
+def test_good_vectors_use_every_way_and_coder():
     headers = [read_patch_header(io.BytesIO(stored(name))) for name in GOOD]
-    kinds = set()
-    for name in GOOD:
-        kinds |= set(Patch(stored(name), SOURCE_LAYERS).streams[2].data)
+    items = {item for name in GOOD for item in Patch(stored(name), SOURCE_LAYERS, SOURCE_CONFIGS).streams[2].data}
 
-    assert {kind & 127 for kind in kinds} >= {0, 1, 2, 5}
-    assert any(kind & 128 for kind in kinds)
-    assert {stream.coder for header in headers for stream in header.streams} >= {0, 1, 4}
+    assert {item & 0x0F for item in items} >= set(Way) - {Way.CODE, Way.NONE}
+    assert any(item & KEEP for item in items)
+    assert {stream.coder for header in headers for stream in header.streams} == {RAW, LZMA2, BROTLI, LZMA2_PRIMED}
