@@ -24,9 +24,7 @@ SOURCE_LAYERS = {
     for source in SOURCES
     for diff_id in source.image.diff_ids
 }
-SOURCE_CONFIGS = {
-    source.image_id: (FOLDER / f"source-{source.image_id[7:19]}.json").read_bytes() for source in SOURCES
-}
+SOURCE_CONFIGS = {source.image_id: (FOLDER / f"source-{source.image_id[7:19]}.json").read_bytes() for source in SOURCES}
 
 
 def stored(name: str) -> bytes:
