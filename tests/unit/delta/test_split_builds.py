@@ -1,0 +1,80 @@
+"""A build may be split and done in any order, on any number of threads: the patch is the same."""
+
+import io
+import random
+
+import pytest
+
+from imagedelta.delta.build import Build, build_patch
+from imagedelta.delta.crew import Crew
+from imagedelta.delta.profiles import V1_64M
+from imagedelta.limits import MIB
+from tests.images import an_image
+from tests.unit.delta.patches import assert_rebuilt, content_of
+
+
+def noise(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+SOURCE = an_image({f"lib/{number}.so": noise(300_000, number) for number in range(12)})
+TARGET = an_image(
+    {
+        **{f"lib/{number}.so": noise(300_000, number)[:-40] + noise(40, number + 99) for number in range(12)},
+        "new": noise(90_000, 77),
+        "notes.txt": b"line of text\n" * 900,
+    }
+)
+
+
+def built_in_one(scratch, threads):
+    out = io.BytesIO()
+    build_patch(content_of(TARGET), [content_of(SOURCE)], out, scratch=scratch, threads=threads)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_number_of_threads_changes_no_byte(tmp_path, threads):
+    assert built_in_one(tmp_path, threads) == built_in_one(tmp_path, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chunks_made_apart_in_any_order_give_the_same_patch(tmp_path, seed):
+    """Each chunk is made by a build of its own, planned anew, as another process would."""
+    chunks: dict[int, io.BytesIO] = {}
+    order = list(range(Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path).chunks))
+    random.Random(seed).shuffle(order)
+    for number in order:
+        chunks[number] = io.BytesIO()
+        Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path).make_chunk(number, chunks[number])
+        chunks[number].seek(0)
+    out = io.BytesIO()
+
+    with Crew(1, 100 * MIB) as crew:
+        last = Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path)
+        last.finish((chunks[number] for number in sorted(chunks)), out, crew)
+
+    assert len(order) > 2
+    assert out.getvalue() == built_in_one(tmp_path, 2)
+    assert_rebuilt(TARGET, out.getvalue(), SOURCE)
+
+
+def test_jobs_wait_until_their_memory_is_free():
+    running: list[int] = []
+    most: list[int] = []
+
+    def job() -> None:
+        running.append(1)
+        most.append(len(running))
+        running.pop()
+
+    with Crew(4, 10) as crew:
+        for done in [crew.submit(job, 6) for _ in range(50)]:
+            done.result()
+
+    assert max(most) == 1
+
+
+def test_a_job_that_states_more_than_there_is_runs_alone():
+    with Crew(2, 10) as crew:
+        assert crew.submit(lambda: "done", 1000).result() == "done"
