@@ -1,0 +1,81 @@
+"""Say which files and layers make the update from OLD to NEW dear, and how to build the image better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagedelta.delta.costs import FileCost, file_costs
+from imagedelta.delta.plan import Choice
+from imagedelta_cli.advice import Advice, advise
+from imagedelta_cli.images import UnpackedImage, unpacker
+from imagedelta_cli.options import image_options, json_option
+from imagedelta_cli.output import emit, emit_rows, progress
+
+
+@click.command(help=__doc__)
+@click.argument("old")
+@click.argument("new")
+@click.option("--top", default=15, show_default=True, type=click.IntRange(1), help="How many files to list.")
+@image_options
+@json_option
+def command(old: str, new: str, top: int, scratch: Path | None, as_json: bool) -> None:
+    with unpacker(scratch) as unpacking:
+        before, after = unpacking.unpack(old), unpacking.unpack(new)
+        with progress("Comparing files") as report:
+            costs = file_costs(after.content, [before.content], unpacking.folder, report)
+    dearest = sorted((cost for cost in costs if cost.cost), key=lambda cost: (-cost.cost, cost.path))[:top]
+    found = advise(before.content, after.content, costs)
+    files, layers, hints = [_file(cost) for cost in dearest], _layers(before, after, costs), [_hint(a) for a in found]
+    if as_json:
+        emit({"targetImageId": after.image.image_id, "layers": layers, "files": files, "advice": hints}, as_json)
+        return
+    emit_rows(layers, {}, as_json)
+    click.echo()
+    emit_rows(files, {}, as_json)
+    for advice in found:
+        click.echo(f"\n{advice.topic}: {advice.files:,} files, about {advice.cost:,} bytes")
+        click.echo(f"  {advice.advice}")
+        click.echo("".join(f"  - {path}\n" for path in advice.examples), nl=False)
+
+
+def _file(cost: FileCost) -> dict[str, Any]:
+    base = cost.base_path.decode("utf-8", "replace") if cost.base_path else None
+    path = cost.path.decode("utf-8", "replace")
+    return {
+        "bytes": cost.cost,
+        "size": cost.size,
+        "layer": cost.layer + 1,
+        "path": path,
+        "from": "itself" if base == path else base,
+    }
+
+
+def _layers(before: UnpackedImage, after: UnpackedImage, costs: list[FileCost]) -> list[dict[str, Any]]:
+    rows = []
+    for position, layer in enumerate(after.content.layers):
+        files = [cost for cost in costs if cost.layer == position]
+        rows.append(
+            {
+                "layer": position + 1,
+                "size": layer.index.size,
+                "rebuilt": layer.index.diff_id not in before.content.diff_ids,
+                "same": sum(cost.choice in (Choice.SOURCE, Choice.STAMPED) for cost in files),
+                "changed": sum(cost.choice in (Choice.CHANGED, Choice.KEPT) for cost in files),
+                "new": sum(cost.choice is Choice.NEW for cost in files),
+                "bytes": sum(cost.cost for cost in files),
+            }
+        )
+    return rows
+
+
+def _hint(advice: Advice) -> dict[str, Any]:
+    return {
+        "topic": advice.topic,
+        "files": advice.files,
+        "bytes": advice.cost,
+        "advice": advice.advice,
+        "examples": list(advice.examples),
+    }
