@@ -1,29 +1,34 @@
 """A second reader of patches, written from docs/formats/patch.md alone; it imports nothing of imagedelta.
 
-Everything is held in memory and the limits of section 8 are not kept: it proves the document, not itself.
+Everything is held in memory and the limits of section 9 are not kept: it proves the document, not itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import lzma
 import struct
 import zlib
+from collections.abc import Iterator
 
-import zstandard
+import brotli
 
-CONFIG, KINDS, STRUCTURE_LENGTHS, LENGTHS, SOURCES, OFFSETS, STRUCTURE = range(1, 8)
-DIFF_LENGTHS, EXTRA_LENGTHS, SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT = range(8, 16)
+CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
+SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, PRIMES, FOLDS, ZEROS = range(11, 21)
+COLUMNS = 32
+SAME, STAMPED, COPY, DELTA = range(4)
+KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
+WITH_DATA = b"0\0" + b"7SxgLK"
 
 
 class Bytes:
     """Bytes read from front to back."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        assert at >= 0
         self.data = data
-        self.at = 0
+        self.at = at
 
     def take(self, size: int) -> bytes:
         assert 0 <= size <= len(self.data) - self.at
@@ -54,6 +59,8 @@ class Bytes:
 
 
 def stated_size(block: bytes) -> int:
+    if block[156] not in WITH_DATA:
+        return 0
     field = block[124:136]
     if field[0] >= 128:
         return int.from_bytes(field[-8:], "big") % 2**63
@@ -61,29 +68,132 @@ def stated_size(block: bytes) -> int:
     return int(digits, 8) if digits and all(digit in b"01234567" for digit in digits) else 0
 
 
-def structure_of(tar: bytes, limit: int) -> bytes:
-    out, at = b"", 0
+def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield header and data of each member that the walk of section 6 finds."""
+    at = 0
     while at + 512 <= len(tar):
         block = tar[at : at + 512]
         checksum = block[148:156].split(b"\0")[0].strip(b" ")
         if not checksum or any(digit not in b"01234567" for digit in checksum):
-            break
+            return
         if int(checksum, 8) != sum(block[:148]) + 256 + sum(block[156:]):
-            break
-        padded = (stated_size(block) + 511) // 512 * 512
-        kind = block[156:157]
-        inside = padded if kind in (b"x", b"g", b"L", b"K") else 0
-        if at + 512 + inside > len(tar) or len(out) + 512 + inside > limit:
-            break
-        out += tar[at : at + 512 + inside]
-        at += 512 + (padded if inside or kind in (b"0", b"\0", b"7", b"S") else 0)
-    return out
+            return
+        size = stated_size(block)
+        if at + 512 + size > len(tar):
+            return
+        yield block, tar[at + 512 : at + 512 + size]
+        at += 512 + (size + 511) // 512 * 512
+
+
+def shortened(config: bytes) -> bytes:
+    digests = [diff_id[7:].encode() for diff_id in json.loads(config)["rootfs"]["diff_ids"]]
+    config = config.replace(b"\xff", b"\xff\xff")
+    for position, digest in reversed(list(enumerate(digests))):
+        config = config.replace(digest, b"\xff" + bytes([position]))
+    return config
+
+
+def lzma_behind(old: bytes, dictionary: int, data: bytes) -> tuple[bytes, bytes]:
+    """Return what an LZMA2 stream behind old text makes, and the bytes after its end mark."""
+    chain = [{"id": lzma.FILTER_LZMA2, "dict_size": dictionary}]
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=chain)
+    for at in range(0, len(old), 65536):
+        part = old[at : at + 65536]
+        decoder.decompress((b"\2" if at else b"\1") + (len(part) - 1).to_bytes(2, "big") + part)
+    made = decoder.decompress(data)
+    assert decoder.eof
+    return made, decoder.unused_data
+
+
+class Headers:
+    """Section 8."""
+
+    def __init__(self, columns: list[Bytes]) -> None:
+        self.masks, self.prefixes, self.suffixes, self.names, self.modes, self.owners = columns[:6]
+        self.sizes, self.times, self.types, self.links, self.others = columns[6:]
+        first = bytearray(512)
+        for at, text in ((100, b"0000644"), (108, b"0000000"), (116, b"0000000"), (124, b"0" * 11), (136, b"0" * 11)):
+            first[at : at + len(text)] = text
+        for at, text in ((156, b"0"), (257, b"ustar\x0000"), (329, b"0000000"), (337, b"0000000")):
+            first[at : at + len(text)] = text
+        first[148:156] = self._checksum(first, b"")
+        self.before = bytes(first)
+
+    def read(self, reference: bytes | None) -> bytes:
+        predicted = reference or self.before
+        mask = self.masks.number()
+        if mask:
+            predicted = self._changed(mask, predicted, reference)
+        self.before = predicted
+        return predicted
+
+    def _changed(self, mask: int, predicted: bytes, reference: bytes | None) -> bytes:
+        block = bytearray(predicted)
+        size_base = self._number(reference, 124, 136) if reference else 0
+        fields = (
+            lambda: self._path(block, predicted, 0, 100, self.names, reference),
+            lambda: self._add(block, 124, 136, self.sizes, size_base),
+            lambda: self._add(block, 136, 148, self.times, self._number(self.before, 136, 148)),
+            lambda: self._path(block, predicted, 157, 257, self.links, reference),
+            lambda: self._add(block, 100, 108, self.modes, self._number(predicted, 100, 108)),
+            lambda: self._raw(block, 156, 157, self.types),
+            lambda: self._path(block, predicted, 345, 500, self.names, reference),
+            lambda: self._add(block, 108, 116, self.owners, self._number(predicted, 108, 116)),
+            lambda: self._add(block, 116, 124, self.owners, self._number(predicted, 116, 124)),
+            lambda: self._text(block, 265, 297),
+            lambda: self._text(block, 297, 329),
+            lambda: self._text(block, 329, 337),
+            lambda: self._text(block, 337, 345),
+            lambda: self._raw(block, 257, 265, self.others),
+            lambda: self._raw(block, 500, 512, self.others),
+        )
+        for number, read in enumerate(fields):
+            if mask >> number & 1:
+                read()
+        block[148:156] = self._checksum(block, b"" if mask >> 15 else predicted[148:156])
+        return bytes(block)
+
+    def _number(self, block: bytes, start: int, end: int) -> int:
+        digits = block[start : end - 1]
+        return int(digits, 8) if not block[end - 1] and all(digit in b"01234567" for digit in digits) else 0
+
+    def _add(self, block: bytearray, start: int, end: int, column: Bytes, base: int) -> None:
+        block[start:end] = b"%0*o\0" % (end - start - 1, column.signed() + base)
+
+    def _raw(self, block: bytearray, start: int, end: int, column: Bytes) -> None:
+        block[start:end] = column.take(end - start)
+
+    def _until_nul(self, column: Bytes) -> bytes:
+        text = b""
+        while (byte := column.take(1)) != b"\0":
+            text += byte
+        return text
+
+    def _text(self, block: bytearray, start: int, end: int) -> None:
+        block[start:end] = self._until_nul(self.others).ljust(end - start, b"\0")
+
+    def _path(
+        self, block: bytearray, predicted: bytes, start: int, end: int, column: Bytes, reference: bytes | None
+    ) -> None:
+        old = predicted[start:end].split(b"\0")[0]
+        prefix = self.prefixes.number()
+        suffix = self.suffixes.number() if reference else 0
+        text = old[:prefix] + self._until_nul(column) + old[len(old) - suffix :]
+        block[start:end] = text.ljust(end - start, b"\0")
+
+    def _checksum(self, block: bytes, form: bytes) -> bytes:
+        total = sum(block[:148]) + 256 + sum(block[156:])
+        if form[6:] == b" \0":
+            return b"%06o \0" % total
+        if form[7:] == b"\0" and form[6] in b"01234567":
+            return b"%07o\0" % total
+        return b"%06o\0 " % total
 
 
 class Patch:
-    """A patch and the source layers it needs, by diff_id."""
+    """A patch and what it needs: source layers by diff_id, source configs by image ID."""
 
-    def __init__(self, data: bytes, sources: dict[str, bytes]) -> None:
+    def __init__(self, data: bytes, sources: dict[str, bytes], configs: dict[str, bytes]) -> None:
         magic, version, length, checksum = struct.unpack("<8sBII", data[:17])
         assert (magic, version) == (b"\x89imgdelt", 1)
         body = Bytes(data[17 : 17 + length])
@@ -92,25 +202,29 @@ class Patch:
         self.platform = body.text()
         self.image_id = body.digest()
         self.source_ids = [body.digest() for _ in range(body.number())]
-        self.source_layers = [body.digest() for _ in range(body.number())]
-        self.sources = sources
+        self.source_layers = [(body.digest(), body.number()) for _ in range(body.number())]
+        self.sources, self.configs = sources, configs
         self.config_bytes, self.scratch = body.number(), body.number()
         self.layers = [self._layer(body) for _ in range(body.number())]
         rows = [self._row(body) for _ in range(body.number())]
         body.end()
+        self.members = [member for diff_id, count in self.source_layers for member in self._members(diff_id, count)]
         coded = Bytes(data[17 + length :])
-        self.streams = {role: Bytes(b"") for role in range(1, 16)}
-        for role, coder, params, raw, size in rows:
-            self.streams[role] = Bytes(self._decode(coder, params, coded.take(size)))
-            assert len(self.streams[role].data) == raw
+        parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
+        self.streams = {role: Bytes(b"") for role in (*range(1, 21), *range(COLUMNS, COLUMNS + 11))}
+        for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs the primes
+            coder, parameter, raw, packed = parts[role]
+            self.streams[role] = Bytes(self._decode(role, coder, parameter, packed))
+            assert len(self.streams[role].data) == raw
 
     def apply(self) -> tuple[bytes, dict[str, bytes]]:
         """Return the config and every layer by diff_id."""
         config = self._config()
-        made = {}
+        made: dict[str, bytes] = {}
+        self.headers = Headers([self.streams[COLUMNS + column] for column in range(11)])
         self.kept = b""
-        self.source, self.next = 1, {}
+        self.reference = self.base = self.offset = self.kept_end = self.stamp = 0
         for flag, diff_id, size in self.layers:
             if diff_id not in made:
                 made[diff_id] = self.sources[diff_id] if flag else self._rebuild()
@@ -123,33 +237,40 @@ class Patch:
     def _layer(self, body: Bytes) -> tuple[int, str, int]:
         flag, size = body.take(1)[0], body.number()
         assert flag in (0, 1)
-        return flag, self.source_layers[body.number()] if flag else body.digest(), size
+        return flag, self.source_layers[body.number()][0] if flag else body.digest(), size
 
-    def _row(self, body: Bytes) -> tuple[int, int, tuple, int, int]:
+    def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
-        if coder == 4:
-            params = (body.number(), body.number(), [body.number() for _ in range(body.number())])
-        else:
-            params = () if coder == 0 else (body.number(),)
-        return role, coder, params, body.number(), body.number()
+        return role, coder, body.number() if coder else 0, body.number(), body.number()
 
-    def _decode(self, coder: int, params: tuple, data: bytes) -> bytes:
+    def _members(self, diff_id: str, count: int) -> list[tuple[bytes, bytes]]:
+        found = list(members_of(self.sources[diff_id]))[:count] if count else []
+        assert len(found) == count
+        return found
+
+    def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
         if coder == 0:
             return data
         if coder in (1, 2):
             chain = [{"id": lzma.FILTER_X86}] if coder == 2 else []
-            chain.append({"id": lzma.FILTER_LZMA2, "dict_size": params[0]})
+            chain.append({"id": lzma.FILTER_LZMA2, "dict_size": parameter})
             return lzma.decompress(data, lzma.FORMAT_RAW, filters=chain)
-        known = {}
-        if coder == 4:
-            dictionary = b""
-            for layer in params[2]:
-                dictionary += structure_of(self.sources[self.source_layers[layer]], params[1] - len(dictionary))
-            kind = zstandard.DICT_TYPE_RAWCONTENT
-            known["dict_data"] = zstandard.ZstdCompressionDict(dictionary, dict_type=kind)
-        form = zstandard.FORMAT_ZSTD1_MAGICLESS
-        decoder = zstandard.ZstdDecompressor(max_window_size=2 ** params[0], format=form, **known)
-        return decoder.stream_reader(io.BytesIO(data)).read()
+        if coder == 3:
+            return brotli.decompress(data)
+        if role == CONFIG:
+            made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
+            assert not rest
+            return made
+        made, primes, member = b"", self.streams[PRIMES], 0
+        while data:
+            old = b""
+            for _ in range(primes.number()):
+                member += primes.signed()
+                old += self.members[member][1]
+                member += 1
+            frame, data = lzma_behind(old, parameter, data)
+            made += frame
+        return made
 
     def _config(self) -> bytes:
         short, config = self.streams[CONFIG], b""
@@ -165,44 +286,189 @@ class Patch:
         return config
 
     def _rebuild(self) -> bytes:
-        streams, out, padding = self.streams, b"", 0
+        out, self.remaining = b"", 0
         while True:
-            byte = streams[KINDS].take(1)[0]
-            kind, keep = byte & 127, byte >> 7
-            structure = streams[STRUCTURE].take(streams[STRUCTURE_LENGTHS].signed() + padding + 512)
-            out += structure
-            if kind == 5:
-                return out
-            length = streams[LENGTHS].signed()
-            length += stated_size(structure[-512:]) if len(structure) >= 512 else 0
-            if kind in (0, 1):
-                data = self._from_source(kind, length, len(structure))
-            else:
-                data = streams[{2: LITERAL, 3: CODE, 4: TEXT}[kind]].take(length)
-            assert len(data) == length > 0
-            self.kept += data if keep else b""
-            assert len(self.kept) <= self.scratch
+            byte = self.streams[ITEMS].take(1)[0]
+            way, member = byte & 15, None
+            assert not byte & 0x40
+            if not byte & 0x10:
+                out += bytes(-len(out) % 512)
+                block, member = self._header(bool(byte & 0x20))
+                out += block
+            if way == END:
+                return out + bytes(self.streams[LENGTHS].signed() + -len(out) % 512 + 1024)
+            data = self._data(way, member)
+            if byte & 0x80:
+                self.kept += data
+                assert len(self.kept) <= self.scratch
             out += data
-            padding = -length % 512
 
-    def _from_source(self, kind: int, length: int, structure_length: int) -> bytes:
-        streams = self.streams
-        self.source += streams[SOURCES].signed()
-        offset = streams[OFFSETS].signed() + self.next.get(self.source, 0) + structure_length
-        used = length if kind == 0 else streams[LENGTHS].signed() + length
-        self.next[self.source] = offset + used
-        whole = self.kept if self.source == 0 else self.sources[self.source_layers[self.source - 1]]
-        old = Bytes(whole)
-        old.at = offset
-        old = Bytes(old.take(used))
-        return old.data if kind == 0 else self._changed(old.data, length)
+    def _header(self, odd: bool) -> tuple[bytes, int | None]:
+        member = None
+        if odd:
+            block = self.streams[ODD].take(512)
+        else:
+            code = self.streams[REFERENCES].number()
+            if code != 1:
+                member = self.reference + (self._unfold_sign(code - 1) if code else 0)
+            block = self.headers.read(None if member is None else self.members[member][0])
+        self.remaining, self.offset = stated_size(block), 0
+        if member is None:
+            self.base += 1
+        else:
+            self.reference, self.base = member + 1, member
+        return block, member
 
-    def _changed(self, old: bytes, length: int) -> bytes:
-        streams, out, position = self.streams, b"", 0
+    def _data(self, way: int, member: int | None) -> bytes:
+        """Make the data of an item outside of folded ones."""
+        if way == NONE:
+            return b""
+        if way == SAME:
+            data = self.members[member][1] if self.remaining and member is not None else b""
+            assert data or not self.remaining
+            return self._made(data, 0)
+        if way in (STAMPED, COPY, DELTA):
+            self._move_base(self.streams[BASES].signed())
+        if way == STAMPED:
+            self.stamp += self.streams[STAMPS].signed()
+            data = self.members[self.base][1]
+            return self._made(data[:8] + self.stamp.to_bytes(4, "little") + data[12:], 0)
+        length = self.streams[LENGTHS].signed() + self.remaining
+        assert length > 0
+        if way == FOLDED:
+            return self._folded(length)
+        if way == KEPT:
+            offset = self.streams[OFFSETS].signed() + self.kept_end
+            self.kept_end = offset + length
+            data = Bytes(self.kept, offset).take(length)
+            self.remaining = max(0, self.remaining - length)
+            return data
+        return self._from(way, length, self.members[self.base][1] if way in (COPY, DELTA) else b"")
+
+    def _from(self, way: int, length: int, old: bytes) -> bytes:
+        offset = self.streams[OFFSETS].signed() + self.offset if way in (COPY, DELTA) else 0
+        if way == COPY:
+            data = Bytes(old, offset).take(length)
+        elif way == DELTA:
+            data = self._changed(old, offset, length)
+        else:
+            data = self.streams[{4: LITERAL, 5: CODE, 6: TEXT, 7: OLD_TEXT, ODD_BYTES: ODD}[way]].take(length)
+        return self._made(data, offset)
+
+    def _made(self, data: bytes, offset: int) -> bytes:
+        self.offset = offset + len(data)
+        self.remaining = max(0, self.remaining - len(data))
+        return data
+
+    def _move_base(self, difference: int) -> None:
+        self.base += difference
+        if difference:
+            self.offset = 0
+
+    def _folded(self, length: int) -> bytes:
+        code, old, base_folds = self.streams[BASES].number(), b"", []
+        if code:
+            self._move_base(self._unfold_sign(code - 1))
+            old, base_folds = unfolded(self.members[self.base][1])
+            assert base_folds
+        inner = self.streams[LENGTHS].signed() + length
+        folds = self._folds(base_folds)
+        after = max(0, self.remaining - length)
+        self.remaining, self.offset, plain = inner, 0, b""
+        while len(plain) < inner:
+            byte = self.streams[ITEMS].take(1)[0]
+            assert byte & 0xF0 == 0x10
+            size = self.streams[LENGTHS].signed() + self.remaining
+            plain += self._from(byte & 15, size, old)
+        self.remaining = after
+        data = folded(Bytes(plain), folds)
+        assert len(data) == length
+        return data
+
+    def _folds(self, base_folds: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+        stream, place, way, folds = self.streams[FOLDS], 0, 12, []
+        for _ in range(stream.number()):
+            place += stream.signed()
+            raw, plain = base_folds[place] if 0 <= place < len(base_folds) else (0, 0)
+            raw, plain = raw + stream.signed(), plain + stream.signed()
+            way += stream.signed()
+            folds.append((raw, plain, way // 2, 8 + way % 2))
+            place += 1
+        return folds
+
+    def _changed(self, old: bytes, position: int, length: int) -> bytes:
+        streams, out, self.row, self.left = self.streams, b"", 0, 0
         while len(out) < length:
             same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
             assert 0 <= position <= position + same <= len(old)
-            pairs = zip(old[position : position + same], streams[DIFF].take(same), strict=True)
+            differences = bytes(self._difference() for _ in range(same))
+            pairs = zip(old[position : position + same], differences, strict=True)
             out += bytes((a + b) % 256 for a, b in pairs) + streams[EXTRA].take(extra)
             position += same + streams[SEEKS].signed()
+        assert not self.left
         return out
+
+    def _difference(self) -> int:
+        if self.left:
+            self.left -= 1
+            return 0
+        byte = self.streams[DIFF].take(1)[0]
+        self.row = 0 if byte else self.row + 1
+        if self.row == 32:
+            self.left, self.row = self.streams[ZEROS].number(), 0
+        return byte
+
+    def _unfold_sign(self, value: int) -> int:
+        return value // 2 if value % 2 == 0 else -((value + 1) // 2)
+
+
+def inflated(data: bytes, start: int) -> tuple[bytes, int] | None:
+    """Return what the deflate stream at ``start`` makes, and where it ends."""
+    decoder = zlib.decompressobj(-15)
+    try:
+        plain = decoder.decompress(data[start:])
+    except zlib.error:
+        return None
+    return (plain, len(data) - len(decoder.unused_data)) if decoder.eof and plain else None
+
+
+def gzip_start(data: bytes, at: int) -> int | None:
+    flags, start = data[at + 3 : at + 4], at + 10
+    if data[at : at + 3] != b"\x1f\x8b\x08" or not flags or flags[0] & 0xE0:
+        return None
+    if flags[0] & 4:
+        start += 2 + int.from_bytes(data[start : start + 2], "little")
+    for bit in (8, 16):
+        if flags[0] & bit:
+            start = data.index(b"\0", start) + 1
+    return start + 2 if flags[0] & 2 else start
+
+
+def unfolded(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return the unfolded form and (raw, plain) of each stream found."""
+    out, folds, end, at = b"", [], 0, 0
+    while (start := gzip_start(data, at)) is not None and (found := inflated(data, start)):
+        out += data[end:start] + found[0]
+        folds.append((start - end, len(found[0])))
+        end, at = found[1], found[1] + 8
+    at = end
+    while (at := data.find(b"PK\3\4", at)) >= 0:
+        flags, method = struct.unpack("<HH", data[at + 6 : at + 10].ljust(4, b"\0"))
+        start = at + 30 + sum(struct.unpack("<HH", data[at + 26 : at + 30].ljust(4, b"\0")))
+        found = inflated(data, start) if method == 8 and not flags & 0x2041 else None
+        if not found:
+            at += 4
+            continue
+        out += data[end:start] + found[0]
+        folds.append((start - end, len(found[0])))
+        end = at = found[1]
+    return out + data[end:], folds
+
+
+def folded(plain: Bytes, folds: list[tuple[int, int, int, int]]) -> bytes:
+    out = b""
+    for raw, size, level, memory in folds:
+        out += plain.take(raw)
+        packer = zlib.compressobj(level, zlib.DEFLATED, -15, memory)
+        out += packer.compress(plain.take(size)) + packer.flush()
+    return out + plain.take(len(plain.data) - plain.at)
