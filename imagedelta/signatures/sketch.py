@@ -18,6 +18,7 @@ MOST_VALUES = 8
 _WINDOW = 32
 _ANCHORS = tuple(re.compile(rb"%b[^%b\0](.{%d})" % (first, first, _WINDOW), re.DOTALL) for first in (b"v",))
 _MATCH = _WINDOW + 2
+_STEP = 64 * 1024
 
 
 class Sketcher:
@@ -28,7 +29,11 @@ class Sketcher:
         self._smallest: tuple[int, ...] = ()
 
     def update(self, piece: bytes | memoryview) -> None:
-        """Take the next bytes."""
+        """Take the next bytes; few at a time, because splitting makes thousands of parts of them."""
+        for at in range(0, len(piece), _STEP):
+            self._take(piece[at : at + _STEP])
+
+    def _take(self, piece: bytes | memoryview) -> None:
         values = set(self._smallest)
         for number, anchor in enumerate(_ANCHORS):
             parts = anchor.split(b"".join((self._rests[number], piece)))

@@ -98,7 +98,7 @@ def write_large_image(path: Path, *, packed: bool) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_registering_300_mb_grows_memory_by_less_than_24_mb_and_reads_each_byte_once(tmp_path, packed):
+def test_registering_300_mb_grows_memory_by_less_than_32_mb_and_reads_each_byte_once(tmp_path, packed):
     path = tmp_path / "big.tar"
     write_large_image(path, packed=packed)
 
@@ -114,7 +114,7 @@ def test_registering_300_mb_grows_memory_by_less_than_24_mb_and_reads_each_byte_
     assert done.returncode == 0, done.stderr.decode()
     measured = json.loads(done.stdout)
     assert measured["stored"] > 300 * 10**6
-    assert measured["grown"] < 24 * MIB, measured
+    assert measured["grown"] < 32 * MIB, measured
     assert measured["opening"] < 10_000, measured
     assert measured["fetched"] <= measured["size"] + 10_000, measured
     assert measured["requests"] < measured["size"] / MIB + 50, measured
