@@ -14,8 +14,7 @@ from activities.stored_images import StoredImages
 from contracts.records import Patch
 from imagedelta.archives import sha256_id
 from imagedelta.bundles import chunk_list
-from imagedelta.delta import build_patch as encode
-from imagedelta.delta import verify_patch
+from imagedelta.delta import build_verified_patch
 from imagedelta.delta.build import PatchSummary
 from imagedelta.delta.profiles import profile_named
 from services.deps import Deps
@@ -51,9 +50,7 @@ def _build(deps: Deps, patch: Patch, worker: str) -> None:
         target = stored.open(patch.target)
         sources = [stored.open(image_id) for image_id in patch.sources]
         out = exits.enter_context((scratch / "patch").open("w+b"))
-        summary = encode(target, sources, out, profile=profile_named(patch.profile), scratch=scratch)
-        out.seek(0)
-        verify_patch(out, target, sources)
+        summary = build_verified_patch(target, sources, out, profile=profile_named(patch.profile), scratch=scratch)
         chunks = _publish(deps, out, summary)
     deps.store.patches.verified(
         patch.patch_id,

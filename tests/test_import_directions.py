@@ -89,7 +89,7 @@ NO_WORLD = (
 )
 """Network, SQL, processes, clock and chance: not in what is pure."""
 
-THREADS = {"imagedelta/delta/crew.py", "imagedelta/delta/content.py"}
+THREADS = {f"imagedelta/delta/{name}.py" for name in ("crew", "content", "remembering")}
 """A build uses all cores: here jobs are run side by side, and what they read is counted. Results never differ."""
 
 PURE = ("imagedelta", "contracts", "planning")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from imagedelta.bundles import BundleHead, FileSealer, compose
-from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_patch, profile_named, verify_patch
+from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_verified_patch, profile_named
 from imagedelta.limits import MIB
 from imagedelta_cli.files import whole_file
 from imagedelta_cli.images import UnpackedImage, Unpacker, unpacker
@@ -80,13 +80,9 @@ def _build(
 ) -> PatchSummary:
     contents = [source.content for source in sources]
     with progress("Building the patch") as report:
-        summary = build_patch(
+        return build_verified_patch(
             target.content, contents, patch, profile=profile_named(profile), scratch=scratch, progress=report
         )
-    patch.seek(0)
-    verify_patch(patch, target.content, contents)
-    patch.seek(0)
-    return summary
 
 
 def _head(summary: PatchSummary, target: UnpackedImage, reference: str) -> BundleHead:

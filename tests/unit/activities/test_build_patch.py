@@ -65,7 +65,7 @@ def test_devices_with_the_same_source_wait_for_one_patch(bench: Bench, transfer:
 def test_a_worker_that_died_takes_its_own_patch_over_and_no_other_does(
     bench: Bench, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("activities.build_patch"), "verify_patch", _die)
+    monkeypatch.setattr(import_module("activities.build_patch"), "build_verified_patch", _die)
     with pytest.raises(Crash):
         build(bench, transfer)
     monkeypatch.undo()
@@ -151,7 +151,7 @@ def test_a_stored_layer_that_is_gone_fails_with_its_code(bench: Bench, transfer:
 def test_a_defect_of_ours_fails_the_patch_instead_of_trying_for_ever(
     bench: Bench, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("activities.build_patch"), "verify_patch", lambda *given: 1 // 0)
+    monkeypatch.setattr(import_module("activities.build_patch"), "build_verified_patch", lambda *given, **options: 1 // 0)
 
     assert build(bench, transfer)["code"] == "internal"
     assert (bench.patch_of(transfer).state, bench.current(transfer).state) == ("failed", "failed")
@@ -160,13 +160,13 @@ def test_a_defect_of_ours_fails_the_patch_instead_of_trying_for_ever(
 def test_a_worker_that_lost_its_lease_fails_nothing(
     bench: Bench, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(*given: object) -> None:
+    def overtaken(*given: object, **options: object) -> None:
         monkeypatch.undo()
         bench.now.forward(**LONG_AGO)
         assert build(bench, transfer, "set-2") == {"built": True}
         raise ZeroDivisionError
 
-    monkeypatch.setattr(import_module("activities.build_patch"), "verify_patch", overtaken)
+    monkeypatch.setattr(import_module("activities.build_patch"), "build_verified_patch", overtaken)
 
     build(bench, transfer)
 
@@ -188,5 +188,5 @@ def test_no_scratch_is_left_whatever_happens(
     assert list(scratch.iterdir()) == []
 
 
-def _die(*given: object) -> None:
+def _die(*given: object, **options: object) -> None:
     raise Crash

@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_no_file_behind(folder, refused, monkeypatch):
 
     scratch = folder / "scratch"
     scratch.mkdir()
-    monkeypatch.setattr("imagedelta_cli.commands.diff.verify_patch", interrupted)
+    monkeypatch.setattr("imagedelta_cli.commands.diff.build_verified_patch", interrupted)
 
     code, message = refused("diff", "new.tar", "-o", "b", "--scratch", "scratch")
 
@@ -226,7 +226,7 @@ def test_a_service_that_does_not_answer_ends_with_3(folder, refused, monkeypatch
     def unavailable(*arguments: object, **options: object) -> None:
         raise DependencyError("the registry does not answer")
 
-    monkeypatch.setattr("imagedelta_cli.commands.diff.build_patch", unavailable)
+    monkeypatch.setattr("imagedelta_cli.commands.diff.build_verified_patch", unavailable)
 
     assert refused("diff", "new.tar", "-o", "b")[0] == exits.UNAVAILABLE
 

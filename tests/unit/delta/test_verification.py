@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from imagedelta.delta import BytesReader, ImageContent, LayerContent, build_patch, verify_patch
+from imagedelta.delta import BytesReader, ImageContent, LayerContent, build_patch, build_verified_patch, verify_patch
 from imagedelta.delta.content import CountingReader
+from imagedelta.delta.remembering import Memory
 from imagedelta.errors import ContentError, DigestMismatch
 from tests.images import BuiltImage, an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt, content_of
@@ -32,6 +33,30 @@ def test_files_that_are_copied_whole_are_not_read(tmp_path):
 
     assert sum(reader.bytes_read for reader in source_readers) < 30_000
     assert sum(reader.bytes_read for reader in target_readers) == 0, "the index knows what the target has"
+
+
+def test_building_and_verifying_read_each_changed_byte_once(tmp_path):
+    source, source_readers = counted(SOURCE)
+    target, target_readers = counted(TARGET)
+
+    with (tmp_path / "patch").open("w+b") as patch:
+        summary = build_verified_patch(target, [source], patch, scratch=tmp_path)
+
+    read = sum(reader.bytes_read for reader in (*source_readers, *target_readers))
+    assert summary.bytes_read == read
+    assert read < 2 * 20_000 + 900 + 2 * 4096
+
+
+def test_what_does_not_fit_into_memory_is_read_again():
+    memory = Memory(limit=100)
+    remembered = memory.image(content_of(SOURCE)).layers[0].reader
+
+    for _ in range(2):
+        assert remembered.read_at(512, 80) == SOURCE.layers[0][512:592]
+        assert remembered.read_at(550, 20) == SOURCE.layers[0][550:570]
+        assert remembered.read_at(2048, 60) == SOURCE.layers[0][2048:2108]
+
+    assert memory.bytes_read == 80 + 2 * 60
 
 
 def test_a_target_whose_stored_bytes_rotted_is_noticed(tmp_path):
