@@ -151,7 +151,8 @@ def test_a_stored_layer_that_is_gone_fails_with_its_code(bench: Bench, transfer:
 def test_a_defect_of_ours_fails_the_patch_instead_of_trying_for_ever(
     bench: Bench, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("activities.build_patch"), "build_verified_patch", lambda *given, **options: 1 // 0)
+    defect = lambda *given, **options: 1 // 0  # noqa: E731
+    monkeypatch.setattr(import_module("activities.build_patch"), "build_verified_patch", defect)
 
     assert build(bench, transfer)["code"] == "internal"
     assert (bench.patch_of(transfer).state, bench.current(transfer).state) == ("failed", "failed")
