@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from imagedelta.archives import Image, open_archive
-from imagedelta.delta.content import FileReader, ImageContent, LayerContent
+from imagedelta.delta.content import FileReader, ImageContent, LayerContent, LayerReader
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 from imagedelta.signatures import LayerIndex, index_layer
@@ -70,8 +70,30 @@ class Unpacker:
             layers = tuple(self._layers[diff_id] for diff_id in image.diff_ids)
         return UnpackedImage(image, ImageContent(image.image_id, image.config, image.platform, layers))
 
+    def unpack_plain(self, argument: str) -> tuple[Image, dict[str, LayerReader]]:
+        """Read an image as ``unpack`` does, without describing its layers: applying needs no index, and memory is dear.
+
+        Returns:
+            The image, and readers of its layers by diff_id.
+        """
+        readers: dict[str, LayerReader] = {}
+        with open_image(argument, self.folder) as (source, image), progress(f"Reading {argument}") as report:
+            count = Counter(report)
+            for position, diff_id in enumerate(image.diff_ids):
+                if diff_id not in readers:
+                    path = self._path(diff_id)
+                    if not path.exists():
+                        with source.open_layer(image, position) as stream, path.open("wb") as out:
+                            while piece := stream.read(MIB):
+                                count.add(out.write(piece))
+                    readers[diff_id] = self._exits.enter_context(FileReader(path))
+        return image, readers
+
+    def _path(self, diff_id: str) -> Path:
+        return self.folder / diff_id.removeprefix("sha256:")
+
     def _unpack_layer(self, source: LayerSource, image: Image, position: int, count: Counter) -> LayerContent:
-        path = self.folder / image.diff_ids[position].removeprefix("sha256:")
+        path = self._path(image.diff_ids[position])
         with source.open_layer(image, position) as stream, path.open("wb") as out:
             index = index_layer(stream, tee=lambda piece: count.add(out.write(piece)))
         return LayerContent(index, self._exits.enter_context(FileReader(path)))

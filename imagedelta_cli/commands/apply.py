@@ -42,9 +42,9 @@ def command(
     with unpacker(scratch) as unpacking, bundle.open("rb") as stream, progress("Rebuilding layers") as report:
         opened = read_bundle(stream, trusted_of(trust_file))
         opened.verify_patch_digest()
-        contents = [unpacking.unpack(source).content for source in sources]
-        readers = {layer.index.diff_id: layer.reader for content in contents for layer in content.layers}
-        configs = {content.image_id: content.config for content in contents}
+        given = [unpacking.unpack_plain(source) for source in sources]
+        readers = {diff_id: reader for _, found in given for diff_id, reader in found.items()}
+        configs = {image.image_id: image.config for image, _ in given}
         layers = _Layers(unpacking.folder, Counter(report))
         applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
         image = _image(applied, opened.head, reference)
