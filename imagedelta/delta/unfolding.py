@@ -5,15 +5,11 @@ Source: docs/formats/patch.md, the section on folds.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-
-from imagedelta.delta.fold_search import DeflateStream, FileBytes, SearchAbandoned, StreamSearch, plain_pieces
+from imagedelta.delta.fold_search import FileBytes, SearchAbandoned, StreamSearch, plain_pieces
 from imagedelta.delta.folds import MAX_FOLDS, BaseFold, ReadAt, Write
 
 
-def unfold(
-    read_at: ReadAt, size: int, out: Write, limit: int, left_packed: Container[int] = ()
-) -> list[BaseFold] | None:
+def unfold(read_at: ReadAt, size: int, out: Write, limit: int) -> list[BaseFold] | None:
     """Write the unfolded form of a file.
 
     Args:
@@ -21,7 +17,6 @@ def unfold(
         size: Bytes of the file.
         out: Takes the unfolded form, front to back.
         limit: Most bytes to write.
-        left_packed: Streams, counted from 0 in the order of the search, that stay as they are.
 
     Returns:
         The folds, what follows the last is raw; ``None`` where no stream is found, or more than ``MAX_FOLDS``, or
@@ -32,7 +27,7 @@ def unfold(
     folds: list[BaseFold] = []
     end = 0
     try:
-        for stream in _chosen(StreamSearch(file, limit), left_packed):
+        for stream in StreamSearch(file, limit):
             if len(folds) == MAX_FOLDS:
                 return None
             for piece in file.pieces(end, stream.start):
@@ -48,10 +43,6 @@ def unfold(
     except SearchAbandoned:
         return None
     return folds
-
-
-def _chosen(search: StreamSearch, left_packed: Container[int]) -> Iterator[DeflateStream]:
-    return (stream for number, stream in enumerate(search) if number not in left_packed)
 
 
 class _Room:
