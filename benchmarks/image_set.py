@@ -7,7 +7,7 @@
 ``net-1dll``       the same, rebuilt with one changed assembly: every file has another time
 ``net-2``          its next patch release, 2.1.7
 ``net-1rt``        ``net-1`` on the next patch level of the .NET runtime (2.1.22, 2.1.23)
-``net-1lib``       ``net-1`` on newer native libraries (OpenSSL, Kerberos, libpq of psycopg2-binary)
+``net-1lib``       ``net-1`` on rebuilt native libraries (psycopg2-binary), some with another hash in their name
 ``py-1``           a Python app with byte code
 ``py-2``           a rebuild of it in which one small package changed: all times are new, in the byte code too
 ``py-3``           the next build, with four newer packages

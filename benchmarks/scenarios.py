@@ -43,7 +43,7 @@ SMALL = (
     Scenario("dll", "net-1", "net-1dll", "one assembly changed, all times new"),
     Scenario("app", "net-1", "net-2", "patch release of the app"),
     Scenario("runtime", "net-1", "net-1rt", "patch level of the .NET runtime"),
-    Scenario("native", "net-1", "net-1lib", "newer native libraries"),
+    Scenario("native", "net-1", "net-1lib", "native libraries rebuilt, some under new names"),
     Scenario("py", "py-1", "py-2", "Python rebuild, one small package changed"),
     Scenario("py-deps", "py-2", "py-3", "four newer Python packages"),
     Scenario("web", "web-1", "web-2", "next release of a web app"),
