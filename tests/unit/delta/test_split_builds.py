@@ -2,6 +2,8 @@
 
 import io
 import random
+import threading
+import time
 
 import pytest
 
@@ -59,20 +61,25 @@ def test_chunks_made_apart_in_any_order_give_the_same_patch(tmp_path, seed):
     assert_rebuilt(TARGET, out.getvalue(), SOURCE)
 
 
-def test_jobs_wait_until_their_memory_is_free():
+@pytest.mark.parametrize(("memory", "together"), [(10, 1), (12, 2), (100, 4)])
+def test_as_many_jobs_run_together_as_their_memory_allows(memory, together):
+    """Each of four jobs holds 6 bytes until ``together`` of them have met; one too many would be seen."""
     running: list[int] = []
     most: list[int] = []
+    met = threading.Barrier(together)
 
     def job() -> None:
         running.append(1)
+        met.wait(timeout=20)
+        time.sleep(0.05)  # long enough for a job that should wait to come in
         most.append(len(running))
         running.pop()
 
-    with Crew(4, 10) as crew:
-        for done in [crew.submit(job, 6) for _ in range(50)]:
+    with Crew(4, memory) as crew:
+        for done in [crew.submit(job, 6) for _ in range(4)]:
             done.result()
 
-    assert max(most) == 1
+    assert max(most) == together
 
 
 def test_a_job_that_states_more_than_there_is_runs_alone():
