@@ -88,7 +88,7 @@ def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
 def shortened(config: bytes) -> bytes:
     digests = [diff_id[7:].encode() for diff_id in json.loads(config)["rootfs"]["diff_ids"]]
     config = config.replace(b"\xff", b"\xff\xff")
-    for position, digest in reversed(list(enumerate(digests))):
+    for position, digest in enumerate(digests):  # of equal layers the first is named
         config = config.replace(digest, b"\xff" + bytes([position]))
     return config
 
@@ -193,7 +193,7 @@ class Headers:
 class Patch:
     """A patch and what it needs: source layers by diff_id, source configs by image ID."""
 
-    def __init__(self, data: bytes, sources: dict[str, bytes], configs: dict[str, bytes]) -> None:
+    def __init__(self, data: bytes, sources: dict[str, bytes], configs: dict[str, bytes] | None = None) -> None:
         magic, version, length, checksum = struct.unpack("<8sBII", data[:17])
         assert (magic, version) == (b"\x89imgdelt", 1)
         body = Bytes(data[17 : 17 + length])
@@ -203,7 +203,7 @@ class Patch:
         self.image_id = body.digest()
         self.source_ids = [body.digest() for _ in range(body.number())]
         self.source_layers = [(body.digest(), body.number()) for _ in range(body.number())]
-        self.sources, self.configs = sources, configs
+        self.sources, self.configs = sources, configs or {}
         self.config_bytes, self.scratch = body.number(), body.number()
         self.layers = [self._layer(body) for _ in range(body.number())]
         rows = [self._row(body) for _ in range(body.number())]
@@ -433,15 +433,19 @@ def inflated(data: bytes, start: int) -> tuple[bytes, int] | None:
 
 
 def gzip_start(data: bytes, at: int) -> int | None:
-    flags, start = data[at + 3 : at + 4], at + 10
-    if data[at : at + 3] != b"\x1f\x8b\x08" or not flags or flags[0] & 0xE0:
+    member = data[at : at + 65536]
+    if len(member) <= 10 or member[:3] != b"\x1f\x8b\x08" or member[3] & 0xE0:
         return None
-    if flags[0] & 4:
-        start += 2 + int.from_bytes(data[start : start + 2], "little")
+    flags, start = member[3], 10
+    if flags & 4:
+        start += 2 + int.from_bytes(member[start : start + 2], "little")
     for bit in (8, 16):
-        if flags[0] & bit:
-            start = data.index(b"\0", start) + 1
-    return start + 2 if flags[0] & 2 else start
+        if flags & bit:
+            start = member.find(b"\0", start) + 1
+            if not start:
+                return None
+    start += 2 if flags & 2 else 0
+    return at + start if start < len(member) else None
 
 
 def unfolded(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:

@@ -1,8 +1,11 @@
 """The stored vectors: what the format document promises, read by our reader and by the second one."""
 
+import gzip
 import io
 import json
+import random
 import re
+import zlib
 
 import pytest
 
@@ -10,7 +13,8 @@ from imagedelta.delta import BytesReader, apply_patch, read_patch_header
 from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW
 from imagedelta.delta.items import KEEP, Way
 from imagedelta.errors import ImageDeltaError
-from tests.unit.delta.patches import MemorySink
+from tests.images import a_layer, an_image
+from tests.unit.delta.patches import MemorySink, a_patch, layers_of
 from tests.vectors import make
 from tests.vectors.reader import Patch
 
@@ -77,3 +81,36 @@ def test_good_vectors_use_every_way_and_coder():
     assert {item & 0x0F for item in items} >= set(Way) - {Way.CODE, Way.NONE}
     assert any(item & KEEP for item in items)
     assert {stream.coder for header in headers for stream in header.streams} == {RAW, LZMA2, BROTLI, LZMA2_PRIMED}
+
+
+NOISE = random.Random(1).randbytes(3000)
+TWICE = a_layer({"a": NOISE})
+MEMBER = gzip.compress(NOISE[:900], 6, mtime=0)
+NAMED = b"\x1f\x8b\x08\x08" + b"\1" * 6
+GZIPS = {
+    "two members": MEMBER + gzip.compress(b"two " * 99, 6, mtime=0),
+    "an empty member between": MEMBER + gzip.compress(b"", 6, mtime=0) + gzip.compress(b"two " * 99, 6, mtime=0),
+    "a name without end": MEMBER + NAMED + b"name" * 99,
+    "a header over its bound": MEMBER + NAMED + b"x" * 70_000 + b"\0" + zlib.compress(b"text " * 99)[2:-4],
+}
+
+
+@pytest.mark.parametrize("kind", GZIPS)
+def test_the_second_reader_agrees_on_gzip_files(tmp_path, kind):
+    """Which streams are found must not depend on who looks."""
+    source = an_image({"file.gz": GZIPS[kind]})
+    target = an_image({"file.gz": gzip.compress(NOISE[:900] + b"more", 6, mtime=0)})
+    patch, _ = a_patch(target, source, scratch=tmp_path)
+
+    read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
+
+    assert read == (target.image.config, layers_of(target))
+
+
+def test_the_second_reader_agrees_where_a_layer_occurs_twice(tmp_path):
+    source, target = an_image(TWICE, {"b": b"1"}, TWICE), an_image(TWICE, {"b": b"2"}, {"c": b"3"})
+    patch, _ = a_patch(target, source, scratch=tmp_path)
+
+    read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
+
+    assert read == (target.image.config, layers_of(target))
