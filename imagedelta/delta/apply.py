@@ -4,7 +4,7 @@ Streaming, layer after layer, in bounded memory: the decoders (stated in the hea
 A layer the sink has already is not made again, so what a kill leaves finished stays finished. Nothing is
 committed before its digest holds.
 
-Source: docs/formats/patch.md, section 7.
+Source: docs/formats/patch.md, section 10.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def apply_patch(
 
 
 def _make_layers(header: PatchHeader, maker: LayerMaker, sources: SourceLayers, sink: LayerSink) -> None:
+    if not header.rebuilt:
+        maker.finish()
     missing = {layer for layer in header.layers if not sink.has_layer(layer.diff_id)}
     for layer in dict.fromkeys(header.layers):
         if layer in missing and layer.whole_from is not None:

@@ -36,7 +36,7 @@ def find_folds(read_at: ReadAt, size: int, out: Write, limit: int) -> list[Fold]
     folds: list[Fold] = []
     end = written = 0
     try:
-        for stream in StreamSearch(file, limit):
+        for stream in StreamSearch(file):
             if len(folds) == MAX_FOLDS:
                 break
             way = ways.find(file, stream)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imagedelta.delta.folds import PIECE_BYTES, RAW_DEFLATE, ReadAt
+from imagedelta.delta.folds import MAX_PLAIN_BYTES, PIECE_BYTES, RAW_DEFLATE, ReadAt
 from imagedelta.errors import Truncated
 
 _LOCAL_HEADER = struct.Struct("<4x2x2H2x2x4x4x4x2H")
@@ -143,20 +143,15 @@ class Inflating:
 class StreamSearch:
     """Every deflate stream of a file, in order."""
 
-    def __init__(self, file: FileBytes, limit: int) -> None:
-        """Args:
-        file: The file to look into.
-        limit: Bytes that one stream may inflate to.
-        """
+    def __init__(self, file: FileBytes) -> None:
         self._file = file
-        self._limit = limit
         self._patience = _BROKEN_BYTES + _BROKEN_FACTOR * file.size
 
     def __iter__(self) -> Iterator[DeflateStream]:
         """Yield the streams.
 
         Raises:
-            SearchAbandoned: A stream goes over the limit, or too much work went into streams that break off.
+            SearchAbandoned: A stream goes over ``MAX_PLAIN_BYTES``, or too much work went into streams that break off.
         """
         position = 0
         for stream in self._gzip_members():
@@ -198,7 +193,7 @@ class StreamSearch:
         plain = 0
         for piece in inflating:
             plain += len(piece)
-            if plain > self._limit:
+            if plain > MAX_PLAIN_BYTES:
                 raise SearchAbandoned
             if plain <= _KEPT_BYTES:
                 kept.append(piece)

@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from imagedelta.limits import MIB
+
 PIECE_BYTES = 64 * 1024
 """Files are read, inflated and deflated in pieces of at most this."""
 MAX_FOLDS = 100_000
 """Per file. A list of so many takes about 20 MiB; zip without its 64-bit form holds at most 65,535 members."""
+MAX_PLAIN_BYTES = 256 * MIB
+"""Of one stream. A file with a longer one has no unfolded form; a fixed number, since both sides must find the same."""
 RAW_DEFLATE = -15
 """zlib's ``wbits`` for deflate with neither header nor checksum and a window of 32 KiB."""
 LEVELS = range(1, 10)

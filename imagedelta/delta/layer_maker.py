@@ -118,6 +118,14 @@ class LayerMaker:
             ContentError: As ``make``, or a stream holds more.
         """
         self.make(size, output)
+        self.finish()
+
+    def finish(self) -> None:
+        """Hold that all streams are used up.
+
+        Raises:
+            ContentError: A stream holds more.
+        """
         for tape in self._tapes.values():
             tape.finish()
 
@@ -171,7 +179,7 @@ class LayerMaker:
             return
         whole = self._base(member)
         with self._scratch.part() as part:
-            base_folds = unfold(whole.read_at, whole.size, part.append, self._scratch.room)
+            base_folds = unfold(whole.read_at, whole.size, part.append)
             if base_folds is None:
                 raise ContentError("a patch unfolds a member that has no unfolded form")
             folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)

@@ -1,6 +1,6 @@
 """Opening a patch: everything about it that can be held before any layer is made.
 
-Source: docs/formats/patch.md, section 7.
+Source: docs/formats/patch.md, section 10.
 """
 
 from __future__ import annotations

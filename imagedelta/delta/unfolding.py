@@ -9,14 +9,14 @@ from imagedelta.delta.fold_search import FileBytes, SearchAbandoned, StreamSearc
 from imagedelta.delta.folds import MAX_FOLDS, BaseFold, ReadAt, Write
 
 
-def unfold(read_at: ReadAt, size: int, out: Write, limit: int) -> list[BaseFold] | None:
+def unfold(read_at: ReadAt, size: int, out: Write, limit: int | None = None) -> list[BaseFold] | None:
     """Write the unfolded form of a file.
 
     Args:
         read_at: Gives the bytes of the file.
         size: Bytes of the file.
         out: Takes the unfolded form, front to back.
-        limit: Most bytes to write.
+        limit: Most bytes to write; without one, ``out`` says when it is enough. It changes nothing of what is found.
 
     Returns:
         The folds, what follows the last is raw; ``None`` where no stream is found, or more than ``MAX_FOLDS``, or
@@ -27,7 +27,7 @@ def unfold(read_at: ReadAt, size: int, out: Write, limit: int) -> list[BaseFold]
     folds: list[BaseFold] = []
     end = 0
     try:
-        for stream in StreamSearch(file, limit):
+        for stream in StreamSearch(file):
             if len(folds) == MAX_FOLDS:
                 return None
             for piece in file.pieces(end, stream.start):
@@ -48,12 +48,13 @@ def unfold(read_at: ReadAt, size: int, out: Write, limit: int) -> list[BaseFold]
 class _Room:
     """Passes bytes on until the limit."""
 
-    def __init__(self, out: Write, limit: int) -> None:
+    def __init__(self, out: Write, limit: int | None) -> None:
         self._out = out
         self._left = limit
 
     def write(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            raise SearchAbandoned
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise SearchAbandoned
         self._out(data)

@@ -52,6 +52,8 @@ def verify_patch(
     contents = _Contents([known[layer.diff_id] for layer in header.source_layers])
     with Scratch(temporary_file, header.scratch_bytes) as files:
         maker = LayerMaker(opened.tapes, opened.sources, files)
+        if not header.rebuilt:
+            maker.finish()
         for number, layer in enumerate(header.rebuilt, 1):
             make = maker.make_last if number == len(header.rebuilt) else maker.make
             comparison = _Comparison(layers[layer.diff_id], contents)

@@ -368,8 +368,7 @@ class Patch:
     def _folded(self, length: int) -> bytes:
         code, old, base_folds = self.streams[BASES].number(), b"", []
         if code:
-            self._move_base(self._unfold_sign(code - 1))
-            old, base_folds = unfolded(self.members[self.base][1])
+            old, base_folds = unfolded(self.members[self.base + self._unfold_sign(code - 1)][1])
             assert base_folds
         inner = self.streams[LENGTHS].signed() + length
         folds = self._folds(base_folds)
