@@ -177,14 +177,13 @@ def tools(program: str = "") -> dict[str, Tool]:
         program: Our command line; the installed one by default.
     """
     ours = program or our_program()
-    bench = "pip install '.[bench]'"
     listed = (
         Tool(OURS, OURS, *_ours(ours), (ours,), install="pip install .", needs_source=False, same_file=False),
         Tool("layers", "layer transfer", *_layers(), needs_source=False, same_file=False),
         Tool("rdiff", "rdiff + zstd", _rdiff_build, _rdiff_apply, ("rdiff", "zstd"), install="apt install rdiff zstd"),
         Tool("xdelta3", "xdelta3 + zstd", *_xdelta(), ("xdelta3", "zstd"), install="apt install xdelta3 zstd"),
         Tool("zstd", "zstd --patch-from", *_zstd(), ("zstd",), install="apt install zstd", needs_source=False),
-        Tool("hdiffpatch", "hdiffpatch", *_library("hdiffpatch"), (), "hdiffpatch", bench, True, 6.3),
-        Tool("bsdiff4", "bsdiff4", *_library("bsdiff4"), (), "bsdiff4", bench, True, 17),
+        Tool("hdiffpatch", "hdiffpatch", *_library("hdiffpatch"), (), "hdiffpatch", "pip install .", True, 6.3),
+        Tool("bsdiff4", "bsdiff4", *_library("bsdiff4"), (), "bsdiff4", "pip install .", True, 17),
     )
     return {tool.name: tool for tool in listed}

@@ -37,15 +37,15 @@ class Advice:
     examples: tuple[str, ...]
 
 
-def advise(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> list[Advice]:
+def advise(new: ImageContent, costs: Sequence[FileCost]) -> list[Advice]:
     """Return what would make the update cheaper, dearest first."""
     total = sum(cost.cost for cost in costs) or 1
-    found = [advice for rule in _RULES for advice in rule(old, new, costs)]
+    found = [advice for rule in _RULES for advice in rule(new, costs)]
     worth = [advice for advice in found if not advice.cost or advice.cost >= _WORTH_SAYING * total]
     return sorted(worth, key=lambda advice: (-advice.cost, advice.topic))
 
 
-def _leftovers(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _leftovers(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     yield from _about(
         [cost for cost in costs if cost.cost and _LEFTOVERS.search(cost.path)],
         "leftovers of the build",
@@ -53,7 +53,7 @@ def _leftovers(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) 
     )
 
 
-def _symbols(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _symbols(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     yield from _about(
         [cost for cost in costs if cost.cost and _SYMBOLS.search(cost.path)],
         "debug symbols",
@@ -61,7 +61,7 @@ def _symbols(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) ->
     )
 
 
-def _packed_files(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _packed_files(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     yield from _about(
         [cost for cost in costs if _PACKED.search(cost.path) and cost.cost > cost.size // 2],
         "packed archives",
@@ -70,7 +70,7 @@ def _packed_files(old: ImageContent, new: ImageContent, costs: Sequence[FileCost
     )
 
 
-def _moved_names(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _moved_names(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     yield from _about(
         [cost for cost in costs if cost.choice is Choice.NEW and cost.cost],
         "files without a predecessor",
@@ -79,7 +79,7 @@ def _moved_names(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]
     )
 
 
-def _stamps(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _stamps(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     stamped = [cost for cost in costs if cost.choice is Choice.STAMPED]
     if stamped:
         yield _advice(
@@ -89,7 +89,7 @@ def _stamps(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> 
         )
 
 
-def _times(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _times(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     """A layer that is made anew although nearly all of its files are as they were."""
     for position in range(len(new.layers)):
         files = [cost for cost in costs if cost.layer == position]
@@ -103,7 +103,7 @@ def _times(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> I
             )
 
 
-def _twice(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
+def _twice(new: ImageContent, costs: Sequence[FileCost]) -> Iterator[Advice]:
     lower: dict[tuple[bytes, bytes], int] = {}
     again = []
     known = {(cost.layer, cost.path): cost for cost in costs}
@@ -121,7 +121,7 @@ def _twice(old: ImageContent, new: ImageContent, costs: Sequence[FileCost]) -> I
         )
 
 
-_Rule = Callable[[ImageContent, ImageContent, Sequence[FileCost]], Iterator[Advice]]
+_Rule = Callable[[ImageContent, Sequence[FileCost]], Iterator[Advice]]
 _RULES: tuple[_Rule, ...] = (_leftovers, _symbols, _packed_files, _moved_names, _stamps, _times, _twice)
 
 

@@ -8,11 +8,11 @@ Docker daemon; or ``registry://HOST[:PORT]/REPOSITORY[:TAG|@DIGEST][#PLATFORM]``
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from imagedelta.archives import Image, open_archive
 from imagedelta.delta.content import FileReader, ImageContent, LayerContent, LayerReader
@@ -26,6 +26,8 @@ from imagedelta_cli.sources.credentials import DockerLogins
 from imagedelta_cli.sources.manifests import clean_platform
 from imagedelta_cli.sources.names import DOCKER, REGISTRY, host_of, is_loopback, parse_registry_name
 from imagedelta_cli.sources.registry_image import Access, open_registry_image
+
+_Layer = TypeVar("_Layer")
 
 
 class LayerSource(Protocol):
@@ -55,6 +57,7 @@ class Unpacker:
         self.folder = folder
         self._exits = exits
         self._layers: dict[str, LayerContent] = {}
+        self._plain: dict[str, LayerReader] = {}
 
     def unpack(self, argument: str) -> UnpackedImage:
         """Read an image once, in full; every layer is held against its digest, and none is fetched twice.
@@ -62,12 +65,8 @@ class Unpacker:
         Raises:
             ImageDeltaError: The argument names no image, or what is there is refused.
         """
-        with open_image(argument, self.folder) as (source, image), progress(f"Reading {argument}") as report:
-            count = Counter(report)
-            for position, diff_id in enumerate(image.diff_ids):
-                if diff_id not in self._layers:
-                    self._layers[diff_id] = self._unpack_layer(source, image, position, count)
-            layers = tuple(self._layers[diff_id] for diff_id in image.diff_ids)
+        image = self._read(argument, self._layers, self._described)
+        layers = tuple(self._layers[diff_id] for diff_id in image.diff_ids)
         return UnpackedImage(image, ImageContent(image.image_id, image.config, image.platform, layers))
 
     def unpack_plain(self, argument: str) -> tuple[Image, dict[str, LayerReader]]:
@@ -76,27 +75,31 @@ class Unpacker:
         Returns:
             The image, and readers of its layers by diff_id.
         """
-        readers: dict[str, LayerReader] = {}
+        image = self._read(argument, self._plain, self._copied)
+        return image, {diff_id: self._plain[diff_id] for diff_id in image.diff_ids}
+
+    def _read(
+        self, argument: str, known: dict[str, _Layer], take: Callable[[BinaryIO, Path, Counter], _Layer]
+    ) -> Image:
+        """Unpack the layers of an image that are not known yet."""
         with open_image(argument, self.folder) as (source, image), progress(f"Reading {argument}") as report:
             count = Counter(report)
             for position, diff_id in enumerate(image.diff_ids):
-                if diff_id not in readers:
-                    path = self._path(diff_id)
-                    if not path.exists():
-                        with source.open_layer(image, position) as stream, path.open("wb") as out:
-                            while piece := stream.read(MIB):
-                                count.add(out.write(piece))
-                    readers[diff_id] = self._exits.enter_context(FileReader(path))
-        return image, readers
+                if diff_id not in known:
+                    with source.open_layer(image, position) as stream:
+                        known[diff_id] = take(stream, self.folder / diff_id.removeprefix("sha256:"), count)
+        return image
 
-    def _path(self, diff_id: str) -> Path:
-        return self.folder / diff_id.removeprefix("sha256:")
-
-    def _unpack_layer(self, source: LayerSource, image: Image, position: int, count: Counter) -> LayerContent:
-        path = self._path(image.diff_ids[position])
-        with source.open_layer(image, position) as stream, path.open("wb") as out:
+    def _described(self, stream: BinaryIO, path: Path, count: Counter) -> LayerContent:
+        with path.open("wb") as out:
             index = index_layer(stream, tee=lambda piece: count.add(out.write(piece)))
         return LayerContent(index, self._exits.enter_context(FileReader(path)))
+
+    def _copied(self, stream: BinaryIO, path: Path, count: Counter) -> LayerReader:
+        with path.open("wb") as out:
+            while piece := stream.read(MIB):
+                count.add(out.write(piece))
+        return self._exits.enter_context(FileReader(path))
 
 
 @contextmanager

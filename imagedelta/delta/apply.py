@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Protocol
 
-from imagedelta.delta import byte_sums
-from imagedelta.delta.content import LayerReader
+from imagedelta.delta.content import LayerReader, read_pieces
 from imagedelta.delta.header import PatchHeader, TargetLayer
 from imagedelta.delta.layer_maker import LayerMaker, LayerOutput
 from imagedelta.delta.opening import (
@@ -139,5 +138,5 @@ def _into_sink(layer: TargetLayer, sink: LayerSink, fill: Callable[[LayerOutput]
 
 
 def _copy(reader: LayerReader, output: LayerOutput) -> None:
-    for offset in range(0, reader.size, byte_sums.PIECE_BYTES):
-        output.write(reader.read_at(offset, min(byte_sums.PIECE_BYTES, reader.size - offset)))
+    for piece in read_pieces(reader, 0, reader.size):
+        output.write(piece)

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from imagedelta.delta import config_text
 from imagedelta.delta.chunks import ChunkReader, chunk_memory, cut, make_chunk
-from imagedelta.delta.content import CountingReader, ImageContent, LayerContent, LayerReader
+from imagedelta.delta.content import ImageContent
 from imagedelta.delta.crew import Crew
 from imagedelta.delta.file_pieces import FilePieces
 from imagedelta.delta.header import (
@@ -38,8 +38,9 @@ from imagedelta.delta.layer_items import LayerItems
 from imagedelta.delta.old_text import OldText
 from imagedelta.delta.plan import plan_patch
 from imagedelta.delta.profiles import DEFAULT_PROFILE, Profile
-from imagedelta.delta.raw_streams import Spools
+from imagedelta.delta.raw_streams import Spools, spooled_file
 from imagedelta.delta.references import References
+from imagedelta.delta.remembering import Memory
 from imagedelta.delta.roles import Role
 from imagedelta.delta.stream_coding import Coded, code_config, code_streams
 from imagedelta.errors import RequestError
@@ -101,9 +102,10 @@ def build_patch(
     build = Build(target, sources, profile, scratch)
     report = progress or (lambda done, total: None)
     with ExitStack() as exits, Crew(threads or os.cpu_count() or 1, MEMORY_BYTES) as crew:
-        files = [exits.enter_context(_chunk_file(scratch)) for _ in range(build.chunks)]
+        files = [exits.enter_context(spooled_file(scratch, _CHUNK_IN_MEMORY)) for _ in range(build.chunks)]
         jobs = [
-            crew.submit(_ChunkJob(build, number, file), build.chunk_memory(number)) for number, file in enumerate(files)
+            crew.submit(partial(build.make_chunk, number, file), build.chunk_memory(number))
+            for number, file in enumerate(files)
         ]
 
         def done() -> Iterator[BinaryIO]:
@@ -125,10 +127,9 @@ class Build:
         """Raises: RequestError for more than 16 sources."""
         if len(sources) > MAX_SOURCES:
             raise RequestError(f"{len(sources)} sources for a patch, at most {MAX_SOURCES}")
-        counting = _Counting()
-        self._target = counting.image(target)
-        self._sources = [counting.image(source) for source in sources]
-        self._counting = counting
+        self._reads = Memory(limit=0)
+        self._target = self._reads.image(target)
+        self._sources = [self._reads.image(source) for source in sources]
         self._profile = profile
         self._scratch = scratch
         self._plan = plan_patch(self._target, self._sources)
@@ -181,7 +182,7 @@ class Build:
             memory_bytes=header.memory_bytes,
             profile=self._profile.name,
             full_bytes=self._target.full_bytes,
-            bytes_read=self._counting.bytes_read,
+            bytes_read=self._reads.bytes_read,
         )
 
     def _write_items(self, spools: Spools, chunks: ChunkReader, old_text: OldText) -> LayerItems:
@@ -234,34 +235,6 @@ class Build:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _ChunkJob:
-    build: Build
-    number: int
-    out: BinaryIO
-
-    def __call__(self) -> None:
-        self.build.make_chunk(self.number, self.out)
-
-
-class _Counting:
-    """Wraps the readers of all images, each layer's once, to count what is read."""
-
-    def __init__(self) -> None:
-        self._readers: dict[str, CountingReader] = {}
-
-    def image(self, image: ImageContent) -> ImageContent:
-        return ImageContent(image.image_id, image.config, image.platform, tuple(map(self._layer, image.layers)))
-
-    def _layer(self, layer: LayerContent) -> LayerContent:
-        reader: LayerReader = self._readers.setdefault(layer.index.diff_id, CountingReader(layer.reader))
-        return LayerContent(layer.index, reader)
-
-    @property
-    def bytes_read(self) -> int:
-        return sum(reader.bytes_read for reader in self._readers.values())
-
-
 def _write(header: PatchHeader, coded: Sequence[Coded], out: BinaryIO) -> tuple[int, str, int]:
     size, sha256, crc32 = 0, hashlib.sha256(), 0
     for block in _blocks(header, coded):
@@ -277,7 +250,3 @@ def _blocks(header: PatchHeader, coded: Sequence[Coded]) -> Iterator[bytes]:
     for item in coded:
         while block := item.data.read(MIB):
             yield block
-
-
-def _chunk_file(scratch: Path) -> BinaryIO:
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_CHUNK_IN_MEMORY, dir=str(scratch)))

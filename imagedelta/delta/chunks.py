@@ -105,12 +105,11 @@ def _read_piece(chunk: BinaryIO) -> Piece:
 
 
 def _number(chunk: BinaryIO) -> int:
-    value = shift = 0
-    while True:
-        byte = chunk.read(1)
-        if not byte:
-            raise Truncated("a chunk of a build is cut short")
-        value |= (byte[0] & 0x7F) << shift
-        shift += 7
-        if byte[0] < 0x80:
-            return value
+    return numbers.decode(lambda: _byte(chunk))
+
+
+def _byte(chunk: BinaryIO) -> int:
+    byte = chunk.read(1)
+    if not byte:
+        raise Truncated("a chunk of a build is cut short")
+    return byte[0]

@@ -22,8 +22,8 @@ from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import KIB, MIB
 
 PIECE_BYTES = 64 * KIB
-_MIN_DICTIONARY, MAX_DICTIONARY = 4096, 1 << 30
-_MIN_WINDOW_LOG, _MAX_WINDOW_LOG = 10, 24
+MIN_DICTIONARY, MAX_DICTIONARY = 4096, 1 << 30
+MIN_WINDOW_LOG, MAX_WINDOW_LOG = 10, 24
 _LZMA_EXTRA = 256 * KIB
 _BROTLI_EXTRA = MIB
 LEAST_FRAME_BYTES = MIB
@@ -180,11 +180,11 @@ def _checked(value: int, low: int, high: int, what: str) -> int:
 
 
 def _read_dictionary(number: Callable[[], int]) -> Params:
-    return Params(dictionary_bytes=_checked(number(), _MIN_DICTIONARY, MAX_DICTIONARY, "dictionary size"))
+    return Params(dictionary_bytes=_checked(number(), MIN_DICTIONARY, MAX_DICTIONARY, "dictionary size"))
 
 
 def _read_window(number: Callable[[], int]) -> Params:
-    return Params(window_log=_checked(number(), _MIN_WINDOW_LOG, _MAX_WINDOW_LOG, "window log"))
+    return Params(window_log=_checked(number(), MIN_WINDOW_LOG, MAX_WINDOW_LOG, "window log"))
 
 
 def _lzma_coder(name: str, reader: Callable[[Params, NextPrime], StreamReader]) -> Coder:

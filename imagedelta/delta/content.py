@@ -6,12 +6,13 @@ A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobod
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from imagedelta.delta.byte_sums import PIECE_BYTES
 from imagedelta.errors import ContentError, Truncated
 from imagedelta.signatures.index import LayerIndex
 
@@ -131,19 +132,10 @@ class FileReader:
         self.close()
 
 
-class CountingReader:
-    """Passes reads through and counts their bytes, for the report of what a build has read."""
-
-    def __init__(self, reader: LayerReader) -> None:
-        self._reader = reader
-        self._lock = threading.Lock()
-        self.size = reader.size
-        self.bytes_read = 0
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        with self._lock:
-            self.bytes_read += length
-        return self._reader.read_at(offset, length)
+def read_pieces(reader: LayerReader, offset: int, length: int) -> Iterator[bytes]:
+    """Yield a range in pieces of at most ``PIECE_BYTES``, each read when it is asked for."""
+    for at in range(offset, offset + length, PIECE_BYTES):
+        yield reader.read_at(at, min(PIECE_BYTES, offset + length - at))
 
 
 def check_range(offset: int, length: int, size: int) -> None:

@@ -6,21 +6,21 @@ threads or processes. A piece is at most a window of the profile, whatever the s
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from imagedelta.delta import numbers, primed_lzma, zero_runs
 from imagedelta.delta.content import LayerContent, LayerReader
-from imagedelta.delta.file_diff import difference
+from imagedelta.delta.file_diff import Difference, difference
 from imagedelta.delta.fold_finding import find_folds
 from imagedelta.delta.fold_list import write_folds
 from imagedelta.delta.items import STREAM_OF, Item, Way
 from imagedelta.delta.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.plan import FilePlan, PatchPlan
 from imagedelta.delta.profiles import Profile
+from imagedelta.delta.raw_streams import spooled_file
 from imagedelta.delta.roles import Role
 from imagedelta.delta.unfolding import unfold
 from imagedelta.limits import MIB
@@ -29,6 +29,7 @@ _LITERAL_PIECE = MIB
 _USELESS = 0.95
 """A delta whose extra bytes are more than this part of the file is no delta."""
 _SNIFFED = 4096
+_UNFOLDED_IN_MEMORY = 4 * MIB
 _PACKED_STARTS = (b"PK\x03\x04", b"\x1f\x8b\x08")
 
 
@@ -93,7 +94,7 @@ class FilePieces:
         return (BYTES_PER_OLD_BYTE + 2) * base + 4 * min(plan.entry.size, self._profile.whole_file_bytes)
 
     def _maybe_folded(self, new: _Part, old: _Part | None, number: int | None) -> Iterator[Piece]:
-        with _scratch_file(self._scratch) as unfolded, _scratch_file(self._scratch) as unfolded_base:
+        with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:
             limit = self._profile.unfolded_bytes
             folds = find_folds(new.read, new.size, unfolded.write, limit)
             if folds is None:
@@ -107,6 +108,9 @@ class FilePieces:
             part_bytes = inner_old.size if inner_old else 0
             yield Piece(item, {Role.FOLDS: write_folds(folds, base_folds)}, part_bytes=part_bytes)
             yield from self._deltas(inner, inner_old, None) if inner_old else self._literals(inner, 0, inner.size)
+
+    def _scratch_file(self) -> BinaryIO:
+        return spooled_file(self._scratch, _UNFOLDED_IN_MEMORY)
 
     def _pieces(self, new: _Part, old: _Part | None, number: int | None) -> Iterator[Piece]:
         if old is None or number is None:
@@ -130,8 +134,8 @@ class FilePieces:
         if max(new.size, old.size) > self._profile.whole_file_bytes:
             yield from self._windows(new, old, number)
             return
-        piece = self._delta(old.whole(), new.whole(), number, 0)
-        yield from [piece] if piece else self._literals(new, 0, new.size)
+        found = self._difference(old.whole(), new.whole())
+        yield from [_delta(found, number, 0)] if found else self._literals(new, 0, new.size)
 
     def _windows(self, new: _Part, old: _Part, number: int | None) -> Iterator[Piece]:
         """Cut a large file; each window looks for its old bytes where the one before found its own."""
@@ -147,30 +151,18 @@ class FilePieces:
             if window[place - start : place - start + size] == data:
                 yield Piece(Item(Way.COPY, size, number, place))
                 continue
-            piece = self._delta(window, data, number, start)
-            if piece:
-                drift = _end_in_old(piece) - (at + size)
-                yield piece
+            found = self._difference(window, data)
+            if found:
+                drift = start + found.end - (at + size)
+                yield _delta(found, number, start)
             else:
                 yield from self._literals(new, at, size)
 
-    def _delta(self, old: bytes, new: bytes, number: int | None, offset: int) -> Piece | None:
+    def _difference(self, old: bytes, new: bytes) -> Difference | None:
         if not old:
             return None
         found = difference(old, new, self._profile.min_match_bytes)
-        if len(found.extra) > _USELESS * len(new):
-            return None
-        sames, extras, seeks = zip(*found.controls, strict=True)
-        dense, zeros = zero_runs.shorten(found.difference)
-        streams = {
-            Role.DIFF_LENGTHS: b"".join(map(numbers.encode, sames)),
-            Role.EXTRA_LENGTHS: b"".join(map(numbers.encode, extras)),
-            Role.SEEKS: b"".join(numbers.encode(numbers.zigzag(seek)) for seek in seeks),
-            Role.DIFF: dense,
-            Role.ZEROS: zeros,
-            Role.EXTRA: found.extra,
-        }
-        return Piece(Item(Way.DELTA, len(new), number, offset + found.start), streams)
+        return None if len(found.extra) > _USELESS * len(new) else found
 
     def _literals(self, new: _Part, offset: int, size: int) -> Iterator[Piece]:
         way = self._literal_way(new.read(offset, min(_SNIFFED, size)))
@@ -182,6 +174,21 @@ class FilePieces:
         if start.startswith((b"\x7fELF", b"MZ")):
             return Way.CODE if self._separate_code else Way.LITERAL
         return Way.LITERAL if b"\0" in start else Way.TEXT
+
+
+def _delta(found: Difference, number: int | None, offset: int) -> Piece:
+    """Return the piece that makes the new bytes of those that start at ``offset`` in the old file."""
+    sames, extras, seeks = zip(*found.controls, strict=True)
+    dense, zeros = zero_runs.shorten(found.difference)
+    streams = {
+        Role.DIFF_LENGTHS: b"".join(map(numbers.encode, sames)),
+        Role.EXTRA_LENGTHS: b"".join(map(numbers.encode, extras)),
+        Role.SEEKS: b"".join(numbers.encode(numbers.zigzag(seek)) for seek in seeks),
+        Role.DIFF: dense,
+        Role.ZEROS: zeros,
+        Role.EXTRA: found.extra,
+    }
+    return Piece(Item(Way.DELTA, sum(sames) + sum(extras), number, offset + found.start), streams)
 
 
 def _is_text(part: _Part) -> bool:
@@ -204,28 +211,3 @@ class _FileBytes:
 def _part_of(file: BinaryIO) -> _Part:
     reader = _FileBytes(file)
     return _Part(reader, 0, reader.size)
-
-
-def _scratch_file(folder: Path) -> BinaryIO:
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=4 * MIB, dir=str(folder)))
-
-
-def _end_in_old(piece: Piece) -> int:
-    """Return the place in the old bytes that the last matching byte of a delta came from."""
-    sames, seeks = _numbers(piece.streams[Role.DIFF_LENGTHS]), _numbers(piece.streams[Role.SEEKS])
-    position = end = piece.item.offset
-    for same, seek in zip(sames, seeks, strict=True):
-        position += same
-        end = position if same else end
-        position += numbers.unzigzag(seek)
-    return end
-
-
-def _numbers(data: bytes) -> Iterator[int]:
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            yield value
-            value = shift = 0

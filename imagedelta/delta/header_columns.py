@@ -14,10 +14,8 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from imagedelta.delta import numbers
+from imagedelta.delta.tar_walk import BLOCK
 from imagedelta.errors import ContentError
-
-BLOCK = 512
-"""Bytes of a header."""
 
 
 class Column(IntEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imagedelta.delta import byte_sums
-from imagedelta.delta.content import LayerReader, check_range
+from imagedelta.delta.content import LayerReader, check_range, read_pieces
 from imagedelta.delta.fold_list import read_folds
 from imagedelta.delta.folding import Folder
 from imagedelta.delta.folds import Fold
@@ -243,9 +243,7 @@ class _Base:
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
         check_range(offset, length, self.size)
-        for size in _sizes(length):
-            yield self._reader.read_at(self._offset + offset, size)
-            offset += size
+        yield from read_pieces(self._reader, self._offset + offset, length)
 
 
 def _is_whole(read: ReadItem) -> bool:

@@ -5,6 +5,8 @@ Source: docs/formats/patch.md, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 MAX_BYTES = 10
 """Enough for 64 bits; a longer one is refused."""
 
@@ -19,6 +21,17 @@ def encode(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def decode(next_byte: Callable[[], int]) -> int:
+    """Return the number that ``encode`` wrote, for bytes of our own: its length is not bounded."""
+    value = shift = 0
+    while True:
+        byte = next_byte()
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+        shift += 7
 
 
 def zigzag(value: int) -> int:

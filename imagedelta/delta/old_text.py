@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import pairwise, takewhile
 
 from imagedelta.delta import numbers, primed_lzma
-from imagedelta.delta.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, Params
+from imagedelta.delta.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, MIN_DICTIONARY, Params
 from imagedelta.delta.crew import Crew
 from imagedelta.delta.header import PatchStream
 from imagedelta.delta.profiles import Profile
@@ -22,7 +23,6 @@ from imagedelta.delta.roles import Role
 from imagedelta.delta.stream_coding import Coded
 
 _ENCODER_FACTOR = 12
-_MIN_DICTIONARY = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class OldText:
         self._files: list[_File] = []
         self._size = 0
         self._done: list[tuple[list[int], Future[bytes]]] = []
-        self._dictionary_bytes = _MIN_DICTIONARY
+        self._dictionary_bytes = MIN_DICTIONARY
         self._new_bytes = 0
 
     def add(self, path: bytes, member: int, old: bytes, new: bytes) -> None:
@@ -78,9 +78,9 @@ class OldText:
             if file.member not in old and len(file.old) <= room:
                 old[file.member] = file.old
                 room -= len(file.old)
-        dictionary = max(_MIN_DICTIONARY, min(self._limit, sum(map(len, old.values())) + len(new)))
+        dictionary = max(MIN_DICTIONARY, min(self._limit, sum(map(len, old.values())) + len(new)))
         self._dictionary_bytes = max(self._dictionary_bytes, dictionary)
-        job = _Compress(b"".join(old.values()), new, dictionary)
+        job = partial(primed_lzma.compress, b"".join(old.values()), new, dictionary)
         self._done.append((list(old), self._crew.submit(job, _ENCODER_FACTOR * dictionary)))
         self._new_bytes += len(new)
         self._files, self._size = rest, sum(file.size for file in rest)
@@ -115,13 +115,3 @@ def _cut(files: Sequence[_File]) -> int:
 def _common_folders(one: bytes, other: bytes) -> int:
     parts = zip(one.split(b"/"), other.split(b"/"), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
-
-
-@dataclass(frozen=True, slots=True)
-class _Compress:
-    old: bytes
-    new: bytes
-    dictionary_bytes: int
-
-    def __call__(self) -> bytes:
-        return primed_lzma.compress(self.old, self.new, self.dictionary_bytes)

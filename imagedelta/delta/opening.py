@@ -14,8 +14,7 @@ from typing import BinaryIO, cast
 
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta import config_text
-from imagedelta.delta.coders import PIECE_BYTES
-from imagedelta.delta.content import LayerReader
+from imagedelta.delta.content import LayerReader, read_pieces
 from imagedelta.delta.header import PatchHeader, read_patch_header
 from imagedelta.delta.layer_maker import Sources
 from imagedelta.delta.raw_streams import Tape, open_tapes
@@ -63,8 +62,8 @@ class SourceLayers:
         """
         for number, reader in self._readers.items():
             digest = hashlib.sha256()
-            for offset in range(0, reader.size, MIB):
-                digest.update(reader.read_at(offset, min(MIB, reader.size - offset)))
+            for piece in read_pieces(reader, 0, reader.size):
+                digest.update(piece)
             diff_id = self._layers[number].diff_id
             if "sha256:" + digest.hexdigest() != diff_id:
                 raise SourceMissing(f"layer {diff_id} of the source has other bytes", code="source.different")
@@ -92,9 +91,7 @@ class Primes:
             limit -= member.size
             if limit < 0:
                 raise LimitExceeded("a frame of old text is longer than its dictionary")
-            reader = self._sources.open_layer(member.layer)
-            for at in range(0, member.size, PIECE_BYTES):
-                yield reader.read_at(member.offset + at, min(PIECE_BYTES, member.size - at))
+            yield from read_pieces(self._sources.open_layer(member.layer), member.offset, member.size)
 
 
 class _SourceConfig:

@@ -24,7 +24,6 @@ _PRESET_EXTREME = 9 | lzma.PRESET_EXTREME
 _LZMA2_ID = lzma.FILTER_LZMA2
 _LAST_FILTER = (1 << 64) - 1
 _OK = 0
-_MIN_DICTIONARY = 4096
 
 
 class _Options(ctypes.Structure):
@@ -99,9 +98,7 @@ def primed_decoder(prime: Iterable[bytes], dictionary_bytes: int) -> lzma.LZMADe
     Args:
         prime: The old text, in pieces of any size, at most ``dictionary_bytes`` in all.
     """
-    decoder = lzma.LZMADecompressor(
-        lzma.FORMAT_RAW, filters=[{"id": _LZMA2_ID, "dict_size": max(dictionary_bytes, _MIN_DICTIONARY)}]
-    )
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{"id": _LZMA2_ID, "dict_size": dictionary_bytes}])
     control = _RESET_AND_COPY
     for piece in _chunks(prime):
         decoder.decompress(control + (len(piece) - 1).to_bytes(2, "big") + piece)

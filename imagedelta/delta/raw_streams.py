@@ -32,7 +32,7 @@ class Spools:
         if not data:
             return
         if role not in self._files:
-            self._files[role] = self._exit.enter_context(_spool(self._scratch))
+            self._files[role] = self._exit.enter_context(spooled_file(self._scratch, _IN_MEMORY))
         self._files[role].write(data)
 
     def streams(self) -> list[tuple[Role, BinaryIO, int]]:
@@ -144,8 +144,9 @@ class Tape:
         self._piece, self._at = piece, 0
 
 
-def _spool(folder: Path) -> BinaryIO:
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder)))
+def spooled_file(folder: Path, in_memory_bytes: int) -> BinaryIO:
+    """Return an empty file that lies in memory while it is small, then in ``folder``; closing it removes it."""
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=in_memory_bytes, dir=str(folder)))
 
 
 def open_tapes(patch: BinaryIO, start: int, header: PatchHeader, primes: Mapping[Role, NextPrime]) -> dict[Role, Tape]:

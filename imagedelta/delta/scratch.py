@@ -10,8 +10,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from imagedelta.delta.byte_sums import PIECE_BYTES
-from imagedelta.delta.content import check_range
+from imagedelta.delta.content import check_range, read_pieces
 from imagedelta.errors import LimitExceeded
 
 
@@ -43,8 +42,7 @@ class ScratchFile:
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range, each piece read when it is asked for."""
         check_range(offset, length, self.size)
-        for at in range(offset, offset + length, PIECE_BYTES):
-            yield self.read_at(at, min(PIECE_BYTES, offset + length - at))
+        yield from read_pieces(self, offset, length)
 
 
 class Scratch:

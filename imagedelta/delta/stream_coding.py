@@ -21,25 +21,35 @@ from typing import Any, BinaryIO, cast
 import brotli
 
 from imagedelta.delta import primed_lzma
-from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, LZMA2_X86, RAW, Params, coder, lzma2_filters
+from imagedelta.delta.coders import (
+    BROTLI,
+    LZMA2,
+    LZMA2_PRIMED,
+    LZMA2_X86,
+    MAX_WINDOW_LOG,
+    MIN_DICTIONARY,
+    MIN_WINDOW_LOG,
+    RAW,
+    Params,
+    coder,
+    lzma2_filters,
+)
 from imagedelta.delta.crew import Crew
 from imagedelta.delta.header import PatchStream
 from imagedelta.delta.profiles import Profile
 from imagedelta.delta.roles import Role
 from imagedelta.limits import MIB
 
-SMALL_BYTES = 2 * MIB
+_SMALL_BYTES = 2 * MIB
 """Up to this raw size several codings are tried."""
 _HELD_BYTES = {Role.DIFF: 16 * MIB, Role.TEXT: 4 * MIB}
 """Larger sizes up to which streams are held in memory all the same: differences are mostly zeros, so that
 several codings are quick, and text gains most by Brotli."""
-_MIN_DICTIONARY = 4096
 _BROTLI_ROLES = frozenset({Role.TEXT, Role.LITERAL})
 _TINY = 64 * 1024
 """Every stream up to this size is tried with Brotli."""
 _SAMPLE_PARTS, _SAMPLE_PART = 4, 128 * 1024
 """Of a longer stream, the way of coding is chosen by a sample of so many parts of so many bytes."""
-_BROTLI_WINDOWS = range(10, 25)
 _TUNINGS: tuple[dict[str, int], ...] = (
     {},
     {"lc": 0, "lp": 0, "pb": 0},
@@ -75,7 +85,7 @@ def code_streams(
     jobs: list[Future[Coded]] = []
     for role, stream, size in raw:
         job: Callable[[], Coded]
-        if size > _HELD_BYTES.get(role, SMALL_BYTES):
+        if size > _HELD_BYTES.get(role, _SMALL_BYTES):
             out = exits.enter_context(_scratch_file(scratch))
             job = _Large(role, stream, size, dictionaries[role], out)
         else:
@@ -86,7 +96,7 @@ def code_streams(
 
 def code_config(config: bytes, prime: bytes) -> Coded:
     """Return the stream of the config, coded against ``prime``, the config of the first source, if there is one."""
-    dictionary = max(_MIN_DICTIONARY, len(prime) + len(config))
+    dictionary = max(MIN_DICTIONARY, len(prime) + len(config))
     if prime and primed_lzma.can_compress():
         packed = primed_lzma.compress(prime, config, dictionary)
         params = Params(dictionary_bytes=dictionary)
@@ -101,7 +111,7 @@ def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profil
     shares = {}
     for place, (role, size) in enumerate(sorted(sizes, key=lambda item: (item[1], item[0]))):
         fair = left // (len(sizes) - place)
-        shares[role] = max(_MIN_DICTIONARY, min(size, fair, profile.max_dictionary_bytes))
+        shares[role] = max(MIN_DICTIONARY, min(size, fair, profile.max_dictionary_bytes))
         left -= shares[role]
     return shares
 
@@ -128,7 +138,7 @@ def _ways(role: Role) -> list[_Way]:
 
 def _best_way(role: Role, sample: bytes) -> _Way:
     """Return the way that packs a sample best, the first of equals."""
-    dictionary = max(_MIN_DICTIONARY, len(sample))
+    dictionary = max(MIN_DICTIONARY, len(sample))
     return min(_ways(role), key=lambda way: len(way.pack(sample, dictionary)))
 
 
@@ -141,7 +151,7 @@ class _Large:
     out: BinaryIO
 
     def __call__(self) -> Coded:
-        way = _best_way(self.role, self._sample())
+        way = _best_way(self.role, _sample(self.stream, self.size))
         packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=way.filters(self.dictionary))
         while block := self.stream.read(MIB):
             self.out.write(packer.compress(block))
@@ -150,14 +160,6 @@ class _Large:
         coded = PatchStream(self.role, way.coder, params, self.size, self.out.tell())
         self.out.seek(0)
         return Coded(coded, self.out)
-
-    def _sample(self) -> bytes:
-        parts = []
-        for start in _sample_starts(self.size):
-            self.stream.seek(start)
-            parts.append(self.stream.read(_SAMPLE_PART))
-        self.stream.seek(0)
-        return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +177,7 @@ class _Small:
         yield RAW, Params(), data
         ways = _ways(self.role)
         if len(data) > _SAMPLE_PARTS * _SAMPLE_PART:
-            sample = b"".join(data[start : start + _SAMPLE_PART] for start in _sample_starts(len(data)))
-            ways = [_best_way(self.role, sample)]
+            ways = [_best_way(self.role, _sample(self.stream, len(data)))]
         for way in ways:
             yield way.coder, Params(dictionary_bytes=self.dictionary), way.pack(data, self.dictionary)
         if self.role in _BROTLI_ROLES or len(data) <= _TINY:
@@ -184,14 +185,19 @@ class _Small:
             yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
 
 
-def _sample_starts(size: int) -> list[int]:
-    """Return where the parts of a sample begin, spread over a stream of ``size`` bytes."""
-    return [size * (2 * part + 1) // (2 * _SAMPLE_PARTS) - _SAMPLE_PART // 2 for part in range(_SAMPLE_PARTS)]
+def _sample(stream: BinaryIO, size: int) -> bytes:
+    """Return parts that are spread over a stream of ``size`` bytes; it is left at its start."""
+    parts = []
+    for part in range(_SAMPLE_PARTS):
+        stream.seek(size * (2 * part + 1) // (2 * _SAMPLE_PARTS) - _SAMPLE_PART // 2)
+        parts.append(stream.read(_SAMPLE_PART))
+    stream.seek(0)
+    return b"".join(parts)
 
 
 def _window_log(dictionary: int) -> int:
     """Return the largest Brotli window that takes no more memory than the dictionary, unless it is tiny."""
-    return max(_BROTLI_WINDOWS[0], min(_BROTLI_WINDOWS[-1], dictionary.bit_length() - 1))
+    return max(MIN_WINDOW_LOG, min(MAX_WINDOW_LOG, dictionary.bit_length() - 1))
 
 
 def _cost(candidate: tuple[int, Params, bytes]) -> int:

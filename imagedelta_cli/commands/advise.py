@@ -27,7 +27,7 @@ def command(old: str, new: str, top: int, scratch: Path | None, as_json: bool) -
         with progress("Comparing files") as report:
             costs = file_costs(after.content, [before.content], unpacking.folder, report)
     dearest = sorted((cost for cost in costs if cost.cost), key=lambda cost: (-cost.cost, cost.path))[:top]
-    found = advise(before.content, after.content, costs)
+    found = advise(after.content, costs)
     files, layers, hints = [_file(cost) for cost in dearest], _layers(before, after, costs), [_hint(a) for a in found]
     if as_json:
         emit({"targetImageId": after.image.image_id, "layers": layers, "files": files, "advice": hints}, as_json)

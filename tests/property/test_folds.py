@@ -59,7 +59,7 @@ def test_what_is_unfolded_folds_back_to_the_same_bytes(file, base, piece):
     plain = unfolded.getvalue()
 
     listed = io.BytesIO(write_folds(folds, base_folds))
-    read = read_folds(lambda: _number(listed), base_folds, len(plain))
+    read = read_folds(lambda: numbers.decode(lambda: listed.read(1)[0]), base_folds, len(plain))
     folder = Folder(iter(read), again.write, len(plain))
     for at in range(0, len(plain), piece):
         folder.write(plain[at : at + piece])
@@ -87,14 +87,3 @@ def test_a_zip_bomb_stops_at_the_limit():
 
     assert unfold(reader(bomb), len(bomb), lambda data: written.append(len(data)), _LIMIT) is None
     assert sum(written) <= _LIMIT
-
-
-def _number(stream: io.BytesIO) -> int:
-    value = shift = 0
-    while True:
-        byte = stream.read(1)[0]
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            assert numbers.encode(value)
-            return value

@@ -6,7 +6,6 @@ import random
 import pytest
 
 from imagedelta.delta import BytesReader, ImageContent, LayerContent, build_patch, build_verified_patch, verify_patch
-from imagedelta.delta.content import CountingReader
 from imagedelta.delta.remembering import Memory
 from imagedelta.errors import ContentError, DigestMismatch
 from tests.images import BuiltImage, an_image
@@ -17,32 +16,30 @@ SOURCE = an_image({**LARGE, "app": random.Random(7).randbytes(20_000)})
 TARGET = an_image({**LARGE, "app": random.Random(7).randbytes(20_000)[:-5] + b"other", "new": b"x" * 900})
 
 
-def counted(built: BuiltImage) -> tuple[ImageContent, list[CountingReader]]:
-    content = content_of(built)
-    readers = [CountingReader(layer.reader) for layer in content.layers]
-    layers = tuple(LayerContent(layer.index, reader) for layer, reader in zip(content.layers, readers, strict=True))
-    return ImageContent(content.image_id, content.config, content.platform, layers), readers
+def counted(built: BuiltImage) -> tuple[ImageContent, Memory]:
+    reads = Memory(limit=0)
+    return reads.image(content_of(built)), reads
 
 
 def test_files_that_are_copied_whole_are_not_read(tmp_path):
     patch, _ = a_patch(TARGET, SOURCE, scratch=tmp_path)
-    source, source_readers = counted(SOURCE)
-    target, target_readers = counted(TARGET)
+    source, source_reads = counted(SOURCE)
+    target, target_reads = counted(TARGET)
 
     verify_patch(io.BytesIO(patch), target, [source])
 
-    assert sum(reader.bytes_read for reader in source_readers) < 30_000
-    assert sum(reader.bytes_read for reader in target_readers) == 0, "the index knows what the target has"
+    assert source_reads.bytes_read < 30_000
+    assert target_reads.bytes_read == 0, "the index knows what the target has"
 
 
 def test_building_and_verifying_read_each_changed_byte_once(tmp_path):
-    source, source_readers = counted(SOURCE)
-    target, target_readers = counted(TARGET)
+    source, source_reads = counted(SOURCE)
+    target, target_reads = counted(TARGET)
 
     with (tmp_path / "patch").open("w+b") as patch:
         summary = build_verified_patch(target, [source], patch, scratch=tmp_path)
 
-    read = sum(reader.bytes_read for reader in (*source_readers, *target_readers))
+    read = source_reads.bytes_read + target_reads.bytes_read
     assert summary.bytes_read == read
     assert read < 2 * 20_000 + 900 + 2 * 4096
 
