@@ -1,17 +1,15 @@
-"""Pictures of the results as SVG without a library; they follow the reader's light or dark setting."""
+"""Pictures of the results."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks import svg
 from benchmarks.results import OURS, Result, Run
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Scenario
 from benchmarks.tables import tools_of
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _FOOT = 860, 120, 830, 64, 26, 46
+_LEFT, _RIGHT, _TOP, _ROW, _FOOT = 120, 830, 64, 26, 46
 _PANEL, _GAP = 230, 34
 _COLOURS = {
     OURS: "#e4572e",
@@ -22,40 +20,10 @@ _COLOURS = {
     "hdiffpatch": "#c28a00",
     "bsdiff4": "#b5487e",
 }
-_STYLE = (
-    "svg{font:12px system-ui,sans-serif}.back{fill:#fff}.text{fill:#1c1c1c}.dim{fill:#5a5a5a}.grid{stroke:#ddd}"
-    "@media(prefers-color-scheme:dark){.back{fill:#16181c}.text{fill:#ececec}.dim{fill:#a9adb5}.grid{stroke:#363a42}}"
-)
 _SYMBOLS = {OURS: 6.5}
 """Radius of a dot; 4.5 for the others."""
 
 Figure = Callable[[Result], float | None]
-
-
-@dataclass(frozen=True)
-class LogScale:
-    """Values above 0 to pixels, from whole power of ten to whole power of ten."""
-
-    low: int
-    high: int
-    start: float
-    end: float
-
-    @classmethod
-    def over(cls, values: Iterable[float], start: float, end: float) -> LogScale:
-        """A scale that holds all values."""
-        logs = [math.log10(value) for value in values]
-        low, high = math.floor(min(logs)), math.ceil(max(logs))
-        return cls(low, max(high, low + 1), start, end)
-
-    def at(self, value: float) -> float:
-        """Where a value lies."""
-        share = (math.log10(value) - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """The powers of ten."""
-        return [10.0**power for power in range(self.low, self.high + 1)]
 
 
 def plots(run: Run) -> dict[str, str]:
@@ -103,18 +71,18 @@ def dots(title: str, run: Run, scenarios: Sequence[Scenario], figure: Figure) ->
     values = [value for row in rows.values() for value in row.values()]
     if not values:
         return ""
-    scale = LogScale.over(values, _LEFT, _RIGHT)
+    scale = svg.LogScale.over(values, _LEFT, _RIGHT)
     bottom = _TOP + _ROW * len(rows)
-    body = [_text(12, 22, title, "text", weight=600), _legend(names, 42)]
+    body = [svg.text(12, 22, title, "text", weight=600), _legend(names, 42)]
     for tick in scale.ticks():
-        body.append(_line(scale.at(tick), _TOP - 6, scale.at(tick), bottom))
-        body.append(_text(scale.at(tick), bottom + 18, number(tick), "dim", "middle"))
+        body.append(svg.line(scale.at(tick), _TOP - 6, scale.at(tick), bottom))
+        body.append(svg.text(scale.at(tick), bottom + 18, svg.number(tick), "dim", "middle"))
     for position, (name, row) in enumerate(rows.items()):
         y = _TOP + _ROW * (position + 0.5)
-        body.append(_text(12, y + 4, name, "text"))
-        body.append(_line(_LEFT, y, _RIGHT, y))
-        body += [_dot(scale.at(value), y, tool, f"{name}, {tool}: {number(value)}") for tool, value in row.items()]
-    return _svg(bottom + _FOOT - 16, title, body)
+        body.append(svg.text(12, y + 4, name, "text"))
+        body.append(svg.line(_LEFT, y, _RIGHT, y))
+        body += [_dot(scale.at(value), y, tool, f"{name}, {tool}: {svg.number(value)}") for tool, value in row.items()]
+    return svg.document(bottom + _FOOT - 16, title, body)
 
 
 def _values(run: Run, scenario: Scenario, names: Sequence[str], figure: Figure) -> dict[str, float]:
@@ -136,51 +104,43 @@ def growth(title: str, x_title: str, run: Run, scenarios: Sequence[Scenario]) ->
         ("seconds to build", lambda r: r.build.seconds if r.build else None),
         ("memory to build, MB", lambda r: r.build.peak_rss_bytes / 1e6 if r.build else None),
     )
-    width = (_WIDTH - 4 * _GAP - 30) / 3
-    body = [_text(12, 22, title, "text", weight=600), _legend(names, 42)]
+    width = (svg.WIDTH - 4 * _GAP - 30) / 3
+    body = [svg.text(12, 22, title, "text", weight=600), _legend(names, 42)]
     for position, (name, figure) in enumerate(panels):
         left = 54 + position * (width + _GAP + 12)
         rows = {s: _values(run, s, names, figure) for s in scenarios}
         if not any(rows.values()):
             return ""
         body += _panel(name, x_title, rows, left, left + width)
-    return _svg(_TOP + _PANEL + 62, title, body)
+    return svg.document(_TOP + _PANEL + 62, title, body)
 
 
 def _panel(
     title: str, x_title: str, rows: Mapping[Scenario, Mapping[str, float]], left: float, right: float
 ) -> list[str]:
     bottom = _TOP + 24 + _PANEL - 20
-    scale = LogScale.over([v for row in rows.values() for v in row.values()], bottom, _TOP + 24)
-    body = [_text(left, _TOP + 12, title, "text")]
+    scale = svg.LogScale.over([v for row in rows.values() for v in row.values()], bottom, _TOP + 24)
+    body = [svg.text(left, _TOP + 12, title, "text")]
     for tick in scale.ticks():
-        body += [_line(left, scale.at(tick), right, scale.at(tick))]
-        body += [_text(left - 5, scale.at(tick) + 4, number(tick), "dim", "end")]
+        body += [svg.line(left, scale.at(tick), right, scale.at(tick))]
+        body += [svg.text(left - 5, scale.at(tick) + 4, svg.number(tick), "dim", "end")]
     places = {s: left + (right - left) * (n + 0.5) / len(rows) for n, s in enumerate(rows)}
     for scenario, x in places.items():
-        body.append(_text(x, bottom + 16, number(scenario.x) if scenario.x else "all", "dim", "middle"))
-    body.append(_text((left + right) / 2, bottom + 34, x_title, "dim", "middle"))
+        body.append(svg.text(x, bottom + 16, svg.number(scenario.x) if scenario.x else "all", "dim", "middle"))
+    body.append(svg.text((left + right) / 2, bottom + 34, x_title, "dim", "middle"))
     for tool in dict.fromkeys(tool for row in rows.values() for tool in row):
         points = [(places[s], scale.at(row[tool]), row[tool]) for s, row in rows.items() if tool in row]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
         body.append(f'<polyline points="{path}" fill="none" stroke="{_colour(tool)}" stroke-width="2"/>')
-        body += [_dot(x, y, tool, f"{tool}: {number(value)}") for x, y, value in points]
+        body += [_dot(x, y, tool, f"{tool}: {svg.number(value)}") for x, y, value in points]
     return body
-
-
-def number(value: float) -> str:
-    """Short: 0.01, 3.2, 25, 1k, 2M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 def _legend(names: Sequence[str], y: float) -> str:
     parts = []
     for position, tool in enumerate(names):
         x = 18 + position * 112
-        parts.append(_dot(x, y - 4, tool, tool) + _text(x + 11, y, tool, "text"))
+        parts.append(_dot(x, y - 4, tool, tool) + svg.text(x + 11, y, tool, "text"))
     return "".join(parts)
 
 
@@ -189,27 +149,4 @@ def _colour(tool: str) -> str:
 
 
 def _dot(x: float, y: float, tool: str, title: str) -> str:
-    radius = _SYMBOLS.get(tool, 4.5)
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{_colour(tool)}" fill-opacity="0.9">'
-        f"<title>{escape(title)}</title></circle>"
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="grid" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, content: str, style: str, anchor: str = "start", weight: int = 400) -> str:
-    return (
-        f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">'
-        f"{escape(content)}</text>"
-    )
-
-
-def _svg(height: float, title: str, body: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
-        f'aria-label="{escape(title)}"><style>{_STYLE}</style>'
-        f'<rect class="back" width="{_WIDTH}" height="{height:.0f}" rx="6"/>{"".join(body)}</svg>\n'
-    )
+    return svg.dot(x, y, _SYMBOLS.get(tool, 4.5), _colour(tool), title)

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from benchmarks.__main__ import main
 from benchmarks.article import article_tables
 from benchmarks.machine import describe
-from benchmarks.plots import LogScale, number, plots
+from benchmarks.plots import plots
 from benchmarks.reporting import BEGIN, END, NoMarkers, terminal, write_page
 from benchmarks.results import Run, append
+from benchmarks.svg import LogScale, number
 from benchmarks.tables import tables
 from benchmarks.tools import tools
 from tests.unit.benchmarks.records import RUN
