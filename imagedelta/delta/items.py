@@ -10,7 +10,7 @@ Source: docs/formats/patch.md, section 4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
 
@@ -190,29 +190,31 @@ class ItemWriter:
 
     def write(self, item: Item, header: Header | None = None) -> None:
         """Append an item."""
-        byte = item.way | (KEEP if item.keep else 0)
+        flags = KEEP if item.keep else 0
         if header is None:
-            self._streams.write(Role.ITEMS, bytes([byte | HEADLESS]))
-        else:
-            self._header(byte, header)
-        self._data(item, headless=header is None)
+            flags |= HEADLESS
+        elif not self._header(header):
+            flags |= ODD_HEADER
+            item = _without_reference(item, header)
+        self._streams.write(Role.ITEMS, bytes([item.way | flags]))
+        self._data(item)
         self._expected.data(item)
         if item.way is Way.END:
             self._expected.start_layer()
 
-    def _header(self, byte: int, header: Header) -> None:
+    def _header(self, header: Header) -> bool:
+        """Write a header; return False where it fits no columns and goes as it is, without its reference."""
         expected = self._expected
         member = None if header.reference is None else self._references.member(header.reference)
         if self._headers.write(header.block, member.header if member else None):
-            self._streams.write(Role.ITEMS, bytes([byte]))
             self._number(Role.REFERENCES, _reference_code(header.reference, expected.reference))
             expected.header(header.block, header.reference)
-        else:
-            self._streams.write(Role.ITEMS, bytes([byte | ODD_HEADER]))
-            self._streams.write(Role.ODD, header.block)
-            expected.header(header.block, None)
+            return True
+        self._streams.write(Role.ODD, header.block)
+        expected.header(header.block, None)
+        return False
 
-    def _data(self, item: Item, *, headless: bool) -> None:
+    def _data(self, item: Item) -> None:
         expected = self._expected
         if item.way is Way.END:
             self._signed(Role.LENGTHS, item.length - expected.padding - END_ZEROS)
@@ -354,6 +356,13 @@ class ItemReader:
         if difference or member is None:
             member = self._references.member(base)
         return base, member
+
+
+def _without_reference(item: Item, header: Header) -> Item:
+    """Name the member whose data an item repeats, where its header can no longer say it."""
+    if item.way is Way.SAME and item.length:
+        return replace(item, way=Way.COPY, base=header.reference)
+    return item
 
 
 def _at_least(least: int, value: int) -> int:

@@ -16,7 +16,9 @@ from imagedelta.delta import (
     Profile,
     apply_patch,
     build_patch,
+    read_patch_header,
 )
+from imagedelta.delta.roles import Role
 from imagedelta.signatures.index import index_layer
 from tests.images import BuiltImage
 
@@ -85,6 +87,11 @@ def applied(patch: bytes, *sources: BuiltImage, sink: MemorySink | None = None) 
     known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(*sources).items()}
     configs = {source.image_id: source.image.config for source in sources}
     return apply_patch(io.BytesIO(patch), known.__getitem__, configs.__getitem__, sink), sink
+
+
+def streams_of(patch: bytes) -> dict[Role, int]:
+    """Return the raw size of every stream."""
+    return {stream.role: stream.raw_bytes for stream in read_patch_header(io.BytesIO(patch)).streams}
 
 
 def assert_rebuilt(target: BuiltImage, patch: bytes, *sources: BuiltImage) -> None:

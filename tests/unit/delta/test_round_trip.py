@@ -15,7 +15,7 @@ from imagedelta.delta.stream_coding import share_memory
 from imagedelta.errors import DigestMismatch, RequestError
 from imagedelta.limits import KIB, MIB
 from tests.images import BuiltImage, a_layer, a_tar, an_image
-from tests.unit.delta.patches import MemorySink, a_patch, applied, assert_rebuilt, content_of, layers_of
+from tests.unit.delta.patches import MemorySink, a_patch, applied, assert_rebuilt, content_of, layers_of, streams_of
 
 TINY_WINDOWS = replace(
     V1_64M, name="tiny-windows", whole_file_bytes=20 * KIB, window_bytes=8 * KIB, window_reach_bytes=4 * KIB
@@ -39,10 +39,6 @@ def edited(data: bytes, seed: int = 1) -> bytes:
         at = rng.randrange(len(out))
         out[at : at + rng.randrange(30)] = rng.randbytes(rng.randrange(30))
     return bytes(out)
-
-
-def streams_of(patch: bytes) -> dict[Role, int]:
-    return {stream.role: stream.raw_bytes for stream in read_patch_header(io.BytesIO(patch)).streams}
 
 
 BASE = a_layer({"etc/os": text(50), "lib/": b"", "lib/libc.so": noise(20_000)})
