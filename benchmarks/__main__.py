@@ -9,6 +9,7 @@ import click
 
 from benchmarks.building import build
 from benchmarks.machine import available_memory_bytes, describe
+from benchmarks.ranking_commands import ranking, ranking_report
 from benchmarks.reporting import NoMarkers, terminal, write_page, write_pictures
 from benchmarks.results import OK, BadResults, Result, append, read
 from benchmarks.running import Budget, run_all
@@ -23,6 +24,10 @@ _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 @click.group(help=__doc__)
 def main() -> None:
     """Commands of ``python -m benchmarks``."""
+
+
+main.add_command(ranking)
+main.add_command(ranking_report)
 
 
 @main.command()
