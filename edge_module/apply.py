@@ -8,6 +8,7 @@ report in the outbox. Removing the bundle comes last and is the inbox's.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import count
 
 from contracts.messages import DesiredProperties
@@ -20,6 +21,7 @@ from edge_module.scratch_file import SCRATCH, open_scratch
 from imagedelta.bundles import BundleHead, OpenedBundle
 from imagedelta.delta.apply import apply_patch
 from imagedelta.delta.header import PatchHeader, read_patch_header
+from imagedelta.delta.source_images import name_layers
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, SourceMissing
 
 _SCRATCH_FILE = f"{SCRATCH}/apply-"
@@ -72,11 +74,13 @@ class Applier:
         if verify:
             bundle.verify_patch_digest()
         header = _read_header(bundle)
-        self._check_disk(header)
+        with self._engine.open_sources() as sources:
+            diff_ids = name_layers(header, sources.config).target
+        self._check_disk(header, diff_ids)
         if job.state != "applying":
             self._reporter.move(job, "applying")
         # A layer that is here is not made again, so its bytes are checked instead.
-        self._engine.drop_damaged({layer.diff_id for layer in header.layers})
+        self._engine.drop_damaged(set(diff_ids))
         bundle.patch.seek(0)
         scratch_files = count()
         with self._engine.open_sources() as sources:
@@ -95,10 +99,15 @@ class Applier:
     def _now(self, job: Job) -> Job:
         return self._reporter.latest(job)
 
-    def _check_disk(self, header: PatchHeader) -> None:
+    def _check_disk(self, header: PatchHeader, diff_ids: Sequence[str]) -> None:
         """Raises: DependencyError ``disk.full`` before anything is written."""
-        new = {layer.diff_id: layer.size for layer in header.layers if not self._engine.has_layer(layer.diff_id)}
-        needed = sum(new.values()) + header.config_bytes + header.scratch_bytes + self._reserve_bytes
+        sizes = {diff_id: layer.size for diff_id, layer in zip(diff_ids, header.layers, strict=True)}
+        needed = (
+            sum(size for diff_id, size in sizes.items() if not self._engine.has_layer(diff_id))
+            + header.config_bytes
+            + header.scratch_bytes
+            + self._reserve_bytes
+        )
         needed += self._engine.extra_bytes(header.source_image_ids)
         free = self._engine.free_bytes()
         if free < needed:

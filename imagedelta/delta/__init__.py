@@ -11,6 +11,7 @@ from imagedelta.delta.build import PatchSummary, build_patch
 from imagedelta.delta.content import BytesReader, FileReader, ImageContent, LayerContent, LayerReader
 from imagedelta.delta.header import PatchHeader, read_patch_header
 from imagedelta.delta.profiles import DEFAULT_PROFILE, PROFILES, Profile, profile_named
+from imagedelta.delta.source_images import name_layers
 from imagedelta.delta.verified import build_verified_patch
 from imagedelta.delta.verify import verify_patch
 
@@ -32,6 +33,7 @@ __all__ = [
     "apply_patch",
     "build_patch",
     "build_verified_patch",
+    "name_layers",
     "profile_named",
     "read_patch_header",
     "verify_patch",

@@ -15,18 +15,18 @@ from functools import partial
 from typing import BinaryIO, Protocol
 
 from imagedelta.delta.content import LayerReader, read_pieces
-from imagedelta.delta.header import PatchHeader, TargetLayer
+from imagedelta.delta.header import WholeLayer
 from imagedelta.delta.layer_maker import LayerMaker, LayerOutput
 from imagedelta.delta.opening import (
     DEFAULT_MEMORY_LIMIT,
     PROCESS_BYTES,
-    FindConfig,
     FindLayer,
-    SourceLayers,
+    OpenedPatch,
     open_patch,
     temporary_file,
 )
 from imagedelta.delta.scratch import Scratch
+from imagedelta.delta.source_images import FindConfig
 from imagedelta.errors import ContentError, SourceMissing
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 
@@ -99,42 +99,43 @@ def apply_patch(
     with Scratch(scratch or temporary_file, header.scratch_bytes) as files:
         maker = LayerMaker(opened.tapes, opened.sources, files)
         try:
-            _make_layers(header, maker, opened.layers, sink)
+            _make_layers(opened, maker, sink)
         except SourceMissing:
             raise
         except ContentError:
             opened.layers.check_digests()
             raise
-    return AppliedImage(header.target_image_id, opened.config, header.diff_ids)
+    return AppliedImage(header.target_image_id, opened.config, opened.names.target)
 
 
-def _make_layers(header: PatchHeader, maker: LayerMaker, sources: SourceLayers, sink: LayerSink) -> None:
+def _make_layers(opened: OpenedPatch, maker: LayerMaker, sink: LayerSink) -> None:
+    header = opened.header
     if not header.rebuilt:
         maker.finish()
-    missing = {layer for layer in header.layers if not sink.has_layer(layer.diff_id)}
-    for layer in dict.fromkeys(header.layers):
-        if layer in missing and layer.whole_from is not None:
-            _into_sink(layer, sink, partial(_copy, sources.reader(layer.whole_from)))
+    for layer, diff_id in dict(zip(header.layers, opened.names.target, strict=True)).items():
+        if isinstance(layer, WholeLayer) and not sink.has_layer(diff_id):
+            _into_sink(diff_id, layer.size, sink, partial(_copy, opened.layers.reader(layer.source_layer)))
     rebuilt = header.rebuilt
+    missing = {layer for layer in rebuilt if not sink.has_layer(layer.diff_id)}
     needed = max((number for number, layer in enumerate(rebuilt, 1) if layer in missing), default=0)
-    for number, layer in enumerate(rebuilt[:needed], 1):
-        if layer in missing:
+    for number, made in enumerate(rebuilt[:needed], 1):
+        if made in missing:
             make = maker.make_last if number == len(rebuilt) else maker.make
-            _into_sink(layer, sink, partial(make, layer.size))
+            _into_sink(made.diff_id, made.size, sink, partial(make, made.size))
         else:
-            maker.make(layer.size, None)  # its bytes of the solid streams come first all the same
+            maker.make(made.size, None)  # its bytes of the solid streams come first all the same
 
 
-def _into_sink(layer: TargetLayer, sink: LayerSink, fill: Callable[[LayerOutput], None]) -> None:
-    writer = sink.begin_layer(layer.diff_id, layer.size)
+def _into_sink(diff_id: str, size: int, sink: LayerSink, fill: Callable[[LayerOutput], None]) -> None:
+    writer = sink.begin_layer(diff_id, size)
     try:
-        output = LayerOutput(writer.write, layer.size)
+        output = LayerOutput(writer.write, size)
         fill(output)
-        output.check(layer.diff_id)
+        output.check(diff_id)
     except BaseException:
-        sink.abort_layer(layer.diff_id)
+        sink.abort_layer(diff_id)
         raise
-    sink.commit_layer(layer.diff_id)
+    sink.commit_layer(diff_id)
 
 
 def _copy(reader: LayerReader, output: LayerOutput) -> None:

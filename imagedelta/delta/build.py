@@ -30,8 +30,9 @@ from imagedelta.delta.header import (
     MAX_SOURCES,
     MEMBER_BYTES,
     PatchHeader,
+    RebuiltLayer,
     SourceLayer,
-    TargetLayer,
+    WholeLayer,
     header_to_bytes,
 )
 from imagedelta.delta.layer_items import LayerItems
@@ -213,13 +214,11 @@ class Build:
 
     def _header(self, coded: Sequence[Coded], scratch_bytes: int) -> PatchHeader:
         plan = self._plan
-        sources = [
-            SourceLayer(layer.index.diff_id, count)
-            for layer, count in zip(plan.source_layers, plan.member_counts, strict=True)
-        ]
-        numbers = {source.diff_id: number for number, source in enumerate(sources)}
+        numbers = {layer.index.diff_id: number for number, layer in enumerate(plan.source_layers)}
         layers = tuple(
-            TargetLayer(index.diff_id, index.size, numbers[index.diff_id] if index.diff_id in plan.whole else None)
+            WholeLayer(numbers[index.diff_id], index.size)
+            if index.diff_id in plan.whole
+            else RebuiltLayer(index.diff_id, index.size)
             for index in (layer.index for layer in self._target.layers)
         )
         return PatchHeader(
@@ -227,12 +226,20 @@ class Build:
             target_image_id=self._target.image_id,
             source_image_ids=tuple(source.image_id for source in self._sources),
             platform=self._target.platform,
-            source_layers=tuple(sources),
+            source_layers=self._source_layers(),
             layers=layers,
             streams=tuple(item.stream for item in coded),
             scratch_bytes=scratch_bytes,
             config_bytes=len(self._target.config),
         )
+
+    def _source_layers(self) -> tuple[SourceLayer, ...]:
+        places: dict[str, tuple[int, int]] = {}
+        for number, source in enumerate(self._sources):
+            for position, diff_id in enumerate(source.diff_ids):
+                places.setdefault(diff_id, (number, position))
+        counted = zip(self._plan.source_layers, self._plan.member_counts, strict=True)
+        return tuple(SourceLayer(*places[layer.index.diff_id], count) for layer, count in counted)
 
 
 def _write(header: PatchHeader, coded: Sequence[Coded], out: BinaryIO) -> tuple[int, str, int]:

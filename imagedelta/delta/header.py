@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -38,22 +37,36 @@ _PLAIN_TEXT = re.compile(r"[A-Za-z0-9._/+-]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class SourceLayer:
-    """A layer that the device must have."""
+    """A layer that the device must have, named by where the config of a source image has its digest."""
 
-    diff_id: str
+    source: int
+    """Number of the source image."""
+    position: int
+    """In that image, from 0, lowest first."""
     members: int
     """How many of its members the patch can name; 0 for one that is only taken whole."""
 
 
 @dataclass(frozen=True, slots=True)
-class TargetLayer:
-    """One layer of the image that a patch makes."""
+class RebuiltLayer:
+    """A layer of the target that the patch makes."""
 
     diff_id: str
     size: int
     """Bytes of the uncompressed tar."""
-    whole_from: int | None
-    """Number of the source layer it equals; ``None`` when the patch rebuilds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeLayer:
+    """A layer of the target that a source has."""
+
+    source_layer: int
+    """Number of the source layer."""
+    size: int
+    """Bytes of the uncompressed tar."""
+
+
+TargetLayer = RebuiltLayer | WholeLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +113,9 @@ class PatchHeader:
         return self.config_bytes + sum(layer.size for layer in self.layers)
 
     @property
-    def diff_ids(self) -> tuple[str, ...]:
-        """Digests of the target's layers, lowest first."""
-        return tuple(layer.diff_id for layer in self.layers)
-
-    @property
-    def rebuilt(self) -> tuple[TargetLayer, ...]:
-        """Layers made by steps, each distinct one once, lowest first."""
-        return tuple(dict.fromkeys(layer for layer in self.layers if layer.whole_from is None))
+    def rebuilt(self) -> tuple[RebuiltLayer, ...]:
+        """Layers made by items, each distinct one once, lowest first."""
+        return tuple(dict.fromkeys(layer for layer in self.layers if isinstance(layer, RebuiltLayer)))
 
 
 def header_to_bytes(header: PatchHeader) -> bytes:
@@ -153,14 +161,14 @@ def _body(header: PatchHeader) -> bytes:
     out += numbers.encode(len(header.source_image_ids)) + b"".join(map(_raw_digest, header.source_image_ids))
     out += numbers.encode(len(header.source_layers))
     for source in header.source_layers:
-        out += _raw_digest(source.diff_id) + numbers.encode(source.members)
+        out += b"".join(map(numbers.encode, (source.source, source.position, source.members)))
     out += numbers.encode(header.config_bytes) + numbers.encode(header.scratch_bytes)
     out += numbers.encode(len(header.layers))
     for layer in header.layers:
-        if layer.whole_from is None:
+        if isinstance(layer, RebuiltLayer):
             out += bytes([REBUILT]) + numbers.encode(layer.size) + _raw_digest(layer.diff_id)
         else:
-            out += bytes([WHOLE]) + numbers.encode(layer.size) + numbers.encode(layer.whole_from)
+            out += bytes([WHOLE]) + numbers.encode(layer.size) + numbers.encode(layer.source_layer)
     out += numbers.encode(len(header.streams))
     for stream in header.streams:
         out += bytes([stream.role, stream.coder]) + coder(stream.coder).write_params(stream.params)
@@ -214,27 +222,34 @@ def _read_body(fields: _Fields, limits: Limits) -> PatchHeader:
     target = fields.digest()
     sources = tuple(fields.digest() for _ in range(fields.count(MAX_SOURCES, "sources")))
     count = fields.count(MAX_SOURCE_LAYERS, "source layers")
-    source_layers = tuple(SourceLayer(fields.digest(), fields.count(MAX_MEMBERS, "members")) for _ in range(count))
+    source_layers = tuple(_read_source_layer(fields, len(sources)) for _ in range(count))
     config_bytes = fields.count(limits.max_config_bytes, "bytes of config")
     scratch_bytes = fields.count(limits.max_image_bytes, "bytes of scratch")
     count = fields.count(limits.max_layers, "layers")
-    layers = tuple(_read_layer(fields, source_layers) for _ in range(count))
+    layers = tuple(_read_layer(fields, len(source_layers)) for _ in range(count))
     streams = tuple(_read_stream(fields) for _ in range(fields.count(len(Role), "streams")))
     fields.end()
     return PatchHeader(profile, target, sources, platform, source_layers, layers, streams, scratch_bytes, config_bytes)
 
 
-def _read_layer(fields: _Fields, source_layers: Sequence[SourceLayer]) -> TargetLayer:
+def _read_source_layer(fields: _Fields, sources: int) -> SourceLayer:
+    source = fields.number()
+    if source >= sources:
+        raise ContentError(f"patch head: source image {source} of {sources}")
+    return SourceLayer(source, fields.number(), fields.count(MAX_MEMBERS, "members"))
+
+
+def _read_layer(fields: _Fields, source_layers: int) -> TargetLayer:
     flag = fields.take(1)[0]
     size = fields.number()
     if flag == REBUILT:
-        return TargetLayer(fields.digest(), size, None)
+        return RebuiltLayer(fields.digest(), size)
     if flag != WHOLE:
         raise UnsupportedFormat(f"patch layer flag {flag}")
     number = fields.number()
-    if number >= len(source_layers):
-        raise ContentError(f"patch head: source layer {number} of {len(source_layers)}")
-    return TargetLayer(source_layers[number].diff_id, size, number)
+    if number >= source_layers:
+        raise ContentError(f"patch head: source layer {number} of {source_layers}")
+    return WholeLayer(number, size)
 
 
 def _read_stream(fields: _Fields) -> PatchStream:
@@ -249,7 +264,7 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
     roles = [stream.role for stream in header.streams]
     if roles != sorted(set(roles)):
         raise ContentError("patch head: streams are not in rising order of their roles")
-    if len(set(header.layers)) != len({layer.diff_id for layer in header.layers}):
+    if len(header.rebuilt) != len({layer.diff_id for layer in header.rebuilt}):
         raise ContentError("patch head: one layer is described in two ways")
     members = sum(layer.members for layer in header.source_layers)
     if members > MAX_MEMBERS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -20,6 +20,7 @@ from imagedelta.delta.layer_maker import Sources
 from imagedelta.delta.raw_streams import Tape, open_tapes
 from imagedelta.delta.references import References
 from imagedelta.delta.roles import Role
+from imagedelta.delta.source_images import FindConfig, LayerNames, SourceImages
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated
 from imagedelta.limits import MIB, Limits
 
@@ -28,15 +29,13 @@ PROCESS_BYTES = 56 * MIB
 """Beside the decoders: interpreter and buffers take 22 MB, a device's HTTP and JSON libraries about 30 more."""
 FindLayer = Callable[[str], LayerReader]
 """diff_id → reader; raises KeyError when the layer is not there."""
-FindConfig = Callable[[str], bytes]
-"""Image ID → config JSON; raises KeyError when the image is not there."""
 
 
 class SourceLayers:
     """Readers of the source layers, opened when first needed."""
 
-    def __init__(self, header: PatchHeader, find_layer: FindLayer) -> None:
-        self._layers = header.source_layers
+    def __init__(self, diff_ids: Sequence[str], find_layer: FindLayer) -> None:
+        self._diff_ids = diff_ids
         self._find_layer = find_layer
         self._readers: dict[int, LayerReader] = {}
 
@@ -47,7 +46,7 @@ class SourceLayers:
             SourceMissing: "source.missing".
         """
         if number not in self._readers:
-            diff_id = self._layers[number].diff_id
+            diff_id = self._diff_ids[number]
             try:
                 self._readers[number] = self._find_layer(diff_id)
             except KeyError as error:
@@ -64,7 +63,7 @@ class SourceLayers:
             digest = hashlib.sha256()
             for piece in read_pieces(reader, 0, reader.size):
                 digest.update(piece)
-            diff_id = self._layers[number].diff_id
+            diff_id = self._diff_ids[number]
             if "sha256:" + digest.hexdigest() != diff_id:
                 raise SourceMissing(f"layer {diff_id} of the source has other bytes", code="source.different")
 
@@ -94,41 +93,12 @@ class Primes:
             yield from read_pieces(self._sources.open_layer(member.layer), member.offset, member.size)
 
 
-class _SourceConfig:
-    """The config of the first source, shortened: what the target's own is coded against."""
-
-    def __init__(self, header: PatchHeader, find_config: FindConfig, limits: Limits) -> None:
-        self._image_ids = header.source_image_ids
-        self._find_config = find_config
-        self._limits = limits
-
-    def prime(self, limit: int) -> Iterator[bytes]:
-        """Yield the config.
-
-        Raises:
-            SourceMissing: "source.missing", "source.different".
-            LimitExceeded: It has more than ``limit`` bytes.
-        """
-        if not self._image_ids:
-            raise ContentError("a patch without sources codes its config against one")
-        image_id = self._image_ids[0]
-        try:
-            config = self._find_config(image_id)
-        except KeyError as error:
-            raise SourceMissing(f"source image {image_id} is not here") from error
-        if "sha256:" + hashlib.sha256(config).hexdigest() != image_id:
-            raise SourceMissing(f"the config of source image {image_id} has other bytes", code="source.different")
-        prime = config_text.shorten(config, image_from_config(config, limits=self._limits).diff_ids)
-        if len(prime) > limit:
-            raise LimitExceeded("the config of the source is longer than the dictionary of the target's")
-        yield prime
-
-
 @dataclass(frozen=True, slots=True)
 class OpenedPatch:
     """A patch whose head and config hold, with its streams at their start."""
 
     header: PatchHeader
+    names: LayerNames
     config: bytes
     tapes: dict[Role, Tape]
     layers: SourceLayers
@@ -144,15 +114,16 @@ def open_patch(
     _check_memory(header, memory_limit)
     start = patch.tell()
     _check_length(patch, header, start - base, base)
-    layers = SourceLayers(header, find_layer)
+    images = SourceImages(header, find_config, limits)
+    names = images.names()
+    layers = SourceLayers(names.sources, find_layer)
     counts = [layer.members for layer in header.source_layers]
     sources = Sources(References(layers.reader, counts), layers.reader)
     primes = Primes(sources)
-    configs = _SourceConfig(header, find_config, limits)
-    tapes = open_tapes(patch, start, header, {Role.OLD_TEXT: primes.next_prime, Role.CONFIG: configs.prime})
+    tapes = open_tapes(patch, start, header, {Role.OLD_TEXT: primes.next_prime, Role.CONFIG: images.prime})
     primes.tape = tapes[Role.PRIMES]
-    config = _read_config(header, tapes[Role.CONFIG], limits)
-    return OpenedPatch(header, config, tapes, layers, sources)
+    config = _read_config(header, names.target, tapes[Role.CONFIG], limits)
+    return OpenedPatch(header, names, config, tapes, layers, sources)
 
 
 def temporary_file() -> BinaryIO:
@@ -160,14 +131,14 @@ def temporary_file() -> BinaryIO:
     return cast(BinaryIO, tempfile.TemporaryFile())
 
 
-def _read_config(header: PatchHeader, tape: Tape, limits: Limits) -> bytes:
+def _read_config(header: PatchHeader, diff_ids: Sequence[str], tape: Tape, limits: Limits) -> bytes:
     size = sum(stream.raw_bytes for stream in header.streams if stream.role is Role.CONFIG)
-    config = config_text.restore(tape.read(size), header.diff_ids, header.config_bytes)
+    config = config_text.restore(tape.read(size), diff_ids, header.config_bytes)
     tape.finish()
     if "sha256:" + hashlib.sha256(config).hexdigest() != header.target_image_id:
         raise DigestMismatch(f"the config of the patch is not that of image {header.target_image_id}")
     image = image_from_config(config, limits=limits)
-    if image.diff_ids != header.diff_ids:
+    if image.diff_ids != diff_ids:
         raise ContentError("the patch makes other layers than the config of its image names")
     if image.platform != header.platform:
         raise ContentError(f"the patch says {header.platform}, the config of its image {image.platform}")

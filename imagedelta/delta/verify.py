@@ -45,11 +45,11 @@ def verify_patch(
     configs = {source.image_id: source.config for source in sources}
     opened = open_patch(patch, readers.__getitem__, configs.__getitem__, limits, memory_limit)
     header = opened.header
-    found = (header.target_image_id, opened.config, header.diff_ids)
+    found = (header.target_image_id, opened.config, opened.names.target)
     if found != (target.image_id, target.config, target.diff_ids):
         raise DigestMismatch(f"the patch makes {header.target_image_id} instead of {target.image_id}")
     layers = {layer.index.diff_id: layer for layer in target.layers}
-    contents = _Contents([known[layer.diff_id] for layer in header.source_layers])
+    contents = _Contents([known[diff_id] for diff_id in opened.names.sources])
     with Scratch(temporary_file, header.scratch_bytes) as files:
         maker = LayerMaker(opened.tapes, opened.sources, files)
         if not header.rebuilt:
@@ -59,7 +59,7 @@ def verify_patch(
             comparison = _Comparison(layers[layer.diff_id], contents)
             make(layer.size, comparison)
             comparison.finish()
-    return AppliedImage(target.image_id, opened.config, header.diff_ids)
+    return AppliedImage(target.image_id, opened.config, target.diff_ids)
 
 
 class _Contents:

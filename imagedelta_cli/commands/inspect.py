@@ -11,6 +11,7 @@ from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import PatchHeader, read_patch_header
 from imagedelta.delta.coders import coder
 from imagedelta.delta.header import MAGIC as PATCH_MAGIC
+from imagedelta.delta.header import RebuiltLayer, WholeLayer
 from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
@@ -82,8 +83,16 @@ def _patch(stream: BinaryIO) -> dict[str, Any]:
 
 def _layers(header: PatchHeader) -> list[dict[str, Any]]:
     return [
-        {"diffId": layer.diff_id, "bytes": layer.size, "rebuilt": layer.whole_from is None} for layer in header.layers
+        {"diffId": layer.diff_id, "bytes": layer.size, "rebuilt": True}
+        if isinstance(layer, RebuiltLayer)
+        else {**_place(header, layer), "bytes": layer.size, "rebuilt": False}
+        for layer in header.layers
     ]
+
+
+def _place(header: PatchHeader, layer: WholeLayer) -> dict[str, Any]:
+    place = header.source_layers[layer.source_layer]
+    return {"sourceImageId": header.source_image_ids[place.source], "sourceLayer": place.position}
 
 
 def _streams(header: PatchHeader) -> list[dict[str, Any]]:

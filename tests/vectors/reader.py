@@ -202,8 +202,8 @@ class Patch:
         self.platform = body.text()
         self.image_id = body.digest()
         self.source_ids = [body.digest() for _ in range(body.number())]
-        self.source_layers = [(body.digest(), body.number()) for _ in range(body.number())]
         self.sources, self.configs = sources, configs or {}
+        self.source_layers = [self._source_layer(body) for _ in range(body.number())]
         self.config_bytes, self.scratch = body.number(), body.number()
         self.layers = [self._layer(body) for _ in range(body.number())]
         rows = [self._row(body) for _ in range(body.number())]
@@ -233,6 +233,10 @@ class Patch:
         for stream in self.streams.values():
             stream.end()
         return config, made
+
+    def _source_layer(self, body: Bytes) -> tuple[str, int]:
+        config = self.configs[self.source_ids[body.number()]]
+        return json.loads(config)["rootfs"]["diff_ids"][body.number()], body.number()
 
     def _layer(self, body: Bytes) -> tuple[int, str, int]:
         flag, size = body.take(1)[0], body.number()

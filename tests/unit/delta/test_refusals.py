@@ -9,9 +9,17 @@ from dataclasses import replace
 import brotli
 import pytest
 
-from imagedelta.delta import BytesReader, apply_patch, read_patch_header
+from imagedelta.delta import BytesReader, apply_patch, name_layers, read_patch_header
 from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW, Params
-from imagedelta.delta.header import MAGIC, PatchHeader, PatchStream, SourceLayer, TargetLayer, header_to_bytes
+from imagedelta.delta.header import (
+    MAGIC,
+    PatchHeader,
+    PatchStream,
+    RebuiltLayer,
+    SourceLayer,
+    WholeLayer,
+    header_to_bytes,
+)
 from imagedelta.delta.items import HEADLESS, KEEP, Way
 from imagedelta.delta.numbers import encode, zigzag
 from imagedelta.delta.roles import Role
@@ -160,10 +168,10 @@ def by_hand(
     fields = {
         "profile": "v1-64m",
         "target_image_id": HAND.image_id,
-        "source_image_ids": (),
+        "source_image_ids": (SOURCE.image_id,),
         "platform": "linux/amd64",
-        "source_layers": (SourceLayer(SOURCE.image.diff_ids[0], 2),),
-        "layers": (TargetLayer(HAND.image.diff_ids[0], len(LAYER), None),),
+        "source_layers": (SourceLayer(0, 0, 2),),
+        "layers": (RebuiltLayer(HAND.image.diff_ids[0], len(LAYER)),),
         "streams": tuple(rows),
         "scratch_bytes": 0,
         "config_bytes": len(HAND.image.config),
@@ -220,7 +228,7 @@ def without_empty(streams: dict[Role, bytes]) -> dict[Role, bytes]:
 
 
 def test_a_patch_made_by_hand_is_taken():
-    _, sink = applied(by_hand(LITERAL))
+    _, sink = applied(by_hand(LITERAL), SOURCE)
 
     assert sink.layers == layers_of(HAND)
 
@@ -333,10 +341,16 @@ def test_a_brotli_stream_that_asks_for_a_larger_window_than_it_states_is_refused
         ({"config_bytes": 5}, "content.limit_exceeded"),
         ({"config_bytes": len(HAND.image.config) + 1}, "content.invalid"),
         ({"layers": ()}, "content.limit_exceeded"),
-        ({"layers": (TargetLayer("sha256:" + "0" * 64, 1024, None),)}, "content.invalid"),
-        ({"layers": (TargetLayer(HAND.image.diff_ids[0], 1 << 50, None),)}, "content.limit_exceeded"),
-        ({"layers": (TargetLayer(HAND.image.diff_ids[0], 1024, 7),)}, "content.invalid"),
-        ({"layers": tuple(TargetLayer(HAND.image.diff_ids[0], size, None) for size in (1024, 5))}, "content.invalid"),
+        ({"layers": (RebuiltLayer("sha256:" + "0" * 64, 1024),)}, "content.invalid"),
+        ({"layers": (RebuiltLayer(HAND.image.diff_ids[0], 1 << 50),)}, "content.limit_exceeded"),
+        ({"layers": (WholeLayer(7, 1024),)}, "content.invalid"),
+        ({"source_layers": (SourceLayer(1, 0, 2),)}, "content.invalid"),
+        ({"source_layers": (SourceLayer(0, 1, 2),)}, "content.invalid"),
+        (
+            {"source_layers": (SourceLayer(0, 0, 2),) * 2, "layers": (WholeLayer(0, 512), WholeLayer(1, 512))},
+            "content.invalid",
+        ),
+        ({"layers": tuple(RebuiltLayer(HAND.image.diff_ids[0], size) for size in (1024, 5))}, "content.invalid"),
         ({"source_image_ids": ("sha256:" + "0" * 64,) * 17}, "content.limit_exceeded"),
     ],
 )
@@ -366,3 +380,19 @@ def test_a_config_that_names_a_layer_that_is_not_there_is_refused():
     config = HAND.image.config.replace(HAND.image.diff_ids[0][7:].encode(), b"\xff\x05")
 
     assert refused(by_hand(LITERAL | {Role.CONFIG: config})) == "content.invalid"
+
+
+def test_a_source_image_that_is_not_here_is_named(patch):
+    with pytest.raises(SourceMissing, match=SOURCE.image_id) as refusal:
+        name_layers(read_patch_header(io.BytesIO(patch)), {}.__getitem__)
+
+    assert refusal.value.code == "source.missing"
+
+
+def test_a_source_config_with_other_bytes_is_refused(patch):
+    config = SOURCE.image.config.replace(b"amd64", b"arm64")
+
+    with pytest.raises(SourceMissing, match="other bytes") as refusal:
+        name_layers(read_patch_header(io.BytesIO(patch)), {SOURCE.image_id: config}.__getitem__)
+
+    assert refusal.value.code == "source.different"
