@@ -1,9 +1,13 @@
 """A build may be split and done in any order, on any number of threads: the patch is the same."""
 
 import io
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +16,7 @@ from imagedelta.delta.crew import Crew
 from imagedelta.delta.profiles import V1_64M
 from imagedelta.limits import MIB
 from tests.images import an_image
+from tests.unit.delta.chunk_process import store, stored
 from tests.unit.delta.patches import assert_rebuilt, content_of
 
 
@@ -25,6 +30,7 @@ TARGET = an_image(
         **{f"lib/{number}.so": noise(300_000, number)[:-40] + noise(40, number + 99) for number in range(12)},
         "new": noise(90_000, 77),
         "notes.txt": b"line of text\n" * 900,
+        **{f"again{number}": noise(5000, 78) for number in range(2)},
     }
 )
 
@@ -59,6 +65,23 @@ def test_chunks_made_apart_in_any_order_give_the_same_patch(tmp_path, seed):
     assert len(order) > 2
     assert out.getvalue() == built_in_one(tmp_path, 2)
     assert_rebuilt(TARGET, out.getvalue(), SOURCE)
+
+
+def test_chunks_made_by_other_processes_give_the_same_patch(tmp_path):
+    """Nothing that differs from process to process may get into a chunk: no address, no order of a set."""
+    target, source = store(TARGET, tmp_path / "target"), store(SOURCE, tmp_path / "source")
+    build = Build(stored(target), [stored(source)], V1_64M, tmp_path)
+    made = [tmp_path / f"chunk-{number}" for number in range(build.chunks)]
+    for number, path in enumerate(made):
+        command = [sys.executable, "-m", "tests.unit.delta.chunk_process", target, source, str(number), path]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": str(number)})
+    out = io.BytesIO()
+
+    with Crew(1, 100 * MIB) as crew, ExitStack() as exits:
+        build.finish((exits.enter_context(path.open("rb")) for path in made), out, crew)
+
+    assert len(made) > 2
+    assert out.getvalue() == built_in_one(tmp_path, 2)
 
 
 @pytest.mark.parametrize(("memory", "together"), [(10, 1), (12, 2), (100, 4)])
