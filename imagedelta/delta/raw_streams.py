@@ -114,13 +114,15 @@ class Tape:
         return numbers.unzigzag(self.number())
 
     def finish(self) -> None:
-        """Hold that every byte was used and the coded stream ends here.
+        """Hold that every byte was used, and that the coded stream ends here with the size its head states.
 
         Raises:
-            ContentError: Something is left over.
+            ContentError: Something is left over, or the head states more.
         """
         if self._at != len(self._piece) or next(self._pieces, None) is not None:
             raise ContentError(f"patch stream {self._name} holds more than the patch uses")
+        if self._produced != self._raw_bytes:
+            raise ContentError(f"patch stream {self._name} of {self._raw_bytes} bytes decodes to {self._produced}")
 
     def _read_across(self, length: int) -> bytes:
         parts = [self._piece[self._at :]]

@@ -45,8 +45,8 @@ def verify_patch(
     configs = {source.image_id: source.config for source in sources}
     opened = open_patch(patch, readers.__getitem__, configs.__getitem__, limits, memory_limit)
     header = opened.header
-    found = (header.target_image_id, opened.config, opened.names.target)
-    if found != (target.image_id, target.config, target.diff_ids):
+    found = (header.target_image_id, opened.config, opened.names.target, [layer.size for layer in header.layers])
+    if found != (target.image_id, target.config, target.diff_ids, [layer.index.size for layer in target.layers]):
         raise DigestMismatch(f"the patch makes {header.target_image_id} instead of {target.image_id}")
     layers = {layer.index.diff_id: layer for layer in target.layers}
     contents = _Contents([known[diff_id] for diff_id in opened.names.sources])

@@ -368,6 +368,24 @@ def test_streams_out_of_order_are_refused(order):
     assert refused(head + bytes(5000)) == "content.invalid"
 
 
+@pytest.mark.parametrize("number", [RAW, LZMA2, BROTLI])
+def test_a_stream_that_holds_less_than_its_head_states_is_refused(number):
+    params = {LZMA2: Params(dictionary_bytes=4096), BROTLI: Params(window_log=12)}.get(number, Params())
+    packed = {
+        RAW: LAYER,
+        BROTLI: brotli.compress(LAYER, lgwin=12),
+        LZMA2: lzma.compress(LAYER, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 4096}]),
+    }[number]
+    good = by_hand(LITERAL, coded={Role.LITERAL: (number, params, packed)})
+    header = read_patch_header(io.BytesIO(good))
+    rows = [replace(row, raw_bytes=row.raw_bytes + (row.role is Role.LITERAL)) for row in header.streams]
+
+    more = header_to_bytes(replace(header, streams=tuple(rows))) + good[len(header_to_bytes(header)) :]
+
+    assert applied(good, SOURCE)[1].layers == layers_of(HAND)
+    assert refused(more, SOURCE) == "content.invalid"
+
+
 def test_a_raw_size_that_no_step_could_use_is_refused():
     header = read_patch_header(io.BytesIO(by_hand(LITERAL)))
     rows = tuple(replace(row, raw_bytes=1 << 40) for row in header.streams)

@@ -2,14 +2,24 @@
 
 import io
 import random
+from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta import BytesReader, ImageContent, LayerContent, build_patch, build_verified_patch, verify_patch
+from imagedelta.delta import (
+    BytesReader,
+    ImageContent,
+    LayerContent,
+    build_patch,
+    build_verified_patch,
+    read_patch_header,
+    verify_patch,
+)
+from imagedelta.delta.header import header_to_bytes
 from imagedelta.delta.remembering import Memory
 from imagedelta.errors import ContentError, DigestMismatch
 from tests.images import BuiltImage, an_image
-from tests.unit.delta.patches import a_patch, assert_rebuilt, content_of
+from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, content_of
 
 LARGE = {f"lib/{number}": random.Random(number).randbytes(900_000) for number in range(3)}
 SOURCE = an_image({**LARGE, "app": random.Random(7).randbytes(20_000)})
@@ -97,3 +107,17 @@ def test_a_copy_of_another_file_of_the_same_size_is_noticed(tmp_path):
 
     with pytest.raises(DigestMismatch):
         verify_patch(io.BytesIO(patch), content_of(an_image({"x": two})), [content_of(source)])
+
+
+def test_a_whole_layer_with_another_size_is_refused_as_the_device_would(tmp_path):
+    target = an_image(SOURCE.layers[0], note="other config")
+    patch, _ = a_patch(target, SOURCE, scratch=tmp_path)
+    header = read_patch_header(io.BytesIO(patch))
+    (layer,) = header.layers
+    longer = header_to_bytes(replace(header, layers=(replace(layer, size=layer.size + 512),)))
+    damaged = longer + patch[len(header_to_bytes(header)) :]
+
+    with pytest.raises(DigestMismatch):
+        verify_patch(io.BytesIO(damaged), content_of(target), [content_of(SOURCE)])
+    with pytest.raises(DigestMismatch):
+        applied(damaged, SOURCE)
