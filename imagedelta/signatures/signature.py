@@ -2,12 +2,11 @@
 
 It answers one question: about how many bytes would a patch from that image to this one have? For every
 distinct file content it keeps a few hash bits, the size, and hashes of path and name, by which a changed
-file finds its predecessor. An image with more files than fit is sampled: a file is kept when
-``priority_of`` is above the image's threshold, and since the priority depends on the file alone, two images
-keep the same ones of the files they share. The bytes left out are made up for by weighing
-(priority sampling: Duffield, Lund, Thorup, "Priority sampling for estimation of arbitrary subset sums").
+file finds its predecessor; of the larger files a sketch too, which tells a version that is nearly the same
+from one that is not.
 
-Not cryptography: that is a seal (imagedelta.bundles). Not the estimate itself: imagedelta.ranking.
+Not cryptography: that is a seal (imagedelta.bundles). Not what is left out of a large image's signature:
+imagedelta.signatures.sampling. Not the estimate itself: imagedelta.ranking.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from imagedelta.archives.model import Image
 from imagedelta.errors import RequestError
 from imagedelta.limits import DEFAULT_LIMITS, KIB, Limits
 from imagedelta.signatures import signature_codec
-from imagedelta.signatures.file_cost import literal_cost
+from imagedelta.signatures.file_kind import kind_of
 from imagedelta.signatures.index import FileEntry, LayerIndex
-from imagedelta.signatures.size_code import decode_size, encode_size
-from imagedelta.signatures.summary import FileColumns, LayerSummary, Row
+from imagedelta.signatures.sampling import SketchedRow, sample
+from imagedelta.signatures.size_code import encode_size
+from imagedelta.signatures.summary import FileColumns, LayerSummary
 
 SMALLEST_BOUND = 32 * KIB
-_DIGITS = re.compile(rb"[0-9]+")
-_KEY_SPAN = float(1 << 32)
+_VARIABLE = re.compile(rb"(?<![0-9A-Za-z])(?=[0-9a-z]*[0-9])[0-9a-z]{8,}(?![0-9A-Za-z])|[0-9]+")
+"""Digits, and what a bundler made of the content: ``main.3f2a91bc.js``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def sign(image: Image, indexes: Sequence[LayerIndex]) -> Signature:
     full_bytes = len(image.config) + sum(index.size for index in indexes)
     layers = tuple(LayerSummary(index.diff_id, index.size, len(index.entries)) for index in indexes)
     room = size_bound(full_bytes) - signature_codec.fixed_size(image.platform, len(layers))
-    threshold, kept = _sample(_distinct_files(indexes), room // FileColumns.ROW_BYTES)
-    return Signature(image.image_id, image.platform, full_bytes, layers, threshold, FileColumns.of(kept))
+    threshold, files = sample(_distinct_files(indexes), room)
+    return Signature(image.image_id, image.platform, full_bytes, layers, threshold, files)
 
 
 def size_bound(full_bytes: int) -> int:
@@ -86,18 +86,13 @@ def size_bound(full_bytes: int) -> int:
     return max(full_bytes // 1000, SMALLEST_BOUND)
 
 
-def priority_of(size: int, key: int) -> float:
-    """Return the sampling priority of a file: its size over a number in (0, 1] that its name decides."""
-    return size * _KEY_SPAN / (key + 1)
-
-
 def name_key(path: bytes) -> int:
-    """Hash the last two parts of a path without their digits, to 32 bits.
+    """Hash the last two parts of a path without what changes from version to version, to 32 bits.
 
     So ``2.1.30/System.Private.CoreLib.dll`` finds its predecessor in ``2.1.0/``, and ``libicudata.so.76.1``
     finds ``libicudata.so.72.1``, wherever the folder above has moved.
     """
-    return _hash(_DIGITS.sub(b"", b"/".join(path.rsplit(b"/", 2)[-2:])), 4)
+    return _hash(_VARIABLE.sub(b"", b"/".join(path.rsplit(b"/", 2)[-2:])), 4)
 
 
 def path_hash(path: bytes) -> int:
@@ -105,15 +100,21 @@ def path_hash(path: bytes) -> int:
     return _hash(path, 2)
 
 
-def _distinct_files(indexes: Iterable[LayerIndex]) -> list[Row]:
+def content_hash(entry: FileEntry) -> int:
+    """Hash a file's content to 32 bits; a compiled Python file's without its time, which costs a patch nothing."""
+    return int.from_bytes((entry.timeless or entry.digest)[:4], "little")
+
+
+def _distinct_files(indexes: Iterable[LayerIndex]) -> list[SketchedRow]:
     """One row per distinct content, under the path with the lowest key, whichever layer comes first."""
     lowest: dict[bytes, tuple[int, FileEntry]] = {}
     for index in indexes:
         for entry in index.entries:
             if entry.size:
                 candidate = (name_key(entry.path), entry)
-                known = lowest.get(entry.digest, candidate)
-                lowest[entry.digest] = min(known, candidate, key=_key_and_path)
+                content = entry.timeless or entry.digest
+                known = lowest.get(content, candidate)
+                lowest[content] = min(known, candidate, key=_key_and_path)
     return [_row(key, entry) for key, entry in lowest.values()]
 
 
@@ -121,22 +122,9 @@ def _key_and_path(found: tuple[int, FileEntry]) -> tuple[int, bytes]:
     return found[0], found[1].path
 
 
-def _row(key: int, entry: FileEntry) -> Row:
-    content = int.from_bytes(entry.digest[:4], "little")
-    return key, encode_size(entry.size), path_hash(entry.path), content, literal_cost(entry.path)
-
-
-def _sample(rows: list[Row], room: int) -> tuple[float, list[Row]]:
-    """Keep the ``room`` rows of highest priority, and say above which priority all are kept."""
-    if len(rows) <= room:
-        return 0.0, rows
-    by_priority = sorted(rows, key=_priority, reverse=True)
-    threshold = _priority(by_priority[room])
-    return threshold, [row for row in by_priority[:room] if _priority(row) > threshold]
-
-
-def _priority(row: Row) -> float:
-    return priority_of(decode_size(row[1]), row[0])
+def _row(key: int, entry: FileEntry) -> SketchedRow:
+    columns = key, encode_size(entry.size), path_hash(entry.path), content_hash(entry), kind_of(entry.path)
+    return columns, tuple(value & 0xFFFF for value in entry.sketch)
 
 
 def _hash(data: bytes, size: int) -> int:

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import Limits
-from imagedelta.signatures.summary import FileColumns, LayerSummary
+from imagedelta.signatures.sketch import MOST_VALUES
+from imagedelta.signatures.summary import SKETCH_BYTES, FileColumns, LayerSummary
 
 MAGIC = b"IMDS"
-VERSION = 1
-HEADER = struct.Struct("<4sBBH32sQdI")
-"""magic, version, bytes of the platform, layers, image ID, full bytes, threshold, files."""
+VERSION = 2
+HEADER = struct.Struct("<4sBBH32sQdIHI")
+"""magic, version, bytes of the platform, layers, image ID, full bytes, threshold, files, size code from which files
+have sketches, sketches."""
 LAYER = struct.Struct("<32sQI")
 """diff_id, size, members."""
 
@@ -42,9 +44,20 @@ def encode(
 ) -> bytes:
     """See Signature.to_bytes."""
     name = platform.encode()
-    header = HEADER.pack(MAGIC, VERSION, len(name), len(layers), _raw(image_id), full_bytes, threshold, len(files))
+    header = HEADER.pack(
+        MAGIC,
+        VERSION,
+        len(name),
+        len(layers),
+        _raw(image_id),
+        full_bytes,
+        threshold,
+        len(files),
+        files.sketched_from,
+        len(files.sketches) // MOST_VALUES,
+    )
     records = [LAYER.pack(_raw(layer.diff_id), layer.size, layer.members) for layer in layers]
-    columns = [_little_endian(column).tobytes() for column in files.all()]
+    columns = [_little_endian(column).tobytes() for column in (*files.numbers(), files.sketches)]
     return b"".join((header, name, *records, *columns))
 
 
@@ -54,14 +67,16 @@ def decode(data: bytes, limits: Limits) -> Fields:
         raise LimitExceeded(f"signature of {len(data)} bytes, at most {limits.max_signature_bytes}")
     if len(data) < HEADER.size:
         raise Truncated(f"signature of {len(data)} bytes")
-    magic, version, name_length, layers, image_id, full_bytes, threshold, files = HEADER.unpack_from(data)
+    header = HEADER.unpack_from(data)
+    magic, version, name_length, layers, image_id, full_bytes, threshold, files, sketched_from, sketches = header
     if magic != MAGIC or version != VERSION:
         raise UnsupportedFormat(f"no signature of version {VERSION}: {magic!r}, version {version}")
     if layers > limits.max_layers or full_bytes > limits.max_image_bytes + limits.max_config_bytes:
         raise LimitExceeded(f"signature of {layers} layers and {full_bytes} bytes")
     layers_at = HEADER.size + name_length
     columns_at = layers_at + layers * LAYER.size
-    if columns_at + files * FileColumns.ROW_BYTES != len(data):
+    sketches_at = columns_at + files * FileColumns.ROW_BYTES
+    if sketches_at + sketches * SKETCH_BYTES != len(data):
         raise Truncated(f"signature of {len(data)} bytes does not fit its header")
     if not (math.isfinite(threshold) and threshold >= 0):
         raise ContentError(f"signature with the threshold {threshold}")
@@ -71,7 +86,7 @@ def decode(data: bytes, limits: Limits) -> Fields:
         full_bytes,
         tuple(_layers(data[layers_at:columns_at])),
         threshold,
-        FileColumns(*_columns(data, columns_at, files)),
+        _file_columns(data[columns_at:], files, sketched_from, sketches),
     )
 
 
@@ -80,13 +95,24 @@ def _layers(data: bytes) -> Iterator[LayerSummary]:
         yield LayerSummary(_id(diff_id), size, members)
 
 
-def _columns(data: bytes, at: int, count: int) -> Iterator[array[int]]:
+def _file_columns(data: bytes, files: int, sketched_from: int, sketches: int) -> FileColumns:
+    numbers = []
+    at = 0
     for typecode in FileColumns.TYPECODES:
-        column = array(typecode)
-        end = at + count * column.itemsize
-        column.frombytes(data[at:end])
+        end = at + files * array(typecode).itemsize
+        numbers.append(_column(typecode, data[at:end]))
         at = end
-        yield _little_endian(column)
+    keys, sizes, paths, contents, kinds = numbers
+    columns = FileColumns(keys, sizes, paths, contents, kinds, sketched_from, _column("H", data[at:]))
+    if columns.sketch_places()[-1] != sketches:
+        raise ContentError(f"signature of {sketches} sketches, not one for each file of size code {sketched_from}")
+    return columns
+
+
+def _column(typecode: str, data: bytes) -> array[int]:
+    column = array(typecode)
+    column.frombytes(data)
+    return _little_endian(column)
 
 
 def _little_endian(column: array[int]) -> array[int]:

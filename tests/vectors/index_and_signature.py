@@ -77,7 +77,8 @@ def signature_vectors() -> dict[str, bytes]:
         "bad-2-longer.imds": good + b"\0",
         "bad-3-too-many-layers.imds": good[:6] + layers + good[8:],
         "bad-4-threshold.imds": good[:48] + struct.pack("<d", float("nan")) + good[56:],
-        "bad-5-platform.imds": good[:60] + b"\xff" + good[61:],
+        "bad-5-platform.imds": good[:66] + b"\xff" + good[67:],
+        "bad-6-sketches.imds": good[:60] + struct.pack("<HI", 8, 0) + good[66:],
     }
 
 

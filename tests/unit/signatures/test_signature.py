@@ -12,8 +12,9 @@ from imagedelta.archives import Image, sha256_id
 from imagedelta.errors import ContentError, LimitExceeded, RequestError, UnsupportedFormat
 from imagedelta.limits import KIB, Limits
 from imagedelta.signatures import FileEntry, LayerIndex, Signature, index_layer, sign, size_bound
-from imagedelta.signatures.file_cost import SCALE, literal_cost
-from imagedelta.signatures.signature import name_key, priority_of
+from imagedelta.signatures.file_kind import FileKind, kind_of
+from imagedelta.signatures.sampling import priority_of
+from imagedelta.signatures.signature import name_key
 from imagedelta.signatures.size_code import decode_size, encode_size
 from tests.images import BuiltImage, an_image
 
@@ -107,6 +108,51 @@ def test_two_images_keep_the_same_sample_of_the_files_they_share():
     assert 0.93 < len(shared) / len(kept) < 0.99
 
 
+def lines(seed: int, count: int = 400) -> bytes:
+    """Text that a sketch can be taken of."""
+    return b"".join(b"value %d of version %d\n" % (seed * n * n % 9973, n) for n in range(count))
+
+
+def test_larger_files_have_a_sketch_and_smaller_ones_none():
+    signature = signed(an_image({"large": lines(1), "small": b"small"}))
+    places = signature.files.sketch_places()
+
+    sketches = {size: signature.files.sketch(row, places) for row, size in enumerate(signature.files.sizes)}
+
+    assert sketches[5] == ()
+    assert [len(sketch) for size, sketch in sketches.items() if size != 5] == [8]
+
+
+def test_when_sketches_do_not_fit_the_largest_files_have_one():
+    files = {f"{n}.txt": lines(n, 100 + n // 8) for n in range(1, 1500)}
+    signature = signed(an_image(files))
+    places = signature.files.sketch_places()
+
+    assert 0 < places[-1] < len(signature.files)
+    assert signature.files.sketched_from > 2048
+    for row, size in enumerate(signature.files.sizes):
+        assert bool(signature.files.sketch(row, places)) == (size >= signature.files.sketched_from)
+    assert len(signature.to_bytes()) <= size_bound(signature.full_bytes)
+    assert Signature.from_bytes(signature.to_bytes()) == signature
+
+
+def test_a_count_of_sketches_that_fits_no_row_is_refused():
+    data = bytearray(signed(an_image({"large": lines(1)})).to_bytes())
+    data[60:62] = struct.pack("<H", 0xFFFF)
+
+    with pytest.raises(ContentError, match="sketches"):
+        Signature.from_bytes(bytes(data))
+
+
+def test_compiled_python_files_that_differ_in_their_time_count_as_the_same():
+    def module(time: int) -> bytes:
+        return b"\xa7\r\r\n" + bytes(4) + struct.pack("<II", time, 300) + b"code" * 100
+
+    one, other = (signed(an_image({"m.pyc": module(time)})) for time in (1, 2))
+
+    assert one.files == other.files
+
+
 def test_indexes_of_other_layers_are_refused():
     built = an_image(BASE)
 
@@ -122,12 +168,12 @@ def test_a_signature_cut_or_extended_is_refused(change):
 
     with pytest.raises(ContentError):
         Signature.from_bytes(data[:change] if change < 0 else data + b"\0")
-    for size in (0, 5, 63):
+    for size in (0, 5, 65):
         with pytest.raises(ContentError):
             Signature.from_bytes(data[:size])
 
 
-@pytest.mark.parametrize(("at", "value"), [(0, 0), (4, 2)])
+@pytest.mark.parametrize(("at", "value"), [(0, 0), (4, 1)])
 def test_another_magic_or_version_is_unsupported(at, value):
     data = bytearray(signed(an_image(BASE)).to_bytes())
     data[at] = value
@@ -159,7 +205,7 @@ def test_a_threshold_that_is_no_number_is_refused(threshold):
 
 def test_a_platform_that_is_no_ascii_is_refused():
     data = bytearray(signed(an_image(BASE)).to_bytes())
-    data[60] = 0xFF
+    data[66] = 0xFF
 
     with pytest.raises(ContentError):
         Signature.from_bytes(bytes(data))
@@ -170,11 +216,12 @@ def test_a_platform_that_is_no_ascii_is_refused():
     [
         (b"usr/lib/libicudata.so.72.1", b"opt/lib/libicudata.so.76.1", True),
         (b"shared/2.1.0/System.dll", b"shared/2.1.30/System.dll", True),
+        (b"dist/main.3f2a91bc.js", b"dist/main.77e0c1d2.js", True),
         (b"a/index.js", b"b/index.js", False),
         (b"app/main.dll", b"app/other.dll", False),
     ],
 )
-def test_a_file_finds_its_predecessor_by_name_without_digits(old, new, same):
+def test_a_file_finds_its_predecessor_by_name_without_digits_and_hashes(old, new, same):
     assert (name_key(old) == name_key(new)) is same
 
 
@@ -185,7 +232,18 @@ def test_sizes_are_exact_when_small_and_close_when_large():
         assert encode_size(size) < 1 << 16
 
 
-def test_packed_files_cost_more_than_programs_and_those_more_than_text():
-    packed, program, text = (literal_cost(path) for path in (b"a/x.png", b"lib/libc.so.6", b"readme.md"))
-
-    assert SCALE >= packed > program > text > 0
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"usr/lib/libc.so.6", FileKind.NATIVE),
+        (b"app/build/addon.node", FileKind.NATIVE),
+        (b"app/Main.DLL", FileKind.MANAGED),
+        (b"app/readme.md", FileKind.TEXT),
+        (b"app/__pycache__/main.cpython-311.pyc", FileKind.BYTECODE),
+        (b"app/logo.png", FileKind.PACKED),
+        (b"usr/bin/perl", FileKind.OTHER),
+        (b"a.so/readme", FileKind.OTHER),
+    ],
+)
+def test_the_kind_of_a_file_is_guessed_from_its_name(path, kind):
+    assert kind_of(path) is kind
