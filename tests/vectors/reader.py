@@ -85,6 +85,28 @@ def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 512 + (size + 511) // 512 * 512
 
 
+class Members:
+    """The numbered members; a layer is walked when one of its own is named, and must then have all that are counted."""
+
+    def __init__(self, counts: list[tuple[str, int]], layers: dict[str, bytes]) -> None:
+        self.counts, self.layers = counts, layers
+        self.walked: dict[str, list[tuple[bytes, bytes]]] = {}
+
+    def __getitem__(self, number: int) -> tuple[bytes, bytes]:
+        assert number >= 0
+        for diff_id, count in self.counts:
+            if number < count:
+                return self._walk(diff_id, count)[number]
+            number -= count
+        raise AssertionError("no such member")
+
+    def _walk(self, diff_id: str, count: int) -> list[tuple[bytes, bytes]]:
+        if diff_id not in self.walked:
+            self.walked[diff_id] = list(members_of(self.layers[diff_id]))
+        assert len(self.walked[diff_id]) >= count
+        return self.walked[diff_id]
+
+
 def shortened(config: bytes) -> bytes:
     digests = [diff_id[7:].encode() for diff_id in json.loads(config)["rootfs"]["diff_ids"]]
     config = config.replace(b"\xff", b"\xff\xff")
@@ -208,7 +230,7 @@ class Patch:
         self.layers = [self._layer(body) for _ in range(body.number())]
         rows = [self._row(body) for _ in range(body.number())]
         body.end()
-        self.members = [member for diff_id, count in self.source_layers for member in self._members(diff_id, count)]
+        self.members = Members(self.source_layers, sources)
         coded = Bytes(data[17 + length :])
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
@@ -246,11 +268,6 @@ class Patch:
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
         return role, coder, body.number() if coder else 0, body.number(), body.number()
-
-    def _members(self, diff_id: str, count: int) -> list[tuple[bytes, bytes]]:
-        found = list(members_of(self.sources[diff_id]))[:count] if count else []
-        assert len(found) == count
-        return found
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
         if coder == 0:

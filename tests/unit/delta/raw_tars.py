@@ -9,7 +9,7 @@ USTAR, GNU, V7 = b"ustar\x0000", b"ustar  \0", bytes(8)
 
 def octal(value: int, width: int) -> bytes:
     """Return a number as ustar writes it: digits, then a zero byte."""
-    return b"%0*o\0" % (width - 1, value)
+    return f"{value:0{width - 1}o}\0".encode()
 
 
 def base_256(value: int, width: int) -> bytes:

@@ -1,0 +1,76 @@
+"""Good patches to damage: the stored vectors, and freshly built ones in which every way and coder occurs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+from imagedelta.delta import build
+from imagedelta.delta.content import ImageContent
+from tests.images import BuiltImage, an_image
+from tests.unit.delta import test_tar_kinds as kinds
+from tests.unit.delta.patches import a_patch, content_of, layers_of
+from tests.vectors import make
+from tests.vectors.raw_patch import RawPatch, laid_open
+
+
+@dataclass(frozen=True)
+class GoodPatch:
+    """A patch, what it makes and of what."""
+
+    name: str
+    patch: bytes
+    target: BuiltImage
+    sources: Sequence[BuiltImage]
+
+    @property
+    def source_layers(self) -> Mapping[str, bytes]:
+        return layers_of(*self.sources)
+
+    @property
+    def source_configs(self) -> Mapping[str, bytes]:
+        return {source.image_id: source.image.config for source in self.sources}
+
+    def contents(self) -> tuple[ImageContent, list[ImageContent]]:
+        """Return target and sources as the cloud holds them."""
+        return content_of(self.target), [content_of(source) for source in self.sources]
+
+    def laid_open(self) -> RawPatch:
+        return laid_open(self.patch, self.source_layers, self.source_configs)
+
+
+@cache
+def good_patches() -> Sequence[GoodPatch]:
+    """Return all of them; the same in every run."""
+    stored = [GoodPatch(name, patch, target, sources) for name, (target, sources, patch) in make.good_patches().items()]
+    return [*stored, *map(_built, _images())]
+
+
+def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
+    odd = (kinds.odd_numbers, kinds.odd_padding, kinds.pax_paths, kinds.long_gnu_names, kinds.links, kinds.devices)
+    again = make.packed({"one": make.text(60), "two": make.noise(300, 9)})
+    module = make.pyc(1_600_000_000)
+    return [
+        ("odd-tars", an_image(*(kind(2) for kind in odd)), (an_image(*(kind(1) for kind in odd)),)),
+        ("ends-early", an_image(kinds.sparse_with_blocks(2), kinds.two_tars(2)), (an_image(kinds.two_tars(1)),)),
+        ("kept", an_image({"a.zip": again, "b.pyc": module}, {"c.zip": again, "d.pyc": module}), ()),
+        ("code", an_image({"bin/program": _program()}), ()),
+    ]
+
+
+def _program() -> bytes:
+    """Return a program of calls from many places to few functions, which BCJ makes alike."""
+    calls = b"".join(
+        make.noise(3, at) + b"\xe8" + (4000 * (at % 3) - 8 * at).to_bytes(4, "little", signed=True) for at in range(900)
+    )
+    return b"\x7fELF\0" + calls
+
+
+def _built(images: tuple[str, BuiltImage, tuple[BuiltImage, ...]]) -> GoodPatch:
+    name, target, sources = images
+    with tempfile.TemporaryDirectory() as scratch, mock.patch.object(build, "_SEPARATE_CODE_FROM", 0):
+        return GoodPatch(name, a_patch(target, *sources, scratch=Path(scratch))[0], target, sources)
