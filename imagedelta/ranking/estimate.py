@@ -8,6 +8,7 @@ members of new layers come on top. docs/ranking.md has the figures.
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -17,6 +18,7 @@ from imagedelta.signatures.file_kind import FileKind
 from imagedelta.signatures.sampling import priority_of
 from imagedelta.signatures.signature import Signature
 from imagedelta.signatures.size_code import decode_size
+from imagedelta.signatures.summary import SKETCH_BYTES
 
 FIXED_BYTES = 450
 """The head of a patch with its config and the tables of its streams."""
@@ -30,6 +32,10 @@ _LARGEST, _SPREAD = 250, 150
 stand for it."""
 _NEAR = 4
 """Predecessors of one name that are tried."""
+_RENAMED = 5
+"""Files without a predecessor of their name, largest first, for which one is looked for by content."""
+_SEARCHED, _LEAST_ALIKE = 2, 3
+"""Numbers of a sketch that are searched for, and that must be the same: one or two are by chance."""
 _KINDS = {kind.value: kind for kind in FileKind}
 
 
@@ -53,6 +59,19 @@ class Source:
             first, last = max(first, middle - _NEAR // 2), min(last, middle + _NEAR // 2)
         return range(first, last)
 
+    def alike(self, file: FileFacts) -> Sequence[int]:
+        """Return the rows of files that share much of this one's content, whatever they are called."""
+        rows = set()
+        for value in sorted(file.sketch)[:_SEARCHED]:
+            wanted = value.to_bytes(2, sys.byteorder)
+            at = self._sketch_bytes.find(wanted)
+            while at >= 0:
+                if at % 2 == 0:
+                    rows.add(bisect_right(self._sketch_places, at // SKETCH_BYTES) - 1)
+                at = self._sketch_bytes.find(wanted, at + 1)
+        sketches = ((row, self.files.sketch(row, self._sketch_places)) for row in sorted(rows))
+        return [row for row, sketch in sketches if len(file.sketch.intersection(sketch)) >= _LEAST_ALIKE]
+
     def old_version(self, row: int) -> OldVersion:
         """Return what is known of a file."""
         files = self.files
@@ -61,6 +80,10 @@ class Source:
     @cached_property
     def _sketch_places(self) -> Sequence[int]:
         return self.files.sketch_places()
+
+    @cached_property
+    def _sketch_bytes(self) -> bytes:
+        return self.files.sketches.tobytes()
 
 
 class Target:
@@ -97,7 +120,7 @@ class _View:
     """The target's files above a threshold, each weighted for the ones below it, largest first."""
 
     def __init__(self, signature: Signature, threshold: float) -> None:
-        files = sorted(_facts(signature, threshold), key=lambda item: -item[1].literal_bytes)
+        files = sorted(file_facts(signature, threshold), key=lambda item: -item[1].literal_bytes)
         self._files = [file for _, file in files]
         self._wholes = [file.literal_bytes + file.weight * _NEW_HEADER_BYTES for file in self._files]
         self._places = {content: place for place, (content, _) in enumerate(files)}
@@ -110,34 +133,36 @@ class _View:
         missing = self._contents.difference(*(source.files.contents for source in sources))
         places = sorted(map(self._places.__getitem__, missing))
         largest, rest = places[:_LARGEST], places[_LARGEST:]
-        total = self._bytes_of(largest, sources)
+        total = self._bytes_of(largest, sources, renamed=_RENAMED)
         if rest:
             step = math.ceil(len(rest) / _SPREAD)
             spread = rest[step // 2 :: step]
             total += self._bytes_of(spread, sources) / self._whole_bytes_of(spread) * self._whole_bytes_of(rest)
         return total
 
-    def _bytes_of(self, places: Sequence[int], sources: Sequence[Source]) -> float:
+    def _bytes_of(self, places: Sequence[int], sources: Sequence[Source], renamed: int = 0) -> float:
+        """Return what files cost; for so many without a predecessor by name one is looked for by content."""
         total = 0.0
         for place in places:
-            total += min([self._bytes(place, source) for source in sources], default=self._wholes[place])
+            file = self._files[place]
+            found = [(source, row) for source in sources for row in source.predecessors(file)]
+            if not found and renamed and file.sketch:
+                renamed -= 1
+                found = [(source, row) for source in sources for row in source.alike(file)]
+            total += min([self._change(place, source, row) for source, row in found], default=self._wholes[place])
         return total
 
     def _whole_bytes_of(self, places: Sequence[int]) -> float:
         return sum(map(self._wholes.__getitem__, places))
 
-    def _bytes(self, place: int, source: Source) -> float:
-        file = self._files[place]
-        found = []
-        for row in source.predecessors(file):
-            change = place, source.files.contents[row]
-            if change not in self._costs:
-                self._costs[change] = changed_bytes(file, source.old_version(row))
-            found.append(self._costs[change])
-        return min(found, default=self._wholes[place])
+    def _change(self, place: int, source: Source, row: int) -> float:
+        change = place, source.files.contents[row]
+        if change not in self._costs:
+            self._costs[change] = changed_bytes(self._files[place], source.old_version(row))
+        return self._costs[change]
 
 
-def _facts(signature: Signature, threshold: float) -> Iterator[tuple[int, FileFacts]]:
+def file_facts(signature: Signature, threshold: float) -> Iterator[tuple[int, FileFacts]]:
     """Yield content and facts of the files above a threshold."""
     columns = signature.files
     places = columns.sketch_places()
