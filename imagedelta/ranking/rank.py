@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imagedelta.ranking.estimate import Source, Target
+from imagedelta.ranking.estimate import Target
+from imagedelta.ranking.source import Source
 from imagedelta.signatures.signature import Signature
 
 

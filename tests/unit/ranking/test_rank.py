@@ -6,7 +6,8 @@ import io
 import random
 
 from imagedelta.ranking import estimate_full, rank
-from imagedelta.ranking.estimate import Source, file_facts
+from imagedelta.ranking.source import Source
+from imagedelta.ranking.target_files import file_facts
 from imagedelta.signatures import Signature, index_layer, sign
 from tests.images import BuiltImage, an_image
 from tests.unit.signatures.test_signature import synthetic

@@ -1,0 +1,80 @@
+"""The files of a target that a patch must make, and what they cost with given sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from imagedelta.ranking.changes import FileFacts, changed_bytes
+from imagedelta.ranking.source import Source
+from imagedelta.signatures.file_kind import FileKind
+from imagedelta.signatures.sampling import priority_of
+from imagedelta.signatures.signature import Signature
+from imagedelta.signatures.size_code import decode_size
+
+_NEW_HEADER_BYTES = 8.0
+"""Of the tar header of a file that has no old version."""
+_LARGEST, _SPREAD = 250, 150
+"""Missing files whose predecessors are looked up: so many of the largest, and so many spread over the rest, which
+stand for it."""
+_RENAMED = 5
+"""Files without a predecessor of their name, largest first, for which one is looked for by content."""
+_KINDS = {kind.value: kind for kind in FileKind}
+
+
+class TargetFiles:
+    """The target's files above a threshold, each weighted for the ones below it, largest first."""
+
+    def __init__(self, signature: Signature, threshold: float) -> None:
+        files = sorted(file_facts(signature, threshold), key=lambda item: -item[1].literal_bytes)
+        self._files = [file for _, file in files]
+        self._wholes = [file.literal_bytes + file.weight * _NEW_HEADER_BYTES for file in self._files]
+        self._places = {content: place for place, (content, _) in enumerate(files)}
+        self._contents = frozenset(self._places)
+        self._costs: dict[tuple[int, int, int], float] = {}
+        """Of changes that were looked at: many sources have the same old version."""
+
+    def bytes_from(self, sources: Sequence[Source]) -> float:
+        """Return the bytes of all files that no source has, each as a change of its best predecessor, if any."""
+        missing = self._contents.difference(*(source.files.contents for source in sources))
+        places = sorted(map(self._places.__getitem__, missing))
+        largest, rest = places[:_LARGEST], places[_LARGEST:]
+        total = self._bytes_of(largest, sources, renamed=_RENAMED)
+        if rest:
+            step = math.ceil(len(rest) / _SPREAD)
+            spread = rest[step // 2 :: step]
+            total += self._bytes_of(spread, sources) / self._whole_bytes_of(spread) * self._whole_bytes_of(rest)
+        return total
+
+    def _bytes_of(self, places: Sequence[int], sources: Sequence[Source], renamed: int = 0) -> float:
+        """Return what files cost; for so many without a predecessor by name one is looked for by content."""
+        total = 0.0
+        for place in places:
+            file = self._files[place]
+            found = [(source, row) for source in sources for row in source.predecessors(file)]
+            if not found and renamed and file.sketch:
+                renamed -= 1
+                found = [(source, row) for source in sources for row in source.alike(file)]
+            total += min([self._change(place, source, row) for source, row in found], default=self._wholes[place])
+        return total
+
+    def _whole_bytes_of(self, places: Sequence[int]) -> float:
+        return sum(map(self._wholes.__getitem__, places))
+
+    def _change(self, place: int, source: Source, row: int) -> float:
+        change = place, source.files.contents[row], source.files.paths[row]
+        if change not in self._costs:
+            self._costs[change] = changed_bytes(self._files[place], source.old_version(row))
+        return self._costs[change]
+
+
+def file_facts(signature: Signature, threshold: float) -> Iterator[tuple[int, FileFacts]]:
+    """Yield content and facts of the files above a threshold."""
+    columns = signature.files
+    places = columns.sketch_places()
+    for row, (key, code, path, content, kind) in enumerate(columns.rows()):
+        size = decode_size(code)
+        if priority_of(size, key) > threshold:
+            weight = max(1.0, threshold / size)
+            sketch = frozenset(columns.sketch(row, places))
+            yield content, FileFacts(key, path, code, size, _KINDS.get(kind, FileKind.OTHER), weight, sketch)
