@@ -30,7 +30,8 @@ _FHCRC, _FEXTRA, _FNAME, _FCOMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
 _MAX_GZIP_HEADER = 64 * 1024
 
 _FIRST_FEED = 4 * 1024
-"""Most members are small: the bytes fed after a stream's end are copied for nothing."""
+"""Most members are small: the bytes fed after a stream's end are copied for nothing. What is fed at once, and how much
+is asked for, decides what a stream that breaks off costs, so both are part of the format."""
 _KEPT_BYTES = 1024 * 1024
 _BROKEN_BYTES, _BROKEN_FACTOR = 16 * 1024 * 1024, 4
 
@@ -126,7 +127,7 @@ class Inflating:
         while not inflater.eof:
             packed = inflater.unconsumed_tail
             if not packed:
-                packed = self._file.some(self._start + self.fed, feed)
+                packed = self._file.exactly(self._start + self.fed, feed)
                 self.fed += len(packed)
                 feed = min(2 * feed, PIECE_BYTES)
             try:

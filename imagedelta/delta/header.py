@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagedelta.delta import numbers
-from imagedelta.delta.coders import Params, coder
-from imagedelta.delta.roles import COLUMN_ROLES, NUMBER_ROLES, Role
+from imagedelta.delta.coders import LZMA2_PRIMED, Params, coder
+from imagedelta.delta.roles import COLUMN_ROLES, NUMBER_ROLES, PRIMED_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 
@@ -256,6 +256,8 @@ def _read_stream(fields: _Fields) -> PatchStream:
     role, number = fields.take(2)
     if role not in set(Role):
         raise UnsupportedFormat(f"patch stream of role {role}")
+    if number == LZMA2_PRIMED and role not in PRIMED_ROLES:
+        raise ContentError(f"patch stream of role {role} coded against old text")
     params = coder(number).read_params(fields.number)
     return PatchStream(Role(role), number, params, fields.number(), fields.number())
 

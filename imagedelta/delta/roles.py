@@ -75,4 +75,5 @@ NUMBER_ROLES = frozenset(
     }
 )
 COLUMN_ROLES = frozenset(role for role in Role if role >= Role.MASKS)
-LITERAL_ROLES = (Role.LITERAL, Role.CODE, Role.TEXT, Role.OLD_TEXT)
+PRIMED_ROLES = frozenset({Role.CONFIG, Role.OLD_TEXT})
+"""Streams that may be coded against old text."""

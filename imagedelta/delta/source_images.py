@@ -48,6 +48,7 @@ class SourceImages:
         self._find_config = find_config
         self._limits = limits
         self._diff_ids: dict[int, tuple[str, ...]] = {}
+        self._primed = False
 
     def names(self) -> LayerNames:
         """Return the digests of all layers; errors as ``name_layers``."""
@@ -66,7 +67,11 @@ class SourceImages:
         Raises:
             SourceMissing: As ``name_layers``.
             LimitExceeded: It has more than ``limit`` bytes.
+            ContentError: There is no source, or this is not the first frame of the stream.
         """
+        if self._primed:
+            raise ContentError("the config of a patch is coded in more than one frame")
+        self._primed = True
         if not self._header.source_image_ids:
             raise ContentError("a patch without sources codes its config against one")
         prime = config_text.shorten(self._config(0), self._layers(0))

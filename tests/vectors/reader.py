@@ -442,14 +442,40 @@ class Patch:
         return value // 2 if value % 2 == 0 else -((value + 1) // 2)
 
 
-def inflated(data: bytes, start: int) -> tuple[bytes, int] | None:
-    """Return what the deflate stream at ``start`` makes, and where it ends."""
-    decoder = zlib.decompressobj(-15)
-    try:
-        plain = decoder.decompress(data[start:])
-    except zlib.error:
+class NoUnfoldedForm(Exception):
+    """A file is used as it is."""
+
+
+class Streams:
+    """The deflate streams of a file, and what those that break off have cost."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.room = 16 * 2**20 + 4 * len(data)
+
+    def inflated(self, start: int) -> tuple[bytes, int] | None:
+        """Return what the stream at ``start`` makes, and where it ends; fed as section 7 says."""
+        decoder, fed, feed, plain = zlib.decompressobj(-15), 0, 4096, bytearray()
+        while not decoder.eof:
+            packed = decoder.unconsumed_tail
+            if not packed:
+                packed = self.data[start + fed : start + fed + feed]
+                fed, feed = fed + len(packed), min(2 * feed, 65536)
+            try:
+                made = decoder.decompress(packed, 65536)
+            except zlib.error:
+                break
+            plain += made
+            if len(plain) > 268_435_456:
+                raise NoUnfoldedForm
+            if not packed and not made:
+                break
+        if decoder.eof and plain:
+            return bytes(plain), start + fed - len(decoder.unused_data)
+        self.room -= fed + len(plain)
+        if self.room < 0:
+            raise NoUnfoldedForm
         return None
-    return (plain, len(data) - len(decoder.unused_data)) if decoder.eof and plain else None
 
 
 def gzip_start(data: bytes, at: int) -> int | None:
@@ -468,25 +494,35 @@ def gzip_start(data: bytes, at: int) -> int | None:
     return at + start if start < len(member) else None
 
 
-def unfolded(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
-    """Return the unfolded form and (raw, plain) of each stream found."""
-    out, folds, end, at = b"", [], 0, 0
-    while (start := gzip_start(data, at)) is not None and (found := inflated(data, start)):
-        out += data[end:start] + found[0]
-        folds.append((start - end, len(found[0])))
-        end, at = found[1], found[1] + 8
+def streams_of(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield start, plain bytes and end of each deflate stream."""
+    streams, end, at = Streams(data), 0, 0
+    while (start := gzip_start(data, at)) is not None and (found := streams.inflated(start)):
+        yield start, *found
+        end = found[1]
+        at = end + 8
     at = end
     while (at := data.find(b"PK\3\4", at)) >= 0:
         flags, method = struct.unpack("<HH", data[at + 6 : at + 10].ljust(4, b"\0"))
         start = at + 30 + sum(struct.unpack("<HH", data[at + 26 : at + 30].ljust(4, b"\0")))
-        found = inflated(data, start) if method == 8 and not flags & 0x2041 else None
-        if not found:
-            at += 4
-            continue
-        out += data[end:start] + found[0]
-        folds.append((start - end, len(found[0])))
-        end = at = found[1]
-    return out + data[end:], folds
+        deflated = method == 8 and not flags & 0x2041 and start < len(data)
+        found = streams.inflated(start) if deflated else None
+        if found:
+            yield start, *found
+        at = found[1] if found else at + 4
+
+
+def unfolded(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return the unfolded form and (raw, plain) of each stream found; no stream where there is no such form."""
+    out, folds, end = bytearray(), [], 0
+    try:
+        for start, plain, stop in streams_of(data):
+            out += data[end:start] + plain
+            folds.append((start - end, len(plain)))
+            end = stop
+    except NoUnfoldedForm:
+        return b"", []
+    return bytes(out) + data[end:], folds if len(folds) <= 100_000 else []
 
 
 def folded(plain: Bytes, folds: list[tuple[int, int, int, int]]) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import brotli
 import pytest
 
-from imagedelta.delta import BytesReader, apply_patch, name_layers, read_patch_header
+from imagedelta.delta import BytesReader, apply_patch, config_text, name_layers, primed_lzma, read_patch_header
 from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW, Params
 from imagedelta.delta.header import (
     MAGIC,
@@ -405,3 +405,31 @@ def test_a_source_image_that_is_not_here_is_named(patch):
         name_layers(read_patch_header(io.BytesIO(patch)), {}.__getitem__)
 
     assert refusal.value.code == "source.missing"
+
+
+def test_an_empty_stream_must_not_be_coded_against_old_text_where_there_is_none():
+    streams = LITERAL | {Role.TEXT: b""}
+
+    assert applied(by_hand(streams), SOURCE)[1].layers == layers_of(HAND)
+    coded = {Role.TEXT: (LZMA2_PRIMED, Params(dictionary_bytes=4096), b"")}
+    assert refused(by_hand(streams, coded=coded), SOURCE) == "content.invalid"
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_config_is_one_frame(tmp_path, frames):
+    target = an_image({"a": b"1"}, note="x" * 1_200_000)
+    good, _ = a_patch(target, SOURCE, scratch=tmp_path)
+    header = read_patch_header(io.BytesIO(good))
+    (row, *rows), end = header.streams, len(header_to_bytes(header))
+    text = config_text.shorten(target.image.config, target.image.diff_ids)
+    prime = config_text.shorten(SOURCE.image.config, SOURCE.image.diff_ids)
+    parts = [text] if frames == 1 else [text[: MIB + 9], text[MIB + 9 :]]
+    coded = b"".join(primed_lzma.compress(prime, part, row.params.dictionary_bytes) for part in parts)
+    head = header_to_bytes(replace(header, streams=(replace(row, coded_bytes=len(coded)), *rows)))
+
+    patch = head + coded + good[end + row.coded_bytes :]
+
+    if frames == 1:
+        assert applied(patch, SOURCE)[0].config == target.image.config
+    else:
+        assert refused(patch, SOURCE) == "content.invalid"
