@@ -21,6 +21,8 @@ class Ranked:
 def rank(target: Signature, candidates: Sequence[Signature], always: Sequence[Signature] = ()) -> list[Ranked]:
     """Order the candidates, best source first; equal estimates by image ID.
 
+    That order is the same on every device: those that hold the same candidates share one patch, built once.
+
     Args:
         target: The image to be sent.
         candidates: Images on the device.
