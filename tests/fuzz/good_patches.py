@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from unittest import mock
 
-from imagedelta.delta import build
 from imagedelta.delta.content import ImageContent
 from tests.images import BuiltImage, an_image
 from tests.unit.delta import test_tar_kinds as kinds
@@ -58,19 +56,10 @@ def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
         ("odd-tars", an_image(*(kind(2) for kind in odd)), (an_image(*(kind(1) for kind in odd)),)),
         ("ends-early", an_image(kinds.sparse_with_blocks(2), kinds.two_tars(2)), (an_image(kinds.two_tars(1)),)),
         ("kept", an_image({"a.zip": again, "b.pyc": module}, {"c.zip": again, "d.pyc": module}), ()),
-        ("code", an_image({"bin/program": _program()}), ()),
     ]
-
-
-def _program() -> bytes:
-    """Return a program of calls from many places to few functions, which BCJ makes alike."""
-    calls = b"".join(
-        make.noise(3, at) + b"\xe8" + (4000 * (at % 3) - 8 * at).to_bytes(4, "little", signed=True) for at in range(900)
-    )
-    return b"\x7fELF\0" + calls
 
 
 def _built(images: tuple[str, BuiltImage, tuple[BuiltImage, ...]]) -> GoodPatch:
     name, target, sources = images
-    with tempfile.TemporaryDirectory() as scratch, mock.patch.object(build, "_SEPARATE_CODE_FROM", 0):
+    with tempfile.TemporaryDirectory() as scratch:
         return GoodPatch(name, a_patch(target, *sources, scratch=Path(scratch))[0], target, sources)

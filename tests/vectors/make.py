@@ -13,20 +13,26 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from imagedelta.bundles import Ed25519Sealer, seal
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
-from imagedelta.delta import read_patch_header
-from imagedelta.delta.header import header_to_bytes
-from imagedelta.delta.profiles import V1_64M
+from imagedelta.delta import BytesReader, build
+from imagedelta.delta.items import STREAM_OF, Header, Item, ItemWriter, Way
+from imagedelta.delta.profiles import V1_64M, Profile
+from imagedelta.delta.references import References
+from imagedelta.delta.roles import Role
 from imagedelta.limits import KIB
 from tests.images import BuiltImage, a_layer, an_image
 from tests.unit.bundles.bundles import PATCH, SEALER, a_bundle, a_head
 from tests.unit.delta.patches import a_patch, layers_of
+from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers
+from tests.vectors.raw_patch import RawPatch, laid_open
 
 FOLDER = Path(__file__).parent
 _TINY = replace(V1_64M, whole_file_bytes=4 * KIB, window_bytes=2 * KIB, window_reach_bytes=KIB)
@@ -91,56 +97,82 @@ MODULES_2 = an_image(
 )
 
 
-def good_patches() -> dict[str, tuple[BuiltImage, tuple[BuiltImage, ...], bytes]]:
+def program() -> bytes:
+    """Return code of many calls to few functions: the filter for x86 makes their targets alike."""
+    calls = (noise(3, at) + b"\xe8" + struct.pack("<i", 4000 * (at % 3) - 8 * at) for at in range(900))
+    return b"\x7fELF\0" + b"".join(calls)
+
+
+PROGRAM = an_image({"bin/program": program()})
+PARTED_FILE = text(30) + noise(90, 5)
+PARTED = an_image({"parted": PARTED_FILE})
+ABSENT = an_image(BASE, a_layer(_modules(1_600_000_000, 150)))
+ROTTEN = an_image(BASE, a_layer(_modules(1_600_000_000, 160)))
+Good = tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
+"""Target, sources, patch."""
+
+
+def good_patches() -> dict[str, Good]:
     """Return name → (target, sources, patch)."""
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        cases = {
-            "good-smallest": (SMALLEST, (), V1_64M),
-            "good-full": (TARGET, (), V1_64M),
-            "good-from-source": (TARGET, (SOURCE,), V1_64M),
-            "good-windows": (TARGET, (SOURCE,), _TINY),
-            "good-modules": (MODULES_2, (MODULES_1,), V1_64M),
-            "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
-        }
-        return {
-            name: (target, sources, a_patch(target, *sources, scratch=scratch, profile=profile)[0])
-            for name, (target, sources, profile) in cases.items()
-        }
+    cases = {
+        "good-smallest": (SMALLEST, (), V1_64M),
+        "good-full": (TARGET, (), V1_64M),
+        "good-from-source": (TARGET, (SOURCE,), V1_64M),
+        "good-windows": (TARGET, (SOURCE,), _TINY),
+        "good-modules": (MODULES_2, (MODULES_1,), V1_64M),
+        "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
+        "good-code": (PROGRAM, (), V1_64M),
+    }
+    made: dict[str, Good] = {
+        name: (target, sources, _patch(target, *sources, profile=profile))
+        for name, (target, sources, profile) in cases.items()
+    }
+    made["good-parted"] = (PARTED, (), parted_patch())
+    return made
 
 
-def bad_patches(good: bytes) -> dict[str, tuple[bytes, str]]:
-    """Return name → (damaged copy of ``good``, code of its refusal)."""
-    header = read_patch_header(io.BytesIO(good))
-    head = len(header_to_bytes(header))
-    body = good[head:]
+def _patch(target: BuiltImage, *sources: BuiltImage, profile: Profile = V1_64M) -> bytes:
+    """Return a patch in which new code is kept apart, as it is where there is much of it."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(build, "_SEPARATE_CODE_FROM", 0):
+        return a_patch(target, *sources, scratch=Path(folder), profile=profile)[0]
 
-    def changed(**fields: object) -> bytes:
-        return header_to_bytes(replace(header, **fields)) + body  # type: ignore[arg-type]
 
-    first, *rest = header.streams
+def parted_patch() -> bytes:
+    """Return a patch whose file is a header and no data, then two items: what no writer here makes, but may be."""
+    text, rest = PARTED_FILE[:500], PARTED_FILE[500:]
+    streams: dict[Role, bytes] = {}
+
+    class Spools:
+        def write(self, role: Role, data: bytes) -> None:
+            streams[role] = streams.get(role, b"") + data
+
+    spools = Spools()
+    writer = ItemWriter(spools, References(lambda layer: BytesReader(b""), []))
+    writer.write(Item(Way.NONE), Header(PARTED.layers[0][:512], None))
+    for way, data in ((Way.TEXT, text), (Way.LITERAL, rest)):
+        writer.write(Item(way, len(data)))
+        spools.write(STREAM_OF[way], data)
+    writer.write(Item(Way.END, len(PARTED.layers[0]) - 512 - len(PARTED_FILE)))
+    whole = _laid_open(PARTED, (), _patch(PARTED))
+    return replace(whole, streams={Role.CONFIG: whole.streams[Role.CONFIG], **streams}).to_bytes()
+
+
+def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
+    """Return name → (patch that breaks the rule in its name, code of its refusal)."""
+    opened = {name: _laid_open(*good[name]) for name in ("good-smallest", "good-from-source", "good-modules")}
+    from_source = good["good-from-source"][2]
     return {
-        "P1-magic": (b"\x88" + good[1:], "content.invalid"),
-        "P1-crc": (good[:13] + bytes([good[13] ^ 1]) + good[14:], "content.invalid"),
-        "P2-version": (good[:8] + b"\2" + good[9:], "content.unsupported"),
-        "P3-cut-in-head": (good[: head // 2], "content.truncated"),
-        "P3-cut-in-stream": (good[:-1], "content.truncated"),
-        "P4-goes-on": (good + b"\0", "content.invalid"),
-        "P4-body-goes-on": (_with_body(good[17:head] + b"\0", body), "content.invalid"),
-        "P5-head": (good[:9] + b"\xff\xff\xff\x7f" + good[13:], "content.limit_exceeded"),
-        "P5-raw-size": (changed(streams=(replace(first, raw_bytes=1 << 40), *rest)), "content.limit_exceeded"),
-        "P8-order": (changed(streams=(*rest, first)), "content.invalid"),
-        "P8-text": (changed(platform="linux amd64"), "content.invalid"),
-        "P9-config": (changed(target_image_id="sha256:" + "00" * 32), "content.digest_mismatch"),
-        "P10-platform": (changed(platform="linux/arm64"), "content.invalid"),
-        "P14-kept": (changed(scratch_bytes=header.scratch_bytes - 1), "content.limit_exceeded"),
-        "P15-damaged-stream": (good[:-60] + bytes(60), "content.*"),
+        **bad_heads(from_source, opened["good-from-source"].header),
+        **bad_layers(opened["good-smallest"]),
+        **bad_items(opened["good-from-source"]),
+        **bad_folds(opened["good-modules"]),
+        "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),
+        "P7-different": (_patch(MODULES_2, ROTTEN), "source.different"),
     }
 
 
-def _with_body(head: bytes, streams: bytes) -> bytes:
-    magic = b"\x89imgdelt\x01"
-    return magic + struct.pack("<II", len(head), zlib.crc32(head)) + head + streams
+def _laid_open(target: BuiltImage, sources: Sequence[BuiltImage], patch: bytes) -> RawPatch:
+    return laid_open(patch, layers_of(*sources), {source.image_id: source.image.config for source in sources})
 
 
 def bundles() -> dict[str, tuple[bytes, str]]:
@@ -190,16 +222,22 @@ def files() -> dict[str, bytes]:
         listed[name] = {"imageId": target.image_id, "layers": list(target.image.diff_ids), "sources": len(sources)}
     for diff_id, tar in layers_of(SOURCE, MODULES_1).items():
         made[f"patch/source-{diff_id[7:19]}.tar"] = tar
-    for name, (patch, code) in bad_patches(good["good-from-source"][2]).items():
+    made[f"patch/source-{ROTTEN.image.diff_ids[1][7:19]}.tar"] = _rotten(ROTTEN.layers[1])
+    for name, (patch, code) in bad_patches(good).items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"code": code}
-    for image in (SOURCE, MODULES_1):
+    for image in (SOURCE, MODULES_1, ABSENT, ROTTEN):
         made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}
     made["bundle/vectors.json"] = _json({name: {"code": code} for name, (_, code) in bundles().items()})
     made["bundle/trusted.pub"] = (SEALER.public_key.to_text() + "\n").encode()
     return made
+
+
+def _rotten(tar: bytes) -> bytes:
+    """Return a layer with one wrong bit, in the data of its first file."""
+    return tar[:600] + bytes([tar[600] ^ 1]) + tar[601:]
 
 
 def _json(document: object) -> bytes:

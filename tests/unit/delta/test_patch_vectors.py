@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from imagedelta.delta import BytesReader, apply_patch, read_patch_header
-from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW
+from imagedelta.delta.coders import CODERS
 from imagedelta.delta.items import KEEP, Way
 from imagedelta.errors import ImageDeltaError
 from tests.images import a_layer, an_image
@@ -22,11 +22,12 @@ FOLDER = make.FOLDER / "patch"
 VECTORS = json.loads((FOLDER / "vectors.json").read_bytes())
 GOOD = [name for name in VECTORS if name.startswith("good")]
 BAD = [name for name in VECTORS if not name.startswith("good")]
-SOURCES = (make.SOURCE, make.MODULES_1)
+SOURCES = (make.SOURCE, make.MODULES_1, make.ABSENT, make.ROTTEN)
 SOURCE_LAYERS = {
-    diff_id: (FOLDER / f"source-{diff_id[7:19]}.tar").read_bytes()
+    diff_id: path.read_bytes()
     for source in SOURCES
     for diff_id in source.image.diff_ids
+    if (path := FOLDER / f"source-{diff_id[7:19]}.tar").exists()
 }
 SOURCE_CONFIGS = {source.image_id: (FOLDER / f"source-{source.image_id[7:19]}.json").read_bytes() for source in SOURCES}
 
@@ -74,13 +75,19 @@ def test_a_bad_vector_is_refused_with_its_code(name):
     assert re.fullmatch(VECTORS[name]["code"].replace("*", ".*"), refusal.value.code)
 
 
+def test_bad_vectors_break_every_rule():
+    document = (make.FOLDER.parents[1] / "docs" / "formats" / "patch.md").read_text()
+
+    assert {name.split("-")[0] for name in BAD} == set(re.findall(r"^\| (P\d+) \|", document, re.MULTILINE))
+
+
 def test_good_vectors_use_every_way_and_coder():
     headers = [read_patch_header(io.BytesIO(stored(name))) for name in GOOD]
     items = {item for name in GOOD for item in Patch(stored(name), SOURCE_LAYERS, SOURCE_CONFIGS).streams[2].data}
 
-    assert {item & 0x0F for item in items} >= set(Way) - {Way.CODE, Way.NONE}
+    assert {item & 0x0F for item in items} == set(Way)
     assert any(item & KEEP for item in items)
-    assert {stream.coder for header in headers for stream in header.streams} == {RAW, LZMA2, BROTLI, LZMA2_PRIMED}
+    assert {stream.coder for header in headers for stream in header.streams} == set(CODERS)
 
 
 NOISE = random.Random(1).randbytes(3000)
