@@ -1,6 +1,6 @@
 """Vectors of the file index and the signature: one good of each, bad ones named by the rule they break.
 
-The numbers in the names are the rules of section 6 in docs/formats/index.md and signature.md.
+The numbers in the names are the rules of section 8 in docs/formats/index.md and signature.md.
 ``python -m tests.vectors.index_and_signature`` writes them; a test compares them with what is committed.
 """
 
@@ -27,6 +27,8 @@ CODES = {
     "bad-5": "content.invalid",
     "bad-6": "content.invalid",
     "bad-7": "content.invalid",
+    "bad-8": "content.invalid",
+    "bad-9": "content.invalid",
 }
 
 
@@ -47,6 +49,11 @@ def index_vectors() -> dict[str, bytes]:
     columns = zstandard.decompress(good[HEADER.size : HEADER.size + packed])
     tail = good[HEADER.size + packed :]
 
+    def with_structure(data: bytes) -> bytes:
+        frame = zstandard.compress(data)
+        head = HEADER.pack(magic, version, diff_id, size, members, len(columns), packed, len(data))
+        return head + good[HEADER.size : HEADER.size + packed] + struct.pack("<I", len(frame)) + frame
+
     def made(columns: bytes, *, members: int = members, unpacked: int | None = None, size: int = size) -> bytes:
         stated = len(columns) if unpacked is None else unpacked
         frame = zstandard.compress(columns)
@@ -63,6 +70,12 @@ def index_vectors() -> dict[str, bytes]:
         "bad-5-column-too-long.imdi": made(columns + b"\0"),
         "bad-6-unknown-kind.imdi": made(b"\x08" + columns[1:]),
         "bad-7-past-the-end.imdi": made(columns, size=size - 2048),
+        "bad-8-unknown-extra.imdi": made(columns[:-1] + b"\x20"),
+        "bad-8-nine-values.imdi": made(columns[:-1] + b"\x09" + bytes(36)),
+        "bad-8-falling-sketch.imdi": made(columns[:-1] + b"\x02" + struct.pack("<2I", 7, 5)),
+        "bad-8-equal-values.imdi": made(columns[:-1] + b"\x02" + struct.pack("<2I", 7, 7)),
+        "bad-9-less-structure.imdi": with_structure(bytes(structure - 1)),
+        "bad-9-more-structure.imdi": with_structure(bytes(structure + 512)),
     }
 
 
