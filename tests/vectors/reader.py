@@ -1,6 +1,8 @@
 """A second reader of patches, written from docs/formats/patch.md alone; it imports nothing of imagedelta.
 
-Everything is held in memory and the limits of section 9 are not kept: it proves the document, not itself.
+Everything is held in memory and limits (rules P5, P6 and P14's bound on unfolded bases) are not kept: it proves the
+document, not itself. Brotli, LZMA2, the x86 filter and deflate are formats of others: like any reader, it takes their
+libraries, so it proves how the document uses them and not what they do.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -41,6 +44,7 @@ class Bytes:
             byte = self.take(1)[0]
             value |= (byte & 127) << shift
             shift += 7
+            assert shift <= 70
             if byte < 128:
                 return value
 
@@ -51,8 +55,17 @@ class Bytes:
     def digest(self) -> str:
         return "sha256:" + self.take(32).hex()
 
+    def head_number(self) -> int:
+        start = self.at
+        value = self.number()
+        assert self.at == start + 1 or self.data[self.at - 1]
+        assert value < 2**63
+        return value
+
     def text(self) -> str:
-        return self.take(self.number()).decode("ascii")
+        text = self.take(self.head_number()).decode("ascii")
+        assert re.fullmatch("[A-Za-z0-9._/+-]{1,255}", text)
+        return text
 
     def end(self) -> None:
         assert self.at == len(self.data)
@@ -150,6 +163,7 @@ class Headers:
         return predicted
 
     def _changed(self, mask: int, predicted: bytes, reference: bytes | None) -> bytes:
+        assert mask < 2**16
         block = bytearray(predicted)
         size_base = self._number(reference, 124, 136) if reference else 0
         fields = (
@@ -180,7 +194,9 @@ class Headers:
         return int(digits, 8) if not block[end - 1] and all(digit in b"01234567" for digit in digits) else 0
 
     def _add(self, block: bytearray, start: int, end: int, column: Bytes, base: int) -> None:
-        block[start:end] = b"%0*o\0" % (end - start - 1, column.signed() + base)
+        value = column.signed() + base
+        assert 0 <= value < 8 ** (end - start - 1)
+        block[start:end] = b"%0*o\0" % (end - start - 1, value)
 
     def _raw(self, block: bytearray, start: int, end: int, column: Bytes) -> None:
         block[start:end] = column.take(end - start)
@@ -192,7 +208,9 @@ class Headers:
         return text
 
     def _text(self, block: bytearray, start: int, end: int) -> None:
-        block[start:end] = self._until_nul(self.others).ljust(end - start, b"\0")
+        text = self._until_nul(self.others)
+        assert len(text) <= end - start
+        block[start:end] = text.ljust(end - start, b"\0")
 
     def _path(
         self, block: bytearray, predicted: bytes, start: int, end: int, column: Bytes, reference: bytes | None
@@ -200,7 +218,9 @@ class Headers:
         old = predicted[start:end].split(b"\0")[0]
         prefix = self.prefixes.number()
         suffix = self.suffixes.number() if reference else 0
+        assert prefix + suffix <= len(old)
         text = old[:prefix] + self._until_nul(column) + old[len(old) - suffix :]
+        assert len(text) <= end - start
         block[start:end] = text.ljust(end - start, b"\0")
 
     def _checksum(self, block: bytes, form: bytes) -> bytes:
@@ -223,13 +243,17 @@ class Patch:
         body.text()
         self.platform = body.text()
         self.image_id = body.digest()
-        self.source_ids = [body.digest() for _ in range(body.number())]
+        self.source_ids = [body.digest() for _ in range(body.head_number())]
         self.sources, self.configs = sources, configs or {}
-        self.source_layers = [self._source_layer(body) for _ in range(body.number())]
-        self.config_bytes, self.scratch = body.number(), body.number()
-        self.layers = [self._layer(body) for _ in range(body.number())]
-        rows = [self._row(body) for _ in range(body.number())]
+        self.source_layers = [self._source_layer(body) for _ in range(body.head_number())]
+        self.config_bytes, self.scratch = body.head_number(), body.head_number()
+        described = [self._layer(body) for _ in range(body.head_number())]
+        self.layers = [(flag, diff_id, size) for flag, _, diff_id, size in described]
+        assert len(set(described)) == len(set(self.layers)) == len({diff_id for _, diff_id, _ in self.layers})
+        rows = [self._row(body) for _ in range(body.head_number())]
         body.end()
+        roles = [role for role, *_ in rows]
+        assert roles == sorted(set(roles))
         self.members = Members(self.source_layers, sources)
         coded = Bytes(data[17 + length :])
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
@@ -257,17 +281,22 @@ class Patch:
         return config, made
 
     def _source_layer(self, body: Bytes) -> tuple[str, int]:
-        config = self.configs[self.source_ids[body.number()]]
-        return json.loads(config)["rootfs"]["diff_ids"][body.number()], body.number()
+        image_id = self.source_ids[body.head_number()]
+        config = self.configs[image_id]
+        assert "sha256:" + hashlib.sha256(config).hexdigest() == image_id
+        return json.loads(config)["rootfs"]["diff_ids"][body.head_number()], body.head_number()
 
-    def _layer(self, body: Bytes) -> tuple[int, str, int]:
-        flag, size = body.take(1)[0], body.number()
+    def _layer(self, body: Bytes) -> tuple[int, int, str, int]:
+        flag, size = body.take(1)[0], body.head_number()
         assert flag in (0, 1)
-        return flag, self.source_layers[body.number()][0] if flag else body.digest(), size
+        number = body.head_number() if flag else -1
+        return flag, number, self.source_layers[number][0] if flag else body.digest(), size
 
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
-        return role, coder, body.number() if coder else 0, body.number(), body.number()
+        assert role in range(1, 21) or role in range(COLUMNS, COLUMNS + 11)
+        assert coder < 4 or (coder == 4 and role in (CONFIG, OLD_TEXT))
+        return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
         if coder == 0:
@@ -303,7 +332,12 @@ class Patch:
             config += byte
         assert "sha256:" + hashlib.sha256(config).hexdigest() == self.image_id
         assert len(config) == self.config_bytes
-        assert json.loads(config)["rootfs"]["diff_ids"] == [diff_id for _, diff_id, _ in self.layers]
+        document = json.loads(config)
+        assert document["rootfs"]["diff_ids"] == [diff_id for _, diff_id, _ in self.layers]
+        variant = document.get("variant")
+        if (document["architecture"], variant) in (("arm64", "v8"), ("amd64", "v1")):
+            variant = None
+        assert "/".join([document["os"], document["architecture"], *([variant] if variant else [])]) == self.platform
         return config
 
     def _rebuild(self) -> bytes:
@@ -312,6 +346,9 @@ class Patch:
             byte = self.streams[ITEMS].take(1)[0]
             way, member = byte & 15, None
             assert not byte & 0x40
+            assert byte & 0x30 != 0x30
+            assert not byte & 0x80 or way not in (KEPT, ODD_BYTES, NONE, END)
+            assert byte & 0x10 if way in (ODD_BYTES, END) else not byte & 0x10 or way not in (SAME, NONE)
             if not byte & 0x10:
                 out += bytes(-len(out) % 512)
                 block, member = self._header(bool(byte & 0x20))
@@ -353,6 +390,7 @@ class Patch:
         if way == STAMPED:
             self.stamp += self.streams[STAMPS].signed()
             data = self.members[self.base][1]
+            assert len(data) >= 12
             return self._made(data[:8] + self.stamp.to_bytes(4, "little") + data[12:], 0)
         length = self.streams[LENGTHS].signed() + self.remaining
         assert length > 0
@@ -412,6 +450,7 @@ class Patch:
             raw, plain = base_folds[place] if 0 <= place < len(base_folds) else (0, 0)
             raw, plain = raw + stream.signed(), plain + stream.signed()
             way += stream.signed()
+            assert raw >= 0 < plain and way in range(2, 20)
             folds.append((raw, plain, way // 2, 8 + way % 2))
             place += 1
         return folds
@@ -420,6 +459,7 @@ class Patch:
         streams, out, self.row, self.left = self.streams, b"", 0, 0
         while len(out) < length:
             same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
+            assert 0 < same + extra <= length - len(out)
             assert 0 <= position <= position + same <= len(old)
             differences = bytes(self._difference() for _ in range(same))
             pairs = zip(old[position : position + same], differences, strict=True)

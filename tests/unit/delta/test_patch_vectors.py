@@ -121,3 +121,14 @@ def test_the_second_reader_agrees_where_a_layer_occurs_twice(tmp_path):
     read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
 
     assert read == (target.image.config, layers_of(target))
+
+
+@pytest.mark.parametrize(
+    ("variant", "platform"), [("v7", "linux/arm/v7"), ("v8", "linux/arm64"), ("", "linux/amd64"), ("v1", "linux/amd64")]
+)
+def test_the_second_reader_agrees_on_the_names_of_platforms(tmp_path, variant, platform):
+    target = an_image({"a": b"1"}, platform="/".join(filter(None, [*platform.split("/")[:2], variant])))
+    patch, _ = a_patch(target, scratch=tmp_path)
+
+    assert read_patch_header(io.BytesIO(patch)).platform == platform
+    assert Patch(patch, {}, {}).apply() == (target.image.config, layers_of(target))
