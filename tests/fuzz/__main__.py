@@ -52,6 +52,8 @@ def main() -> int:
         print(failure)
     for line in report.lines():
         print(line)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"most memory: {peak} MiB, {MEMORY_BYTES // MIB} MiB of addresses allowed")
     return 1 if report.failures else 0
 
 

@@ -30,6 +30,8 @@ class Report:
     outcomes: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """By subject."""
     failures: list[str] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")
+    """Seconds of an input, and how to try it again."""
 
     @property
     def inputs(self) -> int:
@@ -40,6 +42,7 @@ class Report:
         for name, counts in self.outcomes.items():
             kinds = ", ".join(f"{outcome} {count}" for outcome, count in counts.most_common())
             yield f"{name:16} {sum(counts.values()):>9}  {kinds}"
+        yield f"slowest input: {self.slowest[0]:.2f} s, {self.slowest[1]}"
         yield f"seed {self.seed}: {self.inputs} inputs in {self.seconds:.0f} s, {len(self.failures)} failures"
 
 
@@ -62,12 +65,15 @@ def fuzz(subjects: Mapping[str, Subject], seed: int, *, seconds: float, inputs: 
 
 def one(report: Report, name: str, subject: Subject, number: int) -> None:
     """Try one input; the same seed, name and number give the same input."""
+    again = f"--seed {report.seed} --only {name!r} --replay {number}"
+    start = time.monotonic()
     try:
         with _bounded():
             outcome = subject(random.Random(f"{report.seed}/{name}/{number}"))
     except Exception as error:
-        report.failures.append(f"--seed {report.seed} --only {name} --replay {number}\n{traceback.format_exc()}")
+        report.failures.append(f"{again}\n{traceback.format_exc()}")
         outcome = f"FAILED {type(error).__name__}"
+    report.slowest = max(report.slowest, (time.monotonic() - start, again))
     report.outcomes[name][outcome] += 1
 
 

@@ -45,7 +45,7 @@ def test_an_input_that_hangs_or_crashes_a_reader_fails_the_run_and_can_be_tried_
 
     assert report.outcomes == {"good": {"refused": 2}, "bad": {f"FAILED {outcome}": 2}}
     assert [failure.split("\n")[0] for failure in report.failures] == [
-        "--seed 9 --only bad --replay 0",
-        "--seed 9 --only bad --replay 1",
+        "--seed 9 --only 'bad' --replay 0",
+        "--seed 9 --only 'bad' --replay 1",
     ]
     assert re.search(r"seed 9: 4 inputs in \d+ s, 2 failures", "\n".join(report.lines()))
