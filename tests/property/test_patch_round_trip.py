@@ -14,24 +14,51 @@ from imagedelta.delta.config_text import restore, shorten
 from imagedelta.delta.profiles import V1_64M
 from imagedelta.errors import ImageDeltaError
 from tests.images import an_image
+from tests.unit.delta import raw_tars
 from tests.unit.delta.patches import MemorySink, a_patch, assert_rebuilt, layers_of
+from tests.vectors.reader import Patch
 
 _SMALL_WINDOWS = replace(V1_64M, name="test", whole_file_bytes=900, window_bytes=400, window_reach_bytes=200)
 
 _names = st.sampled_from(["a", "lib/b.so.1", "lib/b.so.2", "etc/c.conf", "x/y/z", "n" * 120])
 _parts = st.sampled_from([b"one", b"two words ", b"\0" * 40, bytes(range(256)), b"MZ" + b"\1\2\3" * 90])
 _contents = st.lists(_parts | st.binary(max_size=60), max_size=8).map(b"".join)
-_layers = st.dictionaries(_names, _contents, max_size=5) | st.binary(max_size=1500)
+_byte_names = st.sampled_from([b"a", b"lib/b.so.1", b"\xff\xfe", b"n" * 100]) | st.binary(max_size=12)
+_headers = st.builds(
+    raw_tars.a_header,
+    _byte_names,
+    st.integers(0, 2000),
+    kind=st.sampled_from([b"0", b"\0", b"1", b"2", b"3", b"5", b"7", b"S", b"x", b"L", b"Z"]),
+    mtime=st.integers(0, 4),
+    mode=st.sampled_from([0o644, 0o4755]),
+    link=st.sampled_from([b"", b"a"]) | st.binary(max_size=4),
+    magic=st.sampled_from([raw_tars.USTAR, raw_tars.GNU, raw_tars.V7]),
+    size_field=st.none()
+    | st.integers(0, 2000).map(lambda size: raw_tars.base_256(size, 12))
+    | st.just(b"        7 \0\0"),
+    mtime_field=st.none() | st.just(raw_tars.base_256(-1, 12)),
+    fields=st.none() | st.just({345: b"prefix\0odd"}) | st.just({500: b"odd"}),
+)
+_files = st.builds(
+    lambda name, data, mtime: raw_tars.a_file(name, data, mtime=mtime), _byte_names, _contents, st.integers(0, 4)
+)
+_extended = st.builds(lambda name, file: raw_tars.pax(path=name, comment=b"any") + file, _byte_names, _files)
+_odd_tars = st.lists(_headers | _files | _extended | st.just(bytes(512)) | st.binary(max_size=700), max_size=5).map(
+    lambda parts: b"".join(parts) + raw_tars.END
+)
+_layers = st.dictionaries(_names, _contents, max_size=5) | st.binary(max_size=1500) | _odd_tars
 _images = st.lists(_layers, max_size=3).map(lambda layers: an_image(*layers))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(_images, st.lists(_images, max_size=2), st.sampled_from([V1_64M, _SMALL_WINDOWS]))
 def test_every_patch_makes_its_target(target, sources, profile):
     with tempfile.TemporaryDirectory() as scratch:
         patch, _ = a_patch(target, *sources, scratch=Path(scratch), profile=profile)
 
     assert_rebuilt(target, patch, *sources)
+    configs = {source.image_id: source.image.config for source in sources}
+    assert Patch(patch, layers_of(*sources), configs).apply() == (target.image.config, layers_of(target))
 
 
 _SOURCE = an_image({"a": bytes(range(256)) * 20, "b": b"text of some length\n" * 60}, {"c": b"\1\2\3" * 400})
