@@ -30,6 +30,9 @@ _USELESS = 0.95
 """A delta whose extra bytes are more than this part of the file is no delta."""
 _SNIFFED = 4096
 _UNFOLDED_IN_MEMORY = 4 * MIB
+_LONG_TEXT, _HARDLY_CHANGED = 128 * 1024, 100
+"""Text of so many bytes is a delta if that is so many times shorter: old text has a place in a frame for its length,
+whatever has changed in it."""
 _PACKED_STARTS = (b"PK\x03\x04", b"\x1f\x8b\x08")
 
 
@@ -116,11 +119,17 @@ class FilePieces:
         if old is None or number is None:
             yield from self._literals(new, 0, new.size)
         elif self._is_old_text(new, old):
-            yield Piece(
-                Item(Way.OLD_TEXT, new.size), {Role.OLD_TEXT: new.whole(), Role.PRIMES: old.whole()}, prime=number
-            )
+            yield from self._old_text(new.whole(), old.whole(), number)
         else:
             yield from self._deltas(new, old, number)
+
+    def _old_text(self, new: bytes, old: bytes, number: int) -> Iterator[Piece]:
+        if len(new) >= _LONG_TEXT:
+            found = difference(old, new, self._profile.min_match_bytes)
+            if found.cost() * _HARDLY_CHANGED <= len(new):
+                yield _delta(found, number, 0)
+                return
+        yield Piece(Item(Way.OLD_TEXT, len(new)), {Role.OLD_TEXT: new, Role.PRIMES: old}, prime=number)
 
     def _is_old_text(self, new: _Part, old: _Part) -> bool:
         return (

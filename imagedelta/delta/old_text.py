@@ -97,7 +97,7 @@ class OldText:
 
 
 def _cut(files: Sequence[_File]) -> int:
-    """Return after how many files the frame ends best: in the second half, where the least of the path is shared.
+    """Return after how many files the frame ends best: behind its middle, where the least of the path is shared.
 
     Files of one package repeat each other, and what lies in another frame cannot be pointed to.
     """
@@ -107,7 +107,7 @@ def _cut(files: Sequence[_File]) -> int:
         size += file.size
         new += len(file.new)
         shared = _common_folders(file.path, following.path)
-        if 2 * size >= total and new >= LEAST_FRAME_BYTES and (least is None or shared <= least):
+        if 2 * size >= total and new >= LEAST_FRAME_BYTES and (least is None or shared < least):
             best, least = place, shared
     return best
 

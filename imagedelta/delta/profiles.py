@@ -35,7 +35,7 @@ class Profile:
     """Largest unfolded form of a file: scratch on the device's disk."""
 
 
-V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=12 * MIB)
+V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=16 * MIB)
 V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
 DEFAULT_PROFILE = V1_64M
 PROFILES = {profile.name: profile for profile in (V1_64M, V1_16M)}
