@@ -134,10 +134,10 @@ class Build:
         self._profile = profile
         self._scratch = scratch
         self._plan = plan_patch(self._target, self._sources)
-        self._chunks = cut(self._plan.diffed())
         self._maker = FilePieces(
             self._plan, profile, scratch, separate_code=self._plan.new_bytes >= _SEPARATE_CODE_FROM
         )
+        self._chunks = cut(self._plan.diffed(), self._maker)
 
     @property
     def chunks(self) -> int:
@@ -151,7 +151,7 @@ class Build:
 
     def chunk_bytes(self, number: int) -> int:
         """Return the size of the target's files in a chunk."""
-        return sum(file.entry.size for _, file in self._chunks[number])
+        return sum(work.new_bytes for work in self._chunks[number])
 
     def chunk_memory(self, number: int) -> int:
         """Return about how many bytes making a chunk takes."""

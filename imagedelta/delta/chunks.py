@@ -8,6 +8,7 @@ of this program: both ends of a split build run the same one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagedelta.delta import numbers
@@ -20,38 +21,63 @@ from imagedelta.errors import Truncated
 from imagedelta.limits import MIB
 
 CHUNK_BYTES = 2 * MIB
-"""Old and new bytes of a chunk; a larger file is a chunk of its own."""
+"""Old and new bytes of a chunk; a larger file, or part of one, is a chunk of its own."""
 _PIECE, _END_OF_FILE = b"\x01", b"\x00"
 
-ChunkFiles = Sequence[tuple[LayerContent, FilePlan]]
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A file, or a part of a large one."""
+
+    layer: LayerContent
+    file: FilePlan
+    part: int
+    parts: int
+
+    @property
+    def new_bytes(self) -> int:
+        """Bytes of the target, about."""
+        return self.file.entry.size // self.parts
+
+    @property
+    def old_bytes(self) -> int:
+        """Bytes of the source, about."""
+        return self.file.base.entry.size // self.parts if self.file.base else 0
 
 
-def cut(files: Iterable[tuple[LayerContent, FilePlan]]) -> Sequence[ChunkFiles]:
+Chunk = Sequence[Work]
+
+
+def cut(files: Iterable[tuple[LayerContent, FilePlan]], maker: FilePieces) -> Sequence[Chunk]:
     """Return the files in chunks, in their order."""
-    chunks: list[list[tuple[LayerContent, FilePlan]]] = []
+    chunks: list[list[Work]] = []
     room = 0
     for layer, file in files:
-        size = file.entry.size + (file.base.entry.size if file.base else 0)
-        if not chunks or size > room:
-            chunks.append([])
-            room = CHUNK_BYTES
-        chunks[-1].append((layer, file))
-        room -= size
+        parts = maker.parts(file)
+        for part in range(parts):
+            work = Work(layer, file, part, parts)
+            size = work.new_bytes + work.old_bytes
+            if not chunks or size > room:
+                chunks.append([])
+                room = CHUNK_BYTES
+            chunks[-1].append(work)
+            room -= size
     return chunks
 
 
-def make_chunk(files: ChunkFiles, maker: FilePieces, out: BinaryIO) -> None:
-    """Write the pieces of the files of one chunk."""
-    for layer, file in files:
-        for piece in maker.make(layer, file):
+def make_chunk(chunk: Chunk, maker: FilePieces, out: BinaryIO) -> None:
+    """Write the pieces of one chunk."""
+    for work in chunk:
+        for piece in maker.make(work.layer, work.file, work.part):
             out.write(_PIECE)
             _write_piece(piece, out)
-        out.write(_END_OF_FILE)
+        if work.part + 1 == work.parts:
+            out.write(_END_OF_FILE)
 
 
-def chunk_memory(files: ChunkFiles, maker: FilePieces) -> int:
+def chunk_memory(chunk: Chunk, maker: FilePieces) -> int:
     """Return about how many bytes making a chunk takes."""
-    return max(maker.memory(file) for _, file in files)
+    return max(maker.memory(work.file) for work in chunk)
 
 
 class ChunkReader:

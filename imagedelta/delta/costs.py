@@ -9,6 +9,7 @@ from __future__ import annotations
 import lzma
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from imagedelta.delta import primed_lzma
@@ -71,7 +72,8 @@ def _files(plan: PatchPlan) -> Iterator[tuple[LayerContent, FilePlan]]:
 
 def _cost(pieces: FilePieces, layer: LayerContent, file: FilePlan) -> int:
     total = 0
-    for piece in pieces.make(layer, file):
+    parts = (pieces.make(layer, file, part) for part in range(pieces.parts(file)))
+    for piece in chain.from_iterable(parts):
         if piece.prime is not None:
             total += len(primed_lzma.compress(piece.streams[Role.PRIMES], piece.streams[Role.OLD_TEXT], _DICTIONARY))
             continue

@@ -45,16 +45,6 @@ class Difference:
     difference: bytes
     extra: bytes
 
-    @property
-    def end(self) -> int:
-        """Where in the old bytes the last matching byte came from."""
-        position = end = self.start
-        for same, _, seek in self.controls:
-            position += same
-            end = position if same else end
-            position += seek
-        return end
-
     def cost(self) -> int:
         """Return about how many bytes it packs to."""
         return len(zlib.compress(self.difference, 6)) + len(self.extra) + _CONTROL_BYTES * len(self.controls)

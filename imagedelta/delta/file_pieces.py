@@ -23,6 +23,7 @@ from imagedelta.delta.profiles import Profile
 from imagedelta.delta.raw_streams import spooled_file
 from imagedelta.delta.roles import Role
 from imagedelta.delta.unfolding import unfold
+from imagedelta.delta.windows import Window, Windows, window_count
 from imagedelta.limits import MIB
 
 _LITERAL_PIECE = MIB
@@ -75,9 +76,14 @@ class FilePieces:
         self._profile = profile
         self._scratch = scratch
         self._separate_code = separate_code
+        self._windows: dict[tuple[str, int], Windows] = {}
 
-    def make(self, layer: LayerContent, plan: FilePlan) -> Iterator[Piece]:
-        """Yield the pieces of a file, front to back."""
+    def parts(self, plan: FilePlan) -> int:
+        """Return in how many parts a file can be worked on apart."""
+        return window_count(plan.entry.size, plan.base.entry.size, self._profile) if plan.base else 1
+
+    def make(self, layer: LayerContent, plan: FilePlan, part: int) -> Iterator[Piece]:
+        """Yield the pieces of a part of a file, front to back; all parts in their order make the file."""
         new = _Part(layer.reader, plan.entry.offset, plan.entry.size)
         old = number = None
         if plan.base:
@@ -85,8 +91,12 @@ class FilePieces:
             old = _Part(plan.base.layer.reader, entry.offset, entry.size)
         start = new.read(0, min(_SNIFFED, new.size))
         if start.startswith(_PACKED_STARTS) and new.size <= self._profile.unfolded_bytes:
-            yield from self._maybe_folded(new, old, number)
-        else:
+            yield from [] if part else self._maybe_folded(new, old, number)
+        elif old and self.parts(plan) > 1 and not self._is_old_text(new, old):
+            file = layer.index.diff_id, plan.entry.offset
+            windows = self._windows.setdefault(file, self._cut(new, old))
+            yield from self._window(new, old, number, windows.window(part))
+        elif not part:
             yield from self._pieces(new, old, number)
 
     def memory(self, plan: FilePlan) -> int:
@@ -140,32 +150,28 @@ class FilePieces:
         )
 
     def _deltas(self, new: _Part, old: _Part, number: int | None) -> Iterator[Piece]:
-        if max(new.size, old.size) > self._profile.whole_file_bytes:
-            yield from self._windows(new, old, number)
+        count = window_count(new.size, old.size, self._profile)
+        if count > 1:
+            windows = self._cut(new, old)
+            for window in map(windows.window, range(count)):
+                yield from self._window(new, old, number, window)
             return
         found = self._difference(old.whole(), new.whole())
         yield from [_delta(found, number, 0)] if found else self._literals(new, 0, new.size)
 
-    def _windows(self, new: _Part, old: _Part, number: int | None) -> Iterator[Piece]:
-        """Cut a large file; each window looks for its old bytes where the one before found its own."""
-        profile = self._profile
-        drift = 0
-        for at in range(0, new.size, profile.window_bytes):
-            size = min(profile.window_bytes, new.size - at)
-            data = new.read(at, size)
-            place = min(max(0, at + drift), old.size)
-            start = max(0, place - profile.window_reach_bytes)
-            end = min(old.size, place + size + profile.window_reach_bytes)
-            window = old.read(start, end - start)
-            if window[place - start : place - start + size] == data:
-                yield Piece(Item(Way.COPY, size, number, place))
-                continue
-            found = self._difference(window, data)
-            if found:
-                drift = start + found.end - (at + size)
-                yield _delta(found, number, start)
-            else:
-                yield from self._literals(new, at, size)
+    def _cut(self, new: _Part, old: _Part) -> Windows:
+        return Windows(new.read, new.size, old.read, old.size, self._profile)
+
+    def _window(self, new: _Part, old: _Part, number: int | None, window: Window) -> Iterator[Piece]:
+        data = new.read(window.at, window.size)
+        looked_at = old.read(window.start, window.end - window.start)
+        expected = window.place - window.start
+        if looked_at[expected : expected + window.size] == data:
+            yield Piece(Item(Way.COPY, window.size, number, window.place))
+        elif found := self._difference(looked_at, data):
+            yield _delta(found, number, window.start)
+        else:
+            yield from self._literals(new, window.at, window.size)
 
     def _difference(self, old: bytes, new: bytes) -> Difference | None:
         if not old:
