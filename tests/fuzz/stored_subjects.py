@@ -6,13 +6,14 @@ import contextlib
 import io
 import random
 import struct
+from dataclasses import astuple
 from functools import cache
 
 import zstandard
 
 from imagedelta.bundles import read_bundle
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
-from imagedelta.errors import ImageDeltaError
+from imagedelta.errors import ImageDeltaError, LimitExceeded
 from imagedelta.limits import MIB, Limits
 from imagedelta.signatures import LayerIndex, Signature, index_layer
 from imagedelta.signatures.index_codec import HEADER
@@ -22,6 +23,7 @@ from tests.unit.bundles.bundles import PATCH, TRUSTED, a_bundle, a_head
 from tests.unit.delta import test_tar_kinds as kinds
 from tests.vectors import make
 from tests.vectors.index_and_signature import index, signature_vectors
+from tests.vectors.index_reader import Index
 
 ACCEPTED = "accepted"
 _LIMITS = Limits(max_index_bytes=MIB, max_layer_files=5000, max_structure_bytes=4 * MIB)
@@ -101,7 +103,11 @@ def _index_outcome(data: bytes) -> str:
     try:
         read = LayerIndex.from_bytes(data, _LIMITS)
     except ImageDeltaError as error:
+        assert isinstance(error, LimitExceeded) or _members(data) is None, (
+            f"the second reader takes what is {error.code}"
+        )
         return error.code
+    assert _members(data) == [astuple(entry) for entry in read.entries], "the second reader reads something else"
     end = 0
     for entry in read.entries:
         assert end <= entry.header_offset <= entry.offset, "members overlap"
@@ -110,6 +116,14 @@ def _index_outcome(data: bytes) -> str:
     assert end <= read.size, "a member past the end of its layer"
     assert LayerIndex.from_bytes(read.to_bytes(), _LIMITS) == read
     return ACCEPTED
+
+
+def _members(data: bytes) -> list[tuple[object, ...]] | None:
+    """Return what the second reader reads."""
+    try:
+        return [astuple(member) for member in Index(data).members]
+    except Exception:  # it refuses by whatever fails in it
+        return None
 
 
 def _read_structure(read: LayerIndex, offset: int, length: int) -> None:

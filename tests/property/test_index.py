@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from dataclasses import astuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from imagedelta.limits import KIB, Limits
 from imagedelta.signatures import LayerIndex, index_layer
 from imagedelta.signatures.varints import read_varints, write_varints
 from tests.images import a_layer
+from tests.vectors.index_reader import Index
 
 FILES = st.dictionaries(st.from_regex(r"[a-z]{1,5}(/[a-z0-9.]{1,7}){0,3}", fullmatch=True), st.binary(max_size=2000))
 TARS = st.builds(a_layer, FILES)
@@ -45,6 +47,18 @@ def test_any_index_survives_storage(layer):
     index = index_layer(io.BytesIO(layer))
 
     assert LayerIndex.from_bytes(index.to_bytes()) == index
+
+
+@given(LAYERS)
+def test_the_second_reader_reads_the_same_members_and_every_byte_outside_their_data(layer):
+    index = index_layer(io.BytesIO(layer))
+
+    read = Index(index.to_bytes())
+
+    assert (read.diff_id, read.layer_size) == (index.diff_id, index.size)
+    assert [astuple(member) for member in read.members] == [astuple(entry) for entry in index.entries]
+    data = {at for entry in index.entries for at in range(entry.offset, entry.offset + entry.size)}
+    assert read.structure() == {at: byte for at, byte in enumerate(layer) if at not in data}
 
 
 @settings(max_examples=300)
