@@ -15,7 +15,7 @@ from imagedelta.bundles import read_bundle
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
 from imagedelta.errors import ImageDeltaError, LimitExceeded
 from imagedelta.limits import MIB, Limits
-from imagedelta.signatures import LayerIndex, Signature, index_layer
+from imagedelta.signatures import LayerIndex, Signature, index_layer, sign
 from imagedelta.signatures.index_codec import HEADER
 from imagedelta.signatures.structure import NotStructure
 from tests.fuzz.mutations import mutated
@@ -55,9 +55,8 @@ def index_columns(rng: random.Random) -> str:
 
 def signature(rng: random.Random) -> str:
     """A damaged signature; one that is taken says the same after it was stored once more."""
-    good = signature_vectors()["good.imds"]
     try:
-        read = Signature.from_bytes(mutated(rng, good))
+        read = Signature.from_bytes(mutated(rng, rng.choice(_signatures())))
     except ImageDeltaError as error:
         return error.code
     assert Signature.from_bytes(read.to_bytes()) == read
@@ -97,6 +96,13 @@ _BUNDLE = a_bundle()
 def _indexes() -> list[bytes]:
     tars = [make.MODULES_1.layers[1], make.SOURCE.layers[1], kinds.pax_paths(1), kinds.sparse_with_blocks(1), b"no tar"]
     return [index().to_bytes(), *(index_layer(io.BytesIO(tar)).to_bytes() for tar in tars)]
+
+
+@cache
+def _signatures() -> list[bytes]:
+    images = (make.SOURCE, make.MODULES_1, make.PROGRAM)
+    signed = [sign(built.image, list(map(index_layer, map(io.BytesIO, built.layers)))) for built in images]
+    return [signature_vectors()["good.imds"], *(each.to_bytes() for each in signed)]
 
 
 def _index_outcome(data: bytes) -> str:

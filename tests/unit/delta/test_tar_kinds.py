@@ -335,3 +335,15 @@ def test_of_all_other_kinds_nothing_but_the_change_is_carried(tmp_path, kind):
 
     odd_headers = (streams_of(patch).get(Role.ODD, 0) - made_by(Way.ODD)) / 512
     assert (odd_headers, made_by(Way.ODD), made_by(Way.LITERAL)) == CARRIED.get(kind, (0, 0, 0))
+
+
+@pytest.mark.parametrize("kind", [pax_size, sparse_with_blocks, a_signed_checksum])
+def test_unchanged_files_are_carried_whole_behind_a_member_that_the_walk_does_not_get_past(tmp_path, kind):
+    """So behind a file over 8 GiB whose size is in a pax record, too: its layer is made right, but at full price."""
+    behind = a_file(b"behind", noise(9000, 8)) + END
+    source, target = an_image(kind(OLD) + behind), an_image(kind(NEW) + behind)
+
+    patch, _ = a_patch(target, source, scratch=tmp_path)
+
+    assert_rebuilt(target, patch, source)
+    assert len(patch) > 9000
