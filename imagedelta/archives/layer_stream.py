@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from imagedelta.archives.digest_aside import DigestAside
 from imagedelta.errors import DigestMismatch
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class _VerifiedPieces(io.RawIOBase):
         self._pieces = pieces
         self._diff_id = diff_id
         self._close = close
-        self._hash = hashlib.sha256()
+        self._digest = DigestAside()
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -36,6 +36,7 @@ class _VerifiedPieces(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
+            self._digest.close()
             self._close()
         super().close()
 
@@ -51,9 +52,9 @@ class _VerifiedPieces(io.RawIOBase):
     def _next_piece(self) -> bytes:
         for piece in self._pieces:
             if piece:
-                self._hash.update(piece)
+                self._digest.update(piece)
                 return piece
-        found = "sha256:" + self._hash.hexdigest()
+        found = "sha256:" + self._digest.hexdigest()
         if found != self._diff_id:
             raise DigestMismatch(f"layer {self._diff_id} unpacks to {found}")
         return b""

@@ -196,14 +196,14 @@ class Build:
 
     def _code(self, spools: Spools, old_text: OldText, exits: ExitStack, crew: Crew) -> list[Coded]:
         budget = self._profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(self._plan.member_counts)
-        finished = old_text.finish()
-        if finished:
-            budget -= finished[0].stream.memory_bytes
-            spools.write(Role.PRIMES, finished[1])
+        frames = old_text.finish()
+        if frames:
+            budget -= frames.memory_bytes
+            spools.write(Role.PRIMES, frames.primes)
         coded = code_streams(spools.streams(), budget, self._profile, self._scratch, exits, crew)
         coded.append(self._config())
-        if finished:
-            coded.append(finished[0])
+        if frames:
+            coded.append(frames.coded())
         return sorted(coded, key=lambda item: item.stream.role)
 
     def _config(self) -> Coded:

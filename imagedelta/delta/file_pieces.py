@@ -27,6 +27,8 @@ from imagedelta.delta.windows import Window, Windows, window_count
 from imagedelta.limits import MIB
 
 _LITERAL_PIECE = MIB
+_BYTES_PER_NEW_BYTE = 4
+"""The bytes themselves, their differences with zeros and without, and what is packed."""
 _USELESS = 0.95
 """A delta whose extra bytes are more than this part of the file is no delta."""
 _SNIFFED = 4096
@@ -101,10 +103,11 @@ class FilePieces:
 
     def memory(self, plan: FilePlan) -> int:
         """Return about how many bytes making the pieces of a file takes."""
-        base = plan.base.entry.size if plan.base else 0
-        if max(base, plan.entry.size) > self._profile.whole_file_bytes:
+        base, new = plan.base.entry.size if plan.base else 0, plan.entry.size
+        if max(base, new) > self._profile.whole_file_bytes:
             base = self._profile.window_bytes + 2 * self._profile.window_reach_bytes
-        return (BYTES_PER_OLD_BYTE + 2) * base + 4 * min(plan.entry.size, self._profile.whole_file_bytes)
+            new = self._profile.window_bytes
+        return (BYTES_PER_OLD_BYTE + 1) * base + _BYTES_PER_NEW_BYTE * new
 
     def _maybe_folded(self, new: _Part, old: _Part | None, number: int | None) -> Iterator[Piece]:
         with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:

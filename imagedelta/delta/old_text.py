@@ -15,7 +15,7 @@ from io import BytesIO
 from itertools import pairwise, takewhile
 
 from imagedelta.delta import numbers, primed_lzma
-from imagedelta.delta.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, MIN_DICTIONARY, Params
+from imagedelta.delta.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, MIN_DICTIONARY, Params, coder
 from imagedelta.delta.crew import Crew
 from imagedelta.delta.header import PatchStream
 from imagedelta.delta.profiles import Profile
@@ -35,6 +35,27 @@ class _File:
     @property
     def size(self) -> int:
         return len(self.old) + len(self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """All frames of the stream."""
+
+    params: Params
+    primes: bytes
+    """The raw PRIMES stream."""
+    new_bytes: int
+    parts: Sequence[Future[bytes]]
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the decoder takes."""
+        return coder(LZMA2_PRIMED).memory(self.params)
+
+    def coded(self) -> Coded:
+        """Return the coded stream, as soon as every frame is done."""
+        coded = b"".join(part.result() for part in self.parts)
+        return Coded(PatchStream(Role.OLD_TEXT, LZMA2_PRIMED, self.params, self.new_bytes, len(coded)), BytesIO(coded))
 
 
 class OldText:
@@ -57,16 +78,14 @@ class OldText:
         self._files.append(file)
         self._size += file.size
 
-    def finish(self) -> tuple[Coded, bytes] | None:
-        """Return the coded stream and the raw PRIMES stream; ``None`` when no file was added."""
+    def finish(self) -> Frames | None:
+        """Return the frames, some of which are still being coded; ``None`` when no file was added."""
         if self._files:
             self._close(len(self._files))
         if not self._done:
             return None
-        coded = b"".join(future.result() for _, future in self._done)
         params = Params(dictionary_bytes=self._dictionary_bytes)
-        stream = PatchStream(Role.OLD_TEXT, LZMA2_PRIMED, params, self._new_bytes, len(coded))
-        return Coded(stream, BytesIO(coded)), self._primes()
+        return Frames(params, self._primes(), self._new_bytes, [future for _, future in self._done])
 
     def _close(self, count: int) -> None:
         """Code the first ``count`` files as a frame."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from imagedelta.archives.digest_aside import DigestAside
 from imagedelta.archives.tar_members import TarMember, walk_tar
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
@@ -102,15 +103,16 @@ def index_layer(
         LimitExceeded: More bytes or members than the limits allow. Nothing else: odd bytes are structure.
     """
     structure = StructureWriter(limits)
-    tape = _HashingTape(stream, tee, limits, structure)
-    entries = []
-    for member in walk_tar(tape, limits, strict=False, max_members=limits.max_layer_files):
-        entry = _entry(member, tape)
-        if entry is not None:
-            structure.end_run(entry.size)
-            entries.append(entry)
-    kept = structure.finish(_spans(entries, tape.position))
-    return LayerIndex(tape.diff_id, tape.position, tuple(entries), kept)
+    with DigestAside() as digest:
+        tape = _HashingTape(stream, tee, limits, structure, digest)
+        entries = []
+        for member in walk_tar(tape, limits, strict=False, max_members=limits.max_layer_files):
+            entry = _entry(member, tape)
+            if entry is not None:
+                structure.end_run(entry.size)
+                entries.append(entry)
+        kept = structure.finish(_spans(entries, tape.position))
+        return LayerIndex("sha256:" + digest.hexdigest(), tape.position, tuple(entries), kept)
 
 
 def _spans(entries: Iterable[FileEntry], layer_size: int) -> Spans:
@@ -151,20 +153,21 @@ class _HashingTape:
     """Reads forward, hashing everything and offering it to the structure."""
 
     def __init__(
-        self, stream: BinaryIO, tee: Callable[[bytes], object] | None, limits: Limits, structure: StructureWriter
+        self,
+        stream: BinaryIO,
+        tee: Callable[[bytes], object] | None,
+        limits: Limits,
+        structure: StructureWriter,
+        digest: DigestAside,
     ) -> None:
         self._stream = stream
         self._tee = tee
         self._structure = structure
         self._limit = limits.max_image_bytes
-        self._hash = hashlib.sha256()
+        self._digest = digest
         self._rest = memoryview(b"")
         self._read = 0
         self.position = 0
-
-    @property
-    def diff_id(self) -> str:
-        return "sha256:" + self._hash.hexdigest()
 
     def read(self, size: int) -> bytes:
         if len(self._rest) >= size:
@@ -192,7 +195,7 @@ class _HashingTape:
         self._read += len(data)
         if self._read > self._limit:
             raise LimitExceeded(f"layer of more than {self._limit} bytes")
-        self._hash.update(data)
+        self._digest.update(data)
         if data and self._tee:
             self._tee(data)
         self._rest = memoryview(data)
