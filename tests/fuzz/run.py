@@ -17,8 +17,9 @@ Subject = Callable[[random.Random], str]
 """Makes one input of the random numbers, hands it to a reader, and returns how it went; raises where a rule breaks."""
 INPUT_SECONDS = 10
 """No input may take more of the processor's time; that of the clock passes on a busy machine without our doing."""
-_HUNG_SECONDS = 120
-"""After so long by the clock (a deadlock, or one call of C code) the process is ended, with a traceback."""
+_HUNG_SECONDS = 900
+"""After so long by the clock (a deadlock, a thread or a call of C code that never ends) the process is ended, with a
+traceback."""
 
 
 @dataclass
