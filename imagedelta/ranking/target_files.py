@@ -14,7 +14,7 @@ from imagedelta.signatures.size_code import decode_size
 
 _NEW_HEADER_BYTES = 8.0
 """Of the tar header of a file that has no old version."""
-_LARGEST, _SPREAD = 250, 150
+_LARGEST, _SPREAD = 200, 100
 """Missing files whose predecessors are looked up: so many of the largest, and so many spread over the rest, which
 stand for it."""
 _RENAMED = 5
@@ -27,18 +27,17 @@ class TargetFiles:
 
     def __init__(self, signature: Signature, threshold: float) -> None:
         files = sorted(file_facts(signature, threshold), key=lambda item: -item[1].literal_bytes)
-        self._files = [file for _, file in files]
-        self._wholes = [file.literal_bytes + file.weight * _NEW_HEADER_BYTES for file in self._files]
-        self._places = {content: place for place, (content, _) in enumerate(files)}
-        self._contents = frozenset(self._places)
+        self._files = dict(files)
+        self._wholes = {content: file.literal_bytes + file.weight * _NEW_HEADER_BYTES for content, file in files}
+        self._contents = frozenset(self._files)
         self._costs: dict[tuple[int, int, int], float] = {}
         """Of changes that were looked at: many sources have the same old version."""
 
     def bytes_from(self, sources: Sequence[Source]) -> float:
         """Return the bytes of all files that no source has, each as a change of its best predecessor, if any."""
         missing = self._contents.difference(*(source.files.contents for source in sources))
-        places = sorted(map(self._places.__getitem__, missing))
-        largest, rest = places[:_LARGEST], places[_LARGEST:]
+        largest_first = list(filter(missing.__contains__, self._files))
+        largest, rest = largest_first[:_LARGEST], largest_first[_LARGEST:]
         total = self._bytes_of(largest, sources, renamed=_RENAMED)
         if rest:
             step = math.ceil(len(rest) / _SPREAD)
@@ -46,25 +45,25 @@ class TargetFiles:
             total += self._bytes_of(spread, sources) / self._whole_bytes_of(spread) * self._whole_bytes_of(rest)
         return total
 
-    def _bytes_of(self, places: Sequence[int], sources: Sequence[Source], renamed: int = 0) -> float:
+    def _bytes_of(self, contents: Sequence[int], sources: Sequence[Source], renamed: int = 0) -> float:
         """Return what files cost; for so many without a predecessor by name one is looked for by content."""
         total = 0.0
-        for place in places:
-            file = self._files[place]
+        for content in contents:
+            file = self._files[content]
             found = [(source, row) for source in sources for row in source.predecessors(file)]
             if not found and renamed and file.sketch:
                 renamed -= 1
                 found = [(source, row) for source in sources for row in source.alike(file)]
-            total += min([self._change(place, source, row) for source, row in found], default=self._wholes[place])
+            total += min([self._change(content, source, row) for source, row in found], default=self._wholes[content])
         return total
 
-    def _whole_bytes_of(self, places: Sequence[int]) -> float:
-        return sum(map(self._wholes.__getitem__, places))
+    def _whole_bytes_of(self, contents: Sequence[int]) -> float:
+        return sum(map(self._wholes.__getitem__, contents))
 
-    def _change(self, place: int, source: Source, row: int) -> float:
-        change = place, source.files.contents[row], source.files.paths[row]
+    def _change(self, content: int, source: Source, row: int) -> float:
+        change = content, source.files.contents[row], source.files.paths[row]
         if change not in self._costs:
-            self._costs[change] = changed_bytes(self._files[place], source.old_version(row))
+            self._costs[change] = changed_bytes(self._files[content], source.old_version(row))
         return self._costs[change]
 
 
