@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imagedelta.delta.content import ImageContent
 from tests.images import BuiltImage, an_image
-from tests.unit.delta import test_tar_kinds as kinds
+from tests.unit.delta import tar_kinds as kinds
 from tests.unit.delta.patches import a_patch, content_of, layers_of
 from tests.vectors import make
 from tests.vectors.raw_patch import RawPatch, laid_open

@@ -17,7 +17,7 @@ from imagedelta.limits import MIB
 from imagedelta.signatures import LayerIndex, index_layer
 from tests.fuzz.mutations import mutated, spliced
 from tests.images import a_layer, an_image
-from tests.unit.delta import test_tar_kinds as kinds
+from tests.unit.delta import tar_kinds as kinds
 from tests.unit.delta.patches import a_patch, assert_rebuilt, layers_of
 from tests.vectors import make
 from tests.vectors.reader import Patch, unfolded

@@ -20,7 +20,7 @@ from imagedelta.signatures.index_codec import HEADER
 from imagedelta.signatures.structure import NotStructure
 from tests.fuzz.mutations import mutated
 from tests.unit.bundles.bundles import PATCH, TRUSTED, a_bundle, a_head
-from tests.unit.delta import test_tar_kinds as kinds
+from tests.unit.delta import tar_kinds as kinds
 from tests.vectors import make
 from tests.vectors.index_and_signature import index, signature_vectors
 from tests.vectors.index_reader import Index

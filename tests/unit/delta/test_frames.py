@@ -11,8 +11,8 @@ from imagedelta.delta.items import HEADLESS, Way
 from imagedelta.delta.roles import Role
 from imagedelta.limits import MIB
 from tests.images import an_image
+from tests.unit.delta.hand_made import SOURCE, by_hand, plain, refused, signed
 from tests.unit.delta.patches import applied, layers_of
-from tests.unit.delta.test_refusals import SOURCE, by_hand, plain, refused, signed
 from tests.vectors.reader import Patch
 
 OLD = {0: SOURCE.layers[0][512:30_512], 1: b"text\n" * 100}

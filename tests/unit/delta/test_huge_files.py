@@ -1,6 +1,6 @@
 """Files over 8 GiB, which octal size fields cannot state: shown on layers whose long zeros are nowhere held.
 
-Sizes in base 256 are shown here. Sizes in pax records behave the same whatever they are: test_tar_kinds shows them.
+Sizes in base 256 are shown here. Sizes in pax records behave the same whatever they are: test_tar_kinds.py shows them.
 """
 
 from __future__ import annotations

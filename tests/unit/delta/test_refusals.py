@@ -13,43 +13,25 @@ from imagedelta.delta import BytesReader, apply_patch, config_text, name_layers,
 from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW, Params
 from imagedelta.delta.header import (
     MAGIC,
-    PatchHeader,
-    PatchStream,
     RebuiltLayer,
     SourceLayer,
     WholeLayer,
     header_to_bytes,
 )
 from imagedelta.delta.items import HEADLESS, KEEP, Way
-from imagedelta.delta.numbers import encode, zigzag
 from imagedelta.delta.roles import Role
 from imagedelta.errors import ImageDeltaError, LimitExceeded, SourceMissing
 from imagedelta.limits import MIB, Limits
 from tests.images import an_image
+from tests.unit.delta.hand_made import CONFIGS, HAND, LAYER, LITERAL, SOURCE, by_hand, plain, refused, signed
 from tests.unit.delta.patches import MemorySink, a_patch, applied, layers_of
 
-SOURCE = an_image({"a": random.Random(1).randbytes(30_000), "t": b"text\n" * 100})
 TARGET = an_image({"a": random.Random(1).randbytes(30_000)[:-9] + b"different", "t": b"text\n" * 101, "n": b"new" * 50})
-
-
-CONFIGS = {SOURCE.image_id: SOURCE.image.config}
 
 
 @pytest.fixture(scope="module")
 def patch(tmp_path_factory):
     return a_patch(TARGET, SOURCE, scratch=tmp_path_factory.mktemp("scratch"))[0]
-
-
-def refused(patch: bytes, *sources, limits: Limits | None = None, **options) -> str:
-    """Apply, and return the code of the refusal; nothing may be committed or left half-done."""
-    sink = MemorySink()
-    known = {diff_id: BytesReader(tar) for diff_id, tar in layers_of(*sources).items()}
-    with pytest.raises(ImageDeltaError) as refusal:
-        apply_patch(
-            io.BytesIO(patch), known.__getitem__, CONFIGS.__getitem__, sink, limits=limits or Limits(), **options
-        )
-    assert (sink.half_done, sink.layers) == ([], {})
-    return refusal.value.code
 
 
 def test_a_patch_cut_at_any_byte_is_truncated(patch):
@@ -147,51 +129,6 @@ def test_another_magic_is_no_patch_and_another_version_is_unsupported(patch):
 
 def test_a_head_that_declares_gigabytes_is_refused_before_it_is_read(patch):
     assert refused(patch[:9] + b"\xff\xff\xff\x7f" + patch[13:]) == "content.limit_exceeded"
-
-
-# Hand-made patches: a layer of 1024 bytes, described by whatever streams a test gives.
-
-LAYER = random.Random(3).randbytes(1024)
-HAND = an_image(LAYER)
-
-
-def by_hand(
-    streams: dict[Role, bytes], *, coded: dict[Role, tuple[int, Params, bytes]] | None = None, **changes
-) -> bytes:
-    """Return a patch of raw streams; ``coded`` overrides how one of them is coded."""
-    streams = {Role.CONFIG: HAND.image.config, **streams}
-    rows, data = [], b""
-    for role in sorted(streams):
-        number, params, packed = (coded or {}).get(role, (RAW, Params(), streams[role]))
-        rows.append(PatchStream(role, number, params, len(streams[role]), len(packed)))
-        data += packed
-    fields = {
-        "profile": "v1-64m",
-        "target_image_id": HAND.image_id,
-        "source_image_ids": (SOURCE.image_id,),
-        "platform": "linux/amd64",
-        "source_layers": (SourceLayer(0, 0, 2),),
-        "layers": (RebuiltLayer(HAND.image.diff_ids[0], len(LAYER)),),
-        "streams": tuple(rows),
-        "scratch_bytes": 0,
-        "config_bytes": len(HAND.image.config),
-    }
-    return header_to_bytes(PatchHeader(**{**fields, **changes})) + data
-
-
-def signed(*values: int) -> bytes:
-    return b"".join(encode(zigzag(value)) for value in values)
-
-
-def plain(*values: int) -> bytes:
-    return b"".join(map(encode, values))
-
-
-LITERAL = {
-    Role.ITEMS: bytes([Way.LITERAL | HEADLESS, Way.END | HEADLESS]),
-    Role.LENGTHS: signed(1024, -1024),
-    Role.LITERAL: LAYER,
-}
 
 
 def delta(*controls: tuple[int, int, int], offset: int = 0) -> dict[Role, bytes]:
