@@ -15,7 +15,7 @@ from imagedelta.delta import numbers
 from imagedelta.delta.coders import LZMA2_PRIMED, Params, coder
 from imagedelta.delta.roles import COLUMN_ROLES, NUMBER_ROLES, PRIMED_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
-from imagedelta.limits import DEFAULT_LIMITS, Limits
+from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
 
 MAGIC = b"\x89imgdelt"
 VERSION = 1
@@ -31,6 +31,8 @@ DIGEST_BYTES = 32
 REBUILT, WHOLE = 0, 1
 _MOST_UNFOLDED = 1032
 """Deflate packs no better, and items make unfolded bytes."""
+_UNFOLDING_ALLOWANCE = 512 * MIB
+"""Enough for the largest base of every profile, packed and unfolded, whatever the size of the image."""
 _PREFIX_BYTES = len(MAGIC) + 1 + 4 + 4
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9._/+-]{1,255}")
 
@@ -111,6 +113,11 @@ class PatchHeader:
     def full_bytes(self) -> int:
         """The image's uncompressed layers and config."""
         return self.config_bytes + sum(layer.size for layer in self.layers)
+
+    @property
+    def unfolding_bytes(self) -> int:
+        """What may be read and made to unfold bases, over all folded items: it takes time and makes nothing lasting."""
+        return _UNFOLDING_ALLOWANCE + _MOST_UNFOLDED * sum(layer.size for layer in self.layers)
 
     @property
     def rebuilt(self) -> tuple[RebuiltLayer, ...]:

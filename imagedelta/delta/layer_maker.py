@@ -19,12 +19,17 @@ from imagedelta.delta.roles import Role
 from imagedelta.delta.scratch import Scratch
 from imagedelta.delta.unfolding import unfold
 from imagedelta.delta.zero_runs import ZeroRuns
-from imagedelta.errors import ContentError, DigestMismatch
+from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
+from imagedelta.limits import MIB
 
 PIECE_BYTES = byte_sums.PIECE_BYTES
 _STAMP = slice(8, 12)
 """Where a .pyc holds the time of its source (PEP 552)."""
 _STAMP_END = 12
+
+
+_UNFOLDING_AT_LEAST = MIB
+"""What unfolding the smallest base counts: the search in it takes time, too."""
 
 
 class Output(Protocol):
@@ -82,8 +87,12 @@ class Sources:
 class LayerMaker:
     """Makes the rebuilt layers of a patch, in the order of its head."""
 
-    def __init__(self, tapes: Mapping[Role, Tape], sources: Sources, scratch: Scratch) -> None:
+    def __init__(self, tapes: Mapping[Role, Tape], sources: Sources, scratch: Scratch, unfolding_bytes: int) -> None:
+        """Args:
+        unfolding_bytes: Most that may be read and made to unfold bases.
+        """
         self._tapes = tapes
+        self._unfolding_bytes = unfolding_bytes
         self._items = ItemReader(tapes, sources.references)
         self._sources = sources
         self._scratch = scratch
@@ -178,12 +187,23 @@ class LayerMaker:
             yield from self._fold(item, folds, None, needed)
             return
         whole = self._base(member)
+        self._take_unfolding(whole.size + _UNFOLDING_AT_LEAST)
         with self._scratch.part() as part:
-            base_folds = unfold(whole.read_at, whole.size, part.append)
+
+            def append(data: bytes) -> None:
+                self._take_unfolding(len(data))
+                part.append(data)
+
+            base_folds = unfold(whole.read_at, whole.size, append)
             if base_folds is None:
                 raise ContentError("a patch unfolds a member that has no unfolded form")
             folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)
             yield from self._fold(item, folds, _Base(part, 0, part.size), needed)
+
+    def _take_unfolding(self, size: int) -> None:
+        self._unfolding_bytes -= size
+        if self._unfolding_bytes < 0:
+            raise LimitExceeded("the patch unfolds more than an image of its size has use for")
 
     def _fold(self, item: Item, folds: list[Fold], base: _Base | None, needed: bool) -> Iterator[bytes]:
         out: list[bytes] = []

@@ -9,12 +9,14 @@ import pytest
 
 from imagedelta.delta import read_patch_header
 from imagedelta.delta.coders import RAW, Params
-from imagedelta.delta.header import PatchStream, header_to_bytes
+from imagedelta.delta.header import PatchStream, RebuiltLayer, SourceLayer, header_to_bytes
+from imagedelta.delta.items import HEADLESS, Way
 from imagedelta.delta.roles import Role
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import MIB
 from tests.images import an_image
-from tests.unit.delta.patches import a_patch, applied, assert_rebuilt
+from tests.unit.delta.hand_made import by_hand, plain, signed
+from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, layers_of
 
 
 def text(lines: int) -> bytes:
@@ -89,3 +91,36 @@ def test_streams_left_over_in_a_patch_that_rebuilds_nothing_are_refused(tmp_path
 
     with pytest.raises(ContentError):
         applied(header_to_bytes(more) + patch[len(header_to_bytes(header)) :] + b"text", source)
+
+
+@pytest.mark.parametrize(("count", "refused"), [(30, False), (31, True)])
+def test_a_patch_that_unfolds_a_base_for_every_byte_is_refused_before_it_takes_hours(count, refused):
+    """Each of its items costs the 16 MiB of the base and 1 MiB more, and 512 MiB are free: a few bytes, and no end."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("zeros"), bytes(16 * MIB), zipfile.ZIP_DEFLATED, 9)
+    source, target = an_image({"a.zip": out.getvalue()}), an_image(b"x" * count)
+    one = [1, 0, 0]  # of the folded item, its inside and the item there: each makes one byte
+    streams = {
+        Role.CONFIG: target.image.config,
+        Role.ITEMS: bytes([Way.FOLDED | HEADLESS, Way.LITERAL | HEADLESS] * count + [Way.END | HEADLESS]),
+        Role.BASES: plain(1) * count,
+        Role.LENGTHS: signed(*one * count, -(-count % 512) - 1024),
+        Role.FOLDS: plain(0) * count,
+        Role.LITERAL: target.layers[0],
+    }
+    patch = by_hand(
+        streams,
+        target_image_id=target.image_id,
+        source_image_ids=(source.image_id,),
+        source_layers=(SourceLayer(0, 0, 1),),
+        layers=(RebuiltLayer(target.image.diff_ids[0], count),),
+        config_bytes=len(target.image.config),
+        scratch_bytes=17 * MIB,
+    )
+
+    if refused:
+        with pytest.raises(LimitExceeded, match="unfolds more"):
+            applied(patch, source)
+    else:
+        assert applied(patch, source)[1].layers == layers_of(target)
