@@ -142,6 +142,11 @@ def distinct_layers(images: Iterable[Sequence[LayerContent]]) -> list[LayerConte
     return list(layers.values())
 
 
+def same_name(one: bytes, other: bytes) -> bool:
+    """Whether two paths end in one name, digits aside: then one file is likely to be a version of the other."""
+    return _form(_name(one)) == _form(_name(other))
+
+
 def _name(path: bytes) -> bytes:
     return path.rpartition(b"/")[2]
 

@@ -50,7 +50,7 @@ from imagedelta.limits import MIB
 Progress = Callable[[int, int], None]
 MEMORY_BYTES = 800 * MIB
 """What all threads of a build take together, beside the interpreter and the indexes."""
-_SEPARATE_CODE_FROM = 4 * MIB
+_MUCH_NEW_BYTES = 4 * MIB
 _CONFIG_BYTES = MIB
 """Set apart for the decoder of the config, which is done before the others begin."""
 _CHUNK_IN_MEMORY = 256 * 1024
@@ -134,9 +134,7 @@ class Build:
         self._profile = profile
         self._scratch = scratch
         self._plan = plan_patch(self._target, self._sources)
-        self._maker = FilePieces(
-            self._plan, profile, scratch, separate_code=self._plan.new_bytes >= _SEPARATE_CODE_FROM
-        )
+        self._maker = FilePieces(self._plan, profile, scratch, much_is_new=self._plan.new_bytes >= _MUCH_NEW_BYTES)
         self._chunks = cut(self._plan.diffed(), self._maker)
 
     @property

@@ -51,7 +51,7 @@ def file_costs(
         progress: Called with (bytes of files looked at, bytes in all).
     """
     plan = plan_patch(target, sources)
-    pieces = FilePieces(plan, DEFAULT_PROFILE, scratch, separate_code=False)
+    pieces = FilePieces(plan, DEFAULT_PROFILE, scratch, much_is_new=False)
     positions = {diff_id: position for position, diff_id in reversed(list(enumerate(target.diff_ids)))}
     found = []
     done, total = 0, sum(file.entry.size for _, file in plan.diffed())

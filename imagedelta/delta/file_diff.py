@@ -47,7 +47,7 @@ class Difference:
 
     def cost(self) -> int:
         """Return about how many bytes it packs to."""
-        return len(zlib.compress(self.difference, 6)) + len(self.extra) + _CONTROL_BYTES * len(self.controls)
+        return packed_bytes(self.difference) + packed_bytes(self.extra) + _CONTROL_BYTES * len(self.controls)
 
 
 def difference(old: bytes, new: bytes, min_match: int) -> Difference:
@@ -102,6 +102,11 @@ def _controls(new: bytes, kept: list[Match]) -> tuple[list[tuple[int, int, int]]
         controls.append((match.length, len(extra), following.old - match.old - match.length if following else 0))
         extras.append(extra)
     return controls, extras
+
+
+def packed_bytes(data: bytes) -> int:
+    """Return about how many bytes ``data`` packs to."""
+    return len(zlib.compress(data, 6))
 
 
 def _is_poor(plain: bytes, min_match: int) -> bool:

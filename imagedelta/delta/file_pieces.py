@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.delta import numbers, primed_lzma, zero_runs
+from imagedelta.delta.bases import same_name
 from imagedelta.delta.content import LayerContent, LayerReader
-from imagedelta.delta.file_diff import Difference, difference
+from imagedelta.delta.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.fold_finding import find_folds
 from imagedelta.delta.fold_list import write_folds
 from imagedelta.delta.items import STREAM_OF, Item, Way
@@ -29,8 +30,12 @@ from imagedelta.limits import MIB
 _LITERAL_PIECE = MIB
 _BYTES_PER_NEW_BYTE = 4
 """The bytes themselves, their differences with zeros and without, and what is packed."""
-_USELESS = 0.95
-"""A delta whose extra bytes are more than this part of the file is no delta."""
+_GOOD, _USELESS = 0.1, 0.95
+"""A delta with extra bytes for less than this part of the file is taken; with more than that, the file is sent."""
+_WORTHWHILE = 0.75
+"""Between them, in a patch with much that is new, a delta from a file of another name must pack to less than this part
+of what the file packs to: files of one maker share a little of everything, and bytes pack better beside much of their
+kind than alone."""
 _SNIFFED = 4096
 _UNFOLDED_IN_MEMORY = 4 * MIB
 _LONG_TEXT, _HARDLY_CHANGED = 128 * 1024, 100
@@ -58,6 +63,8 @@ class _Part:
     reader: LayerReader
     offset: int
     size: int
+    is_version: bool = True
+    """Whether the name says that it is a version of the file it is compared with, not its content alone."""
 
     def read(self, offset: int, length: int) -> bytes:
         return self.reader.read_at(self.offset + offset, length)
@@ -69,15 +76,15 @@ class _Part:
 class FilePieces:
     """Makes the pieces of the files of one build; usable by several threads at once."""
 
-    def __init__(self, plan: PatchPlan, profile: Profile, scratch: Path, *, separate_code: bool) -> None:
+    def __init__(self, plan: PatchPlan, profile: Profile, scratch: Path, *, much_is_new: bool) -> None:
         """Args:
         scratch: Folder for unfolded forms.
-        separate_code: Keep literal machine code apart from the rest, which pays when there is much of it.
+        much_is_new: Keep literal machine code apart from the rest, and new files rather than poor deltas of them.
         """
         self._number = plan.number
         self._profile = profile
         self._scratch = scratch
-        self._separate_code = separate_code
+        self._much_is_new = much_is_new
         self._windows: dict[tuple[str, int], Windows] = {}
 
     def parts(self, plan: FilePlan) -> int:
@@ -90,7 +97,8 @@ class FilePieces:
         old = number = None
         if plan.base:
             entry, number = plan.base.entry, self._number(plan.base)
-            old = _Part(plan.base.layer.reader, entry.offset, entry.size)
+            is_version = same_name(plan.entry.path, entry.path)
+            old = _Part(plan.base.layer.reader, entry.offset, entry.size, is_version)
         start = new.read(0, min(_SNIFFED, new.size))
         if start.startswith(_PACKED_STARTS) and new.size <= self._profile.unfolded_bytes:
             yield from [] if part else self._maybe_folded(new, old, number)
@@ -159,7 +167,7 @@ class FilePieces:
             for window in map(windows.window, range(count)):
                 yield from self._window(new, old, number, window)
             return
-        found = self._difference(old.whole(), new.whole())
+        found = self._difference(old.whole(), new.whole(), old.is_version)
         yield from [_delta(found, number, 0)] if found else self._literals(new, 0, new.size)
 
     def _cut(self, new: _Part, old: _Part) -> Windows:
@@ -171,16 +179,23 @@ class FilePieces:
         expected = window.place - window.start
         if looked_at[expected : expected + window.size] == data:
             yield Piece(Item(Way.COPY, window.size, number, window.place))
-        elif found := self._difference(looked_at, data):
+        elif found := self._difference(looked_at, data, old.is_version):
             yield _delta(found, number, window.start)
         else:
             yield from self._literals(new, window.at, window.size)
 
-    def _difference(self, old: bytes, new: bytes) -> Difference | None:
+    def _difference(self, old: bytes, new: bytes, is_version: bool) -> Difference | None:
         if not old:
             return None
         found = difference(old, new, self._profile.min_match_bytes)
-        return None if len(found.extra) > _USELESS * len(new) else found
+        return found if self._is_useful(found, new, is_version) else None
+
+    def _is_useful(self, found: Difference, new: bytes, is_version: bool) -> bool:
+        if len(found.extra) <= _GOOD * len(new):
+            return True
+        if is_version or not self._much_is_new:
+            return len(found.extra) <= _USELESS * len(new)
+        return found.cost() < _WORTHWHILE * packed_bytes(new)
 
     def _literals(self, new: _Part, offset: int, size: int) -> Iterator[Piece]:
         way = self._literal_way(new.read(offset, min(_SNIFFED, size)))
@@ -190,7 +205,7 @@ class FilePieces:
 
     def _literal_way(self, start: bytes) -> Way:
         if start.startswith((b"\x7fELF", b"MZ")):
-            return Way.CODE if self._separate_code else Way.LITERAL
+            return Way.CODE if self._much_is_new else Way.LITERAL
         return Way.LITERAL if b"\0" in start else Way.TEXT
 
 

@@ -65,7 +65,7 @@ def test_windows_are_the_same_whoever_asks_for_them_first(tmp_path):
     [(layer, file)] = plan.diffed()
 
     def pieces(order: list[int]) -> list[object]:
-        maker = FilePieces(plan, PROFILE, tmp_path, separate_code=False)
+        maker = FilePieces(plan, PROFILE, tmp_path, much_is_new=False)
         made = {part: list(maker.make(layer, file, part)) for part in order}
         return list(chain.from_iterable(made[part] for part in sorted(made)))
 
