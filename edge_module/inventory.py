@@ -9,6 +9,7 @@ from contracts.messages import Inventory, LastResult, to_json
 from contracts.messages import PresentImage as ListedImage
 from edge_module.engines import Engine, PresentImage
 from edge_module.hub import Envelope
+from imagedelta.delta.deflate_check import deflate_is_zlib
 from imagedelta.delta.opening import PROCESS_BYTES
 from imagedelta.delta.profiles import PROFILES
 from imagedelta.errors import LimitExceeded
@@ -19,8 +20,12 @@ log = logging.getLogger("imagedelta.inventory")
 
 
 def readable_profiles(memory_bytes: int) -> list[str]:
-    """Names of the patch profiles this device has the memory for, largest first."""
-    fitting = [each for each in PROFILES.values() if each.decoder_bytes + PROCESS_BYTES <= memory_bytes]
+    """Names of the patch profiles this device has the memory and the zlib for, largest first."""
+    fitting = [
+        each
+        for each in PROFILES.values()
+        if each.decoder_bytes + PROCESS_BYTES <= memory_bytes and (deflate_is_zlib() or not each.folds)
+    ]
     return [each.name for each in sorted(fitting, key=lambda each: (-each.decoder_bytes, each.name))]
 
 

@@ -107,6 +107,7 @@ REMEDIES: dict[str, str] = {
     "source.missing": "Give the image the patch starts from, or ask for a bundle from a source that is there.",
     "source.different": "The device's copy of the source is damaged: remove it, or take a bundle from another source.",
     "patch.memory": "Raise the device's memory setting, or build the patch for a smaller memory class.",
+    "patch.deflate": "Build the patch with a profile that ends in -nofold, or use a Python with the original zlib.",
     "seal.invalid": "Seal the bundle with a key that the device trusts, and check who made it.",
     "seal.missing": "Seal the bundle (imagedelta diff --key), or take one that the cloud composed.",
     "seal.unknown_key": "Give the device the public key the bundle is sealed with, or seal with one it trusts.",

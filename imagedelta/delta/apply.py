@@ -92,6 +92,7 @@ def apply_patch(
         SourceMissing: "source.missing": a source layer is not there; "source.different": it has other bytes
             than its digest says. The same of a source image's config.
         LimitExceeded: "patch.memory": the decoders take more than the limit leaves them; else see the limits.
+        UnsupportedFormat: "patch.deflate": it undoes deflate, and this machine's zlib is another; else see the class.
         ContentError: Any other defect of the patch. Finished layers stay in the sink; the one begun is dropped.
     """
     opened = open_patch(patch, find_layer, find_config, limits, memory_limit)

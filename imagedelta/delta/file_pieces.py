@@ -14,6 +14,7 @@ from typing import BinaryIO
 from imagedelta.delta import numbers, primed_lzma, zero_runs
 from imagedelta.delta.bases import same_name
 from imagedelta.delta.content import LayerContent, LayerReader
+from imagedelta.delta.deflate_check import deflate_is_zlib
 from imagedelta.delta.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.fold_finding import find_folds
 from imagedelta.delta.fold_list import write_folds
@@ -83,6 +84,7 @@ class FilePieces:
         """
         self._number = plan.number
         self._profile = profile
+        self._folds = profile.folds and deflate_is_zlib()
         self._scratch = scratch
         self._much_is_new = much_is_new
         self._windows: dict[tuple[str, int], Windows] = {}
@@ -100,7 +102,7 @@ class FilePieces:
             is_version = same_name(plan.entry.path, entry.path)
             old = _Part(plan.base.layer.reader, entry.offset, entry.size, is_version)
         start = new.read(0, min(_SNIFFED, new.size))
-        if start.startswith(_PACKED_STARTS) and new.size <= self._profile.unfolded_bytes:
+        if self._folds and start.startswith(_PACKED_STARTS) and new.size <= self._profile.unfolded_bytes:
             yield from [] if part else self._maybe_folded(new, old, number)
         elif old and self.parts(plan) > 1 and not self._is_old_text(new, old):
             file = layer.index.diff_id, plan.entry.offset

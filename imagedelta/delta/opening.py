@@ -15,13 +15,14 @@ from typing import BinaryIO, cast
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta import config_text
 from imagedelta.delta.content import LayerReader, read_pieces
+from imagedelta.delta.deflate_check import deflate_is_zlib
 from imagedelta.delta.header import PatchHeader, read_patch_header
 from imagedelta.delta.layer_maker import Sources
 from imagedelta.delta.raw_streams import Tape, open_tapes
 from imagedelta.delta.references import References
 from imagedelta.delta.roles import Role
 from imagedelta.delta.source_images import FindConfig, LayerNames, SourceImages
-from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated
+from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated, UnsupportedFormat
 from imagedelta.limits import MIB, Limits
 
 DEFAULT_MEMORY_LIMIT = 128 * MIB
@@ -112,6 +113,7 @@ def open_patch(
     base = patch.tell()
     header = read_patch_header(patch, limits)
     _check_memory(header, memory_limit)
+    _check_deflate(header)
     start = patch.tell()
     _check_length(patch, header, start - base, base)
     images = SourceImages(header, find_config, limits)
@@ -151,6 +153,13 @@ def _check_memory(header: PatchHeader, memory_limit: int) -> None:
         raise LimitExceeded(
             f"the patch needs {header.memory_bytes} bytes for its decoders, this device leaves {available}",
             code="patch.memory",
+        )
+
+
+def _check_deflate(header: PatchHeader) -> None:
+    if any(stream.role is Role.FOLDS for stream in header.streams) and not deflate_is_zlib():
+        raise UnsupportedFormat(
+            "the patch undoes deflate, and this device's zlib deflates otherwise", code="patch.deflate"
         )
 
 

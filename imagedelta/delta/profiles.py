@@ -6,7 +6,7 @@ coder or another memory class is a new name: the bytes that a name stands for ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
@@ -33,12 +33,17 @@ class Profile:
     """How far beyond a window's place in the old file its delta may look, on either side."""
     unfolded_bytes: int = 256 * MIB
     """Largest unfolded form of a file: scratch on the device's disk."""
+    folds: bool = True
+    """Whether deflate streams may be undone, which a device with another zlib could not make again."""
 
 
 V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=16 * MIB)
 V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
 DEFAULT_PROFILE = V1_64M
-PROFILES = {profile.name: profile for profile in (V1_64M, V1_16M)}
+_FOLDING = (V1_64M, V1_16M)
+_NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
+PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING)}
+"""Best first."""
 
 
 def profile_named(name: str) -> Profile:

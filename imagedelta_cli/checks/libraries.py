@@ -15,6 +15,7 @@ import zstandard
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from imagedelta.delta.deflate_check import deflate_is_zlib
 from imagedelta_cli.checks.finding import Finding, State, first_line
 
 _MODULES = {
@@ -41,6 +42,7 @@ def check_codecs() -> Iterator[Finding]:
     """Pack and unpack a sample with each codec."""
     zstd = zstandard.ZstdCompressor(level=3)
     yield _codec("zlib", zlib.ZLIB_RUNTIME_VERSION, lambda data: zlib.decompress(zlib.compress(data)))
+    yield _deflate()
     yield _codec("liblzma", "xz", lambda data: lzma.decompress(lzma.compress(data)))
     text = ".".join(map(str, zstandard.ZSTD_VERSION))
     yield _codec("zstd", text, lambda data: zstandard.ZstdDecompressor().decompress(zstd.compress(data)))
@@ -86,6 +88,15 @@ def _import_remedy(name: str) -> str:
     if name == "pyodbc":
         return "For SQL Server install unixODBC and Microsoft's ODBC driver 18; SQLite needs neither."
     return f"Install it anew: pip install --force-reinstall {name}"
+
+
+def _deflate() -> Finding:
+    if deflate_is_zlib():
+        return Finding("deflate", State.OK, "zlib's own: packed files can be undone and made again")
+    remedy = (
+        "Patches for here and from here leave packed files packed (profiles -nofold); a Python with zlib ends that."
+    )
+    return Finding("deflate", State.WARNING, f"{zlib.ZLIB_RUNTIME_VERSION} deflates otherwise than zlib", remedy)
 
 
 def _codec(name: str, found: str, round_trip: Callable[[bytes], bytes]) -> Finding:
