@@ -133,7 +133,7 @@ def good_patches() -> dict[str, Good]:
 
 def _patch(target: BuiltImage, *sources: BuiltImage, profile: Profile = V1_64M) -> bytes:
     """Return a patch in which new code is kept apart, as it is where there is much of it."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(build, "_SEPARATE_CODE_FROM", 0):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(build, "_MUCH_NEW_BYTES", 0):
         return a_patch(target, *sources, scratch=Path(folder), profile=profile)[0]
 
 
