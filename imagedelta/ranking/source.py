@@ -17,6 +17,9 @@ _NEAR = 4
 _SEARCHED, _LEAST_ALIKE = 2, 3
 """Numbers of a sketch that are searched for, and that must be the same: one or two are by chance."""
 
+_COMMON_VALUE = 64
+"""Places of a sketch value, beyond which it is not looked at."""
+
 
 class Source:
     """A possible source. Its rows stay as they are stored, sorted, so nothing is built per source."""
@@ -40,16 +43,22 @@ class Source:
 
     def alike(self, file: FileFacts) -> Sequence[int]:
         """Return the rows of files that share much of this one's content, whatever they are called."""
-        rows = set()
-        for value in sorted(file.sketch)[:_SEARCHED]:
-            wanted = value.to_bytes(2, sys.byteorder)
-            at = self._sketch_bytes.find(wanted)
-            while at >= 0:
-                if at % 2 == 0:
-                    rows.add(bisect_right(self._sketch_places, at // SKETCH_BYTES) - 1)
-                at = self._sketch_bytes.find(wanted, at + 1)
+        rows = {row for value in sorted(file.sketch)[:_SEARCHED] for row in self._rows_with(value)}
         sketches = ((row, self.files.sketch(row, self._sketch_places)) for row in sorted(rows))
         return [row for row, sketch in sketches if len(file.sketch.intersection(sketch)) >= _LEAST_ALIKE]
+
+    def _rows_with(self, value: int) -> Sequence[int]:
+        """Return the rows whose sketch has a value; none if it is in so many that it says nothing."""
+        wanted = value.to_bytes(2, sys.byteorder)
+        found: list[int] = []
+        at = -1
+        for _ in range(_COMMON_VALUE):
+            at = self._sketch_bytes.find(wanted, at + 1)
+            if at < 0:
+                return found
+            if at % 2 == 0:
+                found.append(bisect_right(self._sketch_places, at // SKETCH_BYTES) - 1)
+        return []
 
     def old_version(self, row: int) -> OldVersion:
         """Return what is known of a file."""

@@ -160,3 +160,13 @@ def test_of_thousands_of_files_of_one_name_only_those_near_in_size_are_looked_at
     source = Source(signed(an_image(files)))
 
     assert [source.files.sizes[row] for row in source.predecessors(target)] == [298, 299, 300, 301]
+
+
+def test_content_that_hundreds_of_files_share_is_no_sign_of_an_old_version():
+    licence = text(1, 300)
+    ((_, target),) = file_facts(signed(an_image({"LICENCE": licence})), 0.0)
+
+    few = Source(signed(an_image({f"few/{n}/notice": licence + b"%d" % n for n in range(3)})))
+    many = Source(signed(an_image({f"many/{n}/notice": licence + b"%d" % n for n in range(300)})))
+
+    assert (len(few.alike(target)), len(many.alike(target))) == (3, 0)
