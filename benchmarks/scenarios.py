@@ -47,6 +47,10 @@ SMALL = (
     Scenario("py", "py-1", "py-2", "Python rebuild, one small package changed"),
     Scenario("py-deps", "py-2", "py-3", "four newer Python packages"),
     Scenario("web", "web-1", "web-2", "next release of a web app"),
+    Scenario("go", "go-1", "go-2", "patch release of a program in Go"),
+    Scenario("rust", "rust-1", "rust-2", "patch release of a program in Rust"),
+    Scenario("java", "java-1", "java-2", "later patch level of a Java runtime, and a jar"),
+    Scenario("musl", "musl-1", "musl-2", "patch release of extensions built for musl"),
 )
 
 CORPUS = (
