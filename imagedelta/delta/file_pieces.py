@@ -39,7 +39,7 @@ of what the file packs to: files of one maker share a little of everything, and 
 kind than alone."""
 _SNIFFED = 4096
 _UNFOLDED_IN_MEMORY = 4 * MIB
-_LONG_TEXT, _HARDLY_CHANGED = 128 * 1024, 100
+_LONG_TEXT, _HARDLY_CHANGED = 128 * 1024, 200
 """Text of so many bytes is a delta if that is so many times shorter: old text has a place in a frame for its length,
 whatever has changed in it."""
 _PACKED_STARTS = (b"PK\x03\x04", b"\x1f\x8b\x08")
