@@ -89,7 +89,10 @@ NO_WORLD = (
 )
 """Network, SQL, processes, clock and chance: not in what is pure."""
 
-THREADS = {f"imagedelta/delta/{name}.py" for name in ("crew", "remembering", "windows")} | {"imagedelta/archives/digest_aside.py"}
+THREADS = {
+    "imagedelta/archives/digest_aside.py",
+    *(f"imagedelta/delta/{name}.py" for name in ("crew", "remembering", "windows")),
+}
 """A build uses all cores: here jobs are run side by side, and what they read is counted. Results never differ."""
 
 PURE = ("imagedelta", "contracts", "planning")
