@@ -3,7 +3,8 @@
 The device's own reader runs every item. What it makes is held against the target's index: each file against its
 digest, everything else byte by byte, so that the target's data need not be read once more, and a layer whose
 stored bytes were damaged is found, too. Only a file that is copied whole from a source is not made: the indexes
-say that both have one digest. So the cost follows the change, as that of building does.
+say that both have one digest, and headers of sources are taken from their indexes, not by a request for each. So the
+cost follows the change, as that of building does.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def verify_patch(
         ContentError: The patch does not make the image; it must not be published.
     """
     known: dict[str, LayerContent] = {layer.index.diff_id: layer for source in sources for layer in source.layers}
-    readers = {diff_id: layer.reader for diff_id, layer in known.items()}
+    readers = {diff_id: layer.headers for diff_id, layer in known.items()}
     configs = {source.image_id: source.config for source in sources}
     opened = open_patch(patch, readers.__getitem__, configs.__getitem__, limits, memory_limit)
     header = opened.header

@@ -42,6 +42,17 @@ def test_files_that_are_copied_whole_are_not_read(tmp_path):
     assert target_reads.bytes_read == 0, "the index knows what the target has"
 
 
+def test_headers_of_sources_come_from_their_indexes(tmp_path):
+    source = an_image({f"etc/{number}": b"%d" % number for number in range(300)})
+    target = an_image({f"etc/{number}": b"%d" % number for number in range(1, 300)})
+    patch, _ = a_patch(target, source, scratch=tmp_path)
+    content, reads = counted(source)
+
+    verify_patch(io.BytesIO(patch), content_of(target), [content])
+
+    assert reads.bytes_read == 0
+
+
 def test_building_and_verifying_read_each_changed_byte_once(tmp_path):
     source, source_reads = counted(SOURCE)
     target, target_reads = counted(TARGET)
