@@ -84,7 +84,6 @@ class FilePieces:
         """
         self._number = plan.number
         self._profile = profile
-        self._folds = profile.folds and deflate_is_zlib()
         self._scratch = scratch
         self._much_is_new = much_is_new
         self._windows: dict[tuple[str, int], Windows] = {}
@@ -102,7 +101,7 @@ class FilePieces:
             is_version = same_name(plan.entry.path, entry.path)
             old = _Part(plan.base.layer.reader, entry.offset, entry.size, is_version)
         start = new.read(0, min(_SNIFFED, new.size))
-        if self._folds and start.startswith(_PACKED_STARTS) and new.size <= self._profile.unfolded_bytes:
+        if start.startswith(_PACKED_STARTS) and self._may_fold(new):
             yield from [] if part else self._maybe_folded(new, old, number)
         elif old and self.parts(plan) > 1 and not self._is_old_text(new, old):
             file = layer.index.diff_id, plan.entry.offset
@@ -110,6 +109,9 @@ class FilePieces:
             yield from self._window(new, old, number, windows.window(part))
         elif not part:
             yield from self._pieces(new, old, number)
+
+    def _may_fold(self, new: _Part) -> bool:
+        return new.size <= self._profile.unfolded_bytes and self._profile.folds and deflate_is_zlib()
 
     def memory(self, plan: FilePlan) -> int:
         """Return about how many bytes making the pieces of a file takes."""
