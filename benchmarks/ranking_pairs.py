@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks.ranking_images import ImageShelf
-from benchmarks.results import BadResults
+from benchmarks.results import BadResults, append_line
 from imagedelta.delta import Profile, build_patch
 from imagedelta.delta.coders import LZMA2, Params, lzma2_filters
 from imagedelta.delta.crew import Crew
@@ -74,8 +74,7 @@ def _quick_stream(raw: RawStream, scratch: Path, exits: ExitStack) -> Coded:
 
 def append(path: Path, pair: Pair) -> None:
     """Add a line; what is written stays when the run is cut."""
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(asdict(pair), sort_keys=True) + "\n")
+    append_line(path, asdict(pair))
 
 
 def read(path: Path) -> list[Pair]:

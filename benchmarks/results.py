@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,13 @@ class Run:
 def append(path: Path, kind: str, record: Result | dict[str, str]) -> None:
     """Add a line; what is written stays when the run is cut."""
     body = asdict(record) if isinstance(record, Result) else record
+    append_line(path, {"kind": kind, **body})
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Add a line of JSON."""
     with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps({"kind": kind, **body}, sort_keys=True) + "\n")
+        out.write(json.dumps(record, sort_keys=True) + "\n")
 
 
 def read(path: Path) -> Run:

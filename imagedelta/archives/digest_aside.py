@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 
 class DigestAside:
@@ -26,19 +24,11 @@ class DigestAside:
         self._wait()
         return self._hash.hexdigest()
 
+    def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown()
+
     def _wait(self) -> None:
         if self._running:
             self._running.result()
             self._running = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let the thread go."""
-        self._thread.shutdown()

@@ -7,7 +7,6 @@ shows.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,8 @@ from itertools import islice
 from imagedelta.delta.content import LayerContent
 from imagedelta.delta.tar_walk import walk_headers
 from imagedelta.signatures.index import FileEntry
+from imagedelta.signatures.variable_names import VARIABLE
 
-_DIGITS = re.compile(rb"[0-9]+")
-_HASHED = re.compile(rb"(?<![0-9A-Za-z])(?=[0-9a-z]*[0-9])[0-9a-z]{8,}(?![0-9A-Za-z])")
-"""A part of a name that a bundler made of the content: ``main.3f2a91bc.js``."""
 _MAX_COMPARED = 64
 """Candidates of one name that are compared: ``index.js`` may occur thousands of times."""
 _LEAST_ALIKE = 2
@@ -152,4 +149,4 @@ def _name(path: bytes) -> bytes:
 
 
 def _form(path: bytes) -> bytes:
-    return _DIGITS.sub(b"#", _HASHED.sub(b"#", path))
+    return VARIABLE.sub(b"#", path)

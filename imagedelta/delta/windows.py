@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from imagedelta.delta.folds import ReadAt
 from imagedelta.delta.profiles import Profile
 from imagedelta.limits import MIB
 
@@ -18,9 +18,6 @@ _BORDER = MIB
 _ANCHORS, _ANCHOR_BYTES = 32, 32
 _LEAST_DISTINCT = 8
 """Different bytes of an anchor: padding and tables are found everywhere."""
-
-Read = Callable[[int, int], bytes]
-"""(offset, length) → bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Window:
 class Windows:
     """The windows of one file; several threads may ask."""
 
-    def __init__(self, new: Read, new_size: int, old: Read, old_size: int, profile: Profile) -> None:
+    def __init__(self, new: ReadAt, new_size: int, old: ReadAt, old_size: int, profile: Profile) -> None:
         self._new, self._new_size = new, new_size
         self._old, self._old_size = old, old_size
         self._bytes, self._reach = profile.window_bytes, profile.window_reach_bytes

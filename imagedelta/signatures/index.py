@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -103,7 +104,7 @@ def index_layer(
         LimitExceeded: More bytes or members than the limits allow. Nothing else: odd bytes are structure.
     """
     structure = StructureWriter(limits)
-    with DigestAside() as digest:
+    with closing(DigestAside()) as digest:
         tape = _HashingTape(stream, tee, limits, structure, digest)
         entries = []
         for member in walk_tar(tape, limits, strict=False, max_members=limits.max_layer_files):

@@ -11,7 +11,6 @@ imagedelta.signatures.sampling. Not the estimate itself: imagedelta.ranking.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -25,10 +24,9 @@ from imagedelta.signatures.index import FileEntry, LayerIndex
 from imagedelta.signatures.sampling import SketchedRow, sample
 from imagedelta.signatures.size_code import encode_size
 from imagedelta.signatures.summary import FileColumns, LayerSummary
+from imagedelta.signatures.variable_names import VARIABLE
 
 SMALLEST_BOUND = 32 * KIB
-_VARIABLE = re.compile(rb"(?<![0-9A-Za-z])(?=[0-9a-z]*[0-9])[0-9a-z]{8,}(?![0-9A-Za-z])|[0-9]+")
-"""Digits, and what a bundler made of the content: ``main.3f2a91bc.js``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def name_key(path: bytes) -> int:
     So ``2.1.30/System.Private.CoreLib.dll`` finds its predecessor in ``2.1.0/``, and ``libicudata.so.76.1``
     finds ``libicudata.so.72.1``, wherever the folder above has moved.
     """
-    return _hash(_VARIABLE.sub(b"", b"/".join(path.rsplit(b"/", 2)[-2:])), 4)
+    return _hash(VARIABLE.sub(b"", b"/".join(path.rsplit(b"/", 2)[-2:])), 4)
 
 
 def path_hash(path: bytes) -> int:
