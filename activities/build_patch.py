@@ -15,8 +15,8 @@ from contracts.records import Patch
 from imagedelta.archives import sha256_id
 from imagedelta.bundles import chunk_list
 from imagedelta.delta import build_verified_patch
-from imagedelta.delta.build import PatchSummary
-from imagedelta.delta.profiles import profile_named
+from imagedelta.delta.encode.build import PatchSummary
+from imagedelta.delta.format.profiles import profile_named
 from services.deps import Deps
 
 _PIECE = 1 << 20

@@ -21,11 +21,11 @@ from unittest import mock
 from benchmarks.ranking_images import ImageShelf
 from benchmarks.results import BadResults, append_line
 from imagedelta.delta import Profile, build_patch
-from imagedelta.delta.coders import LZMA2, Params, lzma2_filters
-from imagedelta.delta.crew import Crew
-from imagedelta.delta.header import PatchStream
-from imagedelta.delta.raw_streams import spooled_file
-from imagedelta.delta.stream_coding import Coded, RawStream
+from imagedelta.delta.encode.crew import Crew
+from imagedelta.delta.encode.spools import spooled_file
+from imagedelta.delta.encode.stream_coding import Coded, RawStream
+from imagedelta.delta.format.coders import LZMA2, Params, lzma2_filters
+from imagedelta.delta.format.header import PatchStream
 from imagedelta.limits import MIB
 
 DEVICE, QUICK = "device", "quick"
@@ -46,7 +46,9 @@ class Pair:
 def measure(shelf: ImageShelf, target: str, source: str, coding: str, threads: int = 1) -> Pair:
     """Build one patch; nothing of it is kept but its size."""
     wanted, given = shelf.content(target), shelf.content(source)
-    patched = mock.patch("imagedelta.delta.build.code_streams", _quick_streams) if coding == QUICK else nullcontext()
+    patched = (
+        mock.patch("imagedelta.delta.encode.build.code_streams", _quick_streams) if coding == QUICK else nullcontext()
+    )
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, Path(os.devnull).open("wb") as out, patched:
         summary = build_patch(wanted, [given], out, scratch=Path(scratch), threads=threads)

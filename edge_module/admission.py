@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from contracts.messages import DesiredProperties
 from edge_module.journal import Counters, Journal
 from imagedelta.bundles import BundleHead
-from imagedelta.delta.opening import PROCESS_BYTES
+from imagedelta.delta.decode.opening import PROCESS_BYTES
 from imagedelta.errors import ContentError, LimitExceeded
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024

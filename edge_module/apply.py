@@ -19,9 +19,9 @@ from edge_module.journal import Job
 from edge_module.reporting import Reporter
 from edge_module.scratch_file import SCRATCH, open_scratch
 from imagedelta.bundles import BundleHead, OpenedBundle
-from imagedelta.delta.apply import apply_patch
-from imagedelta.delta.header import PatchHeader, read_patch_header
-from imagedelta.delta.source_images import name_layers
+from imagedelta.delta.decode.apply import apply_patch
+from imagedelta.delta.format.header import PatchHeader, read_patch_header
+from imagedelta.delta.format.source_images import name_layers
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, SourceMissing
 
 _SCRATCH_FILE = f"{SCRATCH}/apply-"

@@ -9,9 +9,9 @@ from contracts.messages import Inventory, LastResult, to_json
 from contracts.messages import PresentImage as ListedImage
 from edge_module.engines import Engine, PresentImage
 from edge_module.hub import Envelope
-from imagedelta.delta.deflate_check import deflate_is_zlib
-from imagedelta.delta.opening import PROCESS_BYTES
-from imagedelta.delta.profiles import PROFILES
+from imagedelta.delta.decode.opening import PROCESS_BYTES
+from imagedelta.delta.deflate.self_test import deflate_is_zlib
+from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.errors import LimitExceeded
 
 MAX_RESULTS = 200

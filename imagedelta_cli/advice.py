@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imagedelta.delta.content import ImageContent
-from imagedelta.delta.costs import FileCost
-from imagedelta.delta.plan import Choice
+from imagedelta.delta.encode.costs import FileCost
+from imagedelta.delta.encode.plan import Choice
 
 _LEFTOVERS = re.compile(
     rb"^(var/lib/apt/lists/|var/cache/(apt|debconf|ldconfig|apk)/|var/log/|root/\.(cache|npm|nuget)/|tmp/|usr/share/(man|info)/)"

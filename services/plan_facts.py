@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import yaml
 
 from contracts.records import Device, ImageRecord
-from imagedelta.delta.profiles import PROFILES
+from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.errors import ContentError, RequestError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures.signature import Signature

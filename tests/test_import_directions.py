@@ -91,11 +91,20 @@ NO_WORLD = (
 
 THREADS = {
     "imagedelta/archives/digest_aside.py",
-    *(f"imagedelta/delta/{name}.py" for name in ("crew", "remembering", "windows")),
+    *(f"imagedelta/delta/encode/{name}.py" for name in ("crew", "remembering", "windows")),
 }
 """A build uses all cores: here jobs are run side by side, and what they read is counted. Results never differ."""
 
 PURE = ("imagedelta", "contracts", "planning")
+
+DELTA = "imagedelta.delta"
+DELTA_MAY_SEE: dict[str, set[str]] = {
+    "deflate": {"format.numbers"},
+    "format": set(),
+    "decode": {"format", "deflate"},
+    "encode": {"format", "deflate", "decode"},
+}
+"""Rooms of the delta engine. A device applies patches with nothing of the side that builds them."""
 
 
 def files_of(room: str) -> list[Path]:
@@ -150,6 +159,18 @@ def test_a_room_imports_only_what_the_table_lets_it_see(room: str) -> None:
     ]
 
     assert wrong == []
+
+
+@pytest.mark.parametrize("room", DELTA_MAY_SEE)
+def test_the_side_that_applies_patches_knows_nothing_of_the_side_that_builds_them(room: str) -> None:
+    others = {f"{DELTA}.{other}" for other in set(DELTA_MAY_SEE) - {room}}
+    seen = {f"{DELTA}.{other}" for other in DELTA_MAY_SEE[room]}
+    files = sorted((ROOT / "imagedelta" / "delta" / room).glob("*.py"))
+
+    wrong = [f"{name_of(path)}: {name}" for path in files for name in imports_of(path) if within(name, *others - seen)]
+
+    assert files
+    assert [line for line in wrong if not within(line.split(": ")[1], *seen)] == []
 
 
 def test_no_product_code_imports_tests_or_benchmarks() -> None:

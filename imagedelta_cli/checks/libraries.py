@@ -15,7 +15,7 @@ import zstandard
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from imagedelta.delta.deflate_check import deflate_is_zlib
+from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta_cli.checks.finding import Finding, State, first_line
 
 _MODULES = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from imagedelta.delta.costs import FileCost, file_costs
-from imagedelta.delta.plan import Choice
+from imagedelta.delta.encode.costs import FileCost, file_costs
+from imagedelta.delta.encode.plan import Choice
 from imagedelta_cli.advice import Advice, advise
 from imagedelta_cli.images import UnpackedImage, unpacker
 from imagedelta_cli.options import image_options, json_option

@@ -11,7 +11,7 @@ import click
 from imagedelta.archives import Image, image_from_config, write_docker_archive, write_oci_archive
 from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import AppliedImage, apply_patch
-from imagedelta.delta.apply import LayerWriter
+from imagedelta.delta.decode.apply import LayerWriter
 from imagedelta_cli.images import unpacker
 from imagedelta_cli.options import image_options, json_option, output_option, source_option, trust_option, trusted_of
 from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress

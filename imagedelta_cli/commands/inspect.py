@@ -9,9 +9,9 @@ import click
 
 from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import PatchHeader, read_patch_header
-from imagedelta.delta.coders import coder
-from imagedelta.delta.header import MAGIC as PATCH_MAGIC
-from imagedelta.delta.header import RebuiltLayer, WholeLayer
+from imagedelta.delta.format.coders import coder
+from imagedelta.delta.format.header import MAGIC as PATCH_MAGIC
+from imagedelta.delta.format.header import RebuiltLayer, WholeLayer
 from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of

@@ -9,10 +9,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from imagedelta.delta.fold_finding import find_folds
-from imagedelta.delta.folding import Folder
-from imagedelta.delta.folds import ReadAt
-from imagedelta.delta.unfolding import unfold
+from imagedelta.delta.deflate.folding import Folder
+from imagedelta.delta.deflate.folds import ReadAt
+from imagedelta.delta.deflate.unfolding import unfold
+from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.limits import MIB
 from imagedelta.signatures import LayerIndex, index_layer
 from tests.fuzz.mutations import mutated, spliced

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from imagedelta.delta import BytesReader, ImageContent, apply_patch, verify_patch
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ImageDeltaError
 from tests.fuzz.good_patches import GoodPatch, good_patches
 from tests.fuzz.mutations import mutated, spliced

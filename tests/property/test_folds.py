@@ -7,11 +7,11 @@ import zipfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagedelta.delta import numbers
-from imagedelta.delta.fold_finding import find_folds
-from imagedelta.delta.fold_list import read_folds, write_folds
-from imagedelta.delta.folding import Folder
-from imagedelta.delta.unfolding import unfold
+from imagedelta.delta.deflate.fold_list import read_folds, write_folds
+from imagedelta.delta.deflate.folding import Folder
+from imagedelta.delta.deflate.unfolding import unfold
+from imagedelta.delta.encode.fold_finding import find_folds
+from imagedelta.delta.format import numbers
 
 _LIMIT = 1 << 20
 _contents = st.lists(st.sampled_from([b"class ", b"\0" * 70, b"text of some length\n"]) | st.binary(max_size=40)).map(

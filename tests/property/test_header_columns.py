@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagedelta.delta.header_columns import BLOCK, Column
+from imagedelta.delta.format.header_columns import BLOCK, Column
 from imagedelta.errors import ContentError
 from tests.unit.delta.header_tapes import a_header, joined, reader_of, split, with_checksum
 

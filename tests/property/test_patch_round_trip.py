@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagedelta.delta import BytesReader, apply_patch
-from imagedelta.delta.config_text import restore, shorten
-from imagedelta.delta.profiles import V1_64M
+from imagedelta.delta.format.config_text import restore, shorten
+from imagedelta.delta.format.profiles import V1_64M
 from imagedelta.errors import ImageDeltaError
 from tests.images import an_image
 from tests.unit.delta import raw_tars

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, Params
-from imagedelta.delta.header import PatchHeader, SourceLayer, header_to_bytes
-from imagedelta.delta.items import HEADLESS, KEEP, ODD_HEADER, Way
-from imagedelta.delta.numbers import encode, zigzag
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_PRIMED, Params
+from imagedelta.delta.format.header import PatchHeader, SourceLayer, header_to_bytes
+from imagedelta.delta.format.items import HEADLESS, KEEP, ODD_HEADER, Way
+from imagedelta.delta.format.numbers import encode, zigzag
+from imagedelta.delta.format.roles import Role
 from tests.vectors.raw_patch import RawPatch
 
 Refused = Mapping[str, tuple[bytes, str]]

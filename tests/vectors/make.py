@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from imagedelta.bundles import Ed25519Sealer, seal
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
-from imagedelta.delta import BytesReader, build
-from imagedelta.delta.items import STREAM_OF, Header, Item, ItemWriter, Way
-from imagedelta.delta.profiles import V1_64M, Profile
-from imagedelta.delta.references import References
-from imagedelta.delta.roles import Role
+from imagedelta.delta import BytesReader
+from imagedelta.delta.encode import build
+from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
+from imagedelta.delta.format.profiles import V1_64M, Profile
+from imagedelta.delta.format.references import References
+from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
 from tests.images import BuiltImage, a_layer, an_image
 from tests.unit.bundles.bundles import PATCH, SEALER, a_bundle, a_head

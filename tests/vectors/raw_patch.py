@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from imagedelta.delta import read_patch_header
-from imagedelta.delta.coders import RAW, Params
-from imagedelta.delta.header import PatchHeader, PatchStream, header_to_bytes
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.coders import RAW, Params
+from imagedelta.delta.format.header import PatchHeader, PatchStream, header_to_bytes
+from imagedelta.delta.format.roles import Role
 from tests.vectors.reader import Patch
 
 

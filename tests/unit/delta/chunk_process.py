@@ -7,8 +7,8 @@ from pathlib import Path
 
 from imagedelta.archives import image_from_config
 from imagedelta.delta import FileReader, ImageContent, LayerContent
-from imagedelta.delta.build import Build
-from imagedelta.delta.profiles import V1_64M
+from imagedelta.delta.encode.build import Build
+from imagedelta.delta.format.profiles import V1_64M
 from imagedelta.signatures.index import LayerIndex, index_layer
 from tests.images import BuiltImage
 

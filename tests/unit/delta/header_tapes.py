@@ -5,8 +5,8 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Sequence
 
-from imagedelta.delta.header_columns import BLOCK, Column, HeaderReader, HeaderWriter
-from imagedelta.delta.raw_streams import Tape
+from imagedelta.delta.decode.tapes import Tape
+from imagedelta.delta.format.header_columns import BLOCK, Column, HeaderReader, HeaderWriter
 
 Columns = dict[Column, bytes]
 

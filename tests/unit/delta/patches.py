@@ -18,7 +18,7 @@ from imagedelta.delta import (
     build_patch,
     read_patch_header,
 )
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.roles import Role
 from imagedelta.signatures.index import index_layer
 from tests.images import BuiltImage
 

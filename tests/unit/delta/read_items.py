@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from imagedelta.delta.items import ItemReader, ReadItem
+from imagedelta.delta.format.items import ItemReader, ReadItem
 from tests.images import BuiltImage
 from tests.unit.delta.patches import applied
 

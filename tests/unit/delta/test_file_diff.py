@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagedelta.delta.byte_sums import PIECE_BYTES, add, subtract
-from imagedelta.delta.file_diff import Difference, difference
+from imagedelta.delta.encode.file_diff import Difference, difference
 
 
 def remade(old: bytes, found: Difference) -> bytes:

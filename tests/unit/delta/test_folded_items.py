@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from imagedelta.delta import read_patch_header
-from imagedelta.delta.coders import RAW, Params
-from imagedelta.delta.header import PatchStream, RebuiltLayer, SourceLayer, header_to_bytes
-from imagedelta.delta.items import HEADLESS, Way
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.coders import RAW, Params
+from imagedelta.delta.format.header import PatchStream, RebuiltLayer, SourceLayer, header_to_bytes
+from imagedelta.delta.format.items import HEADLESS, Way
+from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import MIB
 from tests.images import an_image

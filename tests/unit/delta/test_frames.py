@@ -4,11 +4,11 @@ from functools import cache
 
 import pytest
 
-from imagedelta.delta import primed_lzma
-from imagedelta.delta.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, Params
-from imagedelta.delta.header import RebuiltLayer
-from imagedelta.delta.items import HEADLESS, Way
-from imagedelta.delta.roles import Role
+from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.format.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, Params
+from imagedelta.delta.format.header import RebuiltLayer
+from imagedelta.delta.format.items import HEADLESS, Way
+from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
 from tests.images import an_image
 from tests.unit.delta.hand_made import SOURCE, by_hand, plain, refused, signed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imagedelta.delta import numbers
-from imagedelta.delta.header_columns import Column
+from imagedelta.delta.format import numbers
+from imagedelta.delta.format.header_columns import Column
 from imagedelta.errors import ContentError
 from tests.unit.delta.header_tapes import a_header, joined, patched, reader_of, split, with_checksum
 

@@ -15,8 +15,8 @@ import pytest
 
 from imagedelta.archives import image_from_config
 from imagedelta.delta import ImageContent, LayerContent, apply_patch, build_patch, verify_patch
-from imagedelta.delta.items import ItemReader, Way
-from imagedelta.delta.remembering import Memory
+from imagedelta.delta.encode.remembering import Memory
+from imagedelta.delta.format.items import ItemReader, Way
 from imagedelta.limits import GIB, MIB
 from imagedelta.signatures.index import FileEntry, LayerIndex
 from tests.unit.delta.raw_tars import END, a_file, a_header, base_256

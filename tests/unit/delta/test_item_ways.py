@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from imagedelta.delta.items import ReadItem, Way
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.items import ReadItem, Way
+from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
 from tests.images import BuiltImage, an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt, streams_of

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta import primed_lzma, read_patch_header
-from imagedelta.delta.coders import LZMA2_PRIMED
-from imagedelta.delta.profiles import V1_64M
-from imagedelta.delta.roles import Role
+from imagedelta.delta import read_patch_header
+from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.format.coders import LZMA2_PRIMED
+from imagedelta.delta.format.primed_reading import primed_decoder
+from imagedelta.delta.format.profiles import V1_64M
+from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt
@@ -27,7 +29,7 @@ def text(lines: int, seed: int) -> bytes:
 def test_what_was_compressed_behind_old_text_comes_out(old, new):
     coded = primed_lzma.compress(old, new, 1 * MIB)
 
-    decoder = primed_lzma.primed_decoder([old[:100], old[100:]], 1 * MIB)
+    decoder = primed_decoder([old[:100], old[100:]], 1 * MIB)
 
     assert decoder.decompress(coded) == new
     assert (decoder.eof, decoder.unused_data) == (True, b"")

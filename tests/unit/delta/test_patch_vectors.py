@@ -10,8 +10,8 @@ import zlib
 import pytest
 
 from imagedelta.delta import BytesReader, apply_patch, read_patch_header
-from imagedelta.delta.coders import CODERS
-from imagedelta.delta.items import KEEP, Way
+from imagedelta.delta.format.coders import CODERS
+from imagedelta.delta.format.items import KEEP, Way
 from imagedelta.errors import ImageDeltaError
 from tests.images import a_layer, an_image
 from tests.unit.delta.patches import MemorySink, a_patch, layers_of

@@ -9,17 +9,19 @@ from dataclasses import replace
 import brotli
 import pytest
 
-from imagedelta.delta import BytesReader, apply_patch, config_text, name_layers, primed_lzma, read_patch_header
-from imagedelta.delta.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW, Params
-from imagedelta.delta.header import (
+from imagedelta.delta import BytesReader, apply_patch, name_layers, read_patch_header
+from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.format import config_text
+from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW, Params
+from imagedelta.delta.format.header import (
     MAGIC,
     RebuiltLayer,
     SourceLayer,
     WholeLayer,
     header_to_bytes,
 )
-from imagedelta.delta.items import HEADLESS, KEEP, Way
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.items import HEADLESS, KEEP, Way
+from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ImageDeltaError, LimitExceeded, SourceMissing
 from imagedelta.limits import MIB, Limits
 from tests.images import an_image

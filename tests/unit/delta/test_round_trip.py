@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from imagedelta.delta import ImageContent, apply_patch, build_patch, read_patch_header, verify_patch
-from imagedelta.delta.coders import LZMA2, Params, coder
-from imagedelta.delta.profiles import PROFILES, V1_16M, V1_64M
-from imagedelta.delta.roles import Role
-from imagedelta.delta.stream_coding import share_memory
+from imagedelta.delta.encode.stream_coding import share_memory
+from imagedelta.delta.format.coders import LZMA2, Params, coder
+from imagedelta.delta.format.profiles import PROFILES, V1_16M, V1_64M
+from imagedelta.delta.format.roles import Role
 from imagedelta.errors import DigestMismatch, RequestError
 from imagedelta.limits import KIB, MIB
 from tests.images import BuiltImage, a_layer, a_tar, an_image

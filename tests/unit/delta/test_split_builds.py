@@ -11,9 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from imagedelta.delta.build import Build, build_patch
-from imagedelta.delta.crew import Crew
-from imagedelta.delta.profiles import V1_64M
+from imagedelta.delta.encode.build import Build, build_patch
+from imagedelta.delta.encode.crew import Crew
+from imagedelta.delta.format.profiles import V1_64M
 from imagedelta.limits import MIB
 from tests.images import an_image
 from tests.unit.delta.chunk_process import store, stored

@@ -2,8 +2,8 @@
 
 import pytest
 
-from imagedelta.delta.items import Way
-from imagedelta.delta.roles import Role
+from imagedelta.delta.format.items import Way
+from imagedelta.delta.format.roles import Role
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt, layers_of, streams_of
 from tests.unit.delta.raw_tars import END, a_file

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from imagedelta.delta.unfolding import unfold
+from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.limits import MIB
 from tests.vectors import reader
 from tests.vectors.make import noise, packed, text

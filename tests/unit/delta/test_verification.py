@@ -15,8 +15,8 @@ from imagedelta.delta import (
     read_patch_header,
     verify_patch,
 )
-from imagedelta.delta.header import header_to_bytes
-from imagedelta.delta.remembering import Memory
+from imagedelta.delta.encode.remembering import Memory
+from imagedelta.delta.format.header import header_to_bytes
 from imagedelta.errors import ContentError, DigestMismatch
 from tests.images import BuiltImage, an_image
 from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, content_of

@@ -8,10 +8,10 @@ from itertools import chain
 
 import pytest
 
-from imagedelta.delta.file_pieces import FilePieces
-from imagedelta.delta.plan import plan_patch
-from imagedelta.delta.profiles import V1_64M
-from imagedelta.delta.windows import Windows, window_count
+from imagedelta.delta.encode.file_pieces import FilePieces
+from imagedelta.delta.encode.plan import plan_patch
+from imagedelta.delta.encode.windows import Windows, window_count
+from imagedelta.delta.format.profiles import V1_64M
 from imagedelta.limits import KIB
 from tests.images import an_image
 from tests.unit.delta.patches import content_of

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagedelta.delta.raw_streams import Tape
-from imagedelta.delta.zero_runs import RUN, ZeroRuns, shorten
+from imagedelta.delta.decode.tapes import Tape
+from imagedelta.delta.format.zero_runs import RUN, ZeroRuns, shorten
 from imagedelta.errors import ContentError
 
 _differences = st.lists(

@@ -1,0 +1,1 @@
+"""Applying a patch: all that a device needs, with nothing of the building side."""

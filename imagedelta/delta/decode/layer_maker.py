@@ -1,0 +1,296 @@
+"""Runs the items that make a layer. Source: docs/formats/patch.md, section 4."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from imagedelta.delta import byte_sums
+from imagedelta.delta.content import LayerReader, check_range, read_pieces
+from imagedelta.delta.decode.scratch import Scratch
+from imagedelta.delta.decode.tapes import Tape
+from imagedelta.delta.deflate.fold_list import read_folds
+from imagedelta.delta.deflate.folding import Folder
+from imagedelta.delta.deflate.folds import Fold
+from imagedelta.delta.deflate.unfolding import unfold
+from imagedelta.delta.format.items import STREAM_OF, Item, ItemReader, ReadItem, Way
+from imagedelta.delta.format.references import Member, References
+from imagedelta.delta.format.roles import Role
+from imagedelta.delta.format.zero_runs import ZeroRuns
+from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
+from imagedelta.limits import MIB
+
+PIECE_BYTES = byte_sums.PIECE_BYTES
+_STAMP = slice(8, 12)
+"""Where a .pyc holds the time of its source (PEP 552)."""
+_STAMP_END = 12
+
+
+_UNFOLDING_AT_LEAST = MIB
+"""What unfolding the smallest base counts: the search in it takes time, too."""
+
+
+class Output(Protocol):
+    """Where the bytes of a layer go."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    def takes_unread(self, member: Member, item: Item) -> bool:
+        """Whether an item that repeats a whole member may stay unmade, because the output knows its bytes."""
+        ...
+
+
+class LayerOutput:
+    """Passes the bytes of a layer on, hashing and counting them."""
+
+    def __init__(self, write: Callable[[bytes], object], size: int) -> None:
+        self._write = write
+        self._size = size
+        self._digest = hashlib.sha256()
+        self.made = 0
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes; more than the layer's size are refused before they are passed on."""
+        self.made += len(data)
+        if self.made > self._size:
+            raise ContentError(f"a layer of {self._size} bytes becomes longer")
+        self._digest.update(data)
+        self._write(data)
+
+    def takes_unread(self, member: Member, item: Item) -> bool:
+        """None may: whoever makes a layer needs all of it."""
+        return False
+
+    def check(self, diff_id: str) -> None:
+        """Hold the finished layer against its size and digest.
+
+        Raises:
+            DigestMismatch: It is not the layer that was promised.
+        """
+        if self.made != self._size or "sha256:" + self._digest.hexdigest() != diff_id:
+            raise DigestMismatch(f"the rebuilt layer is not {diff_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a patch is applied to."""
+
+    references: References
+    open_layer: Callable[[int], LayerReader]
+    """Number of a source layer → its bytes."""
+
+
+class LayerMaker:
+    """Makes the rebuilt layers of a patch, in the order of its head."""
+
+    def __init__(self, tapes: Mapping[Role, Tape], sources: Sources, scratch: Scratch, unfolding_bytes: int) -> None:
+        """Args:
+        unfolding_bytes: Most that may be read and made to unfold bases.
+        """
+        self._tapes = tapes
+        self._unfolding_bytes = unfolding_bytes
+        self._items = ItemReader(tapes, sources.references)
+        self._sources = sources
+        self._scratch = scratch
+
+    def make(self, size: int, output: Output | None) -> None:
+        """Make the next layer.
+
+        Args:
+            size: Of the layer, in bytes.
+            output: ``None`` to pass it by: streams move on, and only what is kept for later is made.
+
+        Raises:
+            ContentError: The items do not fit the layer, a stream or a source.
+        """
+        made = 0
+        while True:
+            read = self._items.read()
+            made = _within(made + read.zeros + len(read.header) + read.item.length, size)
+            if output:
+                output.write(bytes(read.zeros) + read.header)
+            if read.item.length:
+                self._run(read, output)
+            if read.item.way is Way.END:
+                break
+        if made != size:
+            raise ContentError(f"the items of a layer of {size} bytes end after {made}")
+
+    def make_last(self, size: int, output: Output) -> None:
+        """Make the last layer, and hold that all streams are used up before anyone commits it.
+
+        Raises:
+            ContentError: As ``make``, or a stream holds more.
+        """
+        self.make(size, output)
+        self.finish()
+
+    def finish(self) -> None:
+        """Hold that all streams are used up.
+
+        Raises:
+            ContentError: A stream holds more.
+        """
+        for tape in self._tapes.values():
+            tape.finish()
+
+    def _run(self, read: ReadItem, output: Output | None) -> None:
+        item = read.item
+        whole = item.way in (Way.SAME, Way.STAMPED) or (item.way is Way.COPY and _is_whole(read))
+        if output and whole and not item.keep and read.member and output.takes_unread(read.member, item):
+            return
+        made = 0
+        # Bytes out of what is kept must not meet their own writing: pieces are read before they are kept.
+        for piece in self._pieces(read, needed=output is not None or item.keep):
+            made += len(piece)
+            if output:
+                output.write(piece)
+            if item.keep:
+                self._scratch.kept.append(piece)
+        if made != item.length and (output or item.keep):
+            raise ContentError(f"an item of {item.length} bytes makes {made}")
+
+    def _pieces(self, read: ReadItem, needed: bool) -> Iterator[bytes]:
+        """Yield the data of an item; where it is not needed, only move the streams on."""
+        item, member = read.item, read.member
+        if item.way is Way.FOLDED:
+            return self._folded(item, member, needed)
+        if item.way is Way.KEPT:
+            return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
+        return self._plain(item, self._base(member) if needed and member else None, needed)
+
+    def _plain(self, item: Item, base: _Base | None, needed: bool) -> Iterator[bytes]:
+        if item.way is Way.END:
+            return map(bytes, _sizes(item.length))
+        if item.way is Way.DELTA:
+            return self._changed(item, base)
+        if item.way in STREAM_OF:
+            return map(self._tapes[STREAM_OF[item.way]].read, _sizes(item.length))
+        if not needed:
+            return iter(())
+        if base is None:
+            raise ContentError("a patch item copies from no member")
+        copied = base.pieces(item.offset, item.length)
+        return _stamped(copied, item.stamp) if item.way is Way.STAMPED else copied
+
+    def _base(self, member: Member) -> _Base:
+        return _Base(self._sources.open_layer(member.layer), member.offset, member.size)
+
+    def _folded(self, item: Item, member: Member | None, needed: bool) -> Iterator[bytes]:
+        """Make the unfolded form by the items that follow, and fold it again."""
+        if member is None:
+            folds = read_folds(self._tapes[Role.FOLDS].number, None, item.inner_length)
+            yield from self._fold(item, folds, None, needed)
+            return
+        whole = self._base(member)
+        self._take_unfolding(whole.size + _UNFOLDING_AT_LEAST)
+        with self._scratch.part() as part:
+
+            def append(data: bytes) -> None:
+                self._take_unfolding(len(data))
+                part.append(data)
+
+            base_folds = unfold(whole.read_at, whole.size, append)
+            if base_folds is None:
+                raise ContentError("a patch unfolds a member that has no unfolded form")
+            folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)
+            yield from self._fold(item, folds, _Base(part, 0, part.size), needed)
+
+    def _take_unfolding(self, size: int) -> None:
+        self._unfolding_bytes -= size
+        if self._unfolding_bytes < 0:
+            raise LimitExceeded("the patch unfolds more than an image of its size has use for")
+
+    def _fold(self, item: Item, folds: list[Fold], base: _Base | None, needed: bool) -> Iterator[bytes]:
+        out: list[bytes] = []
+        folder = Folder(iter(folds), out.append, item.inner_length)
+        left = item.inner_length
+        while left:
+            inner = self._items.read().item
+            left = _left(left, inner.length)
+            for piece in self._plain(inner, base, needed):
+                if needed:
+                    folder.write(piece)
+                    yield from out
+                    out.clear()
+        if needed:
+            folder.finish()
+
+    def _changed(self, item: Item, base: _Base | None) -> Iterator[bytes]:
+        """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
+        position, made = item.offset, 0
+        differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS])
+        while made < item.length:
+            same, extra, seek = self._control(item.length - made)
+            for piece in differences.take(same):
+                if isinstance(piece, int):
+                    if base:
+                        yield from base.pieces(position, piece)
+                    position += piece
+                else:
+                    if base:
+                        yield byte_sums.add(base.read_at(position, len(piece)), piece)
+                    position += len(piece)
+            yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
+            position += seek
+            made += same + extra
+        differences.finish()
+
+    def _control(self, remaining: int) -> tuple[int, int, int]:
+        same = self._tapes[Role.DIFF_LENGTHS].number()
+        extra = self._tapes[Role.EXTRA_LENGTHS].number()
+        seek = self._tapes[Role.SEEKS].signed()
+        if not 0 < same + extra <= remaining:
+            raise ContentError(f"a delta makes {same + extra} bytes where {remaining} are left")
+        return same, extra, seek
+
+
+class _Base:
+    """The old bytes of an item: a part of a layer, or an unfolded form."""
+
+    def __init__(self, reader: LayerReader, offset: int, size: int) -> None:
+        self._reader = reader
+        self._offset = offset
+        self.size = size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        check_range(offset, length, self.size)
+        return self._reader.read_at(self._offset + offset, length)
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        check_range(offset, length, self.size)
+        yield from read_pieces(self._reader, self._offset + offset, length)
+
+
+def _is_whole(read: ReadItem) -> bool:
+    return read.member is not None and read.item.offset == 0 and read.item.length == read.member.size
+
+
+def _stamped(pieces: Iterator[bytes], stamp: int) -> Iterator[bytes]:
+    first = next(pieces, b"")
+    if len(first) < _STAMP_END or stamp >> 32:
+        raise ContentError("a patch item stamps what is no .pyc")
+    yield first[: _STAMP.start] + stamp.to_bytes(4, "little") + first[_STAMP_END:]
+    yield from pieces
+
+
+def _left(left: int, made: int) -> int:
+    if made > left:
+        raise ContentError("the items inside a folded one make too much")
+    return left - made
+
+
+def _within(made: int, size: int) -> int:
+    if made > size:
+        raise ContentError(f"the items of a layer of {size} bytes make {made}")
+    return made
+
+
+def _sizes(length: int) -> Iterator[int]:
+    while length > 0:
+        yield min(length, PIECE_BYTES)
+        length -= PIECE_BYTES

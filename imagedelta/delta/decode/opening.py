@@ -1,0 +1,172 @@
+"""Opening a patch: everything about it that can be held before any layer is made.
+
+Source: docs/formats/patch.md, section 10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from imagedelta.archives.model import image_from_config
+from imagedelta.delta.content import LayerReader, read_pieces
+from imagedelta.delta.decode.layer_maker import Sources
+from imagedelta.delta.decode.tapes import Tape, open_tapes
+from imagedelta.delta.deflate.self_test import deflate_is_zlib
+from imagedelta.delta.format import config_text
+from imagedelta.delta.format.header import PatchHeader, read_patch_header
+from imagedelta.delta.format.references import References
+from imagedelta.delta.format.roles import Role
+from imagedelta.delta.format.source_images import FindConfig, LayerNames, SourceImages
+from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated, UnsupportedFormat
+from imagedelta.limits import MIB, Limits
+
+DEFAULT_MEMORY_LIMIT = 128 * MIB
+PROCESS_BYTES = 56 * MIB
+"""Beside the decoders: interpreter and buffers take 22 MB, a device's HTTP and JSON libraries about 30 more."""
+FindLayer = Callable[[str], LayerReader]
+"""diff_id → reader; raises KeyError when the layer is not there."""
+
+
+class SourceLayers:
+    """Readers of the source layers, opened when first needed."""
+
+    def __init__(self, diff_ids: Sequence[str], find_layer: FindLayer) -> None:
+        self._diff_ids = diff_ids
+        self._find_layer = find_layer
+        self._readers: dict[int, LayerReader] = {}
+
+    def reader(self, number: int) -> LayerReader:
+        """Return the reader of a layer by its number.
+
+        Raises:
+            SourceMissing: "source.missing".
+        """
+        if number not in self._readers:
+            diff_id = self._diff_ids[number]
+            try:
+                self._readers[number] = self._find_layer(diff_id)
+            except KeyError as error:
+                raise SourceMissing(f"layer {diff_id} of the source is not here") from error
+        return self._readers[number]
+
+    def check_digests(self) -> None:
+        """Tell a source with wrong bytes from a patch with wrong bytes, after a layer came out wrong.
+
+        Raises:
+            SourceMissing: "source.different".
+        """
+        for number, reader in self._readers.items():
+            digest = hashlib.sha256()
+            for piece in read_pieces(reader, 0, reader.size):
+                digest.update(piece)
+            diff_id = self._diff_ids[number]
+            if "sha256:" + digest.hexdigest() != diff_id:
+                raise SourceMissing(f"layer {diff_id} of the source has other bytes", code="source.different")
+
+
+class Primes:
+    """The old text before each frame of a primed stream, in the order of the PRIMES stream."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.tape: Tape | None = None
+        self._sources = sources
+        self._next = 0
+
+    def next_prime(self, limit: int) -> Iterator[bytes]:
+        """Yield the old text of the next frame.
+
+        Raises:
+            LimitExceeded: It has more than ``limit`` bytes.
+        """
+        assert self.tape is not None  # noqa: S101 - set before any stream is read
+        for _ in range(self.tape.number()):
+            number = self._next + self.tape.signed()
+            self._next = number + 1
+            member = self._sources.references.member(number)
+            limit -= member.size
+            if limit < 0:
+                raise LimitExceeded("a frame of old text is longer than its dictionary")
+            yield from read_pieces(self._sources.open_layer(member.layer), member.offset, member.size)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPatch:
+    """A patch whose head and config hold, with its streams at their start."""
+
+    header: PatchHeader
+    names: LayerNames
+    config: bytes
+    tapes: dict[Role, Tape]
+    layers: SourceLayers
+    sources: Sources
+
+
+def open_patch(
+    patch: BinaryIO, find_layer: FindLayer, find_config: FindConfig, limits: Limits, memory_limit: int
+) -> OpenedPatch:
+    """Read head and config of a patch; arguments and errors as ``apply_patch``."""
+    base = patch.tell()
+    header = read_patch_header(patch, limits)
+    _check_memory(header, memory_limit)
+    _check_deflate(header)
+    start = patch.tell()
+    _check_length(patch, header, start - base, base)
+    images = SourceImages(header, find_config, limits)
+    names = images.names()
+    layers = SourceLayers(names.sources, find_layer)
+    counts = [layer.members for layer in header.source_layers]
+    sources = Sources(References(layers.reader, counts), layers.reader)
+    primes = Primes(sources)
+    tapes = open_tapes(patch, start, header, {Role.OLD_TEXT: primes.next_prime, Role.CONFIG: images.prime})
+    primes.tape = tapes[Role.PRIMES]
+    config = _read_config(header, names.target, tapes[Role.CONFIG], limits)
+    return OpenedPatch(header, names, config, tapes, layers, sources)
+
+
+def temporary_file() -> BinaryIO:
+    """Return a file that goes away when it is closed."""
+    return cast(BinaryIO, tempfile.TemporaryFile())
+
+
+def _read_config(header: PatchHeader, diff_ids: Sequence[str], tape: Tape, limits: Limits) -> bytes:
+    size = sum(stream.raw_bytes for stream in header.streams if stream.role is Role.CONFIG)
+    config = config_text.restore(tape.read(size), diff_ids, header.config_bytes)
+    tape.finish()
+    if "sha256:" + hashlib.sha256(config).hexdigest() != header.target_image_id:
+        raise DigestMismatch(f"the config of the patch is not that of image {header.target_image_id}")
+    image = image_from_config(config, limits=limits)
+    if image.diff_ids != diff_ids:
+        raise ContentError("the patch makes other layers than the config of its image names")
+    if image.platform != header.platform:
+        raise ContentError(f"the patch says {header.platform}, the config of its image {image.platform}")
+    return config
+
+
+def _check_memory(header: PatchHeader, memory_limit: int) -> None:
+    available = memory_limit - PROCESS_BYTES
+    if header.memory_bytes > available:
+        raise LimitExceeded(
+            f"the patch needs {header.memory_bytes} bytes for its decoders, this device leaves {available}",
+            code="patch.memory",
+        )
+
+
+def _check_deflate(header: PatchHeader) -> None:
+    if any(stream.role is Role.FOLDS for stream in header.streams) and not deflate_is_zlib():
+        raise UnsupportedFormat(
+            "the patch undoes deflate, and this device's zlib deflates otherwise", code="patch.deflate"
+        )
+
+
+def _check_length(patch: BinaryIO, header: PatchHeader, head_bytes: int, base: int) -> None:
+    stated = head_bytes + sum(stream.coded_bytes for stream in header.streams)
+    actual = patch.seek(0, io.SEEK_END) - base
+    if actual < stated:
+        raise Truncated(f"a patch of {actual} bytes whose head says {stated}")
+    if actual > stated:
+        raise ContentError(f"a patch of {actual} bytes whose head says {stated}")

@@ -1,0 +1,69 @@
+"""The list of folds as numbers: each fold is predicted by the fold of the base that follows the one used last.
+
+A member that did not change is four zeros; an inserted or removed one costs a skip.
+
+Source: docs/formats/patch.md, the section on folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from imagedelta.delta.deflate.folds import LEVELS, MAX_FOLDS, MEM_LEVELS, BaseFold, Fold
+from imagedelta.delta.format import numbers
+from imagedelta.errors import ContentError, LimitExceeded
+
+_NO_BASE = BaseFold(0, 0, 0)
+_USUAL_WAY = 6 * len(MEM_LEVELS)
+"""Level 6, mem_level 8: what zip tools use."""
+
+
+def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None) -> bytes:
+    """Return the list as numbers: how many, then four per fold."""
+    places = {fold.name: place for place, fold in enumerate(base_folds or ())}
+    out = bytearray(numbers.encode(len(folds)))
+    place, way = 0, _USUAL_WAY
+    for fold in folds:
+        own = places.get(fold.name, place)
+        base = _base(base_folds, own)
+        own_way = fold.level * len(MEM_LEVELS) + fold.mem_level - MEM_LEVELS.start
+        for value in (own - place, fold.raw - base.raw, fold.plain - base.plain, own_way - way):
+            out += numbers.encode(numbers.zigzag(value))
+        place, way = own + 1, own_way
+    return bytes(out)
+
+
+def read_folds(next_number: Callable[[], int], base_folds: Sequence[BaseFold] | None, size: int) -> list[Fold]:
+    """Read what ``write_folds`` wrote.
+
+    Args:
+        next_number: Gives the numbers of the list, one after the other.
+        size: Bytes of the unfolded form.
+
+    Raises:
+        LimitExceeded: More folds than ``MAX_FOLDS``, or than bytes; nothing was allocated for them.
+        ContentError: A fold that cannot be, or folds of more bytes than there are.
+    """
+    count = next_number()
+    if count > min(MAX_FOLDS, size):
+        raise LimitExceeded(f"{count} folds of a file of {size} bytes")
+    folds = []
+    place, way = 0, _USUAL_WAY
+    for _ in range(count):
+        skip, raw, plain, way_difference = (numbers.unzigzag(next_number()) for _ in range(4))
+        place += skip
+        base = _base(base_folds, place)
+        way += way_difference
+        fold = Fold(
+            base.raw + raw, base.plain + plain, way // len(MEM_LEVELS), MEM_LEVELS.start + way % len(MEM_LEVELS)
+        )
+        size -= fold.raw + fold.plain
+        if fold.raw < 0 or fold.plain < 1 or fold.level not in LEVELS or size < 0:
+            raise ContentError("a fold that cannot be, or folds of more bytes than the file has")
+        folds.append(fold)
+        place += 1
+    return folds
+
+
+def _base(base_folds: Sequence[BaseFold] | None, place: int) -> BaseFold:
+    return base_folds[place] if base_folds and 0 <= place < len(base_folds) else _NO_BASE

@@ -1,0 +1,1 @@
+"""Building a patch, and proving it; nothing here runs on a device."""

@@ -1,0 +1,216 @@
+"""A target layer as items: headers out of the index's structure, data out of the plan and its pieces.
+
+Whatever does not look like a tar is carried as it is, so every layer comes out byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from imagedelta.delta.content import LayerContent
+from imagedelta.delta.encode.chunks import ChunkReader
+from imagedelta.delta.encode.file_pieces import Piece
+from imagedelta.delta.encode.old_text import OldText
+from imagedelta.delta.encode.plan import Choice, FilePlan, LayerPlan, PatchPlan
+from imagedelta.delta.encode.spools import Spools
+from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
+from imagedelta.delta.format.references import References, SizedLayer
+from imagedelta.delta.format.roles import Role
+from imagedelta.delta.format.tar_walk import BLOCK, HeaderBlock, data_size, walk_headers
+from imagedelta.limits import KIB, MIB
+
+_LONG_ODD = 64 * KIB
+"""A longer run outside files is no tar structure any more: it goes with the literals, whose coder fits it."""
+_ODD_PIECE = MIB
+_EXTENSIONS = b"xgLK"
+_TYPE = 156
+
+
+class LayerItems:
+    """Writes the items of the rebuilt layers, one layer after the other."""
+
+    def __init__(
+        self,
+        plan: PatchPlan,
+        spools: Spools,
+        references: References,
+        open_headers: Callable[[int], SizedLayer],
+        chunks: ChunkReader,
+        old_text: OldText,
+    ) -> None:
+        """Args:
+        open_headers: Number of a source layer → the bytes outside its file data.
+        """
+        self._plan = plan
+        self._spools = spools
+        self._references = references
+        self._open_headers = open_headers
+        self._chunks = chunks
+        self._old_text = old_text
+        self._writer = ItemWriter(spools, references)
+        self._kept: dict[tuple[bytes, int], int] = {}
+        self._kept_bytes = 0
+        self._largest_part = 0
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What the device keeps on the way, and its largest unfolded base."""
+        return self._kept_bytes + self._largest_part
+
+    def write(self, plan: LayerPlan) -> None:
+        """Append all items of a layer."""
+        position = 0
+        files = [file for file in plan.files if file.choice]
+        done = 0
+        for member in _members(plan):
+            if done < len(files) and files[done] is not member.file and files[done].entry.offset < member.end:
+                break  # the walk takes a file's data for something else
+            position = self._member(plan.layer, member, position)
+            done += member.file is not None and member.file.choice is not None
+        for file in files[done:]:
+            self._odd(plan.layer, position, file.entry.offset)
+            self._data(file, None)
+            position = file.entry.offset + file.entry.size
+        self._end(plan.layer, position)
+
+    def _member(self, layer: LayerContent, member: _Member, position: int) -> int:
+        """Write one member with its extension headers; return where it ends."""
+        count = len(member.extensions)
+        base = self._plan.number(member.file.reference) if member.file and member.file.reference else None
+        for place, block in enumerate(member.extensions):
+            self._padding(layer, position, block.offset)
+            data = layer.headers.read_at(block.offset, BLOCK)
+            self._extension(layer, block, Header(data, self._extension_reference(data, base, count - place)))
+            position = block.data_offset + block.size
+        if member.block is None:
+            return position
+        self._padding(layer, position, member.block.offset)
+        header = Header(layer.headers.read_at(member.block.offset, BLOCK), base)
+        if member.file and member.file.choice:
+            self._data(member.file, header)
+        else:
+            self._extension(layer, member.block, header)
+        return member.end
+
+    def _extension_reference(self, header: bytes, base: int | None, distance: int) -> int | None:
+        """Return the extension header as far before the reference as ``header`` is before its own member."""
+        if base is None or base < distance:
+            return None
+        other = self._references.member(base - distance)
+        return base - distance if other.header[_TYPE] == header[_TYPE] else None
+
+    def _extension(self, layer: LayerContent, block: HeaderBlock, header: Header) -> None:
+        """Write a header and data that is no file's."""
+        body = layer.headers.read_at(block.data_offset, block.size) if block.size else b""
+        if not body or self._is_data_of(header.reference, body):
+            self._writer.write(Item(Way.SAME, len(body)), header)
+        else:
+            self._writer.write(Item(Way.TEXT, len(body)), header)
+            self._spools.write(Role.TEXT, body)
+
+    def _is_data_of(self, reference: int | None, body: bytes) -> bool:
+        if reference is None:
+            return False
+        member = self._references.member(reference)
+        if member.size != len(body):
+            return False
+        return self._open_headers(member.layer).read_at(member.offset, member.size) == body
+
+    def _data(self, file: FilePlan, header: Header | None) -> None:
+        """Write the data of a file, behind its header if there is one."""
+        item = self._copied(file, header)
+        if item:
+            self._writer.write(item, header)
+            return
+        content = (file.entry.digest, file.entry.size)
+        if file.keep:
+            self._kept[content] = self._kept_bytes
+            self._kept_bytes += file.entry.size
+        inner = 0
+        for piece in self._chunks.next_file():
+            folded = inner > 0
+            item = replace(piece.item, keep=file.keep and not folded)
+            self._writer.write(item, header)
+            header = None
+            inner += item.inner_length - (item.length if folded else 0)
+            self._streams(piece, file.entry.path)
+            if item.way is Way.FOLDED and item.base is not None:
+                self._largest_part = max(self._largest_part, piece.part_bytes)
+
+    def _copied(self, file: FilePlan, header: Header | None) -> Item | None:
+        size = file.entry.size
+        if file.choice is Choice.KEPT:
+            return Item(Way.KEPT, size, offset=self._kept[file.entry.digest, size])
+        if file.is_diffed or file.base is None:
+            return None
+        base = self._plan.number(file.base)
+        if file.choice is Choice.STAMPED:
+            return Item(Way.STAMPED, size, base, stamp=file.entry.stamp)
+        if header and header.reference == base and data_size(header.block) == size:
+            return Item(Way.SAME, size)
+        return Item(Way.COPY, size, base)
+
+    def _streams(self, piece: Piece, path: bytes) -> None:
+        if piece.prime is not None:
+            self._old_text.add(path, piece.prime, piece.streams[Role.PRIMES], piece.streams[Role.OLD_TEXT])
+            return
+        for role, data in piece.streams.items():
+            self._spools.write(role, data)
+
+    def _padding(self, layer: LayerContent, position: int, offset: int) -> None:
+        """Account for the bytes up to a header: zeros up to the next block come by themselves."""
+        if offset - position != -position % BLOCK or any(layer.headers.read_at(position, offset - position)):
+            self._odd(layer, position, offset)
+
+    def _odd(self, layer: LayerContent, position: int, end: int) -> None:
+        """Carry bytes as they are; a long run goes with the literals, whose coder fits it."""
+        way = Way.LITERAL if end - position > _LONG_ODD else Way.ODD
+        while position < end:
+            data = layer.headers.read_at(position, min(_ODD_PIECE, end - position))
+            self._writer.write(Item(way, len(data)))
+            self._spools.write(STREAM_OF[way], data)
+            position += len(data)
+
+    def _end(self, layer: LayerContent, position: int) -> None:
+        size = layer.index.size
+        if any(any(layer.headers.read_at(at, min(_ODD_PIECE, size - at))) for at in range(position, size, _ODD_PIECE)):
+            self._odd(layer, position, size)
+            position = size
+        self._writer.write(Item(Way.END, size - position))
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A header of a target layer, with the extension headers before it."""
+
+    extensions: list[HeaderBlock]
+    block: HeaderBlock | None
+    """``None`` for extension headers that nothing follows."""
+    file: FilePlan | None
+
+    @property
+    def end(self) -> int:
+        """Where its data ends."""
+        last = self.block or self.extensions[-1]
+        return last.data_offset + last.size
+
+
+def _members(plan: LayerPlan) -> Iterator[_Member]:
+    files = {file.entry.offset: file for file in plan.files}
+    headers = plan.layer.headers
+    extensions: list[HeaderBlock] = []
+    for block in walk_headers(headers, plan.layer.index.size):
+        file = files.get(block.data_offset)
+        if file and file.entry.size == block.size:
+            yield _Member(extensions, block, file)
+            extensions = []
+        elif block.size > _LONG_ODD:
+            break
+        elif headers.read_at(block.offset, BLOCK)[_TYPE] in _EXTENSIONS:
+            extensions.append(block)
+        else:
+            yield _Member(extensions, block, None)
+            extensions = []
+    if extensions:
+        yield _Member(extensions, None, None)

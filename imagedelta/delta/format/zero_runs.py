@@ -1,0 +1,94 @@
+"""Differences without their long runs of zeros: after so many zeros in a row comes, apart, how many more follow.
+
+Most of a changed file is as it was, so its differences are mostly zeros. LZMA's matches are at most 273 bytes
+long: a run of megabytes costs hundreds of bytes there, and two here.
+
+Source: docs/formats/patch.md, section 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from imagedelta.delta.byte_sums import PIECE_BYTES
+from imagedelta.delta.format import numbers
+from imagedelta.errors import ContentError
+
+RUN = 32
+"""Zeros after which the rest of a run is counted."""
+_RUN = bytes(RUN)
+_LONG_RUN = re.compile(rb"\0{%d,}" % RUN)
+
+
+class DiffTape(Protocol):
+    """The stream of differences."""
+
+    def some(self, most: int) -> bytes: ...
+
+    def unread(self, count: int) -> None: ...
+
+
+class NumberTape(Protocol):
+    """The stream of counts."""
+
+    def number(self) -> int: ...
+
+
+def shorten(differences: bytes) -> tuple[bytes, bytes]:
+    """Return the differences without the rest of each long run, and the counts of what was left out."""
+    dense, counts = bytearray(), bytearray()
+    at = 0
+    for run in _LONG_RUN.finditer(differences):
+        dense += differences[at : run.start() + RUN]
+        counts += numbers.encode(run.end() - run.start() - RUN)
+        at = run.end()
+    dense += differences[at:]
+    return bytes(dense), bytes(counts)
+
+
+class ZeroRuns:
+    """The differences of one item as they were, piece by piece."""
+
+    def __init__(self, dense: DiffTape, counts: NumberTape) -> None:
+        self._dense = dense
+        self._counts = counts
+        self._left = 0
+        self._row = 0
+
+    def take(self, length: int) -> Iterator[bytes | int]:
+        """Yield ``length`` differences, a number standing for as many zeros."""
+        while length:
+            if self._left:
+                zeros = min(self._left, length)
+                self._left -= zeros
+                length -= zeros
+                yield zeros
+            else:
+                piece = self._next(length)
+                length -= len(piece)
+                yield piece
+
+    def finish(self) -> None:
+        """Hold that no zeros are left over at the end of the item."""
+        if self._left:
+            raise ContentError(f"{self._left} zeros too many in the differences of an item")
+
+    def _next(self, most: int) -> bytes:
+        piece = self._dense.some(min(most, PIECE_BYTES))
+        end = self._end_of_run(piece)
+        if end:
+            self._dense.unread(len(piece) - end)
+            self._left, self._row = self._counts.number(), 0
+            return piece[:end]
+        trailing = len(piece) - len(piece.rstrip(b"\0"))
+        self._row = trailing + (self._row if trailing == len(piece) else 0)
+        return piece
+
+    def _end_of_run(self, piece: bytes) -> int:
+        """Return where the first run is complete, 0 if none is."""
+        missing = RUN - self._row
+        if piece[:missing].count(0) == missing:
+            return missing
+        return piece.find(_RUN) + RUN if _RUN in piece else 0
