@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
-from imagedelta_host.iothub.sas import sign
+from imagedelta_local.iothub.sas import sign
 
 _API_VERSION = "2021-04-12"
 _TOKEN_SECONDS = 3600

@@ -1,4 +1,4 @@
-"""The hub port on the local IoT Hub of imagedelta_host, by HTTP.
+"""The hub port on the local IoT Hub of imagedelta_local, by HTTP.
 
 Messages: POST {host}/devices/{d}/modules/{m}/messages/events, acknowledged by 204. Twin: GET …/twin,
 PATCH …/twin/properties/reported.

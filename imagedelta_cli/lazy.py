@@ -15,7 +15,7 @@ import click
 
 from imagedelta.errors import RequestError
 
-_FIRST_PARTY = ("imagedelta", "imagedelta_cli", "imagedelta_host")
+_FIRST_PARTY = ("imagedelta", "imagedelta_cli", "imagedelta_host", "imagedelta_local")
 
 
 class LazyGroup(click.Group):

@@ -51,6 +51,8 @@ class AdminApi:
             return web.Response(status=404)
         if function.kind not in _BY_HAND:
             return web.json_response({"message": f"a function with {function.kind} is not run by hand"}, status=400)
+        if function.disabled:
+            return web.json_response({"message": f"the function {function.name} is disabled"}, status=400)
         try:
             body = json.loads(await request.text() or "{}")
         except ValueError:

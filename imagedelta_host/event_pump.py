@@ -1,4 +1,4 @@
-"""Event hub triggers: batches of a local hub's stream, with the metadata the real host passes.
+"""Event hub triggers: batches of an event source, with the metadata the real host passes.
 
 The checkpoint moves after the invocation whether it succeeded or not, as in the real host; a host that is killed
 before delivers the batch again (at least once). All events are in one partition, in order of arrival.
@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,41 +19,38 @@ from azure.functions import meta
 from imagedelta_host.converters import converter_of
 from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.invoke import Invoker, RetryContext
-from imagedelta_host.iothub.store import now
-from imagedelta_host.iothub.stream import EventStream, StreamEvent
 from imagedelta_host.loader import AppFunction
+from imagedelta_host.mounts import EventSource, Mounts, StreamEvent, source_of
 
 log = logging.getLogger("imagedelta_host")
 
 _PARTITION = "0"
 
 
-def local_hub_of(function: AppFunction, hubs: frozenset[str]) -> str:
-    """The local hub a trigger reads: its connection setting is ``UseLocalIotHub=true;EntityPath=<hub>``.
+def event_source_of(function: AppFunction, mounts: Mounts) -> EventSource:
+    """What an event hub trigger reads: the source that its connection setting names.
 
     Raises:
-        SettingInvalid: The setting is missing, is for a hub in the cloud, or names an unknown local hub.
+        SettingInvalid: The setting is missing, is for a hub in the cloud, or names a source that is not there.
     """
     setting = str(function.trigger.get("connection", ""))
-    text = os.environ.get(setting, "")
-    fields = {part.partition("=")[0].strip().lower(): part.partition("=")[2] for part in text.split(";")}
-    hub = fields.get("entitypath", "")
-    advice = f"set {setting}=UseLocalIotHub=true;EntityPath=<hub>, or AzureWebJobs.{function.name}.Disabled=true"
-    if fields.get("uselocaliothub", "").lower() != "true":
-        raise SettingInvalid(f"the function {function.name} reads no local hub: {advice}")
-    if hub not in hubs:
-        known = ", ".join(sorted(hubs)) or "none"
-        raise SettingInvalid(f"the function {function.name} reads the hub {hub!r}; LOCAL_IOTHUBS has: {known}")
-    return hub
+    try:
+        source = source_of(mounts, os.environ.get(setting, ""))
+    except SettingInvalid as error:
+        raise SettingInvalid(f"the function {function.name} cannot be fed by {setting}: {error}") from error
+    if source is None:
+        forms = [f"set {setting}={mount.connection_form}" for mount in mounts]
+        advice = ", or ".join([*forms, f"AzureWebJobs.{function.name}.Disabled=true"])
+        raise SettingInvalid(f"the function {function.name} reads an event hub that is not served here: {advice}")
+    return source
 
 
 class EventPump:
     """Feeds one event hub trigger."""
 
-    def __init__(self, function: AppFunction, hub: str, stream: EventStream, invoker: Invoker, batch_size: int) -> None:
+    def __init__(self, function: AppFunction, source: EventSource, invoker: Invoker, batch_size: int) -> None:
         self.function = function
-        self.hub = hub
-        self._stream = stream
+        self.source = source
         self._invoker = invoker
         self._many = str(function.trigger.get("cardinality") or "one").lower() == "many"
         self._batch_size = batch_size if self._many else 1
@@ -64,22 +62,24 @@ class EventPump:
 
     async def run_forever(self) -> None:
         """Deliver until cancelled, or until the batch under way is done once ``stopping`` is set."""
-        sequence = self._stream.checkpoint(self.hub, self._consumer)
+        sequence = self.source.checkpoint(self._consumer)
         while not self.stopping:
-            await self._stream.wait(self.hub, sequence)
-            batch = self._stream.after(self.hub, sequence, self._batch_size)
+            await self.source.wait(sequence)
+            batch = self.source.after(sequence, self._batch_size)
             self.busy = True
             try:
                 await self._deliver(batch)
                 sequence = batch[-1].sequence
-                self._stream.set_checkpoint(self.hub, self._consumer, sequence)
+                self.source.set_checkpoint(self._consumer, sequence)
             finally:
                 self.busy = False
 
     async def run_by_hand(self, value: object) -> None:
         """Deliver one event that did not come from a hub."""
         body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
-        await self._invoker.call(self.function, self._value([StreamEvent(0, now(), body, {}, {})]))
+        await self._invoker.call(
+            self.function, self._value([StreamEvent(0, datetime.now(UTC).isoformat(), body, {}, {})])
+        )
 
     async def _deliver(self, batch: list[StreamEvent]) -> None:
         """Invoke the function, with its retry policy; after the last retry the batch is given up."""
@@ -95,7 +95,7 @@ class EventPump:
                 if self.stopping:
                     raise asyncio.CancelledError from None
                 if delay is None:
-                    log.error("%d events of the hub %s are given up by %s", len(batch), self.hub, self.function.name)
+                    log.error("%d events of %s are given up by %s", len(batch), self.source.name, self.function.name)
                     return
                 await asyncio.sleep(delay)
 
@@ -144,7 +144,7 @@ class EventPump:
     def _partition(self) -> dict[str, str]:
         return {
             "FullyQualifiedNamespace": "localhost",
-            "EventHubName": self.hub,
+            "EventHubName": self.source.name,
             "ConsumerGroup": self._group,
             "PartitionId": _PARTITION,
         }

@@ -1,4 +1,4 @@
-"""The host put together: the app's functions, the durable engine, triggers, stand-ins and the web server."""
+"""The host put together: the app's functions, the durable engine, triggers, mounts and the web server."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from imagedelta_host.durable.history import compact
 from imagedelta_host.durable.http_api import DurableHttpApi
 from imagedelta_host.durable.orchestrator import run_orchestrator
 from imagedelta_host.durable.store import DurableStore
-from imagedelta_host.event_pump import EventPump, local_hub_of
+from imagedelta_host.event_pump import EventPump, event_source_of
 from imagedelta_host.invoke import Invoker
 from imagedelta_host.keys import HostKeys
 from imagedelta_host.loader import ACTIVITY, EVENT_HUB, HTTP, ORCHESTRATION, TIMER, AppFunction
+from imagedelta_host.mounts import Mounts
 from imagedelta_host.routes import ALL_METHODS, HttpFunctions
 from imagedelta_host.settings import HostSettings
-from imagedelta_host.standins import StandIns
 from imagedelta_host.timers import Timer, TimerStatuses
 from imagedelta_host.user_loop import UserLoop
 
@@ -49,17 +49,19 @@ class Host:
         functions: list[AppFunction],
         settings: HostSettings,
         keys: HostKeys,
-        standins: StandIns,
+        url: str,
+        mounts: Mounts = (),
     ) -> None:
-        """Build everything; nothing runs yet.
+        """Build everything; nothing runs yet. ``mounts`` are served at ``url`` beside the functions.
 
         Raises:
             HostError: A route, schedule or event hub setting cannot be served.
         """
         self.functions = functions
         self._settings = settings
-        self._standins = standins
-        self._binding = ClientBinding(standins.url, settings.hub_name, keys.durable, keys.rpc)
+        self._url = url
+        self._mounts = mounts
+        self._binding = ClientBinding(url, settings.hub_name, keys.durable, keys.rpc)
         self._user_loop = UserLoop()
         self._invoker = Invoker(app_dir, self._user_loop, self._binding.value)
         self._orchestrators = {f.durable_name: f for f in functions if f.kind == ORCHESTRATION and not f.disabled}
@@ -78,7 +80,7 @@ class Host:
         self.http = HttpFunctions(http, settings.route_prefix, keys, self._invoker)
         statuses = TimerStatuses(state / "timers.json")
         self._timers = {f.name: Timer(f, statuses, self._invoker) for f in functions if f.kind == TIMER}
-        self._pumps = {f.name: self._make_pump(f) for f in functions if f.kind == EVENT_HUB}
+        self._pumps = {f.name: self._make_pump(f) for f in functions if f.kind == EVENT_HUB and not f.disabled}
         self._admin = AdminApi(functions, keys, self._run_by_hand, self._status)
         self._durable_api = DurableHttpApi(self._engine, lambda: self._binding, keys.master)
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,8 +100,8 @@ class Host:
         )
 
     def _make_pump(self, function: AppFunction) -> EventPump:
-        hub = "" if function.disabled else local_hub_of(function, self._standins.hubs)
-        return EventPump(function, hub, self._standins.stream, self._invoker, self._settings.event_batch)
+        source = event_source_of(function, self._mounts)
+        return EventPump(function, source, self._invoker, self._settings.event_batch)
 
     # Running functions
 
@@ -128,7 +130,8 @@ class Host:
         application = web.Application(client_max_size=MAX_REQUEST_BYTES)
         self._admin.add_routes(application.router)
         self._durable_api.add_routes(application.router)
-        self._standins.add_routes(application.router)
+        for mount in self._mounts:
+            mount.add_routes(application.router)
         application.router.add_route("*", "/{path:.*}", self.http.handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
@@ -167,7 +170,8 @@ class Host:
         await self._workers.stop()
         await asyncio.to_thread(self._user_loop.stop)
         self._store.close()
-        self._standins.close()
+        for mount in self._mounts:
+            mount.close()
         return sum(finished) == 0
 
     async def _stop_triggers(self, seconds: float) -> int:
@@ -197,7 +201,6 @@ class Host:
             "processId": os.getpid(),
             "workerProcessIds": self._workers.process_ids,
             "functions": len(self.functions),
-            "localHubs": sorted(self._standins.hubs),
         }
 
     def describe(self) -> list[str]:
@@ -205,14 +208,14 @@ class Host:
         lines = []
         for item in self.http.all:
             methods = "any" if item.methods == ALL_METHODS else ",".join(sorted(item.methods))
-            lines.append(f"{item.function.name}: [{methods}] {self._standins.url}/{item.route.template}")
+            lines.append(f"{item.function.name}: [{methods}] {self._url}/{item.route.template}")
         for function in self.functions:
             if function.disabled:
                 lines.append(f"{function.name}: {function.kind} (disabled)")
             elif function.kind == TIMER:
                 lines.append(f"{function.name}: {function.kind} {self._timers[function.name].schedule.expression}")
             elif function.kind == EVENT_HUB:
-                lines.append(f"{function.name}: {function.kind} of {self._pumps[function.name].hub}")
+                lines.append(f"{function.name}: {function.kind} of {self._pumps[function.name].source.name}")
             elif function.kind != HTTP:
                 lines.append(f"{function.name}: {function.kind}")
         return lines

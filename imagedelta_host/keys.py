@@ -7,51 +7,61 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.files import write_atomic
+from imagedelta_host.settings import read_json_object
+
+_NAMES = ("function", "master", "durable", "rpc")
 
 
-@dataclass(frozen=True)
 class HostKeys:
-    """The keys of one state folder; they stay the same across restarts.
+    """The keys of one state folder, in one file; they stay the same across restarts.
 
     Attributes:
         function: Opens HTTP functions of the level ``function``.
         master: Opens everything, with it the admin interface.
         durable: Opens the durable webhooks; part of the management URLs.
         rpc: Path segment under which the SDK's own client finds the host.
-        blobs: Signs access to local blobs, base64.
     """
 
-    function: str
-    master: str
-    durable: str
-    rpc: str
-    blobs: str
+    def __init__(self, path: Path) -> None:
+        """Read the keys, or make and store new ones (mode 0600) when there is no such file.
+
+        Raises:
+            SettingInvalid: The file exists but is not what this host wrote.
+        """
+        self._path = path
+        self._keys = _read(path) if path.exists() else {}
+        if not self._keys:
+            self._store({name: secrets.token_urlsafe(32) for name in _NAMES})
+        self.function, self.master, self.durable, self.rpc = (self._keys[name] for name in _NAMES)
+
+    def of_mount(self, name: str) -> str:
+        """The key of what is mounted beside the functions, base64; made when it is not there."""
+        if name not in self._keys:
+            self._store({**self._keys, name: base64.b64encode(secrets.token_bytes(32)).decode()})
+        return self._keys[name]
+
+    def _store(self, keys: dict[str, str]) -> None:
+        write_atomic(self._path, json.dumps(keys, indent=2).encode())
+        self._keys = keys
 
 
-def load_keys(path: Path) -> HostKeys:
-    """Read the keys, or make and store new ones (mode 0600) when there are none.
+def _read(path: Path) -> dict[str, str]:
+    """The keys in a file.
 
     Raises:
-        SettingInvalid: The file exists but is not what this host wrote.
+        SettingInvalid: It is no JSON object of texts, or one of ``_NAMES`` is missing or empty.
     """
-    if path.exists():
-        try:
-            return HostKeys(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise SettingInvalid(f"{path} does not hold the host's keys: {error}") from error
-    names = ("function", "master", "durable", "rpc")
-    keys = HostKeys(**{name: secrets.token_urlsafe(32) for name in names}, blobs=_base64_key())
-    write_atomic(path, json.dumps(asdict(keys), indent=2).encode())
+    keys = read_json_object(path)
+    if not all(isinstance(key, str) and key for key in keys.values()) or not keys.keys() >= set(_NAMES):
+        raise SettingInvalid(
+            f"{path} does not hold the host's keys: put back a copy, or delete it to have new ones made "
+            "(then every key and signed address handed out so far is void)"
+        )
     return keys
-
-
-def _base64_key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def opens(query: Mapping[str, str], headers: Mapping[str, str], *accepted: str) -> bool:

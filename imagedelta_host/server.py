@@ -7,15 +7,16 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from imagedelta_host.errors import HostError
 from imagedelta_host.host import Host
-from imagedelta_host.keys import load_keys
+from imagedelta_host.keys import HostKeys
 from imagedelta_host.loader import load_app
 from imagedelta_host.logs import configure_logging
+from imagedelta_host.mounts import MakeMount, Place
 from imagedelta_host.settings import apply_local_settings, load_host_settings
-from imagedelta_host.standins import StandIns
 from imagedelta_host.state import StateFolder
 
 log = logging.getLogger("imagedelta_host")
@@ -25,13 +26,19 @@ DEFAULT_STATE = Path(".imagedelta/host")
 ADDRESS = "127.0.0.1"
 
 
-def serve(app_dir: Path, port: int = DEFAULT_PORT, state_dir: Path = DEFAULT_STATE) -> int:
+def serve(
+    app_dir: Path,
+    port: int = DEFAULT_PORT,
+    state_dir: Path = DEFAULT_STATE,
+    mounts: Sequence[MakeMount] = (),
+) -> int:
     """Serve an app until SIGINT or SIGTERM; returns the exit code.
 
     Args:
         app_dir: The folder of function_app.py and host.json.
         port: 0 takes the port of the last host on this state if it is free, else any.
-        state_dir: Where keys, orchestrations, hubs and blobs are kept.
+        state_dir: Where keys, orchestrations and the state of mounts are kept.
+        mounts: What else to serve beside the functions.
 
     Raises:
         HostError: The app, a setting, the port or the state folder is not usable.
@@ -42,18 +49,20 @@ def serve(app_dir: Path, port: int = DEFAULT_PORT, state_dir: Path = DEFAULT_STA
     listener = _listen(port, state)
     url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
     apply_local_settings(app_dir, os.environ)
-    keys = load_keys(state.path / "keys.json")
-    standins = StandIns(state.path, url, keys.blobs, os.environ.get("LOCAL_IOTHUBS", ""))
-    standins.set_environment(os.environ)
+    keys = HostKeys(state.path / "keys.json")
+    mounted = [make(Place(state.path, url, keys.of_mount)) for make in mounts]
+    for mount in mounted:
+        for name, value in mount.settings().items():
+            os.environ.setdefault(name, value)
     settings = load_host_settings(app_dir)
     functions = load_app(app_dir)
 
     async def run() -> int:
-        host = Host(app_dir, state.path, functions, settings, keys, standins)
+        host = Host(app_dir, state.path, functions, settings, keys, url, mounted)
         stopping = _catch_signals()
         await host.start(listener)
-        hubs = {hub: standins.service_connection(hub) for hub in sorted(standins.hubs)}
-        state.announce(url, listener.getsockname()[1], keys.function, keys.master, hubs)
+        told = {name: value for mount in mounted for name, value in mount.describe().items()}
+        state.announce(url, listener.getsockname()[1], keys.function, keys.master, told)
         log.info("Functions of %s:\n  %s", app_dir, "\n  ".join(host.describe()))
         log.info("Host is ready at %s (state in %s)", url, state.path)
         await _first_of(stopping, host.broken)

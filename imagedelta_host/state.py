@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from imagedelta_host.errors import StateInUse
 from imagedelta_host.files import write_atomic
@@ -47,14 +47,14 @@ class StateFolder:
         except (OSError, ValueError):
             return 0
 
-    def announce(self, url: str, port: int, key: str, master_key: str, hubs: Mapping[str, str]) -> None:
+    def announce(self, url: str, port: int, key: str, master_key: str, told: Mapping[str, Any]) -> None:
         """Write endpoint.json, by which the command line finds the host.
 
         Args:
-            hubs: Service connection string of each local hub, for whoever registers devices there.
+            told: What mounts tell about themselves.
         """
         write_atomic(self.path / "port", str(port).encode())
-        endpoint = {"url": url, "key": key, "masterKey": master_key, "pid": os.getpid(), "hubs": dict(hubs)}
+        endpoint = {"url": url, "key": key, "masterKey": master_key, "pid": os.getpid(), **told}
         write_atomic(self.path / "endpoint.json", json.dumps(endpoint, indent=2).encode())
 
     def withdraw(self) -> None:

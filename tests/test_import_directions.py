@@ -29,8 +29,14 @@ MAY_SEE: dict[str, set[str]] = {
     "triggers": {"imagedelta", "contracts", "planning", *_PORTS},
     "edge_module": {"imagedelta", "contracts", "services.ports", "services.blobs_http", "services.registry_http"},
     "imagedelta_host": {"imagedelta.errors"},
-    "imagedelta_cli": {"imagedelta", "imagedelta_host"},
-    "demo": {"imagedelta", "edge_module", "imagedelta_host"},
+    "imagedelta_local": {
+        "imagedelta_host.database",
+        "imagedelta_host.errors",
+        "imagedelta_host.files",
+        "imagedelta_host.mounts",
+    },
+    "imagedelta_cli": {"imagedelta", "imagedelta_host", "imagedelta_local"},
+    "demo": {"imagedelta", "edge_module", "imagedelta_local.iothub.sas"},
     "function_app": {"activities", "orchestrators", "triggers", "services"},
 }
 
@@ -45,7 +51,7 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlalchemy": {"store/", "imagedelta_cli/checks/sql.py"},
     "alembic": {"store/migrate.py", "store/migrations/"},
     "pyodbc": {"store/engine.py", "imagedelta_cli/checks/sql.py"},
-    "sqlite3": {"imagedelta_host/", "store/engine.py", "demo/"},
+    "sqlite3": {"imagedelta_host/", "imagedelta_local/", "store/engine.py", "demo/"},
     # HTTP: one client file for each outside system and each program; the demo is a program of people
     "httpx": {
         "services/blobs_http.py",
@@ -57,7 +63,7 @@ ONLY_IN: dict[str, set[str]] = {
         "imagedelta_cli/sources/tokens.py",
         "demo/",
     },
-    "aiohttp": {"imagedelta_host/"},
+    "aiohttp": {"imagedelta_host/", "imagedelta_local/"},
     # mail
     "smtplib": {"services/mail_smtp.py"},
     "aiosmtpd": {"demo/"},

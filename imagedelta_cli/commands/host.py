@@ -30,5 +30,6 @@ def command() -> None:
 def start(app: Path, port: int, state: Path) -> int:
     """Serve until Ctrl+C; what was under way goes on at the next start."""
     from imagedelta_host.server import serve
+    from imagedelta_local.mount import open_local
 
-    return serve(app, port, state)
+    return serve(app, port, state, [open_local])

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from azure.storage.blob import ContainerClient
 
-from imagedelta_host.blobs.access import sign
+from imagedelta_local.blobs.access import sign
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
 
 pytestmark = pytest.mark.e2e

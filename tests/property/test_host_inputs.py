@@ -7,12 +7,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagedelta_host.blobs.ranges import RangeOutside, byte_range
-from imagedelta_host.iothub.answers import HubError
-from imagedelta_host.iothub.query import parse
-from imagedelta_host.iothub.sas import Token
-from imagedelta_host.iothub.twins import MAX_PROPERTIES_BYTES, merge, own_properties, require_size
 from imagedelta_host.routes import Route
+from imagedelta_local.blobs.ranges import RangeOutside, byte_range
+from imagedelta_local.iothub.answers import HubError
+from imagedelta_local.iothub.query import parse
+from imagedelta_local.iothub.sas import Token
+from imagedelta_local.iothub.twins import MAX_PROPERTIES_BYTES, merge, own_properties, require_size
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from imagedelta_host.errors import SettingInvalid
-from imagedelta_host.event_pump import EventPump, local_hub_of
-from imagedelta_host.iothub.store import HubStore, Identity
-from imagedelta_host.iothub.stream import EventStream
+from imagedelta_host.event_pump import EventPump, event_source_of
 from imagedelta_host.loader import EVENT_HUB, AppFunction
+from imagedelta_host.mounts import Place
+from imagedelta_local.iothub.store import HubStore, Identity
+from imagedelta_local.iothub.stream import EventStream, HubEvents
+from imagedelta_local.mount import LocalServices
 
 
 class Recorder:
@@ -38,7 +40,7 @@ def delivered(folder: Path, function: AppFunction, bodies: list[bytes], batch: i
     sender = Identity.new("north", "ship", "recon")
     for number, body in enumerate(bodies):
         stream.append(sender, body, {"message-id": f"m{number}"}, {"n": str(number)})
-    pump = EventPump(function, "north", stream, recorder, batch)  # type: ignore[arg-type]
+    pump = EventPump(function, HubEvents(stream, "north"), recorder, batch)  # type: ignore[arg-type]
 
     async def main() -> None:
         task = asyncio.create_task(pump.run_forever())
@@ -82,16 +84,18 @@ def test_cardinality_one_gives_single_events_with_their_own_metadata(tmp_path: P
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        (None, "reads no local hub"),
-        ("Endpoint=sb://cloud/;SharedAccessKeyName=k", "reads no local hub"),
+        (None, "set EVENTS=UseLocalIotHub=true;EntityPath=<hub>, or AzureWebJobs.ingest.Disabled"),
+        ("Endpoint=sb://cloud/;SharedAccessKeyName=k", "an event hub that is not served here"),
         ("UseLocalIotHub=true;EntityPath=west", "LOCAL_IOTHUBS has: north, south"),
     ],
 )
 def test_a_trigger_without_a_local_hub_is_refused_with_what_to_set(
-    monkeypatch: pytest.MonkeyPatch, setting: str | None, words: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str | None, words: str
 ) -> None:
     if setting is not None:
         monkeypatch.setenv("EVENTS", setting)
+    local = LocalServices(Place(tmp_path, "http://host", lambda name: "a2V5"), "north,south")
 
     with pytest.raises(SettingInvalid, match=words):
-        local_hub_of(a_trigger(), frozenset(("north", "south")))
+        event_source_of(a_trigger(), [local])
+    local.close()

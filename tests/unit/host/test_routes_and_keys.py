@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagedelta_host.errors import AppInvalid, SettingInvalid
-from imagedelta_host.keys import load_keys, opens
+from imagedelta_host.keys import HostKeys, opens
 from imagedelta_host.routes import Route
 
 
@@ -58,11 +58,15 @@ def test_a_broken_template_is_refused(template: str) -> None:
 def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
 
-    first, second = load_keys(path), load_keys(path)
+    first = HostKeys(path)
+    made = {first.function, first.master, first.durable, first.rpc, first.of_mount("blobs"), first.of_mount("other")}
+    second = HostKeys(path)
 
-    assert first == second
+    assert made == {
+        second.function, second.master, second.durable, second.rpc, second.of_mount("blobs"), second.of_mount("other")
+    }  # fmt: skip
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len({first.function, first.master, first.durable, first.rpc, first.blobs}) == 5
+    assert len(made) == 6
 
 
 def test_a_damaged_key_file_is_not_overwritten(tmp_path: Path) -> None:
@@ -70,7 +74,7 @@ def test_a_damaged_key_file_is_not_overwritten(tmp_path: Path) -> None:
     path.write_text("{}")
 
     with pytest.raises(SettingInvalid, match=r"keys\.json"):
-        load_keys(path)
+        HostKeys(path)
     assert path.read_text() == "{}"
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from aiohttp import web
 
-from imagedelta_host.iothub.answers import HubError, device_missing, invalid, json_body, module_missing
-from imagedelta_host.iothub.documents import identity_document, twin_document
-from imagedelta_host.iothub.query import parse
-from imagedelta_host.iothub.sas import Token, unauthorized
-from imagedelta_host.iothub.store import HubStore, Identity
-from imagedelta_host.iothub.twins import (
+from imagedelta_local.iothub.answers import HubError, device_missing, invalid, json_body, module_missing
+from imagedelta_local.iothub.documents import identity_document, twin_document
+from imagedelta_local.iothub.query import parse
+from imagedelta_local.iothub.sas import Token, unauthorized
+from imagedelta_local.iothub.store import HubStore, Identity
+from imagedelta_local.iothub.twins import (
     MAX_PROPERTIES_BYTES,
     MAX_TAGS_BYTES,
     Properties,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagedelta_host.iothub.store import Identity
+from imagedelta_local.iothub.store import Identity
 
 _NEVER = "0001-01-01T00:00:00"
 

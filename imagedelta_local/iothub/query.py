@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from imagedelta_host.iothub.answers import invalid
+from imagedelta_local.iothub.answers import invalid
 
 Document = dict[str, Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from imagedelta_host.iothub.answers import HubError, invalid
+from imagedelta_local.iothub.answers import HubError, invalid
 
 Properties = dict[str, Any]
 

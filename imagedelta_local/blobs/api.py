@@ -20,11 +20,11 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from imagedelta_host.blobs.access import AccessRefused, require
-from imagedelta_host.blobs.listing import MAX_PAGE, etag_of, list_page, to_xml
-from imagedelta_host.blobs.names import BadName, blob_file, container_folder
-from imagedelta_host.blobs.ranges import RangeOutside, byte_range
 from imagedelta_host.files import fsync_folder
+from imagedelta_local.blobs.access import AccessRefused, require
+from imagedelta_local.blobs.listing import MAX_PAGE, etag_of, list_page, to_xml
+from imagedelta_local.blobs.names import BadName, blob_file, container_folder
+from imagedelta_local.blobs.ranges import RangeOutside, byte_range
 
 log = logging.getLogger("imagedelta_host")
 
@@ -53,9 +53,9 @@ class BlobError(Exception):
 
 
 class BlobApi:
-    """Serves one folder; ``url`` is the address below which it is reached."""
+    """Serves one folder; ``url`` is the address of the host."""
 
-    def __init__(self, root: Path, key: str, url: Callable[[], str]) -> None:
+    def __init__(self, root: Path, key: str, url: str) -> None:
         self._root = root
         self._key = key
         self._url = url
@@ -150,7 +150,7 @@ class BlobApi:
         if not folder.is_dir():
             raise BlobError("ContainerNotFound", "the container does not exist", 404)
         page = await asyncio.to_thread(list_page, folder, prefix, marker, limit)
-        body = to_xml(page, f"{self._url()}/blobs/", container, prefix, marker, limit)
+        body = to_xml(page, f"{self._url}/blobs/", container, prefix, marker, limit)
         return web.Response(body=body, content_type="application/xml")
 
     # Writing

@@ -14,14 +14,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from imagedelta_host.iothub.answers import HubError
-from imagedelta_host.iothub.device_api import DeviceApi
-from imagedelta_host.iothub.query import parse
-from imagedelta_host.iothub.sas import Token, sign
-from imagedelta_host.iothub.service_api import ServiceApi
-from imagedelta_host.iothub.store import HubStore
-from imagedelta_host.iothub.stream import EventStream
-from imagedelta_host.iothub.twins import merge, own_properties
+from imagedelta_local.iothub.answers import HubError
+from imagedelta_local.iothub.device_api import DeviceApi
+from imagedelta_local.iothub.query import parse
+from imagedelta_local.iothub.sas import Token, sign
+from imagedelta_local.iothub.service_api import ServiceApi
+from imagedelta_local.iothub.store import HubStore
+from imagedelta_local.iothub.stream import EventStream
+from imagedelta_local.iothub.twins import merge, own_properties
 
 Request = Callable[..., Awaitable[tuple[int, Any, Any]]]
 

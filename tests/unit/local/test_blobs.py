@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagedelta_host.blobs.access import AccessRefused, require, sign
-from imagedelta_host.blobs.listing import list_page, to_xml
-from imagedelta_host.blobs.names import BadName, blob_file
-from imagedelta_host.blobs.ranges import RangeOutside, byte_range
+from imagedelta_local.blobs.access import AccessRefused, require, sign
+from imagedelta_local.blobs.listing import list_page, to_xml
+from imagedelta_local.blobs.names import BadName, blob_file
+from imagedelta_local.blobs.ranges import RangeOutside, byte_range
 
 KEY = "a2V5LW9mLXRoZS10ZXN0cw=="
 ROOT = Path("/store/blobs")

@@ -5,23 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from imagedelta_host.iothub.store import HubStore, Identity, now
+from imagedelta_host.mounts import StreamEvent
+from imagedelta_local.iothub.store import HubStore, Identity, now
 
 _RETENTION = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class StreamEvent:
-    """One message as an event hub consumer of the hub sees it; ``enqueued`` is UTC, ISO 8601."""
-
-    sequence: int
-    enqueued: str
-    body: bytes
-    system: dict[str, str]
-    properties: dict[str, str]
 
 
 class EventStream:
@@ -77,6 +66,30 @@ class EventStream:
                 "(select min(sequence) from checkpoint where hub = ?)",
                 (hub, old, hub),
             )
+
+
+class HubEvents:
+    """The stream of one hub, as event hub triggers read it."""
+
+    def __init__(self, stream: EventStream, hub: str) -> None:
+        self._stream = stream
+        self.name = hub
+
+    def after(self, sequence: int, limit: int) -> list[StreamEvent]:
+        """Messages behind a checkpoint, oldest first."""
+        return self._stream.after(self.name, sequence, limit)
+
+    async def wait(self, sequence: int) -> None:
+        """Return when there is something behind a checkpoint."""
+        await self._stream.wait(self.name, sequence)
+
+    def checkpoint(self, consumer: str) -> int:
+        """How far a consumer has come."""
+        return self._stream.checkpoint(self.name, consumer)
+
+    def set_checkpoint(self, consumer: str, sequence: int) -> None:
+        """Move a consumer on."""
+        self._stream.set_checkpoint(self.name, consumer, sequence)
 
 
 def _headers(system: str, properties: str) -> tuple[dict[str, str], dict[str, str]]:

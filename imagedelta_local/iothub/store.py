@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from imagedelta_host.database import open_database, transaction
-from imagedelta_host.iothub.twins import Properties
+from imagedelta_local.iothub.twins import Properties
 
 _SCHEMA = """
 create table if not exists hub(name text primary key, key text not null);

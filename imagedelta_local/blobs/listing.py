@@ -9,7 +9,7 @@ from email.utils import formatdate
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from imagedelta_host.blobs.names import is_visible
+from imagedelta_local.blobs.names import is_visible
 
 MAX_PAGE = 5000
 

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from imagedelta_host.iothub.answers import HubError, bounded_body, json_body
-from imagedelta_host.iothub.documents import device_twin
-from imagedelta_host.iothub.sas import Token, unauthorized
-from imagedelta_host.iothub.store import HubStore, Identity
-from imagedelta_host.iothub.stream import EventStream
-from imagedelta_host.iothub.twins import MAX_PROPERTIES_BYTES, merge, own_properties, require_size
+from imagedelta_local.iothub.answers import HubError, bounded_body, json_body
+from imagedelta_local.iothub.documents import device_twin
+from imagedelta_local.iothub.sas import Token, unauthorized
+from imagedelta_local.iothub.store import HubStore, Identity
+from imagedelta_local.iothub.stream import EventStream
+from imagedelta_local.iothub.twins import MAX_PROPERTIES_BYTES, merge, own_properties, require_size
 
 MAX_MESSAGE_BYTES = 256 << 10
 _MAX_HEADERS = 100

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from imagedelta_host.iothub.answers import HubError
+from imagedelta_local.iothub.answers import HubError
 
 _SCHEME = "SharedAccessSignature "
 _WHOLE = re.compile(r"[0-9]{1,15}")
