@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKER := $(VENV)/.worker
 PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
@@ -21,18 +22,22 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup
 	PYTHON=$(PYTHON) scripts/setup $(VENV)
 	@touch $@
 
+$(WORKER): tests/worker/requirements.txt scripts/setup-worker | $(STAMP)
+	scripts/setup-worker $(VENV)/worker
+	@touch $@
+
 demo: $(STAMP) ## Run the main job on real images and show what happened
 	$(BIN)/python -m demo
 
-test: $(STAMP) ## Run every test but the long ones (installs the Debian packages they need)
+test: $(STAMP) $(WORKER) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 	$(PYTEST) -m "e2e and not long"
 
-test-unit: $(STAMP) ## Run what needs nothing but Python packages
+test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
-test-all: $(STAMP) ## Run every test, the long ones too
+test-all: $(STAMP) $(WORKER) ## Run every test, the long ones too
 	scripts/setup-debian
 	$(PYTEST) $(PARALLEL) -m "not e2e"
 	$(PYTEST) -m e2e

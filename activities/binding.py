@@ -20,7 +20,7 @@ Step = Callable[[Deps, Mapping[str, Any]], dict[str, Any]]
 def bind(step: Step, deps: Callable[[], Deps]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The activity function of a step: ``{"ok": True, "value"}`` or ``{"ok": False, "code", "detail"}``."""
 
-    def run(payload: dict[str, Any]) -> dict[str, Any]:
+    def run(payload: dict) -> dict:  # type: ignore[type-arg]  # the worker refuses dict[str, Any] here
         try:
             return {"ok": True, "value": step(deps(), payload)}
         except Exception as error:

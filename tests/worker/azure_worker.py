@@ -1,0 +1,118 @@
+"""Talks to Microsoft's Python worker as the Functions host does: messages of FunctionRpc.proto, in their JSON form."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+WORKER = ROOT / ".venv" / "worker"
+RUNNER = Path(__file__).with_name("runner.py")
+
+TypedData = dict[str, Any]
+"""``{"json": text}``, ``{"string": text}``, ``{"bytes": base64}``, ``{"http": …}`` or ``{"collection_bytes": …}``."""
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How an invocation ended: ``returned`` when it succeeded, else the ``error`` as "Type: message"."""
+
+    error: str | None
+    returned: TypedData | None
+
+
+class Refused(Exception):
+    """The worker does not take the app; the message is its own."""
+
+
+def worker_command(*arguments: str) -> list[str]:
+    assert WORKER.is_dir(), "the worker is not there: run scripts/setup-worker"
+    return [sys.executable, "-P", str(RUNNER), str(WORKER), *arguments]
+
+
+def clean_environment(**environment: str) -> dict[str, str]:
+    """The environment without settings of this project, and with ``environment``."""
+    ours = ("IMAGEDELTA", "LOCAL_", "AzureWebJobs", "SWEEP_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environment
+
+
+def verdicts(app: Path, **environment: str) -> dict[str, str | None]:
+    """What the worker says of each function of ``app``: None, or the sentence with which it refuses it."""
+    done = subprocess.run(
+        worker_command("--verdicts"), cwd=app, env=clean_environment(**environment), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said: dict[str, str | None] = json.loads(done.stdout)
+    return said
+
+
+class AzureWorker:
+    """One worker process that has indexed an app."""
+
+    def __init__(self, app: Path, **environment: str) -> None:
+        """Start the worker in ``app`` and have it index it.
+
+        Raises:
+            Refused: With the worker's sentence; the process has ended.
+        """
+        self._process = subprocess.Popen(
+            worker_command(),
+            cwd=app,
+            env=clean_environment(**environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started = self.ask("worker_init_request", host_version="4", function_app_directory=str(app))
+        if started["result"]["status"] != "Success":
+            self.stop()
+            raise Refused(started["result"]["exception"]["message"])
+        found = self.ask("functions_metadata_request", function_app_directory=str(app))
+        self.functions: dict[str, dict[str, Any]] = {item["name"]: item for item in found["function_metadata_results"]}
+        for item in self.functions.values():
+            loaded = self.ask("function_load_request", function_id=item["function_id"], metadata=item)
+            assert loaded["result"]["status"] == "Success", loaded
+
+    def ask(self, event: str, **message: Any) -> dict[str, Any]:
+        """Send one event; the worker's answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({event: message}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, f"the worker ended while it handled {event}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def invoke(
+        self, name: str, given: Mapping[str, TypedData], metadata: Mapping[str, TypedData] | None = None
+    ) -> Invocation:
+        """Run a function; ``given`` holds the value of each binding by the parameter's name."""
+        answer = self.ask(
+            "invocation_request",
+            invocation_id=str(uuid.uuid4()),
+            function_id=self.functions[name]["function_id"],
+            input_data=[{"name": parameter, "data": value} for parameter, value in given.items()],
+            trigger_metadata=dict(metadata or {}),
+        )
+        if answer["result"]["status"] != "Success":
+            return Invocation(answer["result"]["exception"]["message"], None)
+        return Invocation(None, answer.get("return_value"))
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait(10)
+        self._process.stdout.close()  # type: ignore[union-attr]

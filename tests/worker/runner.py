@@ -1,0 +1,78 @@
+"""Microsoft's Python worker in a process of its own: ``python -P runner.py WORKER_FOLDER``, in the folder of an app.
+
+It reads messages of the worker protocol (FunctionRpc.proto), one a line as JSON, has the worker's own code handle
+each, and writes the answer as one line. With ``--verdicts`` it tells instead what the worker says of each function
+alone: ``{name: None, or the sentence with which it is refused}``.
+
+Runs outside of the tests' process: nothing of the project but the app itself is imported here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TextIO
+
+
+def main() -> None:
+    answers = _own_output()
+    sys.path.insert(0, str(Path.cwd()))
+    sys.path.append(sys.argv[1])  # last: what the app has of its own goes before what the worker brings
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    if "--verdicts" in sys.argv:
+        print(json.dumps(_verdicts()), file=answers)
+    else:
+        asyncio.run(_serve(sys.stdin, answers))
+
+
+def _own_output() -> TextIO:
+    """Standard output for answers alone: what the app prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return answers
+
+
+async def _serve(requests: TextIO, answers: TextIO) -> None:
+    import worker_protos as protos
+    from azure_functions_runtime import handle_event
+    from azure_functions_runtime.utils.threadpool import start_threadpool_executor
+    from google.protobuf.json_format import MessageToDict, ParseDict
+
+    start_threadpool_executor()
+    while line := await asyncio.to_thread(requests.readline):
+        message = ParseDict(json.loads(line), protos.StreamingMessage())
+        handler = getattr(handle_event, message.WhichOneof("content"))
+        event = SimpleNamespace(request=message, properties={"host": "127.0.0.1", "protos": protos})
+        answer = MessageToDict(
+            await handler(event), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        print(json.dumps(answer), file=answers)
+
+
+def _verdicts() -> dict[str, str | None]:
+    import worker_protos as protos
+    from azure_functions_runtime import loader
+    from azure_functions_runtime.bindings import meta
+
+    meta.load_binding_registry()
+    found = loader.index_function_app("function_app.py")
+    return {function.get_function_name(): _verdict(loader, protos, function) for function in found}
+
+
+def _verdict(loader: Any, protos: Any, function: Any) -> str | None:
+    from azure_functions_runtime.functions import Registry
+
+    try:
+        loader.process_indexed_function(protos, Registry(), [function], str(Path.cwd()))
+    except Exception as error:
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    main()
