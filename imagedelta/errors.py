@@ -97,7 +97,8 @@ REMEDIES: dict[str, str] = {
     "request.invalid": "Correct the named field and send the request again.",
     "content.invalid": "Make the file again; it is not what it claims to be.",
     "content.truncated": "The file was cut short: transfer or save it again.",
-    "content.limit_exceeded": "The content is larger than the limits allow: check that it is what you meant to send.",
+    "content.limit_exceeded": "Check that it is what you meant to send. A limit that the message names can be raised: "
+    "--limit NAME=NUMBER on the command line, IMAGEDELTA_LIMITS in the cloud's settings.",
     "content.digest_mismatch": "The bytes were damaged or exchanged on the way: fetch or build them again.",
     "content.unsafe_path": "The archive names a path outside its folder: do not trust where it came from.",
     "content.blob_missing": "The archive is incomplete: save the image again, with all its layers.",
@@ -113,6 +114,12 @@ REMEDIES: dict[str, str] = {
     "seal.unknown_key": "Give the device the public key the bundle is sealed with, or seal with one it trusts.",
     "keys.invalid": "Make a key pair with `imagedelta keys new`, and give the file it wrote.",
     "keys.exists": "Choose another name: a seal key is never overwritten.",
+    "request.image_name": "Write it as [HOST[:PORT]/]PATH[:TAG], e.g. app:1 or fleet.example/team/app:1, in lower case but "
+    "for the tag.",
+    "request.platform": "Write it as os/architecture[/variant], e.g. linux/arm64 or linux/arm/v7.",
+    "request.no_platform": "Say what the image is for with --platform os/architecture[/variant], e.g. linux/arm64.",
+    "request.no_reference": "Give the image a name with --reference NAME:TAG.",
+    "request.ambiguous_id": "Give more digits of the image ID.",
     "request.no_image": "Correct the name: a docker-save tar, OCI archive or layout folder (PATH#NAME chooses one of "
     "several), docker://NAME or registry://HOST/REPOSITORY:TAG.",
     "registry.denied": "Log in with `docker login HOST`, and check the name: to a registry, absent and forbidden are "
