@@ -1,0 +1,34 @@
+"""The one door to stdout and stderr: what is said here is a line, and nothing in it can be an escape sequence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from imagedelta.printable import printable
+
+
+def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
+    """Print one line; wherever its words come from, it stays one and harms no terminal.
+
+    Args:
+        err: To stderr: a remark, not the result.
+        bold: A heading; only terminals show it.
+    """
+    line = printable(text)
+    click.echo(click.style(line, bold=True) if bold else line, err=err)
+
+
+def say_json(document: Mapping[str, Any], *, err: bool = False) -> None:
+    """Print the result for programs: one line of ASCII, the last of stdout."""
+    click.echo(json.dumps(document), err=err)
+
+
+def columns_of_stdout() -> int | None:
+    """Return how many columns the terminal has; ``None`` where stdout is none, so that lines may have any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
