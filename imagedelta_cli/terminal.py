@@ -12,6 +12,8 @@ import click
 
 from imagedelta.printable import printable
 
+_GIVEN_UP = "imagedelta.stdout_is_given_up"
+
 
 def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
     """Print one line; wherever its words come from, it stays one and harms no terminal.
@@ -21,14 +23,25 @@ def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
         bold: A heading; only terminals show it.
     """
     line = printable(text)
-    click.echo(click.style(line, bold=True) if bold else line, err=err)
+    click.echo(click.style(line, bold=True) if bold else line, err=err or _is_given_up())
 
 
-def say_json(document: Mapping[str, Any], *, err: bool = False) -> None:
+def say_json(document: Mapping[str, Any]) -> None:
     """Print the result for programs: one line of ASCII, the last of stdout."""
-    click.echo(json.dumps(document), err=err)
+    click.echo(json.dumps(document), err=_is_given_up())
 
 
 def columns_of_stdout() -> int | None:
     """Return how many columns the terminal has; ``None`` where stdout is none, so that lines may have any length."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    stream = sys.stderr if _is_given_up() else sys.stdout
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def give_up_stdout() -> None:
+    """From now on stdout carries the result's own bytes (``-o -``); what this command says goes to stderr."""
+    click.get_current_context().meta[_GIVEN_UP] = True
+
+
+def _is_given_up() -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(_GIVEN_UP))
