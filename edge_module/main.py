@@ -11,17 +11,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import httpx
 
 from edge_module.device import Device
+from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.files import DiskFiles, RootLock
 from edge_module.hub_local import LocalHub
 from edge_module.loading import load_archive
+from edge_module.logs import PrintableFormatter
 from edge_module.settings import (
     Settings,
     connection_from_environment,
@@ -30,6 +32,7 @@ from edge_module.settings import (
 )
 from edge_module.twin import DesiredState
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from imagedelta.printable import printable
 from services.blobs_http import BlobContainer
 
 _IDLE_SECONDS = 0.5
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with RootLock(settings.root):
             return int(options.run(options, settings))
     except ImageDeltaError as error:
-        sys.stderr.write(f"{error}\n{error.code}: {error.remedy}\n")
+        sys.stderr.write(f"{printable(str(error))}\n{error.code}: {error.remedy}\n")
         return _exit_code(error)
 
 
@@ -92,15 +95,18 @@ def _load(options: argparse.Namespace, settings: Settings) -> int:
     files = DiskFiles(settings.root)
     engine = LayoutEngine(files)
     engine.clean()
-    for image in load_archive(options.archive, engine, options.name):
-        sys.stdout.write(f"{image.image_id} {' '.join(image.references)}\n")
+    _tell(load_archive(options.archive, engine, options.name))
     return 0
 
 
 def _images(_: argparse.Namespace, settings: Settings) -> int:
-    for image in LayoutEngine(DiskFiles(settings.root)).images():
-        sys.stdout.write(f"{image.image_id} {' '.join(image.references)}\n")
+    _tell(LayoutEngine(DiskFiles(settings.root)).images())
     return 0
+
+
+def _tell(images: Iterable[PresentImage]) -> None:
+    for image in images:
+        sys.stdout.write(printable(f"{image.image_id} {' '.join(image.references)}") + "\n")
 
 
 def _remove(options: argparse.Namespace, settings: Settings) -> int:
@@ -145,10 +151,8 @@ def _exit_code(error: ImageDeltaError) -> int:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(
-        level=os.environ.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=os.environ.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper(), handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("httpcore").setLevel(logging.WARNING)

@@ -1,22 +1,19 @@
-"""What every command that talks to a host shares: its options, its tables, waiting."""
+"""What every command that talks to a host shares: its options, its answers, waiting."""
 
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from imagedelta.errors import DependencyError
 from imagedelta_cli.api_client import Api, find_endpoint
-
-Column = tuple[str, Callable[[Mapping[str, Any]], object]]
-"""Heading, and what of an item stands below it."""
+from imagedelta_cli.output import say_pairs, say_table
+from imagedelta_cli.tables import Column
+from imagedelta_cli.terminal import say, say_json
 
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Items at most.")
 
@@ -38,82 +35,20 @@ def show_items(items: Iterable[Mapping[str, Any]], columns: Sequence[Column], as
     """A table for people, or {"items": […]} for programs."""
     rows = list(items)
     if as_json:
-        click.echo(json.dumps({"items": rows}))
-        return
-    if not rows:
-        click.echo("None.")
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading, _ in columns:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(text_of(value(row)) for _, value in columns))
-    Console(highlight=False, markup=False).print(table)
+        say_json({"items": rows})
+    elif rows:
+        say_table(rows, columns)
+    else:
+        say("None.")
 
 
 def show_one(item: Mapping[str, Any], columns: Sequence[Column], as_json: bool) -> None:
     """``name: value`` lines for people, without what is not known; the whole item for programs."""
     if as_json:
-        click.echo(json.dumps(item))
+        say_json(item)
         return
-    rows = {heading: value(item) for heading, value in columns}
-    width = max(map(len, rows))
-    for heading, found in rows.items():
-        if found is not None:
-            click.echo(f"{heading:<{width}}  {text_of(found)}")
-
-
-def field(name: str) -> Callable[[Mapping[str, Any]], object]:
-    return lambda item: item[name]
-
-
-def image(name: str = "imageId") -> Callable[[Mapping[str, Any]], object]:
-    """An image ID as people read it: the first 12 digits."""
-
-    def short(item: Mapping[str, Any]) -> object:
-        text = item[name]
-        return str(text)[7:19] if str(text).startswith("sha256:") else text
-
-    return short
-
-
-def size(name: str) -> Callable[[Mapping[str, Any]], object]:
-    return lambda item: None if item[name] is None else bytes_text(item[name])
-
-
-def when(name: str) -> Callable[[Mapping[str, Any]], object]:
-    """A time of the interface as people read it: UTC, to the second."""
-    return lambda item: item[name] and str(item[name])[:19].replace("T", " ")
-
-
-def duration_text(hours: float | None) -> str | None:
-    """``42 s``, ``12 min`` or ``3.5 h``."""
-    if hours is None:
-        return None
-    seconds = hours * 3600
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{hours:.1f} h"
-
-
-def bytes_text(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("the last unit takes everything")
-
-
-def text_of(value: object) -> str:
-    if value is None or value in ("", [], {}):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={item}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
+    known = {heading: value for heading, cell in columns if (value := cell.value(item)) is not None}
+    say_pairs(known, width=max(len(heading) for heading, _ in columns))
 
 
 def wait_for(

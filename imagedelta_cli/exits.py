@@ -6,8 +6,8 @@ answer, try again · 128 + the number of the signal that ended it: 130 Ctrl-C, 1
 
 from __future__ import annotations
 
+import io
 import os
-import sys
 import traceback
 from contextlib import suppress
 from signal import SIGHUP, SIGINT, SIGTERM
@@ -16,6 +16,7 @@ import click
 
 from imagedelta.errors import ImageDeltaError
 from imagedelta_cli.stopping import signal_of
+from imagedelta_cli.terminal import say
 
 DONE, REFUSED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 HUNG_UP, INTERRUPTED, TERMINATED = 128 + SIGHUP, 128 + SIGINT, 128 + SIGTERM
@@ -24,12 +25,21 @@ ALL = (DONE, REFUSED, USAGE, UNAVAILABLE, HUNG_UP, INTERRUPTED, TERMINATED)
 DEBUG_VARIABLE = "IMAGEDELTA_DEBUG"
 
 
+def report_usage(error: click.ClickException) -> int:
+    """Print how the command is used and what was wrong with it; return its exit code."""
+    message = io.StringIO()
+    error.show(message)
+    for line in message.getvalue().splitlines():
+        say(line, err=True)
+    return USAGE
+
+
 def report(error: ImageDeltaError) -> int:
     """Print ``error`` to stderr and return its exit code."""
     _trace()
-    click.echo(f"Error: {error}", err=True)
-    click.echo(f"  code: {error.code}", err=True)
-    click.echo(f"  what to do: {error.remedy}", err=True)
+    say(f"Error: {error}", err=True)
+    say(f"  code: {error.code}", err=True)
+    say(f"  what to do: {error.remedy}", err=True)
     return UNAVAILABLE if error.retryable else REFUSED
 
 
@@ -37,9 +47,9 @@ def report_os_error(error: OSError) -> int:
     """Print a file that is missing, unreadable or does not fit the disk; return its exit code."""
     _trace()
     where = f"{error.filename}: " if error.filename else ""
-    click.echo(f"Error: {where}{error.strerror or error}", err=True)
-    click.echo("  code: system", err=True)
-    click.echo("  what to do: check the path, its permissions and the free space on its disk.", err=True)
+    say(f"Error: {where}{error.strerror or error}", err=True)
+    say("  code: system", err=True)
+    say("  what to do: check the path, its permissions and the free space on its disk.", err=True)
     return REFUSED
 
 
@@ -47,19 +57,20 @@ def report_stopped(error: BaseException) -> int:
     """Say that a signal ended the command, which took back what it had begun; return its exit code."""
     number = signal_of(error)
     with suppress(OSError):  # after a hang-up there is no terminal to say it to
-        click.echo(f"{'Interrupted' if number == SIGINT else 'Stopped'}; nothing was left half-done.", err=True)
+        say(f"{'Interrupted' if number == SIGINT else 'Stopped'}; nothing was left half-done.", err=True)
     return 128 + number
 
 
 def report_defect(error: Exception) -> int:
     """Print an error nobody foresaw; return its exit code."""
     _trace()
-    click.echo(f"Error: {type(error).__name__}: {error}", err=True)
-    click.echo("  code: internal", err=True)
-    click.echo(f"  what to do: run it again with {DEBUG_VARIABLE}=1 and report what it prints.", err=True)
+    say(f"Error: {type(error).__name__}: {error}", err=True)
+    say("  code: internal", err=True)
+    say(f"  what to do: run it again with {DEBUG_VARIABLE}=1 and report what it prints.", err=True)
     return REFUSED
 
 
 def _trace() -> None:
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc(file=sys.stderr)
+        for line in traceback.format_exc().splitlines():
+            say(line, err=True)

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.archives.writing import sync_folder
+from imagedelta.errors import RequestError
 from imagedelta_cli.stopping import held
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file under another name; it gets ``path`` once it is on disk, and is dropped on any error."""
-    part = path.with_name(path.name + ".part")
+def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    """Write a file under another name; it gets ``path`` once it is on disk, and is dropped on any error.
+
+    Args:
+        replace: Take the place of a file that is there, with its permissions.
+
+    Raises:
+        RequestError: ``cli.output_exists``: without ``replace``, a file has come there meanwhile.
+    """
+    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
     try:
-        with part.open("w+b") as out:
+        with part.open("x+b") as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        part.replace(path)
+        _place(part, path, replace)
         sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _place(part: Path, path: Path, replace: bool) -> None:
+    """Rename; a hard link is how a name is taken only if it is free."""
+    if replace:
+        with suppress(FileNotFoundError):
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
+        part.replace(path)
+        return
+    try:
+        path.hardlink_to(part)
+    except FileExistsError as error:
+        raise RequestError(f"{path} exists", code="cli.output_exists") from error
+    except OSError as error:  # a file system without hard links: look, then rename
+        if path.exists():
+            raise RequestError(f"{path} exists", code="cli.output_exists") from error
+        part.rename(path)
 
 
 @contextmanager

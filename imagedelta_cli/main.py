@@ -29,8 +29,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as finished:
         return finished.exit_code
     except click.ClickException as error:
-        error.show()
-        return exits.USAGE
+        return exits.report_usage(error)
     except (click.Abort, KeyboardInterrupt) as error:
         return exits.report_stopped(error)
     except ImageDeltaError as error:

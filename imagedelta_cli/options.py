@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,13 +14,6 @@ from imagedelta_cli.sources.names import is_registry_address
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _INSECURE = "imagedelta.insecure_registries"
-
-
-def _require_folder(_context: click.Context, _parameter: click.Parameter, output: Path) -> Path:
-    """Before the work, not after it: a result needs a folder that takes it."""
-    if not output.absolute().parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(output))
-    return output
 
 
 def _keep_insecure(context: click.Context, _parameter: click.Parameter, addresses: tuple[str, ...]) -> None:
@@ -41,14 +32,6 @@ def insecure_registries() -> frozenset[str]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line, last.")
-output_option = click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_require_folder,
-    help="File to write; it appears complete or not at all.",
-)
 _scratch_option = click.option(
     "--scratch",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from imagedelta.printable import printable
+from imagedelta_cli.tables import Column, table_lines, text_of
+from imagedelta_cli.terminal import columns_of_stdout, say, say_json
 
 Report = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 when that is not known)."""
 
 
-def emit(result: dict[str, Any], as_json: bool) -> None:
-    """Print ``result`` as ``name: value`` lines, or as one JSON line."""
+def emit(
+    result: Mapping[str, Any], as_json: bool, tables: Mapping[str, Sequence[Column]] = MappingProxyType({})
+) -> None:
+    """Print ``result`` as ``name  value`` lines and tables, or as one JSON line.
+
+    Args:
+        tables: Which names hold rows of a table, and its columns.
+    """
     if as_json:
-        click.echo(json.dumps(result))
+        say_json(result)
         return
-    width = max(map(len, result), default=0)
-    for name, value in result.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            click.echo(f"{name}:")
-            for row in value:
-                click.echo("  " + "  ".join(f"{key} {_for_people(item)}" for key, item in row.items()))
-        else:
-            click.echo(f"{name:<{width}}  {_for_people(value)}")
+    say_pairs({name: value for name, value in result.items() if name not in tables})
+    for name, columns in tables.items():
+        if rows := result.get(name):
+            say()
+            say_table(rows, columns)
 
 
-def emit_rows(rows: Sequence[dict[str, Any]], document: dict[str, Any], as_json: bool) -> None:
-    """Print ``rows`` as a table, or ``document`` as one JSON line."""
-    if as_json or not rows:
-        emit(document, as_json)
-        return
-    table = Table(*rows[0], box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*map(_for_people, row.values()))
-    Console(soft_wrap=True).print(table)
+def say_pairs(pairs: Mapping[str, object], width: int = 0) -> None:
+    """Print ``name  value`` lines."""
+    width = max(width, *map(len, pairs)) if pairs else 0
+    for name, value in pairs.items():
+        say(f"{name:<{width}}  {text_of(value)}")
+
+
+def say_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """Print a table: as wide as the terminal, or with every cell whole where stdout is none."""
+    heading, *lines = table_lines(rows, columns, columns_of_stdout())
+    say(heading, bold=True)
+    for line in lines:
+        say(line)
 
 
 class Counter:
@@ -70,7 +78,7 @@ class _Screen:
         if self._bars:
             yield self._bars
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as self._bars:
             try:
                 yield self._bars
@@ -88,7 +96,7 @@ def progress(title: str) -> Iterator[Report]:
         yield lambda done, total: None
         return
     with _screen.bars() as bars:
-        task = bars.add_task(escape(title), total=None)
+        task = bars.add_task(printable(title), total=None)
         try:
             yield lambda done, total: bars.update(task, completed=done, total=total or None)
         finally:
@@ -105,13 +113,3 @@ def peak_rss_bytes() -> int:
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _for_people(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_for_people, value)) or "none"
-    return "-" if value is None else str(value)

@@ -112,7 +112,11 @@ def write_key_pair(path: Path) -> PublicKey:
     if public_path.exists():
         raise RequestError(f"{public_path} exists", code="keys.exists")
     _write_new(path, private_key_pem(private), 0o600)
-    _write_new(public_path, (public.to_text() + "\n").encode(), 0o644)
+    try:
+        _write_new(public_path, (public.to_text() + "\n").encode(), 0o644)
+    except BaseException:
+        path.unlink()  # half a pair is of no use, and would stand in the way of the next try
+        raise
     return public
 
 
@@ -151,10 +155,14 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         raise RequestError(f"{path} exists", code="keys.exists") from error
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}", code="keys.invalid") from error
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _check_point(alg: str, raw: bytes) -> None:

@@ -10,9 +10,29 @@ import click
 from imagedelta.delta.encode.costs import FileCost, file_costs
 from imagedelta.delta.encode.plan import Choice
 from imagedelta_cli.advice import Advice, advise
+from imagedelta_cli.cells import field, size
 from imagedelta_cli.images import UnpackedImage, unpacker
 from imagedelta_cli.options import image_options, json_option
-from imagedelta_cli.output import emit, emit_rows, progress
+from imagedelta_cli.output import emit, progress, say_table
+from imagedelta_cli.tables import Column
+from imagedelta_cli.terminal import say
+
+_LAYERS: tuple[Column, ...] = (
+    ("LAYER", field("layer")),
+    ("SIZE", size("size")),
+    ("REBUILT", field("rebuilt")),
+    ("SAME", field("same")),
+    ("CHANGED", field("changed")),
+    ("NEW", field("new")),
+    ("ABOUT", size("bytes")),
+)
+_FILES: tuple[Column, ...] = (
+    ("ABOUT", size("bytes")),
+    ("SIZE", size("size")),
+    ("LAYER", field("layer")),
+    ("PATH", field("path")),
+    ("FROM", field("from")),
+)
 
 
 @click.command(help=__doc__)
@@ -32,13 +52,16 @@ def command(old: str, new: str, top: int, scratch: Path | None, as_json: bool) -
     if as_json:
         emit({"targetImageId": after.image.image_id, "layers": layers, "files": files, "advice": hints}, as_json)
         return
-    emit_rows(layers, {}, as_json)
-    click.echo()
-    emit_rows(files, {}, as_json)
+    say_table(layers, _LAYERS)
+    say()
+    say_table(files, _FILES)
+    say()
     for advice in found:
-        click.echo(f"\n{advice.topic}: {advice.files:,} files, about {advice.cost:,} bytes")
-        click.echo(f"  {advice.advice}")
-        click.echo("".join(f"  - {path}\n" for path in advice.examples), nl=False)
+        say(f"{advice.topic}: {advice.files:,} files, about {advice.cost:,} bytes", bold=True)
+        say(f"  {advice.advice}")
+        for path in advice.examples:
+            say(f"  - {path}")
+        say()
 
 
 def _file(cost: FileCost) -> dict[str, Any]:

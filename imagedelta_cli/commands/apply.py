@@ -13,8 +13,9 @@ from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import AppliedImage, apply_patch
 from imagedelta.delta.decode.apply import LayerWriter
 from imagedelta_cli.images import unpacker
-from imagedelta_cli.options import image_options, json_option, output_option, source_option, trust_option, trusted_of
+from imagedelta_cli.options import image_options, json_option, source_option, trust_option, trusted_of
 from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress
+from imagedelta_cli.outputs import Output, output_options
 
 _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 
@@ -22,7 +23,7 @@ _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 @click.command(help=__doc__)
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @source_option
-@output_option
+@output_options
 @click.option("--form", type=click.Choice(sorted(_WRITERS)), default="docker", show_default=True)
 @click.option("--reference", default="", help="name:tag of the image; the bundle's own by default.")
 @trust_option
@@ -31,7 +32,7 @@ _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 def command(
     bundle: Path,
     sources: tuple[str, ...],
-    output: Path,
+    output: Output,
     form: str,
     reference: str,
     trust_file: Path | None,
@@ -48,7 +49,8 @@ def command(
         layers = _Layers(unpacking.folder, Counter(report))
         applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
         image = _image(applied, opened.head, reference)
-        _WRITERS[form](output, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
+        with output.open() as out:
+            _WRITERS[form](out, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
     emit(
         {
             "imageId": applied.image_id,

@@ -8,25 +8,17 @@ from typing import Any
 import click
 
 from imagedelta_cli.api_client import Api, segment
-from imagedelta_cli.api_options import (
-    Column,
-    field,
-    host_command,
-    image,
-    limit_option,
-    show_items,
-    show_one,
-    size,
-    when,
-)
+from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one
+from imagedelta_cli.cells import field, ident, image, size, when
+from imagedelta_cli.tables import Column
 
 _COLUMNS: tuple[Column, ...] = (
-    ("DEVICE", field("deviceId")),
+    ("DEVICE", ident("deviceId")),
     ("STATE", field("state")),
     ("HUB", field("hub")),
     ("PLATFORM", field("platform")),
-    ("TAGS", field("tags")),
     ("LAST INVENTORY", when("lastInventoryAt")),
+    ("TAGS", field("tags")),
 )
 _DETAILS: tuple[Column, ...] = (
     ("device", field("deviceId")),
@@ -48,8 +40,8 @@ _DETAILS: tuple[Column, ...] = (
 _IMAGES: tuple[Column, ...] = (
     ("IMAGE", image()),
     ("REFERENCES", field("references")),
-    ("LOCAL DIGEST", field("localDigest")),
     ("SEEN", when("seenAt")),
+    ("LOCAL DIGEST", field("localDigest")),
 )
 
 

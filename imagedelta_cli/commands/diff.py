@@ -11,16 +11,16 @@ import click
 from imagedelta.bundles import BundleHead, FileSealer, compose
 from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_verified_patch, profile_named
 from imagedelta.limits import MIB
-from imagedelta_cli.files import whole_file
 from imagedelta_cli.images import UnpackedImage, Unpacker, unpacker
-from imagedelta_cli.options import image_options, json_option, output_option, source_option
+from imagedelta_cli.options import image_options, json_option, source_option
 from imagedelta_cli.output import emit, peak_rss_bytes, progress
+from imagedelta_cli.outputs import Output, output_options
 
 
 @click.command(help=__doc__)
 @click.argument("target")
 @source_option
-@output_option
+@output_options
 @click.option(
     "--key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -33,7 +33,7 @@ from imagedelta_cli.output import emit, peak_rss_bytes, progress
 def command(
     target: str,
     sources: tuple[str, ...],
-    output: Path,
+    output: Output,
     key: Path | None,
     reference: str,
     profile: str,
@@ -47,7 +47,7 @@ def command(
         summary = _build(made, given, patch, profile, unpacking.folder)
         head = _head(summary, made, reference)
         before, after = compose(head, sealer, summary.crc32, summary.bytes)
-        with whole_file(output) as bundle:
+        with output.open() as bundle:
             bundle.write(before)
             _copy(patch, bundle)
             bundle.write(after)

@@ -17,7 +17,7 @@ from imagedelta_cli.checks.places import check_folder
 from imagedelta_cli.checks.remote import check_api, check_docker, check_registry
 from imagedelta_cli.images import registry_access
 from imagedelta_cli.options import insecure_option, json_option
-from imagedelta_cli.output import emit
+from imagedelta_cli.terminal import say, say_json
 from imagedelta_host.settings import apply_local_settings
 
 _PINS = Path(__file__).parents[2] / "constraints.txt"
@@ -50,7 +50,7 @@ def command(app: Path, registry: str | None, as_json: bool) -> int:
         for finding in findings
     ]
     if as_json:
-        emit({"checks": rows, "failed": failed, "ok": not failed}, as_json)
+        say_json({"checks": rows, "failed": failed, "ok": not failed})
     else:
         _tell(findings)
     return exits.REFUSED if failed else exits.DONE
@@ -58,9 +58,9 @@ def command(app: Path, registry: str | None, as_json: bool) -> int:
 
 def _tell(findings: list[Finding]) -> None:
     for finding in findings:
-        click.echo(f"{finding.state.value:<15} {finding.check}: {finding.found}")
+        say(f"{finding.state.value:<15} {finding.check}: {finding.found}")
         if finding.remedy:
-            click.echo(f"{'':<15} -> {finding.remedy}")
+            say(f"{'':<15} -> {finding.remedy}")
 
 
 def _settings(app: Path, settings: dict[str, str]) -> Iterator[Finding]:

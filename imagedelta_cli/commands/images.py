@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,18 @@ import click
 
 from imagedelta.errors import REMEDIES
 from imagedelta_cli.api_client import Api, Problem, segment
-from imagedelta_cli.api_options import (
-    Column,
-    field,
-    host_command,
-    image,
-    limit_option,
-    show_items,
-    show_one,
-    size,
-    wait_for,
-    when,
-)
+from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
+from imagedelta_cli.cells import field, ident, image, size, when
 from imagedelta_cli.output import progress
+from imagedelta_cli.tables import Cell, Column
+from imagedelta_cli.terminal import say, say_json
 
 _COLUMNS: tuple[Column, ...] = (
     ("IMAGE", image()),
     ("REFERENCES", field("references")),
     ("PLATFORM", field("platform")),
     ("SIZE", size("fullBytes")),
-    ("LAYERS", lambda item: len(item["diffIds"])),
+    ("LAYERS", Cell(lambda item: len(item["diffIds"]))),
     ("REGISTERED", when("registeredAt")),
 )
 _REGISTRATION: tuple[Column, ...] = (
@@ -40,7 +31,7 @@ _REGISTRATION: tuple[Column, ...] = (
     ("images", field("images")),
 )
 _DEVICES: tuple[Column, ...] = (
-    ("DEVICE", field("deviceId")),
+    ("DEVICE", ident("deviceId")),
     ("STATE", field("state")),
     ("HUB", field("hub")),
     ("LAST INVENTORY", when("lastInventoryAt")),
@@ -73,7 +64,7 @@ def register(api: Api, file: Path, reference: str | None, timeout: float, as_jso
         pause=0.2,
     )
     if as_json:
-        click.echo(json.dumps(done))
+        say_json(done)
     elif done["state"] == "registered":
         show_one(done, _REGISTRATION, as_json=False)
     _raise_if_failed(file, done)
@@ -107,7 +98,7 @@ def devices(api: Api, image_id: str, limit: int, as_json: bool) -> None:
 
 
 def _tell(registration: Mapping[str, Any]) -> None:
-    click.echo(f"{registration['registrationId']}: {registration['state']}", err=True)
+    say(f"{registration['registrationId']}: {registration['state']}", err=True)
 
 
 def _raise_if_failed(file: Path, registration: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,11 +13,27 @@ from imagedelta.delta import PatchHeader, read_patch_header
 from imagedelta.delta.format.coders import coder
 from imagedelta.delta.format.header import MAGIC as PATCH_MAGIC
 from imagedelta.delta.format.header import RebuiltLayer, WholeLayer
+from imagedelta_cli.cells import field, image_text, size
 from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
 from imagedelta_cli.output import emit
 from imagedelta_cli.signatures import is_signature, read_signature
+from imagedelta_cli.tables import Cell, Column, Fit
+
+_TABLES: dict[str, tuple[Column, ...]] = {
+    "layers": (
+        ("LAYER", Cell(lambda layer: _layer_text(layer), Fit.WHOLE)),
+        ("SIZE", size("bytes")),
+    ),
+    "streams": (
+        ("STREAM", field("stream")),
+        ("CODER", field("coder")),
+        ("RAW", size("rawBytes")),
+        ("CODED", size("codedBytes")),
+        ("MEMORY", size("memoryBytes")),
+    ),
+}
 
 
 @click.command(help=__doc__)
@@ -26,7 +43,8 @@ from imagedelta_cli.signatures import is_signature, read_signature
 @json_option
 def command(file: str, trust_file: Path | None, scratch: Path | None, as_json: bool) -> None:
     path = local_file(file)
-    emit((path and _file(path, trust_file)) or _image(file, scratch), as_json)
+    found = (path and _file(path, trust_file)) or _image(file, scratch)
+    emit(found, as_json, _TABLES if found["kind"] in ("bundle", "patch") else {})
 
 
 def _file(path: Path, trust_file: Path | None) -> dict[str, Any] | None:
@@ -106,6 +124,12 @@ def _streams(header: PatchHeader) -> list[dict[str, Any]]:
         }
         for stream in header.streams
     ]
+
+
+def _layer_text(layer: Mapping[str, Any]) -> str:
+    if layer["rebuilt"]:
+        return f"{image_text(layer['diffId'])} is rebuilt"
+    return f"layer {layer['sourceLayer'] + 1} of {image_text(layer['sourceImageId'])} as it is"
 
 
 def _signature(path: Path) -> dict[str, Any]:

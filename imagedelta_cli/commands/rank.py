@@ -7,9 +7,18 @@ from pathlib import Path
 import click
 
 from imagedelta.ranking import estimate_full, rank
+from imagedelta_cli.cells import field, image, size
 from imagedelta_cli.options import image_options, json_option
-from imagedelta_cli.output import emit_rows
+from imagedelta_cli.output import say_table
 from imagedelta_cli.signatures import signature_of
+from imagedelta_cli.tables import Column
+from imagedelta_cli.terminal import say_json
+
+_COLUMNS: tuple[Column, ...] = (
+    ("SOURCE", field("source")),
+    ("ABOUT", size("estimatedBytes")),
+    ("IMAGE", image()),
+)
 
 
 @click.command(help=__doc__)
@@ -30,5 +39,8 @@ def command(
         {"source": names[entry.image_id], "imageId": entry.image_id, "estimatedBytes": entry.estimated_bytes}
         for entry in ranked
     ]
-    summary = {"targetImageId": wanted.image_id, "estimatedFullBytes": estimate_full(wanted)}
-    emit_rows(rows, {**summary, "ranked": rows}, as_json)
+    if as_json:
+        summary = {"targetImageId": wanted.image_id, "estimatedFullBytes": estimate_full(wanted)}
+        say_json({**summary, "ranked": rows})
+    else:
+        say_table(rows, _COLUMNS)

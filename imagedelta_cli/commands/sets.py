@@ -11,33 +11,23 @@ import click
 
 from imagedelta.errors import REMEDIES, RequestError
 from imagedelta_cli.api_client import Api, Problem, segment
-from imagedelta_cli.api_options import (
-    Column,
-    bytes_text,
-    duration_text,
-    field,
-    host_command,
-    image,
-    limit_option,
-    show_items,
-    show_one,
-    size,
-    wait_for,
-    when,
-)
+from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
+from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when
 from imagedelta_cli.commands.devices import pairs
+from imagedelta_cli.tables import Cell, Column
+from imagedelta_cli.terminal import say, say_json
 
 _MAX_MANIFEST_BYTES = 1 << 20
 TERMINAL = ("completed", "completed_with_failures", "failed", "cancelled", "superseded")
 
 _COLUMNS: tuple[Column, ...] = (
-    ("SET", field("setId")),
+    ("SET", ident("setId")),
     ("NAME", field("name")),
     ("STATE", field("state")),
-    ("OVERDUE", field("overdue")),
-    ("WORKSTREAM", field("workstream")),
-    ("OWNER", field("ownerEmail")),
     ("BYTES", size("plannedBytes")),
+    ("OVERDUE", field("overdue")),
+    ("OWNER", field("ownerEmail")),
+    ("WORKSTREAM", field("workstream")),
     ("CREATED", when("createdAt")),
 )
 _DETAILS: tuple[Column, ...] = (
@@ -49,20 +39,20 @@ _DETAILS: tuple[Column, ...] = (
     ("what to do", field("remedy")),
     ("overdue", field("overdue")),
     ("workstream", field("workstream")),
-    ("owner", lambda item: f"{item['ownerName']} <{item['ownerEmail']}>"),
+    ("owner", Cell(lambda item: f"{item['ownerName']} <{item['ownerEmail']}>")),
     ("ordered by", field("orderedBy")),
     ("release", field("releasePolicy")),
-    ("images", lambda item: list(item["images"])),
+    ("images", Cell(lambda item: list(item["images"]))),
     ("planned bytes", size("plannedBytes")),
     ("created", when("createdAt")),
     ("updated", when("updatedAt")),
 )
 _MEMBERS: tuple[Column, ...] = (
-    ("DEVICE", field("deviceId")),
+    ("DEVICE", ident("deviceId")),
     ("STATE", field("state")),
     ("CODE", field("code")),
-    ("DETAIL", field("detail")),
     ("UPDATED", when("updatedAt")),
+    ("DETAIL", sentence("detail")),
 )
 _MEMBER: tuple[Column, ...] = (
     ("device", field("deviceId")),
@@ -78,10 +68,10 @@ _EVENTS: tuple[Column, ...] = (
     ("TO", field("new")),
     ("BY", field("who")),
     ("CODE", field("code")),
-    ("DETAIL", field("detail")),
+    ("DETAIL", sentence("detail")),
 )
 _PLAN: tuple[Column, ...] = (
-    ("DEVICE", field("device")),
+    ("DEVICE", ident("device")),
     ("REFERENCE", field("reference")),
     ("FROM", image("source")),
     ("FULL", size("fullBytes")),
@@ -144,12 +134,13 @@ def plan(api: Api, order: dict[str, Any], as_json: bool) -> None:
     """Say what a set would move, per device, before anything is sent."""
     planned = api.post("deployment-sets", order, dryRun="true")
     if as_json:
-        click.echo(json.dumps(planned))
+        say_json(planned)
         return
     show_items(_plan_rows(planned), _PLAN, as_json=False)
-    click.echo(f"\n{bytes_text(planned['totalBytes'])} in all.")
+    say()
+    say(f"{bytes_text(planned['totalBytes'])} in all.")
     for reason in planned["reasons"]:
-        click.echo(f"Needs approval: {reason}" if planned["needsApproval"] else reason)
+        say(f"Needs approval: {reason}" if planned["needsApproval"] else reason)
 
 
 @command.command("start")
@@ -168,7 +159,7 @@ def show(api: Api, set_id: str, as_json: bool) -> None:
     found = api.get(f"deployment-sets/{segment(set_id)}")
     show_one(found, _DETAILS, as_json)
     if not as_json:
-        click.echo()
+        say()
         show_items(found["members"], _MEMBERS, as_json=False)
 
 
@@ -204,7 +195,7 @@ def wait(api: Api, set_id: str, until: tuple[str, ...], timeout: float, as_json:
         lambda: api.get(f"deployment-sets/{segment(set_id)}"),
         lambda item: item["state"] in (*TERMINAL, *until),
         timeout=timeout,
-        seen=lambda item: click.echo(f"{set_id}: {item['state']}", err=True),
+        seen=lambda item: say(f"{set_id}: {item['state']}", err=True),
     )
     show_one(found, _DETAILS, as_json)
     if found["state"] not in ("completed", *until):

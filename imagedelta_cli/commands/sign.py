@@ -6,21 +6,21 @@ from pathlib import Path
 
 import click
 
-from imagedelta_cli.files import whole_file
-from imagedelta_cli.options import image_options, json_option, output_option
+from imagedelta_cli.options import image_options, json_option
 from imagedelta_cli.output import emit
+from imagedelta_cli.outputs import Output, output_options
 from imagedelta_cli.signatures import signature_of
 
 
 @click.command(help=__doc__)
 @click.argument("image")
-@output_option
+@output_options
 @image_options
 @json_option
-def command(image: str, output: Path, scratch: Path | None, as_json: bool) -> None:
+def command(image: str, output: Output, scratch: Path | None, as_json: bool) -> None:
     signature = signature_of(image, scratch)
     data = signature.to_bytes()
-    with whole_file(output) as out:
+    with output.open() as out:
         out.write(data)
     emit(
         {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from imagedelta_cli.api_client import Api, segment
-from imagedelta_cli.api_options import Column, field, host_command, image, limit_option, show_items, size, when
+from imagedelta_cli.api_options import host_command, limit_option, show_items
+from imagedelta_cli.cells import counted, field, ident, image, image_text, sentence, size, when
+from imagedelta_cli.tables import Cell, Column
 
 _COLUMNS: tuple[Column, ...] = (
-    ("TRANSFER", field("transferId")),
-    ("DEVICE", field("deviceId")),
+    ("TRANSFER", ident("transferId")),
+    ("DEVICE", ident("deviceId")),
     ("REFERENCE", field("reference")),
     ("STATE", field("state")),
     ("ATTEMPT", field("attempt")),
@@ -31,15 +33,15 @@ _HISTORY: tuple[Column, ...] = (
     ("TO", field("new")),
     ("BY", field("source")),
     ("CODE", field("code")),
-    ("DETAIL", field("detail")),
+    ("DETAIL", sentence("detail")),
 )
 _PATCHES: tuple[Column, ...] = (
-    ("PATCH", field("patchId")),
+    ("PATCH", ident("patchId")),
     ("TARGET", image("target")),
-    ("SOURCES", lambda item: [source.removeprefix("sha256:")[:12] for source in item["sources"]] or "full"),
+    ("SOURCES", Cell(lambda item: list(map(image_text, item["sources"])) or "full")),
     ("STATE", field("state")),
     ("SIZE", size("bytes")),
-    ("SECONDS", lambda item: item["seconds"] and round(item["seconds"], 1)),
+    ("SECONDS", counted("seconds", lambda seconds: round(seconds, 1))),
     ("CODE", field("code")),
 )
 

@@ -12,7 +12,7 @@ import pytest
 
 from imagedelta_cli import api_options
 from imagedelta_cli.api_client import Api, Endpoint
-from imagedelta_cli.api_options import bytes_text, duration_text
+from imagedelta_cli.cells import bytes_text, duration_text
 from imagedelta_cli.main import run
 
 IMAGE = "sha256:" + "a" * 64
