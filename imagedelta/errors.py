@@ -114,8 +114,8 @@ REMEDIES: dict[str, str] = {
     "seal.unknown_key": "Give the device the public key the bundle is sealed with, or seal with one it trusts.",
     "keys.invalid": "Make a key pair with `imagedelta keys new`, and give the file it wrote.",
     "keys.exists": "Choose another name: a seal key is never overwritten.",
-    "request.image_name": "Write it as [HOST[:PORT]/]PATH[:TAG], e.g. app:1 or fleet.example/team/app:1, in lower case but "
-    "for the tag.",
+    "request.image_name": "Write it as [HOST[:PORT]/]PATH[:TAG], e.g. app:1 or fleet.example/team/app:1, in lower case "
+    "but for the tag.",
     "request.platform": "Write it as os/architecture[/variant], e.g. linux/arm64 or linux/arm/v7.",
     "request.no_platform": "Say what the image is for with --platform os/architecture[/variant], e.g. linux/arm64.",
     "request.no_reference": "Give the image a name with --reference NAME:TAG.",
