@@ -10,6 +10,10 @@ from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.timespans import seconds_of
 
 FOREVER = -1
+FIXED_DELAY = "fixed_delay"
+EXPONENTIAL_BACKOFF = "exponential_backoff"
+_NO_MAXIMUM_SECONDS = float(2**31 - 1)
+"""As the worker fills in for a backoff without a maximum."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,25 @@ class RetryPolicy:
         """Read the policy a function carries; ``None`` when it has none.
 
         Raises:
-            SettingInvalid: An unknown strategy, or an interval that is missing or not a time span.
+            SettingInvalid: An unknown strategy, no delay for a fixed delay, or an interval that is no time span.
         """
         if setting is None:
             return None
         strategy = str(setting.get("strategy", ""))
         retries = int(setting.get("max_retry_count", 0))
-        if strategy == "fixed_delay":
-            delay = seconds_of(_interval(setting, "delay_interval"))
+        if strategy == FIXED_DELAY:
+            text = setting.get("delay_interval")
+            if not isinstance(text, str):
+                raise SettingInvalid("a retry policy lacks its delay_interval")
+            delay = seconds_of(text)
             return RetryPolicy(retries, delay, delay)
-        if strategy == "exponential_backoff":
-            lowest = seconds_of(_interval(setting, "minimum_interval"))
-            return RetryPolicy(retries, lowest, seconds_of(_interval(setting, "maximum_interval")))
+        if strategy == EXPONENTIAL_BACKOFF:
+            lowest, highest = setting.get("minimum_interval"), setting.get("maximum_interval")
+            return RetryPolicy(
+                retries,
+                seconds_of(lowest) if lowest else 0.0,
+                seconds_of(highest) if highest else _NO_MAXIMUM_SECONDS,
+            )
         raise SettingInvalid(f"unknown retry strategy {strategy!r}: use fixed_delay or exponential_backoff")
 
     def delay(self, retry: int) -> float | None:
@@ -52,10 +63,3 @@ class RetryPolicy:
         if retry > 32:
             return self.max_delay
         return float(min(self.first_delay * 2 ** (retry - 1), self.max_delay))
-
-
-def _interval(setting: Mapping[str, Any], name: str) -> str:
-    value = setting.get(name)
-    if not isinstance(value, str):
-        raise SettingInvalid(f"a retry policy lacks its {name}")
-    return value

@@ -1,7 +1,8 @@
 """Finds the functions of an app: imports function_app.py and indexes it by the rules of the Python worker.
 
-Source: azure_functions_worker loader.index_function_app (exactly one FunctionRegister at top level).
-Not here: running a function (imagedelta_host.invoke), routes (imagedelta_host.routes).
+Source: loader.index_function_app of azure-functions-runtime (one FunctionRegister at top level, under one name).
+Not here: what Azure refuses in a function (imagedelta_host.indexing), running one (imagedelta_host.invoke), routes
+(imagedelta_host.routes).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from azure.functions import FunctionRegister
 
 from imagedelta_host.errors import AppInvalid, BindingUnsupported
 from imagedelta_host.function_retry import RetryPolicy
+from imagedelta_host.indexing import refuse_what_azure_refuses
 from imagedelta_host.settings import expand, is_disabled
 from imagedelta_host.tracebacks import traceback_of
 
@@ -79,7 +81,7 @@ def load_app(app_dir: Path) -> list[AppFunction]:
     """Import ``function_app.py`` in ``app_dir`` and index its functions; changes the working directory to it.
 
     Raises:
-        AppInvalid: No such file, it fails to import, or it does not hold exactly one app.
+        AppInvalid: No such file, it fails to import, or Azure would not index it.
         BindingUnsupported: A function that is not disabled uses another trigger or binding.
     """
     script = app_dir / "function_app.py"
@@ -87,7 +89,9 @@ def load_app(app_dir: Path) -> list[AppFunction]:
         raise AppInvalid(f"there is no function_app.py in {app_dir}")
     sys.path.insert(0, str(app_dir))
     os.chdir(app_dir)
-    functions = [_index(function) for function in _register(_import(script)).get_functions()]
+    found = _functions_of(_import(script))
+    refuse_what_azure_refuses(found)
+    functions = [_index(function) for function in found]
     _refuse_twins(functions)
     return functions
 
@@ -106,11 +110,18 @@ def _import(script: Path) -> Any:
     return module
 
 
-def _register(module: Any) -> Any:
-    apps = {id(value): value for value in vars(module).values() if isinstance(value, FunctionRegister)}
-    if len(apps) != 1:
-        raise AppInvalid(f"function_app.py must hold one FunctionApp at top level; it holds {len(apps)}")
-    return next(iter(apps.values()))
+def _functions_of(module: Any) -> list[Any]:
+    """The functions of the one app, as azure.functions builds them; refusals are the worker's and the SDK's."""
+    apps = [value for value in vars(module).values() if isinstance(value, FunctionRegister)]
+    if not apps:
+        raise AppInvalid("Could not find top level function app instances in function_app.py.")
+    if len(apps) > 1:
+        kind = type(apps[0]).__name__
+        raise AppInvalid(f"More than one {kind} or other top level function app instances are defined.")
+    try:
+        return list(apps[0].get_functions())
+    except Exception as error:
+        raise AppInvalid(str(error)) from error
 
 
 def _index(function: Any) -> AppFunction:

@@ -9,6 +9,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import List  # noqa: UP035 - the worker takes typing.List alone for a batch
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -113,8 +114,8 @@ def tick(timer: func.TimerRequest) -> None:
     cardinality=func.Cardinality.MANY,
     data_type=func.DataType.BINARY,
 )
-@app.retry(strategy="fixed_delay", max_retry_count="2", delay_interval="00:00:00.1")
-def ingest(events: list[func.EventHubEvent]) -> None:
+@app.retry(strategy="fixed_delay", max_retry_count="2", delay_interval="00:00:00")
+def ingest(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
     for position, event in enumerate(events):
         body = event.get_body()
         note(

@@ -29,7 +29,7 @@ def at_start(timer: func.TimerRequest) -> None:
 
 @app.timer_trigger(arg_name="timer", schedule="0 0 5 * * *", run_on_startup=True)
 @app.retry(
-    strategy="exponential_backoff", max_retry_count="3", minimum_interval="00:00:00.05", maximum_interval="00:00:01"
+    strategy="exponential_backoff", max_retry_count="3", minimum_interval="00:00:00", maximum_interval="00:00:01"
 )
 def stubborn(timer: func.TimerRequest, context: func.Context) -> None:
     note("stubborn", retry=context.retry_context.retry_count, most=context.retry_context.max_retry_count)

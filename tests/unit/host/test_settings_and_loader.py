@@ -131,7 +131,14 @@ def test_a_backoff_doubles_up_to_its_maximum_and_may_go_on_for_ever() -> None:
     assert [policy.delay(n) for n in (1, 2, 3, 4, 10_000)] == [2, 4, 8, 9, 9]
 
 
-def test_a_policy_without_its_interval_is_refused() -> None:
+def test_a_backoff_needs_no_intervals() -> None:
+    policy = RetryPolicy.from_setting({"strategy": "exponential_backoff", "max_retry_count": "2"})
+
+    assert policy is not None
+    assert [policy.delay(n) for n in (1, 2, 3)] == [0, 0, None]
+
+
+def test_a_fixed_delay_without_its_interval_is_refused() -> None:
     with pytest.raises(SettingInvalid, match="delay_interval"):
         RetryPolicy.from_setting({"strategy": "fixed_delay", "max_retry_count": "1"})
 
@@ -202,8 +209,11 @@ def web(req: func.HttpRequest) -> str:
     ("body", "words"),
     [
         ("raise ValueError('boom')", "fails to import: ValueError: boom"),
-        ("other = func.FunctionApp()", "must hold one FunctionApp at top level; it holds 2"),
-        ("del app", "it holds 0"),
+        (
+            "other = func.FunctionApp()",
+            "More than one FunctionApp or other top level function app instances are defined.",
+        ),
+        ("del app", "Could not find top level function app instances in function_app.py."),
     ],
 )
 def test_an_app_that_cannot_be_indexed_is_refused(app: Path, body: str, words: str) -> None:
