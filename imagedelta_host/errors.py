@@ -29,6 +29,12 @@ class SettingInvalid(HostError):
     code = "host.setting_invalid"
 
 
+class StateDamaged(HostError):
+    """A file of the state folder is lost or is not what the host left there; nothing was changed."""
+
+    code = "host.state_damaged"
+
+
 class StateInUse(HostError):
     """Another live host holds the same state folder."""
 

@@ -57,22 +57,35 @@ class EventPump:
         group = str(function.trigger.get("consumerGroup") or "$Default")
         self._group = group
         self._consumer = f"{function.name}/{group}"
+        self._stored: int | None = None
+        self._delivered = 0
         self.busy = False
         self.stopping = False
 
     async def run_forever(self) -> None:
-        """Deliver until cancelled, or until the batch under way is done once ``stopping`` is set."""
-        sequence = self.source.checkpoint(self._consumer)
+        """Deliver until cancelled, or until the batch under way is done once ``stopping`` is set.
+
+        Started again after an error it goes on behind the last batch: a checkpoint that could not be stored is
+        stored first, and nothing is delivered twice.
+        """
+        if self._stored is None:
+            self._stored = self._delivered = self.source.checkpoint(self._consumer)
+        self._store_checkpoint()
         while not self.stopping:
-            await self.source.wait(sequence)
-            batch = self.source.after(sequence, self._batch_size)
+            await self.source.wait(self._delivered)
+            batch = self.source.after(self._delivered, self._batch_size)
             self.busy = True
             try:
                 await self._deliver(batch)
-                sequence = batch[-1].sequence
-                self.source.set_checkpoint(self._consumer, sequence)
+                self._delivered = batch[-1].sequence
+                self._store_checkpoint()
             finally:
                 self.busy = False
+
+    def _store_checkpoint(self) -> None:
+        if self._stored != self._delivered:
+            self.source.set_checkpoint(self._consumer, self._delivered)
+            self._stored = self._delivered
 
     async def run_by_hand(self, value: object) -> None:
         """Deliver one event that did not come from a hub."""
@@ -106,15 +119,15 @@ class EventPump:
         return converter.decode(self._body(batch[0]), trigger_metadata=self._metadata_of_one(batch[0]))
 
     def _bodies(self, batch: list[StreamEvent]) -> meta.Datum:
-        bodies = [item.body for item in batch]
         if self._is_binary():
-            return meta.Datum(SimpleNamespace(bytes=bodies), "collection_bytes")
-        return meta.Datum(SimpleNamespace(string=[body.decode() for body in bodies]), "collection_string")
+            return meta.Datum(SimpleNamespace(bytes=[item.body for item in batch]), "collection_bytes")
+        texts = [item.body.decode("utf-8", "replace") for item in batch]
+        return meta.Datum(SimpleNamespace(string=texts), "collection_string")
 
     def _body(self, item: StreamEvent) -> meta.Datum:
         if self._is_binary():
             return meta.Datum(item.body, "bytes")
-        return meta.Datum(item.body.decode(), "string")
+        return meta.Datum(item.body.decode("utf-8", "replace"), "string")
 
     def _is_binary(self) -> bool:
         return str(self.function.trigger.get("dataType") or "").lower() in ("binary", "2")

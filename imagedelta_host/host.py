@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
-from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,16 +23,15 @@ from imagedelta_host.durable.http_api import DurableHttpApi
 from imagedelta_host.durable.orchestrator import run_orchestrator
 from imagedelta_host.durable.store import DurableStore
 from imagedelta_host.event_pump import EventPump, event_source_of
-from imagedelta_host.invoke import Invoker
+from imagedelta_host.invoke import Invoker, Surroundings
 from imagedelta_host.keys import HostKeys
 from imagedelta_host.loader import ACTIVITY, EVENT_HUB, HTTP, ORCHESTRATION, TIMER, AppFunction
 from imagedelta_host.mounts import Mounts
 from imagedelta_host.routes import ALL_METHODS, HttpFunctions
 from imagedelta_host.settings import HostSettings
+from imagedelta_host.supervisor import Supervisor
 from imagedelta_host.timers import Timer, TimerStatuses
 from imagedelta_host.user_loop import UserLoop
-
-log = logging.getLogger("imagedelta_host")
 
 MAX_REQUEST_BYTES = 100 << 20
 
@@ -64,11 +61,14 @@ class Host:
         self._binding = ClientBinding(url, settings.hub_name, keys.durable, keys.rpc)
         self._user_loop = UserLoop()
         self._invoker = Invoker(app_dir, self._user_loop, self._binding.value)
-        self._orchestrators = {f.durable_name: f for f in functions if f.kind == ORCHESTRATION and not f.disabled}
-        self._activities = {f.durable_name: f for f in functions if f.kind == ACTIVITY and not f.disabled}
+        self._surroundings = Surroundings(app_dir, self._binding.value)
+        self._orchestrators = _by_durable_name(functions, ORCHESTRATION)
+        self._activities = _by_durable_name(functions, ACTIVITY)
         self._store = DurableStore(state / "durable.sqlite")
         self._engine = self._make_engine()
-        self._workers = workers.WorkerPool(app_dir, workers.default_size(), settings.timeout_seconds)
+        self._workers = workers.WorkerPool(
+            app_dir, workers.default_size(), settings.timeout_seconds, self._binding.value
+        )
         self._dispatcher = ActivityDispatcher(
             self._engine,
             self._activities,
@@ -83,11 +83,10 @@ class Host:
         self._pumps = {f.name: self._make_pump(f) for f in functions if f.kind == EVENT_HUB and not f.disabled}
         self._admin = AdminApi(functions, keys, self._run_by_hand, self._status)
         self._durable_api = DurableHttpApi(self._engine, lambda: self._binding, keys.master)
+        self._supervisor = Supervisor()
         self._tasks: list[asyncio.Task[None]] = []
         self._engine_task: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
-        self.broken = asyncio.Event()
-        """Set when the durable engine has ended by an error: nothing can go on."""
 
     def _make_engine(self) -> Engine:
         return Engine(
@@ -107,12 +106,14 @@ class Host:
 
     async def _orchestrate(self, name: str, context: str) -> Answer:
         answer: Answer = await self._user_loop.run_orchestrator(
-            partial(run_orchestrator, self._orchestrators[name], context)
+            partial(run_orchestrator, self._orchestrators[name.lower()], context)
         )
         return answer
 
     async def _run_async(self, function: AppFunction, raw_input: str | None) -> str | None:
-        result: str | None = await self._user_loop.run_async(run_async_activity(function, raw_input))
+        result: str | None = await self._user_loop.run_async(
+            run_async_activity(function, raw_input, self._surroundings)
+        )
         return result
 
     async def _run_by_hand(self, function: AppFunction, value: Any) -> None:
@@ -136,24 +137,12 @@ class Host:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
-        self._engine_task = asyncio.create_task(self._engine.run(), name="durable engine")
-        self._engine_task.add_done_callback(self._engine_ended)
-        for trigger in self._triggers():
-            self._spawn(trigger.run_forever(), trigger.function.name)
-
-    def _engine_ended(self, task: asyncio.Task[None]) -> None:
-        _report_end(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.broken.set()
+        self._engine_task = self._supervisor.start("durable engine", self._engine.run)
+        self._tasks = [self._supervisor.start(item.function.name, item.run_forever) for item in self._triggers()]
 
     def _triggers(self) -> list[Timer | EventPump]:
         triggers: list[Timer | EventPump] = [*self._timers.values(), *self._pumps.values()]
         return [trigger for trigger in triggers if not trigger.function.disabled]
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(_report_end)
-        self._tasks.append(task)
 
     async def stop(self) -> bool:
         """Take no more work, finish what runs within the limit, end; returns whether all of it was finished."""
@@ -165,6 +154,7 @@ class Host:
         )
         if self._engine_task is not None:
             await asyncio.wait([self._engine_task], timeout=2.0)
+            self._engine_task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._workers.stop()
@@ -197,10 +187,12 @@ class Host:
 
     def _status(self) -> dict[str, Any]:
         return {
-            "state": "Running",
+            "state": "Error" if self._supervisor.errors else "Running",
+            "errors": self._supervisor.errors,
             "processId": os.getpid(),
             "workerProcessIds": self._workers.process_ids,
             "functions": len(self.functions),
+            "loops": [loop.document() for loop in self._supervisor.loops],
         }
 
     def describe(self) -> list[str]:
@@ -221,6 +213,10 @@ class Host:
         return lines
 
 
-def _report_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("%s has stopped", task.get_name(), exc_info=task.exception())
+def _by_durable_name(functions: list[AppFunction], kind: str) -> dict[str, AppFunction]:
+    """Functions of a kind that are switched on, by the name that orchestrators call them, in lower case."""
+    return {
+        function.durable_name.lower(): function
+        for function in functions
+        if function.kind == kind and not function.disabled
+    }

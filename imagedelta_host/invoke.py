@@ -50,6 +50,35 @@ class InvocationContext:
     thread_local_storage: threading.local = field(default_factory=threading.local)
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a function may ask for beside its trigger's value.
+
+    Attributes:
+        app_dir: Told to functions that take a context.
+        client_value: The value of a durable client binding, as JSON text.
+        retry: Told to functions that take a context.
+        trace: Trace headers of the request, for functions that take a context.
+    """
+
+    app_dir: Path
+    client_value: Callable[[], str]
+    retry: RetryContext = field(default_factory=RetryContext)
+    trace: TraceContext = field(default_factory=TraceContext)
+
+
+def arguments_of(function: AppFunction, value: object, invocation: str, around: Surroundings) -> dict[str, Any]:
+    """The keyword arguments for one invocation: trigger, durable clients, context."""
+    arguments: dict[str, Any] = {function.parameter: value}
+    for name in function.clients:
+        arguments[name] = around.client_value()
+    if function.wants_context:
+        directory = str(around.app_dir)
+        context = InvocationContext(invocation, function.name, directory, around.trace, around.retry)
+        arguments["context"] = context
+    return arguments
+
+
 class Invoker:
     """Calls functions of the app."""
 
@@ -63,14 +92,21 @@ class Invoker:
         self._user_loop = user_loop
         self._client_value = client_value
 
-    async def call(self, function: AppFunction, value: object, retry: RetryContext | None = None) -> Any:
+    async def call(
+        self,
+        function: AppFunction,
+        value: object,
+        retry: RetryContext | None = None,
+        trace: TraceContext | None = None,
+    ) -> Any:
         """Run a function with its trigger's value.
 
         Raises:
             Exception: Whatever the function raised; it is logged here.
         """
         invocation, began = str(uuid.uuid4()), time.monotonic()
-        arguments = self._arguments(function, value, invocation, retry or RetryContext())
+        place = Surroundings(self._app_dir, self._client_value, retry or RetryContext(), trace or TraceContext())
+        arguments = arguments_of(function, value, invocation, place)
         try:
             result = await self._run(function, arguments)
         except Exception as error:
@@ -84,11 +120,3 @@ class Invoker:
         if function.is_async:
             return await self._user_loop.run_async(function.run(**arguments))
         return await self._user_loop.run_sync(lambda: function.run(**arguments))
-
-    def _arguments(self, function: AppFunction, value: object, invocation: str, retry: RetryContext) -> dict[str, Any]:
-        arguments: dict[str, Any] = {function.parameter: value}
-        for name in function.clients:
-            arguments[name] = self._client_value()
-        if function.wants_context:
-            arguments["context"] = InvocationContext(invocation, function.name, str(self._app_dir), retry_context=retry)
-        return arguments

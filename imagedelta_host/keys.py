@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from imagedelta_host.errors import SettingInvalid
-from imagedelta_host.files import write_atomic
-from imagedelta_host.settings import read_json_object
+from imagedelta_host.errors import StateDamaged
+from imagedelta_host.files import read_object, write_atomic
 
+log = logging.getLogger("imagedelta_host")
+
+_REMEDY = (
+    "Put back a copy; or delete it to have new keys made: then every key and signed address handed out so far is void"
+)
 _NAMES = ("function", "master", "durable", "rpc")
 
 
@@ -30,11 +35,13 @@ class HostKeys:
         """Read the keys, or make and store new ones (mode 0600) when there is no such file.
 
         Raises:
-            SettingInvalid: The file exists but is not what this host wrote.
+            StateDamaged: The file exists but is not what this host wrote.
         """
         self._path = path
-        self._keys = _read(path) if path.exists() else {}
+        self._keys = _read(path)
         if not self._keys:
+            if any(path.parent.glob("*.session")):
+                log.warning("%s was gone and new keys were made: what was handed out before is void", path)
             self._store({name: secrets.token_urlsafe(32) for name in _NAMES})
         self.function, self.master, self.durable, self.rpc = (self._keys[name] for name in _NAMES)
 
@@ -50,17 +57,18 @@ class HostKeys:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """The keys in a file.
+    """The keys in a file; none when there is no file.
 
     Raises:
-        SettingInvalid: It is no JSON object of texts, or one of ``_NAMES`` is missing or empty.
+        StateDamaged: It is no JSON object of texts, or one of ``_NAMES`` is missing or empty.
     """
-    keys = read_json_object(path)
-    if not all(isinstance(key, str) and key for key in keys.values()) or not keys.keys() >= set(_NAMES):
-        raise SettingInvalid(
-            f"{path} does not hold the host's keys: put back a copy, or delete it to have new ones made "
-            "(then every key and signed address handed out so far is void)"
-        )
+    try:
+        keys = read_object(path)
+    except StateDamaged as error:
+        raise StateDamaged(f"{error}. {_REMEDY}") from error
+    texts = all(isinstance(key, str) and key for key in keys.values())
+    if not texts or (path.exists() and not keys.keys() >= set(_NAMES)):
+        raise StateDamaged(f"{path} does not hold the host's keys. {_REMEDY}")
     return keys
 
 

@@ -65,21 +65,14 @@ def serve(
         state.announce(url, listener.getsockname()[1], keys.function, keys.master, told)
         log.info("Functions of %s:\n  %s", app_dir, "\n  ".join(host.describe()))
         log.info("Host is ready at %s (state in %s)", url, state.path)
-        await _first_of(stopping, host.broken)
+        await stopping.wait()
         log.info("Stopping: finishing what runs; a second signal stops at once")
         if not await host.stop():
             log.warning("Stopped with work unfinished; it goes on at the next start")
         state.withdraw()
-        return 1 if host.broken.is_set() else 0
+        return 0
 
     return asyncio.run(run())
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    tasks = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
 
 
 def _catch_signals() -> asyncio.Event:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from imagedelta_host.errors import StateInUse
+from imagedelta_host.errors import HostError, StateInUse
 from imagedelta_host.files import write_atomic
 
 
@@ -21,10 +21,14 @@ class StateFolder:
 
         Raises:
             StateInUse: Another live host holds it.
+            HostError: It cannot be a folder of ours: a file is in its place, or it may not be written.
         """
         self.path = path.resolve()
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = self._take_lock()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = self._take_lock()
+        except OSError as error:
+            raise HostError(f"the state folder {self.path} cannot be used: {error}; choose another") from error
 
     def _take_lock(self) -> IO[str]:
         stream = (self.path / "lock").open("a+")
@@ -43,9 +47,10 @@ class StateFolder:
     def last_port(self) -> int:
         """The port of the previous host here; 0 when there was none."""
         try:
-            return int((self.path / "port").read_text())
+            port = int((self.path / "port").read_text())
         except (OSError, ValueError):
             return 0
+        return port if 0 < port < 1 << 16 else 0
 
     def announce(self, url: str, port: int, key: str, master_key: str, told: Mapping[str, Any]) -> None:
         """Write endpoint.json, by which the command line finds the host.

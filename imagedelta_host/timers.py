@@ -8,15 +8,16 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from azure.functions import meta
 
 from imagedelta_host.converters import converter_of
-from imagedelta_host.files import write_atomic
+from imagedelta_host.errors import StateDamaged
+from imagedelta_host.files import read_object, set_aside, write_atomic
 from imagedelta_host.invoke import Invoker, RetryContext
 from imagedelta_host.loader import AppFunction
 from imagedelta_host.ncrontab import Schedule
-from imagedelta_host.settings import read_json_object
 
 log = logging.getLogger("imagedelta_host")
 
@@ -30,22 +31,47 @@ class TimerStatus:
     last: str = ""
     next: str = ""
 
+    @staticmethod
+    def read(value: Any) -> TimerStatus:
+        """A status from its JSON.
+
+        Raises:
+            TypeError: It is no object of two texts.
+            ValueError: One is no ISO 8601 time with a zone.
+        """
+        status = TimerStatus(**value)
+        for text in filter(None, (status.last, status.next)):
+            if datetime.fromisoformat(text).tzinfo is None:
+                raise ValueError(f"{text!r} has no zone")
+        return status
+
 
 class TimerStatuses:
     """The status of every timer in one file, replaced at each run."""
 
     def __init__(self, path: Path) -> None:
+        """Read the file; one that is damaged is set aside and said so, since a timer runs without it as well."""
         self._path = path
-        self._data = read_json_object(path)
+        try:
+            self._data = {name: TimerStatus.read(status) for name, status in read_object(path).items()}
+        except (StateDamaged, ValueError, TypeError) as error:
+            aside = set_aside(path)
+            log.error("%s is damaged (%s) and was moved to %s: runs missed before now are lost", path, error, aside)
+            self._data = {}
 
     def of(self, name: str) -> TimerStatus:
         """The status of a timer."""
-        return TimerStatus(**self._data.get(name, {}))
+        return self._data.get(name, TimerStatus())
 
     def set(self, name: str, status: TimerStatus) -> None:
-        """Store the status of a timer."""
-        self._data[name] = vars(status)
-        write_atomic(self._path, json.dumps(self._data, indent=2).encode())
+        """Note the status of a timer and store it; it is noted also when it cannot be stored.
+
+        Raises:
+            OSError: The disk refused; the next call stores all.
+        """
+        self._data[name] = status
+        content = {timer: vars(noted) for timer, noted in self._data.items()}
+        write_atomic(self._path, json.dumps(content, indent=2).encode())
 
 
 class Timer:
@@ -60,6 +86,7 @@ class Timer:
         self._statuses = statuses
         self._invoker = invoker
         self._lock = asyncio.Lock()
+        self._due: datetime | None = None
         self.stopping = False
 
     @property
@@ -68,14 +95,19 @@ class Timer:
         return self._lock.locked()
 
     async def run_forever(self) -> None:
-        """Fire on schedule until cancelled or ``stopping``; at once if a run was missed or runOnStartup is set."""
-        due = self._first_due(datetime.now(UTC))
+        """Fire on schedule until cancelled or ``stopping``; at once if a run was missed or runOnStartup is set.
+
+        Started again after an error it goes on with the next run: what was fired is not fired again.
+        """
+        if self._due is None:
+            self._due = self._first_due(datetime.now(UTC))
         while not self.stopping:
+            due = self._due
             await asyncio.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
             late = datetime.now(UTC) - due > timedelta(seconds=1) and self._is_monitored(due)
             await self.fire(past_due=late)
-            due = self.schedule.next_after(max(datetime.now(UTC), due))
-            self._remember(due)
+            self._due = self.schedule.next_after(max(datetime.now(UTC), due))
+            self._statuses.set(self.function.name, TimerStatus(datetime.now(UTC).isoformat(), self._due.isoformat()))
 
     def _first_due(self, now: datetime) -> datetime:
         missed = self._statuses.of(self.function.name).next
@@ -94,10 +126,6 @@ class Timer:
         """Run the function once, with its retries; a failure is logged and ends there."""
         async with self._lock:
             await self._call_with_retries(self._value(past_due))
-
-    def _remember(self, due: datetime) -> None:
-        now = datetime.now(UTC)
-        self._statuses.set(self.function.name, TimerStatus(now.isoformat(), due.isoformat()))
 
     async def _call_with_retries(self, value: object) -> None:
         retry, policy = 0, self.function.retry

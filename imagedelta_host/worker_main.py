@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imagedelta_host.durable.activity import failure_of, run_activity
 from imagedelta_host.framing import receive_frame, send_frame
+from imagedelta_host.invoke import Surroundings
 from imagedelta_host.loader import AppFunction, load_app
 from imagedelta_host.logs import configure_logging
 
@@ -26,16 +27,17 @@ def die_with(host_pid: int) -> None:
         os._exit(1)
 
 
-def serve(connection: socket.socket, functions: dict[str, AppFunction]) -> None:
+def serve(connection: socket.socket, app_dir: Path, functions: dict[str, AppFunction]) -> None:
     """Run activities until the host closes the connection."""
     while (request := receive_frame(connection)) is not None:
-        send_frame(connection, json.dumps(_answer(functions, json.loads(request))).encode())
+        send_frame(connection, json.dumps(_answer(app_dir, functions, json.loads(request))).encode())
 
 
-def _answer(functions: dict[str, AppFunction], request: dict[str, str | None]) -> dict[str, str | None]:
+def _answer(app_dir: Path, functions: dict[str, AppFunction], request: dict[str, str | None]) -> dict[str, str | None]:
     try:
         function = functions[str(request["function"])]
-        return {"result": run_activity(function, request["input"])}
+        around = Surroundings(app_dir, lambda: str(request["client"]))
+        return {"result": run_activity(function, request["input"], around)}
     except Exception as error:
         reason, details = failure_of(error)
         return {"reason": reason, "details": details}
@@ -50,7 +52,7 @@ def main() -> None:
     configure_logging()
     logging.getLogger("azure").setLevel(logging.WARNING)
     functions = {function.name: function for function in load_app(app_dir)}
-    serve(socket.socket(fileno=descriptor), functions)
+    serve(socket.socket(fileno=descriptor), app_dir, functions)
 
 
 if __name__ == "__main__":

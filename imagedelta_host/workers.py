@@ -15,17 +15,25 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.framing import read_frame, write_frame
 
 log = logging.getLogger("imagedelta_host.workers")
 
 _STOP_SECONDS = 2.0
+_MAX_WORKERS = 10
+"""Of the real host."""
 
 
 class WorkerDied(Exception):
     """The process ended before it answered; the message says how."""
+
+
+class NoWorker(Exception):
+    """The system refused another process, for now."""
 
 
 class ActivityRaised(Exception):
@@ -69,15 +77,20 @@ class Worker:
         reader, writer = await asyncio.open_connection(sock=ours)
         return Worker(process, reader, writer)
 
-    async def run(self, name: str, raw_input: str | None) -> str | None:
+    async def run(self, name: str, raw_input: str | None, client: str) -> str | None:
         """Run an activity in the process; returns its result as JSON text.
+
+        Args:
+            client: The value of a durable client binding.
 
         Raises:
             ActivityRaised: The activity raised.
             WorkerDied: The process ended.
         """
         try:
-            await write_frame(self._writer, json.dumps({"function": name, "input": raw_input}).encode())
+            await write_frame(
+                self._writer, json.dumps({"function": name, "input": raw_input, "client": client}).encode()
+            )
             answer = json.loads(await read_frame(self._reader))
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise WorkerDied(await self._how_it_ended()) from error
@@ -112,13 +125,17 @@ class Worker:
 class WorkerPool:
     """At most ``size`` worker processes, handed to one activity at a time."""
 
-    def __init__(self, app_dir: Path, size: int, timeout: float | None = None) -> None:
+    def __init__(
+        self, app_dir: Path, size: int, timeout: float | None = None, client_value: Callable[[], str] = str
+    ) -> None:
         """Args:
         app_dir: The app that every worker loads.
         size: The most processes.
         timeout: Seconds an activity may run before its process is killed; ``None`` for no limit.
+        client_value: The value of a durable client binding, as JSON text.
         """
         self._app_dir = app_dir
+        self._client_value = client_value
         self.timeout = timeout
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Worker] = []
@@ -136,12 +153,13 @@ class WorkerPool:
             ActivityRaised: The activity raised.
             WorkerDied: Its worker process ended; the next activity gets a new one.
             TimeoutError: It ran longer than allowed; its worker was killed.
+            NoWorker: No process could be started; the activity has not begun.
         """
         async with self._slots:
-            worker = self._idle_worker() or await Worker.start(self._app_dir)
+            worker = self._idle_worker() or await self._start_worker()
             self._busy.add(worker)
             try:
-                result = await asyncio.wait_for(worker.run(name, raw_input), self.timeout)
+                result = await asyncio.wait_for(worker.run(name, raw_input, self._client_value()), self.timeout)
             except ActivityRaised:
                 self._give_back(worker)
                 raise
@@ -151,6 +169,12 @@ class WorkerPool:
                 raise
             self._give_back(worker)
             return result
+
+    async def _start_worker(self) -> Worker:
+        try:
+            return await Worker.start(self._app_dir)
+        except OSError as error:
+            raise NoWorker(f"no worker process could be started: {error}") from error
 
     def _idle_worker(self) -> Worker | None:
         while self._idle:
@@ -172,6 +196,12 @@ class WorkerPool:
 
 
 def default_size() -> int:
-    """How many worker processes: ``FUNCTIONS_WORKER_PROCESS_COUNT``, else the number of CPUs."""
-    text = os.environ.get("FUNCTIONS_WORKER_PROCESS_COUNT", "")
-    return int(text) if text.isdecimal() and int(text) > 0 else os.cpu_count() or 1
+    """How many worker processes: ``FUNCTIONS_WORKER_PROCESS_COUNT``, from 1 (as in the real host) to 10.
+
+    Raises:
+        SettingInvalid: It is no such number.
+    """
+    text = os.environ.get("FUNCTIONS_WORKER_PROCESS_COUNT", "").strip() or "1"
+    if not text.isdecimal() or len(text) > 2 or not 1 <= int(text) <= _MAX_WORKERS:
+        raise SettingInvalid(f"FUNCTIONS_WORKER_PROCESS_COUNT must be a number from 1 to {_MAX_WORKERS}, not {text!r}")
+    return int(text)

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from imagedelta_host.errors import SettingInvalid
+from imagedelta_host.errors import SettingInvalid, StateDamaged
 from imagedelta_host.mounts import EventSource, Place
 from imagedelta_local.blobs.api import BlobApi, sweep_temporary
 from imagedelta_local.iothub.device_api import DeviceApi
@@ -39,12 +39,16 @@ class LocalServices:
 
         Raises:
             SettingInvalid: ``hub_names`` holds a name that is no hub name.
+            StateDamaged: The database or the folder of blobs is not what the host left there.
         """
         self._url = place.url
         self.hubs = _hub_names(hub_names)
         self._blob_folder = place.folder / "blobs"
-        self._blob_folder.mkdir(exist_ok=True, mode=0o700)
-        sweep_temporary(self._blob_folder)
+        try:
+            self._blob_folder.mkdir(exist_ok=True, mode=0o700)
+            sweep_temporary(self._blob_folder)
+        except OSError as error:
+            raise StateDamaged(f"the folder of local blobs cannot be used: {error}") from error
         self._blob_key = place.key("blobs")
         self._store = HubStore(place.folder / "iothub.sqlite")
         self._stream = EventStream(self._store)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
+import uuid
 from typing import Any
 
 from azure.functions import meta
 
 from imagedelta_host.converters import converter_of
 from imagedelta_host.durable.history import Event, EventType, compact, event
+from imagedelta_host.invoke import Surroundings, arguments_of
 from imagedelta_host.loader import AppFunction
 from imagedelta_host.tracebacks import traceback_of
 
 
-def decode_input(function: AppFunction, raw_input: str | None) -> dict[str, Any]:
-    """The arguments for an activity whose input is JSON text."""
+def decode_input(function: AppFunction, raw_input: str | None) -> Any:
+    """The value of an activity's trigger; its input is JSON text."""
     converter = converter_of(function.kind)
-    value = converter.decode(meta.Datum(raw_input if raw_input is not None else "null", "json"), trigger_metadata={})
-    return {function.parameter: value}
+    return converter.decode(meta.Datum(raw_input if raw_input is not None else "null", "json"), trigger_metadata={})
+
+
+def _arguments(function: AppFunction, raw_input: str | None, around: Surroundings) -> dict[str, Any]:
+    return arguments_of(function, decode_input(function, raw_input), str(uuid.uuid4()), around)
 
 
 def encode_result(function: AppFunction, value: object) -> str | None:
@@ -29,18 +34,18 @@ def encode_result(function: AppFunction, value: object) -> str | None:
     return compact(json.loads(converter.encode(value, expected_type=None).value))
 
 
-def run_activity(function: AppFunction, raw_input: str | None) -> str | None:
+def run_activity(function: AppFunction, raw_input: str | None, around: Surroundings) -> str | None:
     """Run a plain ``def`` activity.
 
     Raises:
         Exception: Whatever the activity raised.
     """
-    return encode_result(function, function.run(**decode_input(function, raw_input)))
+    return encode_result(function, function.run(**_arguments(function, raw_input, around)))
 
 
-async def run_async_activity(function: AppFunction, raw_input: str | None) -> str | None:
+async def run_async_activity(function: AppFunction, raw_input: str | None, around: Surroundings) -> str | None:
     """Run an ``async def`` activity."""
-    result = function.run(**decode_input(function, raw_input))
+    result = function.run(**_arguments(function, raw_input, around))
     return encode_result(function, await result if inspect.isawaitable(result) else result)
 
 

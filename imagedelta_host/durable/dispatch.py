@@ -6,18 +6,18 @@ An activity stays recorded until its result is stored, so after a crash it is de
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 from imagedelta_host.durable import activity
-from imagedelta_host.durable.engine import Engine
+from imagedelta_host.durable.engine import Engine, missing
 from imagedelta_host.durable.history import Event
 from imagedelta_host.durable.store import Work
 from imagedelta_host.loader import AppFunction
-from imagedelta_host.workers import ActivityRaised, WorkerDied, WorkerPool
+from imagedelta_host.workers import ActivityRaised, NoWorker, WorkerDied, WorkerPool
 
 log = logging.getLogger("imagedelta_host.invocations")
 
@@ -42,6 +42,7 @@ class ActivityDispatcher:
         limit: int,
     ) -> None:
         """Args:
+        functions: The activities that are switched on, by name in lower case.
         workers: Run plain activities.
         run_async: Runs ``async def`` activities in the host.
         limit: The most activities at the same time.
@@ -52,6 +53,7 @@ class ActivityDispatcher:
         self._run_async = run_async
         self._limit = limit
         self._waiting: deque[Work] = deque()
+        self._known: set[int] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._ended: list[tuple[Work, Event]] = []
         self._store_soon: asyncio.TimerHandle | None = None
@@ -60,9 +62,11 @@ class ActivityDispatcher:
         engine.queue = self
 
     def put(self, work: Work) -> None:
-        """Run an activity as soon as there is room."""
-        self._waiting.append(work)
-        self._fill()
+        """Run an activity as soon as there is room; one that waits or runs already is not taken twice."""
+        if work.n not in self._known:
+            self._known.add(work.n)
+            self._waiting.append(work)
+            self._fill()
 
     async def stop(self, seconds: float) -> int:
         """Start nothing more and wait up to ``seconds``; returns how many activities were still running."""
@@ -77,18 +81,29 @@ class ActivityDispatcher:
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._limit and not self._stopping:
-            task = asyncio.create_task(self._run(self._waiting.popleft()))
+            task = asyncio.create_task(self._guarded(self._waiting.popleft()))
             self._running.add(task)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("an activity could not be run", exc_info=task.exception())
+        self._fill()
+
+    async def _guarded(self, work: Work) -> None:
+        """Run one activity; what is no fault of its own (disk, memory, processes) makes it wait and run again."""
+        try:
+            await self._run(work)
+        except Exception:
+            log.exception("the activity %s of %s could not be run; trying again", work.name, work.instance)
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._again, work)
+
+    def _again(self, work: Work) -> None:
+        self._waiting.append(work)
         self._fill()
 
     async def _run(self, work: Work) -> None:
         if not self._engine.store.has_work(work):
+            self._known.discard(work.n)
             return
         began = time.monotonic()
         entry = await self._outcome(work)
@@ -103,13 +118,17 @@ class ActivityDispatcher:
 
     async def _outcome(self, work: Work) -> Event | None:
         """The completion event; ``None`` when a worker died and the activity is delivered again."""
-        function = self._functions[work.name]
+        function = self._functions.get(work.name.lower())
+        if function is None:
+            return activity.failed(work.task, work.name, missing(work.name, "an activity"), "")
         try:
             if function.is_async:
                 result = await self._run_async(function, work.input)
             else:
                 result = await self._workers.run(function.name, work.input)
             return activity.completed(work.task, result)
+        except NoWorker:
+            raise
         except WorkerDied as error:
             return self._after_death(work, error)
         except TimeoutError:
@@ -128,7 +147,7 @@ class ActivityDispatcher:
             log.warning(
                 "the activity %s is delivered again (%d of %d): %s", work.name, deaths + 1, MAX_WORKER_DEATHS, error
             )
-            self._waiting.append(Work(**{**vars(work), "deaths": deaths}))
+            self._waiting.append(dataclasses.replace(work, deaths=deaths))
             return None
         reason = f"WorkerDied: {error} in each of {deaths} attempts"
         return activity.failed(work.task, work.name, reason, "")
@@ -144,10 +163,12 @@ class ActivityDispatcher:
         loop = asyncio.get_running_loop()
         try:
             self._engine.activities_ended(ended)
-        except sqlite3.Error:
+        except Exception:
             log.exception("%d results of activities could not be stored; trying again", len(ended))
             self._ended[:0] = ended
             self._store_soon = loop.call_later(_RETRY_SECONDS, self._store_ended)
+        else:
+            self._known.difference_update(work.n for work, _ in ended)
         self._stored_at = loop.time()
 
     def _log(self, work: Work, entry: Event, seconds: float) -> None:

@@ -30,6 +30,7 @@ from imagedelta_host.durable.waiting import Waiting
 log = logging.getLogger("imagedelta_host.durable")
 
 _RETRY_EPISODE_SECONDS = 5.0
+_MAX_CUSTOM_STATUS_KB = 16
 
 
 class FunctionMissing(ImageDeltaError):
@@ -68,6 +69,10 @@ class Engine:
         max_orchestrators: int = 10,
         replace_running: bool = False,
     ) -> None:
+        """Args:
+        orchestrators: Names of orchestrators that are switched on, in lower case: durable names ignore case.
+        activities: The same of activities.
+        """
         self.store = store
         self.queue: ActivityQueue | None = None
         self._orchestrate = orchestrate
@@ -106,10 +111,10 @@ class Engine:
         self.touch(instance)
         return instance
 
-    def send(self, instance: Instance, entry: Event, *, any_run: bool = False) -> None:
-        """Put an event of a client into an inbox; ``any_run`` lets it outlive a continue-as-new."""
+    def send(self, instance: Instance, entry: Event) -> None:
+        """Put an event of a client into an inbox; it is for the instance, so it outlives a continue-as-new."""
         with self.store.transaction():
-            self.store.post(instance.id, entry, execution=None if any_run else instance.execution)
+            self.store.post(instance.id, entry)
         self.touch(instance.id)
 
     def purge(self, instance: str) -> None:
@@ -251,10 +256,13 @@ class Engine:
             self._drop(selection.dropped)
             return
         new = [event(EventType.ORCHESTRATOR_STARTED), *(message.entry for message in selection.taken)]
-        answer = await self._orchestrate(row.name, _context_text(row, self._ledger.history(row), new))
+        if row.name.lower() in self._orchestrators:
+            answer = await self._orchestrate(row.name, _context_text(row, self._ledger.history(row), new))
+        else:
+            answer = Answer(error=missing(row.name, "an orchestrator"))
         if not self._is_current(row):
             return
-        self._act_on(self._commit(row, plan, selection, new, answer))
+        self._act_on(self._commit(row, plan, selection, new, _bounded(answer)))
         if selection.more:
             self.touch(row.id)
 
@@ -334,22 +342,23 @@ class Engine:
         self.queue.put(work)
 
     def _require_orchestrator(self, name: str) -> None:
-        if name not in self._orchestrators:
-            raise FunctionMissing(
-                f"The function '{name}' doesn't exist, is disabled, or is not an orchestrator function."
-            )
+        if name.lower() not in self._orchestrators:
+            raise FunctionMissing(missing(name, "an orchestrator"))
 
     def _require_function(self, effect: step.Effect) -> None:
         if isinstance(effect, step.StartChild):
             self._require_orchestrator(effect.name)
-        if isinstance(effect, step.StartActivity) and effect.name not in self._activities:
-            raise FunctionMissing(
-                f"The function '{effect.name}' doesn't exist, is disabled, or is not an activity function."
-            )
+        if isinstance(effect, step.StartActivity) and effect.name.lower() not in self._activities:
+            raise FunctionMissing(missing(effect.name, "an activity"))
 
     def _forget(self, instance: str) -> None:
         self._ledger.forget(instance)
         self._waiting.forget(instance)
+
+
+def missing(name: str, kind: str) -> str:
+    """Why a durable function cannot be called, in the words of the real host; ``kind`` with its article."""
+    return f"The function '{name}' doesn't exist, is disabled, or is not {kind} function."
 
 
 def _context_text(row: Instance, past: list[str], new: list[Event]) -> str:
@@ -367,6 +376,18 @@ def _context_text(row: Instance, past: list[str], new: list[Event]) -> str:
     }
     history = ",".join([*past, *(compact(entry) for entry in new)])
     return f'{{"history":[{history}],{compact(rest)[1:]}'
+
+
+def _bounded(answer: Answer) -> Answer:
+    """The answer; a failure in the words of the real host in place of one with a custom status that is too long."""
+    kilobytes = len(json.dumps(answer.custom_status, ensure_ascii=False, separators=(",", ":"))) * 2 / 1024
+    if kilobytes <= _MAX_CUSTOM_STATUS_KB:
+        return answer
+    refusal = (
+        f"The UTF-16 size of the JSON-serialized payload must not exceed {_MAX_CUSTOM_STATUS_KB} KB. "
+        f"The current payload size is {kilobytes:.0f} KB."
+    )
+    return Answer(error=answer.error or refusal, details=answer.details)
 
 
 def _check_id(instance: str) -> None:

@@ -150,7 +150,7 @@ class DurableHttpApi:
         except ValueError as error:
             return _refusal("The request content is not JSON", error, 400)
         raised = event(EventType.EVENT_RAISED, Name=request.match_info["event"], Input=raw_input)
-        self._engine.send(row, raised, any_run=True)
+        self._engine.send(row, raised)
         return web.Response(status=202)
 
     async def _operate(self, request: web.Request) -> web.StreamResponse:
@@ -161,10 +161,12 @@ class DurableHttpApi:
             return web.Response(status=404)
         if operation == "restart":
             return self._restart(row, request)
+        if operation == "rewind":
+            return _rewind(row)
         if row.status in TERMINAL:
             return web.Response(status=410)
-        if operation == "rewind":
-            return _refusal("rewind is not served by the embedded host", None, 501)
+        if operation != "terminate" and (row.status == "Suspended") is (operation == "suspend"):
+            return _wrong_state(f"Cannot {operation} the orchestration instance {row.id}", row)
         reason = request.query.get("reason", "")
         self._engine.send(row, event(_EVENTS[operation], Input=reason, Reason=reason))
         return web.Response(status=202)
@@ -182,6 +184,8 @@ class DurableHttpApi:
         row = self._row(request)
         if row is None:
             return web.Response(status=404)
+        if row.status not in TERMINAL:
+            return _wrong_state(f"Cannot purge the orchestration instance {row.id}", row)
         self._engine.purge(row.id)
         return web.json_response({"instancesDeleted": 1})
 
@@ -207,6 +211,26 @@ class DurableHttpApi:
 
 async def _no_entities(request: web.Request) -> web.StreamResponse:
     return _refusal("durable entities are not served by the embedded host", None, 501)
+
+
+def _wrong_state(refusal: str, row: Instance) -> web.Response:
+    """The real host's handler raises here, and answers so."""
+    message = f"{refusal} because instance is in the {row.status} state."
+    body = {
+        "Message": "Something went wrong while processing your request",
+        "ExceptionMessage": message,
+        "ExceptionType": "System.InvalidOperationException",
+    }
+    return web.json_response(body, status=500)
+
+
+def _rewind(row: Instance) -> web.Response:
+    """Rewinding is not served; what the real host refuses is refused in its way."""
+    if row.status == "Failed":
+        return _refusal("rewind is not served by the embedded host: use restart", None, 501)
+    if row.status in TERMINAL:
+        return web.Response(status=410)
+    return _wrong_state(f"Cannot rewind the orchestration instance {row.id}", row)
 
 
 def _refusal(message: str, error: Exception | None, status: int) -> web.Response:

@@ -19,8 +19,9 @@ def run_orchestrator(function: AppFunction, context: str) -> Answer:
     try:
         answer = function.run(**{function.parameter: OrchestrationContext(context)})
         return _answer(json.loads(answer))
-    except Exception as error:
-        return _failure(str(error), traceback_of(error.__cause__ or error))
+    except BaseException as error:  # an exit or a cancellation of user code, too, ends this instance and nothing else
+        text = str(error) if isinstance(error, Exception) else f"{type(error).__name__}: {error}"
+        return _failure(text, traceback_of(error.__cause__ or error))
 
 
 def _answer(state: dict[str, Any]) -> Answer:

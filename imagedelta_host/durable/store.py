@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagedelta_host.database import open_database, transaction
+from imagedelta_host.database import Database, transaction
 from imagedelta_host.durable.episode import Message
 from imagedelta_host.durable.history import Event, EventType, compact, now_text, replay_text, task_of
 
@@ -102,11 +102,12 @@ class DurableStore:
     """The database of the durable engine."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA)
+        self._db = self._database.connection
 
     def close(self) -> None:
         """Close the database; everything committed is on disk already."""
-        self._db.close()
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imagedelta_host.database import open_database, transaction
+from imagedelta_host.database import Database, transaction
 from imagedelta_local.iothub.twins import Properties
 
 _SCHEMA = """
@@ -102,11 +102,12 @@ class HubStore:
     """The database of all local hubs."""
 
     def __init__(self, path: Path) -> None:
-        self.db: sqlite3.Connection = open_database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA)
+        self.db: sqlite3.Connection = self._database.connection
 
     def close(self) -> None:
         """Close the database."""
-        self.db.close()
+        self._database.close()
 
     def transaction(self) -> AbstractContextManager[None]:
         """One atomic, durable change."""

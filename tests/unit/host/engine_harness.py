@@ -16,7 +16,10 @@ from imagedelta_host.durable.episode import Answer
 from imagedelta_host.durable.history import TERMINAL, compact
 from imagedelta_host.durable.orchestrator import run_orchestrator
 from imagedelta_host.durable.store import DurableStore, Instance, Work
+from imagedelta_host.invoke import Surroundings
 from imagedelta_host.loader import ACTIVITY, ORCHESTRATION, AppFunction
+
+AROUND = Surroundings(Path(), lambda: "{}")
 
 
 class PowerCut(BaseException):
@@ -77,9 +80,9 @@ class LocalQueue:
         if getattr(store, "dead", False) or not store.has_work(work):
             return
         self.runs.append((work.name, work.input))
-        function = self._functions[work.name]
+        function = self._functions[work.name.lower()]
         try:
-            entry = activity.completed(work.task, activity.run_activity(function, work.input))
+            entry = activity.completed(work.task, activity.run_activity(function, work.input, AROUND))
         except Exception as error:
             entry = activity.failed(work.task, work.name, *activity.failure_of(error))
         with suppress(PowerCut):
@@ -90,8 +93,8 @@ class Machine:
     """One life of the process: an engine over a store, driven until an instance has ended or the power is cut."""
 
     def __init__(self, store: DurableStore, functions: list[AppFunction]) -> None:
-        self.orchestrators = {f.durable_name: f for f in functions if f.kind == ORCHESTRATION}
-        activities = {f.durable_name: f for f in functions if f.kind == ACTIVITY}
+        self.orchestrators = {f.durable_name.lower(): f for f in functions if f.kind == ORCHESTRATION}
+        activities = {f.durable_name.lower(): f for f in functions if f.kind == ACTIVITY}
         self.episodes = 0
         self.store = store
         self.engine = Engine(
@@ -101,7 +104,7 @@ class Machine:
 
     async def _orchestrate(self, name: str, context: str) -> Answer:
         self.episodes += 1
-        return run_orchestrator(self.orchestrators[name], context)
+        return run_orchestrator(self.orchestrators[name.lower()], context)
 
     def start(self, name: str, payload: object = None, instance: str = "it") -> str:
         raw_input = None if payload is None else compact(compact(payload))

@@ -149,7 +149,7 @@ def test_a_result_that_arrives_while_the_orchestrator_runs_is_not_forgotten(stor
     original = machine._orchestrate
     machine.engine._orchestrate = slowly
     machine.start("fan_out", 3)
-    machine.engine.send(machine.row(), event(EventType.EVENT_RAISED, Name="noise", Input="1"), any_run=True)
+    machine.engine.send(machine.row(), event(EventType.EVENT_RAISED, Name="noise", Input="1"))
 
     assert json.loads(asyncio.run(machine.finish()).output or "") == 6
 
@@ -259,7 +259,7 @@ def test_an_event_that_arrives_while_a_run_ends_is_for_the_next_run(store: Durab
 
 def raise_event(machine: Machine, value: str, instance: str = "it") -> None:
     raised = event(EventType.EVENT_RAISED, Name="go", Input=json.dumps(value))
-    machine.engine.send(machine.row(instance), raised, any_run=True)
+    machine.engine.send(machine.row(instance), raised)
 
 
 def test_a_sub_orchestration_with_the_id_of_a_running_instance_fails_in_its_parent(store: DurableStore) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagedelta_host.errors import AppInvalid, SettingInvalid
+from imagedelta_host.errors import AppInvalid, StateDamaged
 from imagedelta_host.keys import HostKeys, opens
 from imagedelta_host.routes import Route
 
@@ -73,7 +73,7 @@ def test_a_damaged_key_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text("{}")
 
-    with pytest.raises(SettingInvalid, match=r"keys\.json"):
+    with pytest.raises(StateDamaged, match=r"keys\.json"):
         HostKeys(path)
     assert path.read_text() == "{}"
 
