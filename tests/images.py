@@ -9,9 +9,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import zstandard
 
@@ -113,6 +116,29 @@ def oci_files(*images: BuiltImage, pack: Pack = plain) -> dict[str, bytes]:
 def oci_archive(*images: BuiltImage, pack: Pack = plain) -> bytes:
     """Return an OCI archive."""
     return an_archive(oci_files(*images, pack=pack))
+
+
+def sparse_tar(files: Files, form: str) -> bytes:
+    """Return what GNU tar writes with -S; ``form``: ``gnu``, or ``posix`` with a version (``posix 0.1``)."""
+    name, _, version = form.partition(" ")
+    options = [f"--sparse-version={version}"] if version else []
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in files.items():
+            _write_with_holes(Path(folder) / path, content)
+        command = ["tar", "-S", "--hole-detection=raw", f"--format={name}", *options, "-cf", "-", "-C", folder, *files]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def _write_with_holes(path: Path, content: bytes) -> None:
+    """The file system needs to know the holes for tar to look for them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        for at in range(0, len(content), 4096):
+            block = content[at : at + 4096]
+            if block.strip(b"\0"):
+                out.seek(at)
+                out.write(block)
+        out.truncate(len(content))
 
 
 def descriptor(media_type: str, data: bytes, **more: object) -> dict[str, object]:
