@@ -58,6 +58,9 @@ class Stated:
     variant: str = ""
 
 
+NOTHING_STATED = Stated()
+
+
 def stated(os_name: object, architecture: object, variant: object, what: str) -> Stated:
     """Take what a document says, which may be nothing.
 

@@ -15,7 +15,7 @@ from imagedelta.archives.json_reading import field_of, parse_object
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 from imagedelta.names import archive_name
-from imagedelta.platforms import Stated, settled, stated
+from imagedelta.platforms import NOTHING_STATED, Stated, settled, stated
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -39,7 +39,7 @@ class Image:
 
 
 def image_from_config(
-    config: bytes, names: Iterable[str] = (), limits: Limits = DEFAULT_LIMITS, descriptor: Stated = Stated()
+    config: bytes, names: Iterable[str] = (), limits: Limits = DEFAULT_LIMITS, descriptor: Stated = NOTHING_STATED
 ) -> Image:
     """Read an image's identity, layers and platform from its config JSON.
 
