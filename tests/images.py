@@ -59,9 +59,12 @@ def a_layer(files: Files, *, mtime: int = 0) -> bytes:
 def an_image(
     *layers: Files | bytes, references: Sequence[str] = (), platform: str = "linux/amd64", note: str = ""
 ) -> BuiltImage:
-    """Return an image of these layers, lowest first; ``note`` makes another image of the same layers."""
+    """Return an image of these layers, lowest first; ``note`` makes another image of the same layers.
+
+    ``platform`` "": the config does not say.
+    """
     tars = tuple(layer if isinstance(layer, bytes) else a_layer(layer) for layer in layers)
-    os_name, architecture, *variant = platform.split("/")
+    os_name, architecture, *variant = (platform or "/").split("/")
     config: dict[str, object] = {"os": os_name, "architecture": architecture, "config": {"Cmd": ["/run"]}}
     if variant:
         config["variant"] = variant[0]
