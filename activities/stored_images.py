@@ -58,7 +58,7 @@ class StoredImages:
             raise RequestError(f"{image_id} is not registered", code="request.unknown_image")
         known = self._deps.store.images.known_layers(image.diff_ids)
         layers = tuple(self._layer(known[diff_id]) for diff_id in image.diff_ids)
-        return ImageContent(image.image_id, image.config, image.platform, layers)
+        return ImageContent(image.image_id, image.config, layers)
 
     def _layer(self, record: LayerRecord) -> LayerContent:
         if record.diff_id not in self._layers:

@@ -58,7 +58,7 @@ class ImageShelf:
             with open_archive(self._tars[name]) as archive:
                 (image,) = archive.images
                 layers = tuple(self._layer(archive, image, position) for position in range(len(image.diff_ids)))
-            self._images[name] = image, ImageContent(image.image_id, image.config, image.platform, layers)
+            self._images[name] = image, ImageContent(image.image_id, image.config, layers)
         return self._images[name]
 
     def _layer(self, archive: Archive, image: Image, position: int) -> LayerContent:

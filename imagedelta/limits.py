@@ -6,11 +6,24 @@ what one part writes every other part accepts. Sizes are bytes unless the name s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+
+from imagedelta.errors import LimitExceeded, RequestError
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+
+RAISABLE = {
+    "archive-images": "max_archive_images",
+    "archive-members": "max_archive_members",
+    "manifest-bytes": "max_manifest_bytes",
+    "window-bytes": "max_window_bytes",
+}
+"""Option -> limit that concerns only how an archive is read. The others bound what files of this project hold."""
+_NUMBER = re.compile(r"([1-9][0-9]{0,17})(k|M|G)?")
+_UNITS = {None: 1, "k": KIB, "M": MIB, "G": GIB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +49,31 @@ class Limits:
     max_structure_bytes: int = 2 * GIB
     """Structure in a file index, unpacked; never unpacked at once. A million pax members have 1.8 GB."""
     max_signature_bytes: int = 16 * MIB
-    max_expansion_ratio: int = 200
-    """Unpacked bytes per packed byte, past ``expansion_allowance`` (gzip's own ceiling is 1032)."""
-    expansion_allowance: int = 256 * MIB
-    """Unpacked bytes that are free of the ratio: an empty preallocated database compresses very well."""
-    max_zstd_window_bytes: int = 64 * MIB
-    """Memory that one zstd frame may ask for; image builders use at most 8 MiB."""
+    max_window_bytes: int = 128 * MIB
+    """Memory that unpacking may take: the window of a zstd frame, the dictionary of an xz block."""
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def over_limit(found: str, option: str, limits: Limits) -> LimitExceeded:
+    """Return the error for something over a limit that a person can raise; ``option`` is a key of ``RAISABLE``."""
+    most = getattr(limits, RAISABLE[option])
+    return LimitExceeded(f"{found}; the limit {option} is {most}")
+
+
+def raised_limits(options: str | tuple[str, ...], limits: Limits = DEFAULT_LIMITS) -> Limits:
+    """Return limits changed by ``NAME=NUMBER``, several with spaces or commas between; k, M and G are powers of 1024.
+
+    Raises:
+        RequestError: A name or number is none; the message lists the names.
+    """
+    words = options.replace(",", " ").split() if isinstance(options, str) else options
+    changes: dict[str, int] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        number = _NUMBER.fullmatch(text)
+        if name not in RAISABLE or number is None:
+            raise RequestError(f"limit {word[:60]!r} is not NAME=NUMBER with a name of {', '.join(sorted(RAISABLE))}")
+        changes[RAISABLE[name]] = int(number[1]) * _UNITS[number[2]]
+    return replace(limits, **changes)

@@ -95,12 +95,12 @@ def name_or_none(text: str) -> ImageName | None:
 
 
 def archive_name(text: str) -> str | None:
-    """Return what an archive calls its image, in the one spelling, if that is a name with a tag.
+    """Return what an archive calls its image, in the one spelling, if that is a name with a tag or digest.
 
     ``None`` for anything else: many tools note a bare tag (``latest``), some a version or a folder.
     """
     name = name_or_none(text)
-    return str(name) if name and name.tag and not name.digest else None
+    return str(name) if name and (name.tag or name.digest) else None
 
 
 def check_path(path: str, text: str) -> None:

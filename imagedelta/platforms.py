@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import platform as machine
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from imagedelta.errors import ContentError, RequestError
 
@@ -59,13 +58,17 @@ class Stated:
     variant: str = ""
 
 
-def stated_in(document: Mapping[str, Any], what: str) -> Stated:
-    """Read ``os``, ``architecture`` and ``variant`` of a config, or of the ``platform`` of a descriptor.
+NOTHING_STATED = Stated()
+
+
+def stated(os_name: object, architecture: object, variant: object, what: str) -> Stated:
+    """Take what a document says, which may be nothing.
 
     Raises:
         ContentError: One of them is no word; ``what`` names the document.
     """
-    return _stated(*(_word(document.get(field), f"{what}: {field}") for field in ("os", "architecture", "variant")))
+    given = {"os": os_name, "architecture": architecture, "variant": variant}
+    return _stated(*(_word(value, f"{what}: {field}") for field, value in given.items()))
 
 
 def settled(*documents: Stated) -> str:
@@ -105,23 +108,23 @@ def machine_platform() -> str:
     return settled(_stated("linux", machine.machine().lower()))
 
 
-def runs(stated: Sequence[str], platform: str) -> bool:
+def runs(own: Sequence[str], platform: str) -> bool:
     """Whether a machine that states these platforms runs an image for ``platform``."""
-    return best_of(stated, [platform]) is not None
+    return best_of(own, [platform]) is not None
 
 
-def best_of(stated: Sequence[str], offered: Iterable[str]) -> str | None:
+def best_of(own: Sequence[str], offered: Iterable[str]) -> str | None:
     """Return which of the ``offered`` platforms a machine should take.
 
     Args:
-        stated: What the machine runs, best first.
+        own: What the machine states that it runs, best first.
         offered: Platforms in the one spelling.
     """
     choices = list(offered)
-    for own in stated:
-        fitting = [choice for choice in choices if _fits(own, choice)]
+    for stated_one in own:
+        fitting = [choice for choice in choices if _fits(stated_one, choice)]
         if fitting:
-            return max(fitting, key=lambda choice: (choice == own, _level(choice)))
+            return max(fitting, key=lambda choice: (choice == stated_one, _level(choice)))
     return None
 
 

@@ -67,7 +67,7 @@ class Unpacker:
         """
         image = self._read(argument, self._layers, self._described)
         layers = tuple(self._layers[diff_id] for diff_id in image.diff_ids)
-        return UnpackedImage(image, ImageContent(image.image_id, image.config, image.platform, layers))
+        return UnpackedImage(image, ImageContent(image.image_id, image.config, layers))
 
     def unpack_plain(self, argument: str) -> tuple[Image, dict[str, LayerReader]]:
         """Read an image as ``unpack`` does, without describing its layers: applying needs no index, and memory is dear.

@@ -9,9 +9,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import zstandard
 
@@ -56,9 +59,12 @@ def a_layer(files: Files, *, mtime: int = 0) -> bytes:
 def an_image(
     *layers: Files | bytes, references: Sequence[str] = (), platform: str = "linux/amd64", note: str = ""
 ) -> BuiltImage:
-    """Return an image of these layers, lowest first; ``note`` makes another image of the same layers."""
+    """Return an image of these layers, lowest first; ``note`` makes another image of the same layers.
+
+    ``platform`` "": the config does not say.
+    """
     tars = tuple(layer if isinstance(layer, bytes) else a_layer(layer) for layer in layers)
-    os_name, architecture, *variant = platform.split("/")
+    os_name, architecture, *variant = (platform or "/").split("/")
     config: dict[str, object] = {"os": os_name, "architecture": architecture, "config": {"Cmd": ["/run"]}}
     if variant:
         config["variant"] = variant[0]
@@ -113,6 +119,29 @@ def oci_files(*images: BuiltImage, pack: Pack = plain) -> dict[str, bytes]:
 def oci_archive(*images: BuiltImage, pack: Pack = plain) -> bytes:
     """Return an OCI archive."""
     return an_archive(oci_files(*images, pack=pack))
+
+
+def sparse_tar(files: Files, form: str) -> bytes:
+    """Return what GNU tar writes with -S; ``form``: ``gnu``, or ``posix`` with a version (``posix 0.1``)."""
+    name, _, version = form.partition(" ")
+    options = [f"--sparse-version={version}"] if version else []
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in files.items():
+            _write_with_holes(Path(folder) / path, content)
+        command = ["tar", "-S", "--hole-detection=raw", f"--format={name}", *options, "-cf", "-", "-C", folder, *files]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def _write_with_holes(path: Path, content: bytes) -> None:
+    """The file system needs to know the holes for tar to look for them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        for at in range(0, len(content), 4096):
+            block = content[at : at + 4096]
+            if block.strip(b"\0"):
+                out.seek(at)
+                out.write(block)
+        out.truncate(len(content))
 
 
 def descriptor(media_type: str, data: bytes, **more: object) -> dict[str, object]:

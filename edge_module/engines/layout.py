@@ -20,7 +20,6 @@ from edge_module.engines.layout_index import (
     Entry,
     index_bytes,
     manifest_entry,
-    name_of,
     read_entries,
     with_entry,
     without_digest,
@@ -28,9 +27,9 @@ from edge_module.engines.layout_index import (
 from edge_module.engines.layout_layers import LayoutSources, LayoutStore, is_packed
 from edge_module.files import Files, FileWriter, move_durably, read_bounded, write_atomically
 from edge_module.scratch_file import SCRATCH
-from imagedelta.archives.docker_save import Located
+from imagedelta.archives.findings import Findings, Located
 from imagedelta.archives.model import hex_of, image_from_config, sha256_id
-from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_TYPE, blob_name, read_oci
+from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_TYPE, blob_name, entry_name, read_oci
 from imagedelta.archives.oci_json import layout_marker, manifest_bytes
 from imagedelta.errors import ContentError, RequestError
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
@@ -211,12 +210,12 @@ class LayoutEngine:
         """Entry by entry, so that one damaged image does not hide the others."""
         listed: list[_Listed] = []
         for entry in self._entries():
-            try:
-                found = read_oci(self._store([entry]), self._limits, {})
-            except ContentError as error:
-                log.warning("image %s is not whole: %s", name_of(entry) or entry.get("digest"), error)
-                continue
-            listed += [_Listed(located, entry) for located in found]
+            found = Findings()
+            read_oci(self._store([entry]), self._limits, found)
+            if not found.images:
+                for passed_over in found.passed_over:
+                    log.warning("image %s is not whole: %s", entry_name(entry) or entry.get("digest"), passed_over)
+            listed += [_Listed(located, entry) for located in found.images]
         return listed
 
     def _store(self, entries: Iterable[Entry] = ()) -> LayoutStore:

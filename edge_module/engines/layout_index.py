@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagedelta.archives.json_reading import parse_object
-from imagedelta.archives.oci import FULL_NAME_ANNOTATION, INDEX_TYPE, MANIFEST_TYPE, NAME_ANNOTATION
+from imagedelta.archives.oci import INDEX_TYPE, MANIFEST_TYPE, NAME_ANNOTATION, entry_name, without_names
+from imagedelta.archives.oci_json import platform_object
 from imagedelta.errors import ContentError
 
 Entry = dict[str, Any]
-_NAMES = (FULL_NAME_ANNOTATION, NAME_ANNOTATION)
 
 
 def read_entries(index: bytes) -> list[Entry]:
@@ -27,22 +27,14 @@ def read_entries(index: bytes) -> list[Entry]:
 
 
 def index_bytes(entries: Sequence[Entry]) -> bytes:
-    ordered = sorted(entries, key=lambda entry: (name_of(entry), str(entry.get("digest"))))
+    ordered = sorted(entries, key=lambda entry: (entry_name(entry), str(entry.get("digest"))))
     document = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": ordered}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def manifest_entry(digest: str, size: int, platform: str) -> Entry:
-    parts = dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
-    return {"mediaType": MANIFEST_TYPE, "digest": digest, "size": size, "platform": parts}
-
-
-def name_of(entry: Entry) -> str:
-    """The name an entry gives its image; "" for an unnamed one."""
-    annotations = entry.get("annotations")
-    if not isinstance(annotations, dict):
-        return ""
-    return next((str(annotations[key]) for key in _NAMES if annotations.get(key)), "")
+    entry: Entry = {"mediaType": MANIFEST_TYPE, "digest": digest, "size": size}
+    return {**entry, "platform": platform_object(platform)} if platform else entry
 
 
 def with_entry(entries: Sequence[Entry], entry: Entry, reference: str) -> list[Entry]:
@@ -62,7 +54,7 @@ def without_digest(entries: Sequence[Entry], digests: frozenset[str]) -> list[En
 def _without_name(entries: Sequence[Entry], reference: str, digest: str) -> list[Entry]:
     kept: list[Entry] = []
     for each in entries:
-        if name_of(each) != reference:
+        if entry_name(each) != reference:
             kept.append(each)
         elif each.get("digest") != digest and not _has_other_name(entries, each):
             kept.append(_unnamed(each))
@@ -74,10 +66,10 @@ def _has_other_name(entries: Sequence[Entry], entry: Entry) -> bool:
 
 
 def _is_unnamed(entry: Entry, digest: str) -> bool:
-    return not name_of(entry) and entry.get("digest") == digest
+    return not entry_name(entry) and entry.get("digest") == digest
 
 
 def _unnamed(entry: Entry) -> Entry:
-    annotations = {key: value for key, value in (entry.get("annotations") or {}).items() if key not in _NAMES}
+    annotations = without_names(entry.get("annotations") or {})
     plain = {key: value for key, value in entry.items() if key != "annotations"}
     return {**plain, "annotations": annotations} if annotations else plain

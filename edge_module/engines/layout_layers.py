@@ -11,14 +11,14 @@ from edge_module.scratch_file import SCRATCH
 from imagedelta.archives.layer_stream import verified_stream
 from imagedelta.archives.model import hex_of
 from imagedelta.archives.oci import INDEX_FILE
-from imagedelta.archives.stores import missing, safe_name
+from imagedelta.archives.stores import Store, missing, safe_name
 from imagedelta.archives.unpacking import Section, unpack
 from imagedelta.delta.content import LayerReader, check_range
 from imagedelta.errors import Truncated
 from imagedelta.limits import MIB, Limits
 
 
-class LayoutStore:
+class LayoutStore(Store):
     """Files of the layout for imagedelta.archives.oci; ``index`` stands in for the folder's own."""
 
     def __init__(self, files: Files, folder: str, index: bytes) -> None:

@@ -7,16 +7,16 @@ Not here: writing (imagedelta.archives.writing, imagedelta.archives.layout).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from imagedelta.archives.docker_save import MANIFEST, Located, read_docker_save
+from imagedelta.archives.docker_save import MANIFEST, read_docker_save
+from imagedelta.archives.findings import Findings, PassedOver
 from imagedelta.archives.layer_stream import verified_stream
 from imagedelta.archives.model import Image
 from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, read_oci
-from imagedelta.archives.stores import FolderStore, Store, TarStore, missing
+from imagedelta.archives.stores import FolderStore, Store, TarStore
 from imagedelta.archives.tar_members import read_exactly
 from imagedelta.archives.unpacking import MAGIC_BYTES, Section, packing_of, unpack
 from imagedelta.errors import ContentError, RequestError, UnsupportedFormat
@@ -30,7 +30,10 @@ class Archive:
         self._store = store
         self._limits = limits
         self._owned = owned
-        self._located = _merged(_read_images(store, limits))
+        findings = _read_images(store, limits)
+        self._located = findings.merged()
+        self.passed_over: tuple[PassedOver, ...] = tuple(findings.passed_over)
+        """Entries that gave no image; when there is an image, they need not be an error."""
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -45,8 +48,8 @@ class Archive:
 
         Raises:
             DigestMismatch: The layer is not the one the config names.
-            LimitExceeded: It expands beyond the limits.
-            ContentError: Damaged, or packed in an unknown way.
+            LimitExceeded: It unpacks to more than an image may be.
+            ContentError: Damaged, or packed in a way that Docker does not read either.
         """
         located = self._located[image.image_id]
         packed = self._store.section(located.layers[position])
@@ -79,11 +82,13 @@ def open_archive(
             empty file open for reading and writing. Without it such a tar is refused.
 
     Raises:
-        RequestError: There is no such file.
+        RequestError: ``request.no_image``: there is no such file.
         UnsupportedFormat: It is packed and there is no ``scratch``, or packed in an unknown way.
         ContentError: ``content.not_an_image``: no archive form known here; other codes and subclasses name
             what is wrong inside: missing blobs, duplicate or unsafe names, wrong digests, broken JSON.
         LimitExceeded: A size or count is over its limit.
+
+    Entries that are no images, or cannot be read while others can, are in ``passed_over``.
     """
     if not isinstance(source, Path):
         return Archive(TarStore(_plain(source, limits, scratch), limits), limits, None)
@@ -96,7 +101,7 @@ def _open_file(path: Path, limits: Limits, scratch: BinaryIO | None) -> Archive:
     try:
         stream = path.open("rb")
     except FileNotFoundError:
-        raise RequestError(f"there is no archive {path}") from None
+        raise RequestError(f"there is no archive {path}", code="request.no_image") from None
     try:
         return Archive(TarStore(_plain(stream, limits, scratch), limits), limits, stream)
     except BaseException:
@@ -112,43 +117,37 @@ def _plain(stream: BinaryIO, limits: Limits, scratch: BinaryIO | None) -> Binary
         return stream
     if scratch is None:
         raise UnsupportedFormat(f"the archive is packed as a whole with {packing}: unpack it first")
+    if packing == "zip":
+        raise ContentError("a zip file: images come as a tar (docker save)", code="content.not_an_image")
     for piece in unpack(Section(stream, 0, stream.seek(0, 2)), limits):
         scratch.write(piece)
     return scratch
 
 
-def _read_images(store: Store, limits: Limits) -> list[Located]:
+def _read_images(store: Store, limits: Limits) -> Findings:
     """Read both forms where both are: ``manifest.json`` is complete, ``index.json`` has more platforms."""
     is_oci = store.has(INDEX_FILE) and store.has(LAYOUT_FILE)
-    found = read_docker_save(store, limits) if store.has(MANIFEST) else []
+    findings = Findings()
+    if store.has(MANIFEST):
+        read_docker_save(store, limits, findings)
+    elif not is_oci:
+        raise _no_archive(store)
     if is_oci:
-        found += read_oci(store, limits, {located.image.image_id: located for located in found})
-    elif not store.has(MANIFEST):
-        raise ContentError(
-            f"neither {MANIFEST} nor {INDEX_FILE} with {LAYOUT_FILE}: no image archive",
-            code="content.not_an_image",
-        )
-    if not found:
-        raise ContentError("the archive holds no image", code="content.not_an_image")
-    _require_layers(store, found)
-    return found
+        read_oci(store, limits, findings)
+    if not findings.images:
+        raise findings.nothing()
+    return findings
 
 
-def _require_layers(store: Store, found: list[Located]) -> None:
-    for located in found:
-        for name in located.layers:
-            if not store.has(name):
-                raise missing(name)
-
-
-def _merged(found: list[Located]) -> dict[str, Located]:
-    """One entry per image ID, with all its names."""
-    merged: dict[str, Located] = {}
-    for located in found:
-        image = located.image
-        known = merged.get(image.image_id)
-        if known:
-            names = tuple(sorted({*known.image.references, *image.references}))
-            located = Located(replace(image, references=names), known.layers)
-        merged[image.image_id] = located
-    return merged
+def _no_archive(store: Store) -> ContentError:
+    """Say what it looks like instead: people mix up export and save, or pack one folder too many."""
+    problem = f"neither {MANIFEST} nor {INDEX_FILE} with {LAYOUT_FILE} is in it"
+    names = store.names if isinstance(store, TarStore) else ()
+    deeper = next(
+        (name for name in names if name.count("/") == 1 and name.endswith((f"/{MANIFEST}", f"/{INDEX_FILE}"))), ""
+    )
+    if deeper:
+        problem += f", but {deeper}: pack the content of that folder, not the folder (tar -C FOLDER -cf FILE .)"
+    elif any(name.startswith(("etc/", "usr/", "bin/")) for name in names):
+        problem += "; it looks like the files of a container (docker export): use docker save"
+    return ContentError(problem, code="content.not_an_image")

@@ -2,67 +2,72 @@
 
 Every Docker version writes it, newer ones beside an OCI layout; so do skopeo, podman and crane.
 
-Source: moby image/tarexport/save.go; the "Combined Image JSON + Filesystem Changeset Format" of Docker 1.2.
+Source: moby image/tarexport/save.go and load.go; the "Combined Image JSON + Filesystem Changeset Format" of Docker 1.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from imagedelta.archives.json_reading import parse
-from imagedelta.archives.model import Image, image_from_config
-from imagedelta.archives.stores import Store, read_small, safe_name
-from imagedelta.errors import ContentError, LimitExceeded
-from imagedelta.limits import Limits
+from imagedelta.archives.findings import Findings, Located
+from imagedelta.archives.json_reading import field_of, parse
+from imagedelta.archives.model import image_from_config
+from imagedelta.archives.stores import Store, missing, safe_name
+from imagedelta.errors import ContentError
+from imagedelta.limits import Limits, over_limit
 
 MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
-    """An image and the names of its layers in the archive, lowest first."""
-
-    image: Image
-    layers: tuple[str, ...]
-
-
-def read_docker_save(store: Store, limits: Limits) -> list[Located]:
-    """Return the images of ``manifest.json``, in its order.
+def read_docker_save(store: Store, limits: Limits, findings: Findings) -> None:
+    """Add the images of ``manifest.json``, in its order; an entry that cannot be read is passed over.
 
     Raises:
-        ContentError: The manifest is malformed, or points to a file that is not there.
-        LimitExceeded: It or a config is too large, or there are too many images.
+        ContentError: The manifest itself is malformed.
+        LimitExceeded: It is too large, or lists too many images.
     """
-    return [_located(store, entry, limits) for entry in _entries(store, limits)]
+    for number, entry in enumerate(_entries(store, limits), 1):
+        with findings.passing_over(_title(entry, number)):
+            findings.add(_located(store, entry, limits))
 
 
-def _entries(store: Store, limits: Limits) -> list[dict[str, Any]]:
-    entries = parse(read_small(store, MANIFEST, limits.max_manifest_bytes), MANIFEST)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ContentError(f"{MANIFEST}: expected a list of images")
+def _entries(store: Store, limits: Limits) -> list[Any]:
+    entries = parse(store.read_small(MANIFEST, limits.max_manifest_bytes), MANIFEST)
+    if not isinstance(entries, list):
+        raise ContentError(f"{MANIFEST} is not a list of images", code="content.not_an_image")
     if len(entries) > limits.max_archive_images:
-        raise LimitExceeded(f"{MANIFEST}: {len(entries)} images, at most {limits.max_archive_images}")
+        raise over_limit(f"{MANIFEST} lists {len(entries)} images", "archive-images", limits)
     return entries
 
 
-def _located(store: Store, entry: dict[str, Any], limits: Limits) -> Located:
-    config = read_small(store, _name(entry.get("Config")), limits.max_config_bytes)
-    image = image_from_config(config, _references(entry), limits)
-    listed = entry.get("Layers") or []
+def _located(store: Store, entry: Any, limits: Limits) -> Located:
+    if not isinstance(entry, dict):
+        raise ContentError(f"{MANIFEST} has {str(entry)[:100]!r} where an image belongs")
+    config = store.read_small(_file_name(field_of(entry, "Config")), limits.max_config_bytes)
+    image = image_from_config(config, _tags(entry), limits)
+    listed = field_of(entry, "Layers") or []
     if not isinstance(listed, list) or len(listed) != len(image.diff_ids):
         raise ContentError(f"{MANIFEST}: Layers does not fit the {len(image.diff_ids)} layers of the config")
-    return Located(image, tuple(_name(name) for name in listed))
+    layers = tuple(map(_file_name, listed))
+    for name in layers:
+        if not store.has(name):
+            raise missing(name)
+    return Located(image, layers)
 
 
-def _references(entry: dict[str, Any]) -> tuple[str, ...]:
-    tags = entry.get("RepoTags") or []
+def _tags(entry: dict[str, Any]) -> tuple[str, ...]:
+    tags = field_of(entry, "RepoTags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ContentError(f"{MANIFEST}: RepoTags is not a list of names")
     return tuple(tags)
 
 
-def _name(value: object) -> str:
+def _title(entry: Any, number: int) -> str:
+    tags = field_of(entry, "RepoTags") if isinstance(entry, dict) else None
+    return str(tags[0])[:255] if isinstance(tags, list) and tags else f"image {number} of {MANIFEST}"
+
+
+def _file_name(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ContentError(f"{MANIFEST}: {str(value)[:100]!r} is not a file name")
     return safe_name(value.encode("utf-8", "surrogatepass"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from imagedelta.errors import ContentError
@@ -28,6 +29,16 @@ def parse(data: bytes, what: str) -> Any:
         raise ContentError(f"{what}: JSON nested too deeply") from None
     except ValueError as error:
         raise ContentError(f"{what}: no valid JSON ({error})") from None
+
+
+def field_of(document: Mapping[str, Any], name: str) -> Any:
+    """Return a field whose name may be written in any case, as Go reads it; ``None`` when there is none.
+
+    Of several spellings the last counts, as there.
+    """
+    wanted = name.lower()
+    found = [value for key, value in document.items() if key.lower() == wanted]
+    return found[-1] if found else None
 
 
 def _refuse_constant(name: str) -> NoReturn:

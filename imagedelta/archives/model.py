@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from imagedelta.archives.json_reading import parse_object
+from imagedelta.archives.json_reading import field_of, parse_object
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import DEFAULT_LIMITS, Limits
+from imagedelta.names import archive_name
+from imagedelta.platforms import NOTHING_STATED, Stated, settled, stated
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_PLATFORM_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_IMPLIED_VARIANTS = {("arm64", "v8"), ("amd64", "v1")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +31,51 @@ class Image:
     diff_ids: tuple[str, ...]
     """SHA-256 of each uncompressed layer tar, lowest layer first; the same one may appear twice."""
     platform: str
-    """``os/architecture[/variant]``, e.g. ``linux/arm/v7``."""
+    """``os/architecture[/variant]``, e.g. ``linux/arm/v7``; "" when neither config nor archive says it."""
     references: tuple[str, ...] = ()
-    """Names the archive gives the image, e.g. ``app:1``; sorted, possibly none."""
+    """Names the archive gives the image, e.g. ``app:1``, in the one spelling; sorted, possibly none."""
+    labels: tuple[str, ...] = ()
+    """What the archive notes where a name belongs, but is none: a bare tag, mostly. Sorted."""
 
 
-def image_from_config(config: bytes, references: tuple[str, ...] = (), limits: Limits = DEFAULT_LIMITS) -> Image:
+def image_from_config(
+    config: bytes, names: Iterable[str] = (), limits: Limits = DEFAULT_LIMITS, descriptor: Stated = NOTHING_STATED
+) -> Image:
     """Read an image's identity, layers and platform from its config JSON.
+
+    Args:
+        config: The bytes.
+        names: What the archive calls it, names or not.
+        limits: Bounds for the config and its number of layers.
+        descriptor: What the archive says of the platform: it counts where the config says nothing.
 
     Raises:
         LimitExceeded: The config or its number of layers is over the limit.
-        ContentError: It is no JSON, or names no layers, operating system or architecture.
+        ContentError: It is no JSON, or names no layers.
 
     Source: OCI image-spec, config.md; Docker writes the same fields.
     """
     if len(config) > limits.max_config_bytes:
         raise LimitExceeded(f"image config of {len(config)} bytes, at most {limits.max_config_bytes}")
     document = parse_object(config, "image config")
+    known = {name: archive_name(name) for name in names}
     return Image(
         image_id=sha256_id(config),
         config=config,
         diff_ids=_diff_ids(document, limits),
-        platform=platform_of(document, "image config"),
-        references=tuple(sorted(set(references))),
+        platform=settled(descriptor, platform_in(document, "image config")),
+        references=tuple(sorted({name for name in known.values() if name})),
+        labels=tuple(sorted(text for text, name in known.items() if not name)),
     )
 
 
-def platform_of(document: dict[str, object], what: str) -> str:
-    """Return ``os/architecture[/variant]`` of a config, or of the ``platform`` in a descriptor.
+def platform_in(document: Mapping[str, Any], what: str) -> Stated:
+    """Read the platform of a config, or the ``platform`` of a descriptor; ``what`` names it.
 
     Raises:
-        ContentError: One of the three is missing or odd; ``what`` names the document.
+        ContentError: It says something that is no word.
     """
-    parts = [_platform_part(document, "os", what), _platform_part(document, "architecture", what)]
-    if document.get("variant"):
-        parts.append(_platform_part(document, "variant", what))
-    if tuple(parts[1:]) in _IMPLIED_VARIANTS:
-        parts.pop()  # containerd writes linux/arm64/v8 as linux/arm64: one platform, one name
-    return "/".join(parts)
+    return stated(field_of(document, "os"), field_of(document, "architecture"), field_of(document, "variant"), what)
 
 
 def sha256_id(data: bytes) -> str:
@@ -91,19 +100,12 @@ def hex_of(digest: str) -> str:
 
 
 def _diff_ids(document: dict[str, object], limits: Limits) -> tuple[str, ...]:
-    rootfs = document.get("rootfs")
-    listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    rootfs = field_of(document, "rootfs")
+    listed = field_of(rootfs, "diff_ids") if isinstance(rootfs, dict) else None
     if listed is None:
         listed = []  # Go leaves the empty list of an image without layers out
     if not isinstance(listed, list) or not isinstance(rootfs, dict):
         raise ContentError("image config: rootfs.diff_ids is not a list")
     if len(listed) > limits.max_layers:
-        raise LimitExceeded(f"image config: {len(listed)} layers, at most {limits.max_layers}")
+        raise LimitExceeded(f"an image of {len(listed)} layers: Docker runs at most {limits.max_layers}")
     return tuple(require_digest(item, "image config: rootfs.diff_ids") for item in listed)
-
-
-def _platform_part(document: dict[str, object], field: str, what: str) -> str:
-    value = document.get(field)
-    if isinstance(value, str) and _PLATFORM_PART.fullmatch(value):
-        return value
-    raise ContentError(f"{what}: {field} is {str(value)[:100]!r}")

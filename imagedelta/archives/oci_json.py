@@ -17,11 +17,11 @@ from imagedelta.archives.json_reading import parse_object
 from imagedelta.archives.model import Image, sha256_id
 from imagedelta.archives.oci import (
     CONFIG_TYPE,
-    FULL_NAME_ANNOTATION,
     INDEX_TYPE,
     LAYER_TYPE,
     MANIFEST_TYPE,
     NAME_ANNOTATION,
+    entry_name,
 )
 from imagedelta.errors import ContentError
 
@@ -67,12 +67,13 @@ def index_with(index: bytes | None, manifest: bytes, image: Image) -> bytes:
     kept = [
         entry
         for entry in _entries(index)
-        if _reference(entry) not in image.references and not (_reference(entry) == "" and _is(entry, digest))
+        if entry_name(entry) not in image.references and not (entry_name(entry) == "" and _is(entry, digest))
     ]
     if not image.references and any(_is(entry, digest) for entry in kept):
         return _index_bytes(kept)
     descriptor = _descriptor(MANIFEST_TYPE, digest, len(manifest))
-    descriptor["platform"] = _platform(image.platform)
+    if image.platform:
+        descriptor["platform"] = platform_object(image.platform)
     named = [{**descriptor, "annotations": {NAME_ANNOTATION: name}} for name in image.references]
     return _index_bytes(kept + (named or [descriptor]))
 
@@ -83,7 +84,7 @@ def index_without(index: bytes, manifest_digest: str) -> bytes:
 
 
 def _index_bytes(entries: Sequence[Document]) -> bytes:
-    ordered = sorted(entries, key=lambda entry: (_reference(entry), str(entry.get("digest"))))
+    ordered = sorted(entries, key=lambda entry: (entry_name(entry), str(entry.get("digest"))))
     return _canonical({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": ordered})
 
 
@@ -96,13 +97,6 @@ def _entries(index: bytes | None) -> list[Document]:
     return entries
 
 
-def _reference(entry: Document) -> str:
-    annotations = entry.get("annotations")
-    if not isinstance(annotations, dict):
-        return ""
-    return str(annotations.get(FULL_NAME_ANNOTATION) or annotations.get(NAME_ANNOTATION) or "")
-
-
 def _is(entry: Document, digest: str) -> bool:
     return bool(entry.get("digest") == digest)
 
@@ -111,7 +105,8 @@ def _descriptor(media_type: str, digest: str, size: int) -> Document:
     return {"mediaType": media_type, "digest": digest, "size": size}
 
 
-def _platform(platform: str) -> Document:
+def platform_object(platform: str) -> Document:
+    """Return a platform as descriptors state it."""
     return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import posixpath
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
+from imagedelta.archives.sparse import sparse_section
 from imagedelta.archives.tar_members import SeekTape, TarMember, walk_tar
 from imagedelta.archives.unpacking import Section
 from imagedelta.errors import ContentError, LimitExceeded, UnsafePath
-from imagedelta.limits import Limits
+from imagedelta.limits import Limits, over_limit
 
 _MAX_LINKS = 8
 
 
-class Store(Protocol):
+class Store(ABC):
     """Files by name, relative, with ``/`` between the parts."""
 
+    @abstractmethod
     def has(self, name: str) -> bool:
         """Tell whether there is a regular file of that name."""
 
+    @abstractmethod
     def section(self, name: str) -> Section:
         """Return the file's bytes, to be read from the start; the caller closes it.
 
@@ -28,25 +33,31 @@ class Store(Protocol):
             ContentError: ``content.blob_missing``: there is no such file.
         """
 
+    def read_small(self, name: str, limit: int) -> bytes:
+        """Read a whole file of at most ``limit`` bytes.
 
-def read_small(store: Store, name: str, limit: int) -> bytes:
-    """Read a whole file of at most ``limit`` bytes.
+        Raises:
+            LimitExceeded: It is larger; nothing was read.
+            ContentError: ``content.blob_missing``.
+        """
+        return read_whole(self.section(name), name, limit)
 
-    Raises:
-        LimitExceeded: It is larger; nothing was read.
-        ContentError: ``content.blob_missing``.
-    """
-    with closing(store.section(name)) as section:
+
+def read_whole(section: Section, name: str, limit: int) -> bytes:
+    """Read a section of at most ``limit`` bytes, and close it; see ``Store.read_small``."""
+    with closing(section):
         if section.length > limit:
             raise LimitExceeded(f"{name} has {section.length} bytes, at most {limit}")
         return b"".join(iter(lambda: section.read(limit), b""))
 
 
-class TarStore:
+class TarStore(Store):
     """The members of an uncompressed tar on a seekable stream.
 
-    Duplicate names are refused, because two readers could choose different ones; so are names that would
-    leave a folder, although nothing here writes them: the next reader of such an archive might.
+    Of several members with one name the last counts, as for every tool that extracts them. A document must be the
+    same in all of them, because tools that do not extract take the first; other files have a digest to prove.
+    Names that would leave a folder are refused although nothing here writes them: the next reader of such an archive
+    might.
     """
 
     def __init__(self, stream: BinaryIO, limits: Limits) -> None:
@@ -54,10 +65,16 @@ class TarStore:
         ContentError: No tar, or one that breaks a rule above; subclasses name the reason.
         """
         self._stream = stream
+        self._limits = limits
         self._members: dict[str, TarMember] = {}
-        tape = SeekTape(stream)
-        for member in walk_tar(tape, limits, strict=True, max_members=limits.max_archive_members):
+        self._earlier: dict[str, list[TarMember]] = {}
+        for member in self._walk():
             self._add(member)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all files and links, in the archive's order."""
+        return tuple(self._members)
 
     def has(self, name: str) -> bool:
         """See Store."""
@@ -69,6 +86,33 @@ class TarStore:
         member = self._resolve(name)
         if member is None:
             raise missing(name)
+        return self._section(member)
+
+    def read_small(self, name: str, limit: int) -> bytes:
+        """See Store.
+
+        Raises:
+            ContentError: ``content.duplicate_member``: it is there twice with different bytes.
+        """
+        data = super().read_small(name, limit)
+        for earlier in self._earlier.get(name, ()):
+            if earlier.kind == "file" and read_whole(self._section(earlier), name, limit) != data:
+                raise ContentError(
+                    f"{name!r} is in the archive twice, with different contents", code="content.duplicate_member"
+                )
+        return data
+
+    def _walk(self) -> Iterator[TarMember]:
+        most = self._limits.max_archive_members
+        members = walk_tar(SeekTape(self._stream), self._limits, strict=True, max_members=most + 1)
+        for count, member in enumerate(members, 1):
+            if count > most:
+                raise over_limit(f"an archive of more than {most} files and folders", "archive-members", self._limits)
+            yield member
+
+    def _section(self, member: TarMember) -> Section:
+        if member.sparse:
+            return sparse_section(self._stream, member, self._limits)
         return Section(self._stream, member.offset, member.size)
 
     def _add(self, member: TarMember) -> None:
@@ -76,7 +120,7 @@ class TarStore:
         if member.kind == "directory":
             return
         if name in self._members:
-            raise ContentError(f"{name!r} is in the archive twice", code="content.duplicate_member")
+            self._earlier.setdefault(name, []).append(self._members.pop(name))
         self._members[name] = member
 
     def _resolve(self, name: str) -> TarMember | None:
@@ -86,11 +130,11 @@ class TarStore:
             if member is None or member.kind == "file":
                 return member
             folder = posixpath.dirname(name) if member.kind == "symlink" else ""
-            name = safe_name(posixpath.normpath(posixpath.join(folder.encode(), member.link)))
+            name = safe_name(posixpath.join(folder.encode(), member.link))
         raise ContentError(f"more than {_MAX_LINKS} links from {name!r}")
 
 
-class FolderStore:
+class FolderStore(Store):
     """The files of a folder; each section opens its file and closes it."""
 
     def __init__(self, root: Path) -> None:
@@ -112,19 +156,15 @@ class FolderStore:
 
 
 def safe_name(path: bytes) -> str:
-    """Return the name as clean text without a leading ``./``.
+    """Return the name as Docker takes it: without a leading ``/`` or ``./``, and ``a/../b`` as ``b``.
 
     Raises:
-        UnsafePath: Absolute, leaving its folder, or no UTF-8.
+        UnsafePath: It leaves its folder.
     """
-    try:
-        name = path.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UnsafePath(f"archive member {path[:100]!r} is not named in UTF-8") from None
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts:
+    name = posixpath.normpath(path.decode("utf-8", "surrogateescape").lstrip("/"))
+    if name == ".." or name.startswith("../"):
         raise UnsafePath(f"archive member {name[:100]!r} would leave its folder")
-    return "/".join(parts)
+    return name
 
 
 def missing(name: str) -> ContentError:

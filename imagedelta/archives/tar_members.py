@@ -36,6 +36,8 @@ class TarMember:
     """Where its data starts."""
     size: int
     """Bytes of data stored, without padding; for a sparse file that is less than its length."""
+    sparse: bool = False
+    """Its holes are not stored (imagedelta.archives.sparse)."""
 
     @property
     def end(self) -> int:
@@ -169,6 +171,7 @@ class _Walk:
             header_offset=extensions.start,
             offset=self._tape.position,
             size=header.stored(self._size(header, extensions)),
+            sparse=header.type == b"S" or any(key.startswith(b"GNU.sparse.") for key in extensions.pax),
         )
 
     def _size(self, header: TarHeader, extensions: _Extensions) -> int:

@@ -1,21 +1,29 @@
-"""Packed bytes to plain bytes, in pieces and within bounds: gzip and zstd as image builders write them.
+"""Packed bytes to plain bytes, in pieces and within bounds: gzip, zstd, xz and bzip2, as Docker takes them.
 
+There is no bound on how well bytes are packed: a preallocated database or a log of a high user ID is gigabytes of
+zeros in a real image. What bounds them is the most that an image may be, its digest, and the disk they go to.
 Not here: what the plain bytes are, and whether they are the right ones (imagedelta.archives.layer_stream).
 """
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
 import zstandard
 
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
-from imagedelta.limits import MIB, Limits
+from imagedelta.limits import KIB, MIB, Limits, over_limit
 
 PIECE = MIB
 """Bytes per read and per piece: a read may be a request to a far away store."""
+_FEED = 64 * KIB
+"""Bytes given to an unpacker at once: what it does not use is copied back, with eStargz after every few kilobytes."""
+_XZ_OVERHEAD = MIB
+"""What an xz decoder needs beside its dictionary, rounded up."""
 _GZIP_MEMBER = 16 + zlib.MAX_WBITS
 _MAGICS = {
     b"\x1f\x8b": "gzip",
@@ -24,8 +32,11 @@ _MAGICS = {
     b"BZh": "bzip2",
     b"PK\x03\x04": "zip",
 }
+_BZIP2_HEADER = 10
+_BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
+"""What follows ``BZh`` and a digit: a file in a layer may have a name that starts so."""
 _SKIPPABLE_ZSTD = tuple(bytes([0x50 + n, 0x2A, 0x4D, 0x18]) for n in range(16))
-MAGIC_BYTES = 6
+MAGIC_BYTES = _BZIP2_HEADER
 
 
 class Readable(Protocol):
@@ -75,83 +86,162 @@ def packing_of(prefix: bytes) -> str | None:
     """Name the packing that the first ``MAGIC_BYTES`` show; ``None`` for plain bytes."""
     if prefix.startswith(_SKIPPABLE_ZSTD):
         return "zstd"
-    return next((name for magic, name in _MAGICS.items() if prefix.startswith(magic)), None)
+    packing = next((name for magic, name in _MAGICS.items() if prefix.startswith(magic)), None)
+    if packing == "bzip2" and prefix[4:_BZIP2_HEADER] not in _BZIP2_BLOCKS:
+        return None
+    return packing
 
 
 def unpack(packed: Section, limits: Limits) -> Iterator[bytes]:
     """Yield the plain bytes of ``packed`` in pieces of at most 1 MiB, whatever its packing.
 
     Raises:
-        LimitExceeded: They expand beyond ``max_image_bytes`` or the ratio of the limits.
-        UnsupportedFormat: Packed with something else than gzip or zstd.
+        LimitExceeded: They expand beyond ``max_image_bytes``, or unpacking needs more than ``max_window_bytes``.
+        UnsupportedFormat: Packed with something that Docker does not read either.
         ContentError: The packed bytes are damaged.
     """
     packing = packing_of(packed.read(MAGIC_BYTES))
     packed.position = 0
+    return _bounded(_pieces(packed, packing, limits), limits)
+
+
+def _pieces(packed: Section, packing: str | None, limits: Limits) -> Iterator[bytes]:
     if packing is None:
-        pieces = iter(lambda: packed.read(PIECE), b"")
-    elif packing == "gzip":
-        pieces = _gunzip(packed)
-    elif packing == "zstd":
-        pieces = _unzstd(packed, limits)
-    else:
-        raise UnsupportedFormat(f"packed with {packing}; known are gzip, zstd and plain tar")
-    return _bounded(pieces, packed, limits)
+        return iter(lambda: packed.read(PIECE), b"")
+    if packing == "gzip":
+        return _unpack_streams(packed, _Gzip, packing)
+    if packing == "bzip2":
+        return _unpack_streams(packed, bz2.BZ2Decompressor, packing)
+    if packing == "xz":
+        return _unxz(packed, limits)
+    if packing == "zstd":
+        return _unzstd(packed, limits)
+    raise UnsupportedFormat(
+        f"packed with {packing}, which Docker does not read either; pack it with gzip or zstd, or not at all"
+    )
 
 
-def _bounded(pieces: Iterator[bytes], packed: Section, limits: Limits) -> Iterator[bytes]:
+def _bounded(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
     produced = 0
     for piece in pieces:
         produced += len(piece)
         if produced > limits.max_image_bytes:
-            raise LimitExceeded(f"unpacks to more than {limits.max_image_bytes} bytes")
-        if produced > limits.expansion_allowance + limits.max_expansion_ratio * packed.position:
-            raise LimitExceeded(
-                f"{packed.position} packed bytes expand to more than {produced} "
-                f"(over {limits.max_expansion_ratio} to 1): an archive bomb"
-            )
+            raise LimitExceeded(f"it unpacks to more than the {limits.max_image_bytes} bytes that an image may have")
         yield piece
 
 
-def _gunzip(packed: Readable) -> Iterator[bytes]:
-    """Unpack all members of a gzip file; zero padding after the last one is allowed, as gzip(1) does."""
-    pending = b""
-    while pending := pending or packed.read(PIECE):
-        unpacker = zlib.decompressobj(_GZIP_MEMBER)
-        while not unpacker.eof:
-            pending = pending or packed.read(PIECE)
-            ended = not pending
-            try:
-                piece = unpacker.decompress(pending, PIECE)
-            except zlib.error as error:
-                raise ContentError(f"damaged gzip data: {error}") from None
-            pending = unpacker.unconsumed_tail
+class _Stream(Protocol):
+    """One compressed stream of a file that may hold several, as bz2 and lzma have it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
+
+
+class _Gzip:
+    """One member of a gzip file."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(_GZIP_MEMBER)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail or data, max_length)
+
+
+class _Feed:
+    """Packed bytes in small slices; the end of the last one can be given back."""
+
+    def __init__(self, packed: Readable) -> None:
+        self._packed = packed
+        self._piece = b""
+        self._at = 0
+
+    def take(self) -> bytes:
+        """Return the next bytes, none at the end."""
+        if self._at == len(self._piece):
+            self._piece, self._at = self._packed.read(PIECE), 0
+        taken = self._piece[self._at : self._at + _FEED]
+        self._at += len(taken)
+        return taken
+
+    def give_back(self, count: int) -> None:
+        """Return to where ``count`` bytes of the last slice are still to come."""
+        self._at -= count
+
+    def ends_after_padding(self) -> bool:
+        """Pass over zeros, which tapes and xz leave between streams; tell whether nothing follows them."""
+        while taken := self.take():
+            rest = taken.lstrip(b"\0")
+            if rest:
+                self.give_back(len(rest))
+                return False
+        return True
+
+
+def _unpack_streams(packed: Readable, start: Callable[[], _Stream], packing: str) -> Iterator[bytes]:
+    """Unpack all streams of a file, one after the other; zeros between and after them are passed over."""
+    feed = _Feed(packed)
+    while not feed.ends_after_padding():
+        stream = start()
+        while not stream.eof:
+            data = feed.take() if stream.needs_input else b""
+            ended = stream.needs_input and not data
+            piece = _decompress(stream, data, packing)
             if piece:
                 yield piece
-            elif ended:  # nothing to read and nothing held back
-                raise Truncated("the gzip data ends early")
-        pending = _after_padding(unpacker.unused_data, packed)
+            elif ended and not stream.eof:
+                raise Truncated(f"the {packing} data ends early")
+        feed.give_back(len(stream.unused_data))
 
 
-def _after_padding(rest: bytes, packed: Readable) -> bytes:
-    while not (stripped := rest.lstrip(b"\0")):
-        rest = packed.read(PIECE)
-        if not rest:
-            return b""
-    return stripped
+def _decompress(stream: _Stream, data: bytes, packing: str) -> bytes:
+    try:
+        return stream.decompress(data, PIECE)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+        raise ContentError(f"the {packing} data is damaged: {error}") from None
+
+
+def _unxz(packed: Readable, limits: Limits) -> Iterator[bytes]:
+    def start() -> _Stream:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, limits.max_window_bytes + _XZ_OVERHEAD)
+
+    try:
+        yield from _unpack_streams(packed, start, "xz")
+    except ContentError as error:
+        if "emory" in str(error):  # liblzma tells no other way
+            raise over_limit("unpacking xz needs a larger dictionary", "window-bytes", limits) from None
+        raise
 
 
 def _unzstd(packed: Readable, limits: Limits) -> Iterator[bytes]:
     """Unpack all frames; a cut last frame is found by the digest, since the library does not tell."""
-    unpacker = zstandard.ZstdDecompressor(max_window_size=limits.max_zstd_window_bytes)
+    unpacker = zstandard.ZstdDecompressor(max_window_size=limits.max_window_bytes)
     source = cast(BinaryIO, packed)  # it only ever calls read
     with unpacker.stream_reader(source, read_size=PIECE, read_across_frames=True, closefd=False) as reader:
-        while piece := _read_zstd(reader):
+        while piece := _read_zstd(reader, limits):
             yield piece
 
 
-def _read_zstd(reader: zstandard.ZstdDecompressionReader) -> bytes:
+def _read_zstd(reader: zstandard.ZstdDecompressionReader, limits: Limits) -> bytes:
     try:
         return reader.read(PIECE)
     except zstandard.ZstdError as error:
-        raise ContentError(f"damaged zstd data, or a window over the limit: {error}") from None
+        if "too much memory" in str(error):
+            raise over_limit("a zstd frame needs a larger window", "window-bytes", limits) from None
+        raise ContentError(f"the zstd data is damaged: {error}") from None

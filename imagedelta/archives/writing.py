@@ -22,6 +22,7 @@ from imagedelta.archives.tar_headers import BLOCK
 from imagedelta.archives.tar_members import read_exactly
 from imagedelta.errors import ContentError
 from imagedelta.limits import MIB
+from imagedelta.names import parse_name
 
 OpenLayer = Callable[[int], BinaryIO]
 """Opens layer n of the image as an uncompressed tar; the writer closes it."""
@@ -30,7 +31,7 @@ OpenLayer = Callable[[int], BinaryIO]
 def write_docker_archive(
     target: Path | BinaryIO, image: Image, layer_sizes: Sequence[int], open_layer: OpenLayer
 ) -> None:
-    """Write the image as ``docker load`` takes it, tagged with its references.
+    """Write the image as ``docker load`` takes it, tagged with its references; a digest is no tag and left out.
 
     Args:
         target: A file, which appears complete or not at all; or a stream, written from where it is.
@@ -43,7 +44,8 @@ def write_docker_archive(
     """
     names = [f"{hex_of(diff_id)}/layer.tar" for diff_id in image.diff_ids]
     config = f"{hex_of(image.image_id)}.json"
-    entry = {"Config": config, "Layers": names, "RepoTags": list(image.references) or None}
+    tags = [tag for tag in (parse_name(name).tagged for name in image.references) if tag]
+    entry = {"Config": config, "Layers": names, "RepoTags": tags or None}
     with _output(target) as out:
         _write_file(out, config, image.config)
         _write_layers(out, names, layer_sizes, open_layer)

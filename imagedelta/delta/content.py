@@ -65,7 +65,6 @@ class ImageContent:
 
     image_id: str
     config: bytes
-    platform: str
     layers: tuple[LayerContent, ...]
 
     @property

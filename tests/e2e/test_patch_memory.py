@@ -33,7 +33,7 @@ def content(*paths):
         with path.open("rb") as stream:
             layers.append(LayerContent(index_layer(stream), FileReader(path)))
     config = config_of([layer.index.diff_id for layer in layers])
-    return ImageContent("sha256:" + hashlib.sha256(config).hexdigest(), config, "linux/amd64", tuple(layers))
+    return ImageContent("sha256:" + hashlib.sha256(config).hexdigest(), config, tuple(layers))
 
 def peak():
     lines = open("/proc/self/status").read().splitlines()  # ru_maxrss would count pytest before the exec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import tarfile
 import tracemalloc
 
@@ -17,13 +19,15 @@ from tests.images import BuiltImage, a_tar, an_image, docker_save, gzipped, oci_
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
 LAYERS = st.dictionaries(NAMES.filter(lambda name: name not in (".", "..")), st.binary(max_size=2000), max_size=5)
-REFERENCES = st.lists(st.from_regex(r"[a-z]{1,9}:[a-z0-9.]{1,9}", fullmatch=True), max_size=3, unique=True)
+REFERENCES = st.lists(st.from_regex(r"[a-z]{1,9}:[a-z0-9][a-z0-9.]{0,8}", fullmatch=True), max_size=3, unique=True)
 IMAGES = st.builds(
     lambda layers, references: an_image(*layers, references=tuple(references)),
     st.lists(st.one_of(LAYERS, st.binary(max_size=1500)), max_size=4),
     REFERENCES,
 )
-SMALL = Limits(expansion_allowance=64 * KIB, max_config_bytes=64 * KIB, max_manifest_bytes=64 * KIB)
+SMALL = Limits(
+    max_window_bytes=8 * MIB, max_image_bytes=4 * MIB, max_config_bytes=64 * KIB, max_manifest_bytes=64 * KIB
+)
 
 
 def layers_of(data: bytes, built: BuiltImage) -> tuple[bytes, ...]:
@@ -62,7 +66,7 @@ def read_everything(data: bytes) -> None:
 SAMPLES = [
     form(an_image({"a": b"1" * 700}, {"b": b"2" * 90}, references=("a:1",)), pack=pack)
     for form in (docker_save, oci_archive)
-    for pack in (plain, gzipped, zstd_packed)
+    for pack in (plain, gzipped, zstd_packed, lzma.compress, bz2.compress)
 ]
 
 

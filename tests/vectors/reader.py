@@ -335,9 +335,10 @@ class Patch:
         document = json.loads(config)
         assert document["rootfs"]["diff_ids"] == [diff_id for _, diff_id, _ in self.layers]
         variant = document.get("variant")
-        if (document["architecture"], variant) in (("arm64", "v8"), ("amd64", "v1")):
+        if (document.get("architecture"), variant) in (("arm64", "v8"), ("amd64", "v1")):
             variant = None
-        assert "/".join([document["os"], document["architecture"], *([variant] if variant else [])]) == self.platform
+        words = [document.get("os") or "unknown", document.get("architecture") or "unknown", variant]
+        assert "/".join(filter(None, words)) == self.platform
         return config
 
     def _rebuild(self) -> bytes:

@@ -19,6 +19,7 @@ from imagedelta.delta.decode.tapes import Tape, open_tapes
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.format import config_text
 from imagedelta.delta.format.header import PatchHeader, read_patch_header
+from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.source_images import FindConfig, LayerNames, SourceImages
@@ -142,8 +143,8 @@ def _read_config(header: PatchHeader, diff_ids: Sequence[str], tape: Tape, limit
     image = image_from_config(config, limits=limits)
     if image.diff_ids != diff_ids:
         raise ContentError("the patch makes other layers than the config of its image names")
-    if image.platform != header.platform:
-        raise ContentError(f"the patch says {header.platform}, the config of its image {image.platform}")
+    if platform_text(config) != header.platform:
+        raise ContentError(f"the patch says {header.platform}, the config of its image {platform_text(config)}")
     return config
 
 

@@ -41,6 +41,7 @@ from imagedelta.delta.format.header import (
     WholeLayer,
     header_to_bytes,
 )
+from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
@@ -223,7 +224,7 @@ class Build:
             profile=self._profile.name,
             target_image_id=self._target.image_id,
             source_image_ids=tuple(source.image_id for source in self._sources),
-            platform=self._target.platform,
+            platform=platform_text(self._target.config),
             source_layers=self._source_layers(),
             layers=layers,
             streams=tuple(item.stream for item in coded),

@@ -28,7 +28,7 @@ class Memory:
 
     def image(self, image: ImageContent) -> ImageContent:
         """Return the image with remembering readers; a layer that images share is remembered once."""
-        return ImageContent(image.image_id, image.config, image.platform, tuple(map(self._layer, image.layers)))
+        return ImageContent(image.image_id, image.config, tuple(map(self._layer, image.layers)))
 
     def _layer(self, layer: LayerContent) -> LayerContent:
         reader = self._readers.setdefault(layer.index.diff_id, _Reader(layer.reader, self))

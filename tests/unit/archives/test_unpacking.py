@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import struct
+from typing import ClassVar
+from unittest import mock
 
 import pytest
 import zstandard
 
-from imagedelta.archives.unpacking import Section, packing_of, unpack
+from imagedelta.archives.unpacking import MAGIC_BYTES, Section, _Gzip, packing_of, unpack
 from imagedelta.errors import ContentError, DependencyError, Truncated
-from imagedelta.limits import MIB, Limits
+from imagedelta.limits import KIB, MIB, Limits
 
 PLAIN = b"layer bytes " * 20_000
 SKIPPABLE = struct.pack("<II", 0x184D2A50, 40) + b"s" * 40
@@ -29,6 +33,10 @@ def unpacked(data: bytes, limits: Limits | None = None) -> bytes:
         gzip.compress(PLAIN),
         gzip.compress(PLAIN[:5000]) + gzip.compress(b"") + gzip.compress(PLAIN[5000:]),  # eStargz
         gzip.compress(PLAIN) + bytes(700),
+        bz2.compress(PLAIN),
+        bz2.compress(PLAIN[:5000]) + bz2.compress(PLAIN[5000:]),  # pbzip2
+        lzma.compress(PLAIN),
+        lzma.compress(PLAIN[:5000]) + bytes(8) + lzma.compress(PLAIN[5000:]),  # xz stream padding
         zstandard.compress(PLAIN),
         zstandard.compress(PLAIN[:5000]) + zstandard.compress(PLAIN[5000:]),
         zstandard.compress(PLAIN) + SKIPPABLE,  # zstd:chunked keeps its index in one
@@ -49,15 +57,36 @@ def test_pieces_are_at_most_a_mebibyte():
     assert max(len(piece) for piece in unpack(Section(io.BytesIO(data), 0, len(data)), Limits())) <= MIB
 
 
-@pytest.mark.parametrize("cut", [1, 5, 12, 100, 300])
-def test_gzip_that_ends_early_is_truncated(cut):
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("cut", [1, 5, 12, 30])
+def test_packed_bytes_that_end_early_are_truncated(pack, cut):
     with pytest.raises(Truncated):
-        unpacked(gzip.compress(PLAIN)[:-cut])
+        unpacked(pack(PLAIN)[:-cut])
 
 
-def test_anything_but_padding_behind_gzip_is_refused():
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_anything_but_padding_behind_packed_bytes_is_refused(pack):
     with pytest.raises(ContentError):
-        unpacked(gzip.compress(PLAIN) + b"\0\0garbage")
+        unpacked(pack(PLAIN) + b"\0\0garbage")
+
+
+def test_many_tiny_members_copy_little():
+    """eStargz has one for each few kilobytes: what a member does not use must not be most of a piece."""
+    members = b"".join(gzip.compress(PLAIN[at : at + 1000], mtime=0) for at in range(0, len(PLAIN), 1000))
+    stored = Section(io.BytesIO(members), 0, len(members))
+
+    with mock.patch("imagedelta.archives.unpacking._Gzip", Counting):
+        assert b"".join(unpack(stored, Limits())) == PLAIN
+    assert max(Counting.unused) <= 64 * KIB
+
+
+class Counting(_Gzip):
+    unused: ClassVar[list[int]] = []
+
+    @property
+    def unused_data(self) -> bytes:
+        self.unused.append(len(super().unused_data))
+        return super().unused_data
 
 
 def test_a_section_ends_where_it_should_or_is_truncated():
@@ -71,15 +100,21 @@ def test_a_section_ends_where_it_should_or_is_truncated():
 
 
 def test_packings_are_known_by_their_first_bytes():
-    assert [packing_of(data) for data in (b"etc/", gzip.compress(b""), zstandard.compress(b""), SKIPPABLE)] == [
-        None,
-        "gzip",
-        "zstd",
-        "zstd",
-    ]
+    known = {
+        b"etc/": None,
+        b"BZhang/report.txt": None,
+        gzip.compress(b""): "gzip",
+        zstandard.compress(b""): "zstd",
+        SKIPPABLE: "zstd",
+        bz2.compress(b""): "bzip2",
+        bz2.compress(b"x"): "bzip2",
+        lzma.compress(b""): "xz",
+    }
+
+    assert {data: packing_of(data[:MAGIC_BYTES]) for data in known} == known
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress, bz2.compress, lzma.compress])
 def test_a_store_that_stops_answering_is_an_error_to_retry_and_not_the_end(pack):
     class Failing(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:

@@ -32,7 +32,7 @@ def stored(folder: Path) -> ImageContent:
         )
         for number in range(len(image.diff_ids))
     ]
-    return ImageContent(image.image_id, image.config, image.platform, tuple(layers))
+    return ImageContent(image.image_id, image.config, tuple(layers))
 
 
 def main(target: str, source: str, number: str, out: str) -> None:

@@ -63,7 +63,7 @@ class _Writer:
 def content_of(built: BuiltImage) -> ImageContent:
     """Return the image as the encoder takes it."""
     layers = tuple(LayerContent(index_layer(io.BytesIO(tar)), BytesReader(tar)) for tar in built.layers)
-    return ImageContent(built.image_id, built.image.config, built.image.platform, layers)
+    return ImageContent(built.image_id, built.image.config, layers)
 
 
 def layers_of(*images: BuiltImage) -> dict[str, bytes]:

@@ -65,7 +65,7 @@ def an_image(layer: HoledLayer, diff_id: str) -> ImageContent:
     config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
     image = image_from_config(json.dumps(config).encode())
     content = LayerContent(LayerIndex(diff_id, layer.size, (huge, small)), layer)
-    return ImageContent(image.image_id, image.config, image.platform, (content,))
+    return ImageContent(image.image_id, image.config, (content,))
 
 
 class HashingSink:

@@ -132,3 +132,12 @@ def test_the_second_reader_agrees_on_the_names_of_platforms(tmp_path, variant, p
 
     assert read_patch_header(io.BytesIO(patch)).platform == platform
     assert Patch(patch, {}, {}).apply() == (target.image.config, layers_of(target))
+
+
+@pytest.mark.parametrize(("said", "platform"), [("", "unknown/unknown"), ("linux/arm", "linux/arm")])
+def test_a_patch_has_the_words_of_the_config_whatever_is_assumed_elsewhere(tmp_path, said, platform):
+    target = an_image({"a": b"1"}, platform=said)
+    patch, _ = a_patch(target, scratch=tmp_path)
+
+    assert read_patch_header(io.BytesIO(patch)).platform == platform
+    assert Patch(patch, {}, {}).apply() == (target.image.config, layers_of(target))

@@ -84,7 +84,7 @@ def test_a_target_whose_stored_bytes_rotted_is_noticed(tmp_path):
     rotten = bytearray(TARGET.layers[0])
     rotten[entry.offset + 19_000] ^= 1
     layer = LayerContent(target.layers[0].index, BytesReader(bytes(rotten)))
-    stored = ImageContent(target.image_id, target.config, target.platform, (layer,))
+    stored = ImageContent(target.image_id, target.config, (layer,))
     patch = io.BytesIO()
     build_patch(stored, [content_of(SOURCE)], patch, scratch=tmp_path)
 

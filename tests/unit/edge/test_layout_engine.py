@@ -79,10 +79,10 @@ def test_a_name_is_in_the_index_once_and_no_image_is_lost_by_moving_it() -> None
     engine = LayoutEngine(disk)
 
     for image_id in (APP_2.image_id, APP_1.image_id, APP_2.image_id):
-        engine.name_image(image_id, "latest")
+        engine.name_image(image_id, "app:latest")
         engine.name_image(image_id, "app:1")
 
-    assert listed(disk) == {APP_1.image_id: (), APP_2.image_id: ("app:1", "app:2", "latest")}
+    assert listed(disk) == {APP_1.image_id: (), APP_2.image_id: ("app:1", "app:2", "app:latest")}
     entries = read_entries(disk.files()["images/index.json"])
     assert len(entries) == 4
 

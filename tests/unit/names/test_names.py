@@ -96,10 +96,10 @@ def test_what_is_no_name_is_refused_by_the_part_that_is_wrong(text, said):
         ("v1.2.3", None),
         ("App:1", None),
         ("<none>:<none>", None),
-        (f"app:1@{DIGEST}", None),
+        (f"docker.io/library/app@{DIGEST}", f"app@{DIGEST}"),
     ],
 )
-def test_only_a_name_with_a_tag_is_an_archives_name(text, name):
+def test_only_a_name_with_a_tag_or_digest_is_an_archives_name(text, name):
     assert archive_name(text) == name
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagedelta.errors import ContentError, RequestError
-from imagedelta.platforms import best_of, parse_platform, parse_platforms, runs, settled, stated_in
+from imagedelta.platforms import Stated, best_of, parse_platform, parse_platforms, runs, settled, stated
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,11 @@ def test_a_list_of_platforms_is_read_in_its_order():
 
 def together(*documents: dict[str, object]) -> str:
     """The platform of documents, from the lightest to the heaviest."""
-    return settled(*(stated_in(document, "test") for document in documents))
+    return settled(*map(words_of, documents))
+
+
+def words_of(document: dict[str, object]) -> Stated:
+    return stated(document.get("os"), document.get("architecture"), document.get("variant"), "test")
 
 
 @pytest.mark.parametrize(
@@ -88,11 +92,11 @@ def test_the_config_outweighs_the_descriptor_which_fills_what_it_leaves_out(desc
 @pytest.mark.parametrize("document", [{"os": "../x"}, {"architecture": 7}, {"variant": ["v7"]}, {"os": "a b"}])
 def test_a_document_with_other_things_than_words_is_refused(document):
     with pytest.raises(ContentError, match="test: "):
-        stated_in(document, "test")
+        words_of(document)
 
 
 @pytest.mark.parametrize(
-    ("stated", "platform", "does"),
+    ("own", "platform", "does"),
     [
         ("linux/arm/v7", "linux/arm/v6", True),
         ("linux/arm/v7", "linux/arm/v5", True),
@@ -112,12 +116,12 @@ def test_a_document_with_other_things_than_words_is_refused(document):
         ("linux/ppc64le/power9", "linux/ppc64le/power8", False),
     ],
 )
-def test_a_machine_runs_lower_variants_of_what_it_states(stated, platform, does):
-    assert runs(parse_platforms(stated), platform) is does
+def test_a_machine_runs_lower_variants_of_what_it_states(own, platform, does):
+    assert runs(parse_platforms(own), platform) is does
 
 
 @pytest.mark.parametrize(
-    ("stated", "offered", "best"),
+    ("own", "offered", "best"),
     [
         ("linux/arm/v7", ("linux/arm/v5", "linux/arm/v6", "linux/amd64"), "linux/arm/v6"),
         ("linux/arm64,linux/arm/v7", ("linux/arm/v7", "linux/arm64"), "linux/arm64"),
@@ -127,8 +131,8 @@ def test_a_machine_runs_lower_variants_of_what_it_states(stated, platform, does)
         ("linux/amd64", (), None),
     ],
 )
-def test_the_best_image_is_the_first_that_the_machine_states_in_its_highest_variant(stated, offered, best):
-    assert best_of(parse_platforms(stated), offered) == best
+def test_the_best_image_is_the_first_that_the_machine_states_in_its_highest_variant(own, offered, best):
+    assert best_of(parse_platforms(own), offered) == best
 
 
 @given(st.text(max_size=40))
