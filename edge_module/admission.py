@@ -33,17 +33,19 @@ def check_head(head: BundleHead, rules: Rules, journal: Journal, desired: Desire
     _check_replay(head, journal)
     if head.bundle_id in desired.revoked_bundles:
         raise ContentError(f"bundle {head.bundle_id} was revoked", code="bundle.revoked")
-    _check_fit(head, rules, min(rules.memory_bytes, desired.memory_bytes))
+    check_fit(head, rules, desired)
 
 
 def _check_address(head: BundleHead, rules: Rules) -> None:
     if head.device_id != rules.device_id:
         raise ContentError(
-            f"the bundle is for device {head.device_id[:80]!r}, this is {rules.device_id!r}",
+            f"the bundle is for {_named(head.device_id)}, this is {rules.device_id!r}",
             code="bundle.other_device",
         )
-    if not (head.bundle_id and head.transfer_id and head.attempt and head.number):
-        raise ContentError("the bundle belongs to no transfer", code="bundle.no_transfer")
+
+
+def _named(device_id: str) -> str:
+    return f"device {device_id[:80]!r}" if device_id else "any device: it may come by hand, not from the outbox"
 
 
 def _check_order(head: BundleHead, counters: Counters) -> None:
@@ -60,7 +62,9 @@ def _check_replay(head: BundleHead, journal: Journal) -> None:
         raise ContentError(f"bundle {head.bundle_id} was already used for {known.transfer_id}", code="bundle.replayed")
 
 
-def _check_fit(head: BundleHead, rules: Rules, memory_bytes: int) -> None:
+def check_fit(head: BundleHead, rules: Rules, desired: DesiredProperties) -> None:
+    """Raises: ContentError with a code ``bundle.*`` when this device cannot run the image or apply the patch."""
+    memory_bytes = min(rules.memory_bytes, desired.memory_bytes)
     if head.platform != rules.platform:
         raise ContentError(f"the image is for {head.platform}, this device is {rules.platform}", code="bundle.platform")
     if head.memory_bytes + PROCESS_BYTES > memory_bytes:

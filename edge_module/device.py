@@ -16,15 +16,18 @@ from contracts.messages import DesiredProperties, OutboxAccess
 from edge_module.admission import Rules
 from edge_module.apply import Applier
 from edge_module.backoff import Backoff
+from edge_module.carried import Carried
 from edge_module.downloader import Downloader
 from edge_module.engines import Engine
 from edge_module.files import Files
 from edge_module.hub import Envelope, Hub
-from edge_module.inbox import Inbox
+from edge_module.inbox import Inbox, Patience
 from edge_module.intake import Intake
 from edge_module.inventory import MAX_RESULTS, make_inventory
 from edge_module.journal import Journal
 from edge_module.outbox import Outbox
+from edge_module.rebuild import Rebuilder
+from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.settings import Settings
 from edge_module.twin import DesiredState
@@ -65,20 +68,20 @@ class Device:
         self._reporter = Reporter(self._journal, self._outbox)
         rules = Rules(hub.device_id, settings.platform, settings.memory_bytes)
         self._intake = Intake(self._journal, self._reporter, engine, rules, trusted, self._images_changed)
-        applier = Applier(files, engine, self._reporter, self._intake, settings.memory_bytes, settings.reserve_bytes)
+        refused = RefusedFiles(files)
+        rebuilder = Rebuilder(files, engine, refused, settings.memory_bytes, settings.reserve_bytes)
         self._downloader = Downloader(
-            files, self._journal, self._reporter, self._intake, monotonic, settings.reserve_bytes
+            files, self._journal, self._reporter, self._intake, refused, monotonic, settings.reserve_bytes
         )
         self._inbox = Inbox(
             files,
             self._journal,
             self._reporter,
             self._intake,
-            applier,
-            trusted,
-            monotonic,
-            settings.stable_seconds,
-            settings.incomplete_seconds,
+            Applier(rebuilder, self._reporter, self._intake),
+            Carried(engine, rebuilder, self._intake, rules, self._images_changed),
+            refused,
+            Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds),
         )
         self._next_poll = 0.0
         self._poll_failures = Backoff(1.0, 60.0)

@@ -19,8 +19,10 @@ from edge_module.files import Files, move_durably, open_folder
 from edge_module.intake import Intake
 from edge_module.journal import Job, Journal
 from edge_module.part_file import FOLDER, PartFile, expected_chunks_bytes
+from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.turns import Turns
+from edge_module.verdict import Refused
 from imagedelta.bundles import BundleHead, check_chunk_list
 from imagedelta.errors import ContentError, DependencyError, DigestMismatch
 from services.blobs_http import BlobChanged, BlobContainer
@@ -57,6 +59,7 @@ class Downloader:
         journal: Journal,
         reporter: Reporter,
         intake: Intake,
+        refused: RefusedFiles,
         monotonic: Callable[[], float],
         reserve_bytes: int,
     ) -> None:
@@ -64,6 +67,7 @@ class Downloader:
         self._journal = journal
         self._reporter = reporter
         self._intake = intake
+        self._refused = refused
         self._monotonic = monotonic
         self._reserve_bytes = reserve_bytes
         self._turns = Turns()
@@ -205,11 +209,15 @@ class Downloader:
             part.start_anew()
             return
         found = self._intake.read_head(prefix, download.blob.etag)
-        download.job = self._intake.admit(found[0], desired, download.blob.etag) if found else None
-        if found is None or download.job is None:
+        if isinstance(found, Refused):
             self._answer(download)
             return
         head, patch_offset = found
+        job = self._intake.admit(head, desired, download.blob.etag)
+        if not isinstance(job, Job):
+            self._answer(download)
+            return
+        download.job = job
         part.accept(head, patch_offset, self._chunk_list(part, head, store))
         if not part.complete:
             self._make_sure_it_fits(download, part)
@@ -223,7 +231,7 @@ class Downloader:
     def _make_sure_it_fits(self, download: _Download, part: PartFile) -> None:
         """Raises: DependencyError ``disk.full`` before the first byte that would not fit."""
         needed = part.blob.size - part.size + self._reserve_bytes
-        free = self._files.free_bytes()
+        free = self._refused.make_room(needed, self._files.free_bytes)
         if free < needed:
             raise DependencyError(f"{needed} bytes of disk needed, {free} are free", code="disk.full")
         if download.job is not None and (download.job.state != "receiving" or not download.job.sequence):

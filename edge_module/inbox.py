@@ -8,22 +8,37 @@ that ends early may go on growing for a day before it is refused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from contracts.messages import DesiredProperties
 from edge_module.apply import Applier
 from edge_module.backoff import Backoff
+from edge_module.carried import Carried
 from edge_module.downloader import INBOX
 from edge_module.files import Files, remove_durably
 from edge_module.intake import Intake
 from edge_module.journal import Job, Journal
+from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
-from imagedelta.bundles import HEAD_BYTES, OpenedBundle, PublicKey, read_bundle
-from imagedelta.errors import ContentError, DependencyError, Truncated
+from edge_module.verdict import DONE, WAIT, Done, Refused, Verdict, Wait
+from imagedelta.bundles import HEAD_BYTES, BundleHead
+from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, Truncated
 
+SUFFIXES = (".bundle", ".imgbundle")
 log = logging.getLogger("imagedelta.inbox")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long files of other tools are given."""
+
+    monotonic: Callable[[], float]
+    stable_seconds: float
+    """A file is taken when its size has been the same for so long."""
+    incomplete_seconds: float
+    """A file that ends early is refused when it has not grown for so long."""
 
 
 @dataclass
@@ -46,20 +61,19 @@ class Inbox:
         reporter: Reporter,
         intake: Intake,
         applier: Applier,
-        trusted: Mapping[str, PublicKey],
-        monotonic: Callable[[], float],
-        stable_seconds: float,
-        incomplete_seconds: float,
+        carried: Carried,
+        refused: RefusedFiles,
+        patience: Patience,
     ) -> None:
         self._files = files
         self._journal = journal
         self._reporter = reporter
         self._intake = intake
         self._applier = applier
-        self._trusted = trusted
-        self._monotonic = monotonic
-        self._stable_seconds = stable_seconds
-        self._incomplete_seconds = incomplete_seconds
+        self._carried = carried
+        self._refused = refused
+        self._patience = patience
+        self._monotonic = patience.monotonic
         self._seen: dict[str, _Seen] = {}
 
     @property
@@ -79,7 +93,7 @@ class Inbox:
 
     def _names(self) -> list[str]:
         """Regular files only: a pipe or folder that somebody puts there would hold everything up."""
-        names = [name for name in self._files.list(INBOX) if name.endswith(".bundle")]
+        names = [name for name in self._files.list(INBOX) if name.endswith(SUFFIXES)]
         return [name for name in names if self._files.size(f"{INBOX}/{name}") is not None]
 
     def _look(self, name: str) -> _Seen:
@@ -89,57 +103,82 @@ class Inbox:
 
     def _is_ready(self, name: str, own: bool) -> bool:
         seen, now = self._seen[name], self._monotonic()
-        return now >= seen.retry_at and (own or now - seen.since >= self._stable_seconds)
+        return now >= seen.retry_at and (own or now - seen.since >= self._patience.stable_seconds)
 
     def _deal_with(self, name: str, own: bool, desired: DesiredProperties) -> None:
+        match self._verdict(name, own, desired):
+            case Done():
+                self._remove(name)
+            case Wait():
+                self._wait(name)
+            case Refused(error):
+                self._refused.keep(f"{INBOX}/{name}", error)
+                self._remove(name)
+
+    def _verdict(self, name: str, own: bool, desired: DesiredProperties) -> Verdict:
         try:
             with self._files.open(f"{INBOX}/{name}") as stream:
-                done = self._judge(name, stream, own, desired)
+                return self._judge(name, stream, own, desired)
         except Truncated as error:
-            done = self._ends_early(name, error)
+            return self._ends_early(name, error)
         except ContentError as error:
-            self._intake.note_refusal(name, error)
-            done = True
-        except (DependencyError, OSError) as error:  # gone again, or a disk that fails: look again later
-            log.warning("%s cannot be read now: %s", name, error)
-            done = False
-        if done:
-            self._remove(name)
-        else:
-            self._wait(name)
+            return self._refuse(name, error)
+        except (DependencyError, OSError) as error:  # gone again, or a disk that is full or fails: look again later
+            log.warning("%s waits: %s", name, error)
+            return WAIT
 
-    def _judge(self, name: str, stream: BinaryIO, own: bool, desired: DesiredProperties) -> bool:
-        """Whether the bundle is dealt with. Raises: ContentError when there is no transfer to report on."""
+    def _judge(self, name: str, stream: BinaryIO, own: bool, desired: DesiredProperties) -> Verdict:
+        """Raises: ContentError when there is no transfer to report on."""
         found = self._intake.read_head(stream.read(HEAD_BYTES))
-        job = self._intake.admit(found[0], desired, again=not own) if found else None
-        if job is None:
-            return True
+        if isinstance(found, Refused):
+            return found
+        head, _ = found
+        if head.is_for_any_device:
+            return self._apply_carried(name, head, stream, desired)
+        job = self._intake.admit(head, desired, again=not own)
+        if not isinstance(job, Job):
+            return job
         try:
-            bundle = read_bundle(stream, self._trusted)
+            bundle = self._intake.open(stream)
         except Truncated as error:
             if own:  # it was whole when it came: the disk lost its end, so it is fetched again
                 self._reporter.move(job, "receiving", bundle="")
-                return True
+                return DONE
             return self._ends_early(name, error, job)
         except ContentError as error:
             self._reporter.fail(job, error)
-            return True
-        return self._apply(name, job, bundle, desired)
+            return Refused(error)
+        return self._applier.apply(job, bundle, desired, verify=self._is_unverified(name))
 
-    def _apply(self, name: str, job: Job, bundle: OpenedBundle, desired: DesiredProperties) -> bool:
+    def _apply_carried(self, name: str, head: BundleHead, stream: BinaryIO, desired: DesiredProperties) -> Verdict:
+        verify = self._is_unverified(name)
+        try:
+            self._carried.apply(head, lambda: self._intake.open(stream), desired, verify=verify)
+        except (ImageDeltaError, OSError):
+            raise
+        except Exception as error:
+            log.exception("%s: applying failed in a way nobody foresaw", name)
+            return self._refuse(name, ImageDeltaError(f"{type(error).__name__}: {error}"))
+        return DONE
+
+    def _is_unverified(self, name: str) -> bool:
+        """Whether the patch has to be held against its digest: once in a run is enough."""
         seen = self._seen[name]
-        done = self._applier.apply(job, bundle, desired, verify=not seen.verified)
-        seen.verified = True
-        return done
+        verified, seen.verified = seen.verified, True
+        return not verified
 
-    def _ends_early(self, name: str, error: Truncated, job: Job | None = None) -> bool:
-        if self._monotonic() - self._seen[name].since < self._incomplete_seconds:
-            return False
-        if job is not None:
-            self._reporter.fail(job, error)
-        else:
-            self._intake.note_refusal(name, error)
-        return True
+    def _ends_early(self, name: str, error: Truncated, job: Job | None = None) -> Verdict:
+        if self._monotonic() - self._seen[name].since < self._patience.incomplete_seconds:
+            return WAIT
+        if job is None:
+            return self._refuse(name, error)
+        self._reporter.fail(job, error)
+        return Refused(error)
+
+    def _refuse(self, name: str, error: ImageDeltaError) -> Refused:
+        """A refusal without a transfer to report on."""
+        self._intake.note_refusal(name, error)
+        return Refused(error)
 
     def _wait(self, name: str) -> None:
         seen = self._seen[name]

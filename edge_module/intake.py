@@ -9,13 +9,15 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import BinaryIO
 
 from contracts.messages import DesiredProperties
 from edge_module.admission import Rules, check_head
 from edge_module.engines import Engine, PresentImage
 from edge_module.journal import Job, Journal
 from edge_module.reporting import Reporter
-from imagedelta.bundles import BundleHead, PublicKey, parse_head
+from edge_module.verdict import DONE, Done, Refused
+from imagedelta.bundles import BundleHead, OpenedBundle, PublicKey, parse_head, read_bundle
 from imagedelta.errors import ContentError, ImageDeltaError, SealError, SourceMissing
 
 MAX_REFUSALS = 8
@@ -61,8 +63,8 @@ class Intake:
             return False
         return True
 
-    def read_head(self, prefix: bytes, etag: str = "") -> tuple[BundleHead, int] | None:
-        """Head and patch offset from a bundle's first 64 KiB; None when it is refused (and reported).
+    def read_head(self, prefix: bytes, etag: str = "") -> tuple[BundleHead, int] | Refused:
+        """Head and patch offset from a bundle's first 64 KiB; when it is refused, that is reported.
 
         Raises: ContentError when the bytes are no bundle at all, so that there is no transfer to report on.
         """
@@ -70,10 +72,16 @@ class Intake:
             return parse_head(prefix, self._trusted)
         except SealError as error:
             self._refuse_unsealed(prefix, etag, error)
-            return None
+            return Refused(error)
 
-    def admit(self, head: BundleHead, desired: DesiredProperties, etag: str = "", *, again: bool = False) -> Job | None:
-        """The job to go on with; None when the bundle is answered: done before, refused, or already here.
+    def open(self, stream: BinaryIO) -> OpenedBundle:
+        """A whole bundle, sealed by a trusted key. Raises: ContentError; Truncated when it ends early."""
+        return read_bundle(stream, self._trusted)
+
+    def admit(
+        self, head: BundleHead, desired: DesiredProperties, etag: str = "", *, again: bool = False
+    ) -> Job | Done | Refused:
+        """The job to go on with, or a verdict, which is reported: done before, already here, refused.
 
         Args:
             again: It was delivered anew, so a finished attempt is reported again.
@@ -82,13 +90,14 @@ class Intake:
         if known is not None and known.done:
             if again and known.announced:
                 self._reporter.announce(known)
-            return None
+            failed = known.state == "failed"
+            return Refused(ContentError(known.detail or "refused before", code=known.code)) if failed else DONE
         job = self._job_for(head, known, etag)
         try:
             check_head(head, self._rules, self._journal, desired)
         except ContentError as error:
             self._refuse(job, head, error)
-            return None
+            return Refused(error)
         self._journal.see_number(head.number, head.floor)
         return self._against_images(job, head)
 
@@ -129,7 +138,7 @@ class Intake:
             etag=etag,
         )
 
-    def _against_images(self, job: Job, head: BundleHead) -> Job | None:
+    def _against_images(self, job: Job, head: BundleHead) -> Job | Done:
         present = {image.image_id: image for image in self._engine.images()}
         target = present.get(head.target_image_id)
         if target is not None:
@@ -137,15 +146,15 @@ class Intake:
             if reference and reference not in target.references:
                 target = self._engine.name_image(target.image_id, reference)
             self.finish(job, target)
-            return None
+            return DONE
         for source in head.source_image_ids:
             if source not in present:
                 self.source_missing(job, source, SourceMissing(f"source image {source} is not on this device"))
-                return None
+                return DONE
         return job
 
     def _refuse(self, job: Job, head: BundleHead, error: ContentError) -> None:
-        if head.device_id != self._rules.device_id or error.code == "bundle.no_transfer":
+        if head.device_id != self._rules.device_id:
             self.note_refusal(head.bundle_id, error)  # no transfer of this device to report on
             return
         self._reporter.fail(job, error)
@@ -154,9 +163,8 @@ class Intake:
         """Reported, but not remembered as done: the head is nobody's word, the real bundle may still come."""
         head, _ = parse_head(prefix, None)
         known = self._journal.find(head.transfer_id, head.attempt)
-        mine = head.device_id == self._rules.device_id and head.transfer_id and head.attempt
-        if not mine or (known is not None and known.sealed):
-            self.note_refusal(head.bundle_id, error)
+        if head.device_id != self._rules.device_id or (known is not None and known.sealed):
+            self.note_refusal(head.bundle_id or "for any device", error)
             return
         job = replace(self._job_for(head, known, etag), sealed=False, etag=etag)
         self._reporter.fail(job, error)

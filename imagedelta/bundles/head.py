@@ -27,7 +27,10 @@ _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleHead:
-    """Everything the seal covers. A bundle made by hand leaves the fields of a transfer at their defaults."""
+    """Everything the seal covers.
+
+    A bundle is addressed to one attempt of one transfer of one device, or for any device: then it has no such fields.
+    """
 
     version: int = VERSION
     bundle_id: str = ""
@@ -54,6 +57,11 @@ class BundleHead:
     full_bytes: int = 0
     """What the image would weigh without a source: for people, reports and statistics."""
     priority: int = 0
+
+    @property
+    def is_for_any_device(self) -> bool:
+        """Whether it may be carried to whichever device has its sources; it belongs to no transfer then."""
+        return not self.device_id
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON.
@@ -120,11 +128,19 @@ _NUMBERS = (
 )
 
 
+_ADDRESS = ("bundle_id", "device_id", "transfer_id", "attempt", "number")
+
+
 def _check(head: BundleHead) -> None:
     for name in _TEXTS:
         _check_text(name, getattr(head, name))
     for name in _NUMBERS:
         _check_number(name, getattr(head, name))
+    given = [bool(getattr(head, name)) for name in _ADDRESS]
+    if any(given) != all(given) or (head.floor and not all(given)):
+        raise ContentError(
+            f"bundle.json: {', '.join(_WIRE[name] for name in _ADDRESS)} are given together or not at all"
+        )
     if head.patch_bytes == 0 or head.chunk_bytes == 0:
         raise ContentError("bundle.json: patchBytes and chunkBytes are at least 1")
     if not isinstance(head.source_image_ids, tuple):

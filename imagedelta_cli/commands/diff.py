@@ -1,4 +1,7 @@
-"""Make a bundle that turns images a device has into TARGET."""
+"""Make a bundle that turns images a device has into TARGET.
+
+Sealed with --key, it is for any device that trusts the key and has the sources: put it into the device's inbox folder.
+"""
 
 from __future__ import annotations
 

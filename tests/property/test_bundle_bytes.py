@@ -7,17 +7,24 @@ from hypothesis import strategies as st
 
 from imagedelta.bundles import parse_head, read_bundle
 from imagedelta.errors import ImageDeltaError
-from tests.unit.bundles.bundles import PATCH, TRUSTED, a_bundle, a_head
+from tests.unit.bundles.bundles import ANYONE, PATCH, TRUSTED, a_bundle, a_head
 
 _texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 _numbers = st.integers(0, 2**63 - 1)
+_addresses = st.just(ANYONE) | st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("bundle_id", "device_id", "transfer_id"), _texts.filter(bool)),
+        **dict.fromkeys(("attempt", "number"), st.integers(1, 2**63 - 1)),
+        "floor": _numbers,
+    }
+)
 _GOOD = a_bundle()
 
 
 @settings(max_examples=200)
-@given(_texts, _texts, _numbers, _numbers, st.binary(min_size=1, max_size=3000))
-def test_every_head_round_trips(device, reference, number, full, patch):
-    fields = {"device_id": device, "reference": reference, "number": number, "full_bytes": full}
+@given(_addresses, _texts, _numbers, st.binary(min_size=1, max_size=3000))
+def test_every_head_round_trips(address, reference, full, patch):
+    fields = {**address, "reference": reference, "full_bytes": full}
 
     opened = read_bundle(io.BytesIO(a_bundle(patch, **fields)), TRUSTED)
 

@@ -20,7 +20,7 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from imagedelta.bundles import Ed25519Sealer, seal
+from imagedelta.bundles import Ed25519Sealer, canonical_bytes, seal
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
 from imagedelta.delta import BytesReader
 from imagedelta.delta.encode import build
@@ -30,7 +30,7 @@ from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
 from tests.images import BuiltImage, a_layer, an_image
-from tests.unit.bundles.bundles import PATCH, SEALER, a_bundle, a_head
+from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, a_bundle, a_head
 from tests.unit.delta.patches import a_patch, layers_of
 from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers
 from tests.vectors.raw_patch import RawPatch, laid_open
@@ -185,6 +185,7 @@ def bundles() -> dict[str, tuple[bytes, str]]:
     return {
         "good": (good, ""),
         "good-full": (a_bundle(source_image_ids=()), ""),
+        "good-for-any-device": (a_bundle(**ANYONE), ""),
         "B1-cut-in-head": (good[:99], "content.truncated"),
         "B1-cut-in-patch": (good[: start + 9], "content.truncated"),
         "B1-cut-in-tail": (good[:-1], "content.truncated"),
@@ -200,8 +201,21 @@ def bundles() -> dict[str, tuple[bytes, str]]:
         "B8-version": (_sealed(a_head().to_bytes().replace(b'"version":1', b'"version":2')), "content.unsupported"),
         "B8-field": (_sealed(a_head().to_bytes()[:-1] + b',"wheels":4}'), "content.unsupported"),
         "B9-size": (_sealed(a_head(patch_bytes=patch + 1).to_bytes()), "content.invalid"),
+        "B11-no-device": (_half_addressed("deviceId"), "content.invalid"),
+        "B11-no-number": (_half_addressed("number"), "content.invalid"),
+        "B11-floor-alone": (_sealed(_with_floor(a_head(**ANYONE).to_bytes())), "content.invalid"),
         "B10-patch": (good[:start] + b"W" + good[start + 1 :], "content.digest_mismatch"),
     }
+
+
+def _half_addressed(left_out: str) -> bytes:
+    fields = json.loads(a_head().to_bytes())
+    del fields[left_out]
+    return _sealed(canonical_bytes(fields))
+
+
+def _with_floor(head: bytes) -> bytes:
+    return canonical_bytes(json.loads(head) | {"floor": 1})
 
 
 def _sealed(content: bytes) -> bytes:

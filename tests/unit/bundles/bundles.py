@@ -16,6 +16,10 @@ TRUSTED: dict[str, PublicKey] = {SEALER.key_id: SEALER.public_key}
 PATCH = b"what a patch holds is of no matter here" * 10
 
 
+ANYONE: dict[str, Any] = {"bundle_id": "", "device_id": "", "transfer_id": "", "attempt": 0, "number": 0, "floor": 0}
+"""What a bundle for any device does not say."""
+
+
 def a_head(patch: bytes = PATCH, **changes: Any) -> BundleHead:
     """Return the head of a bundle as the cloud makes it."""
     fields: dict[str, Any] = {

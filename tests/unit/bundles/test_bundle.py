@@ -20,7 +20,7 @@ from imagedelta.bundles.keys import generate_private_key
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
 from imagedelta.errors import ContentError, DigestMismatch, ImageDeltaError, LimitExceeded, SealError, Truncated
 from imagedelta.limits import Limits
-from tests.unit.bundles.bundles import PATCH, SEALER, TRUSTED, a_bundle, a_head, chunks_of
+from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, TRUSTED, a_bundle, a_head, chunks_of
 
 
 def refused(bundle: bytes, trusted=TRUSTED) -> str:
@@ -80,9 +80,9 @@ def test_head_seal_and_zip_of_a_bundle_made_by_hand_add_at_most_700_bytes(source
 
 
 def test_neutral_fields_are_left_out_of_the_json():
-    head = a_head(bundle_id="", priority=0, source_image_ids=(), chunks_sha256="")
+    head = a_head(**ANYONE, priority=0, source_image_ids=(), chunks_sha256="")
 
-    assert not {b"bundleId", b"priority", b"sourceImageIds", b"chunk"} & set(head.to_bytes().split(b'"'))
+    assert not {b"bundleId", b"floor", b"priority", b"sourceImageIds", b"chunk"} & set(head.to_bytes().split(b'"'))
 
 
 def test_composing_is_deterministic():
