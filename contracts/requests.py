@@ -5,13 +5,22 @@ Source: docs/api.md. Unknown fields are refused: a misspelt option must not be s
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 from contracts.messages import DeviceId, Platform
+from contracts.parameters import Moment
 from imagedelta.errors import RequestError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -21,12 +30,36 @@ Priority = Literal["urgent", "normal", "background"]
 Tags = dict[Name, Annotated[str, StringConstraints(max_length=256)]]
 
 
+Count = Annotated[int, Field(gt=0, lt=2**63)]
+
+
 class RequestBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+    )
+    alternatives: ClassVar[tuple[str, ...]] = ()
+    """Fields of which a caller gives exactly one; null is as good as absent."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in self.alternatives if getattr(self, name) is not None]
+        if self.alternatives and len(given) != 1:
+            raise ValueError(f"name exactly one of {', '.join(self.alternatives)}")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        if cls.alternatives:
+            given = ({"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in cls.alternatives)
+            handler.resolve_ref_schema(schema)["oneOf"] = list(given)
+        return schema
 
 
 class RegisterImage(RequestBody):
     """Register an image from an archive in intake, another blob, or a registry. Exactly one of the three."""
+
+    alternatives = ("upload", "blob", "registry")
 
     reference: Reference | None = Field(default=None, description="Friendly name:tag; the archive's own when absent.")
     upload: Name | None = Field(default=None, description="The id that POST /api/uploads gave.")
@@ -34,12 +67,6 @@ class RegisterImage(RequestBody):
         default=None, description="container/name of an archive."
     )
     registry: Reference | None = Field(default=None, description="registry host/repository:tag or @digest.")
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> RegisterImage:
-        if sum(origin is not None for origin in (self.upload, self.blob, self.registry)) != 1:
-            raise ValueError("name exactly one of upload, blob and registry")
-        return self
 
 
 class EnrolDevice(RequestBody):
@@ -63,18 +90,16 @@ class Owner(RequestBody):
 class DeviceSelection(RequestBody):
     """Devices by id, or by a tag query: ``tags.site = 'north' and tags.kind != 'truck'``."""
 
+    alternatives = ("ids", "query")
+
     ids: list[DeviceId] | None = Field(default=None, min_length=1, max_length=10_000)
     query: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> DeviceSelection:
-        if (self.ids is None) == (self.query is None):
-            raise ValueError("name either ids or query")
-        return self
 
 
 class StartDeployment(RequestBody):
     """Start a deployment set: images named by a manifest (or listed) x devices."""
+
+    alternatives = ("manifest", "images")
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     workstream: Name = "default"
@@ -88,20 +113,10 @@ class StartDeployment(RequestBody):
     priority: Priority | None = Field(default=None, description="Overrides what priorities.yaml says.")
     release: Literal["set", "device", "manual"] = "set"
     canaries: list[DeviceId] = Field(default_factory=list, max_length=1000)
-    deadline: datetime | None = None
-    max_bytes_per_device: int | None = Field(default=None, gt=0)
-    max_bytes: int | None = Field(
-        default=None, gt=0, description="Of the whole set; above it the set waits for approval."
-    )
+    deadline: Moment | None = None
+    max_bytes_per_device: Count | None = None
+    max_bytes: Count | None = Field(default=None, description="Of the whole set; above it the set waits for approval.")
     allow_full_bundles: bool = True
-
-    @model_validator(mode="after")
-    def _something_to_send(self) -> StartDeployment:
-        if (self.manifest is None) == (self.images is None):
-            raise ValueError("name either a manifest or images")
-        if self.deadline is not None and self.deadline.tzinfo is None:
-            raise ValueError("deadline needs a time zone, e.g. 2030-01-31T12:00:00Z")
-        return self
 
 
 class StartRollback(RequestBody):
@@ -114,15 +129,15 @@ class StartRollback(RequestBody):
 
 
 def parse_body(model: type[RequestBody], body: bytes) -> Any:
-    """An instance of ``model``.
+    """An instance of ``model``; a value of another JSON type than its field's is refused, not converted.
 
-    Raises: RequestError ``request.invalid`` naming every field that does not fit.
+    Raises: RequestError ``request.invalid`` (400) naming every field that does not fit.
     """
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False)[:10]
         )
-        raise RequestError(problems) from error
+        raise RequestError(problems, status=400) from error

@@ -28,11 +28,15 @@ class ImageDeltaError(Exception):
 
 
 class RequestError(ImageDeltaError):
-    """The caller asked for something impossible; ``status`` is the HTTP status it becomes."""
+    """The caller asked for something impossible.
+
+    ``status`` is the HTTP status it becomes. 422 unless said otherwise: the request is well-formed, yet what it
+    asks for cannot be; 400 is only for what contradicts the OpenAPI document.
+    """
 
     code = "request.invalid"
 
-    def __init__(self, message: str, *, code: str | None = None, status: int = 400) -> None:
+    def __init__(self, message: str, *, code: str | None = None, status: int = 422) -> None:
         super().__init__(message, code=code)
         self.status = status
 

@@ -20,6 +20,7 @@ from triggers.http_openapi import describe
 from triggers.table import ALL
 
 _BASE = "urn:openapi"
+_PROBLEM = "application/problem+json"
 
 
 def check_answer(
@@ -39,7 +40,7 @@ def check_answer(
     """
     document = document or own_document()
     parsed = json.loads(body) if isinstance(body, bytes | str) else body
-    schema = _schema(document, method, urlsplit(path).path, status)
+    schema = _schema(document, method, urlsplit(path).path, status, parsed)
     registry = Registry().with_resource(_BASE, Resource(contents=document, specification=DRAFT202012))
     validator = Draft202012Validator({"$ref": f"{_BASE}#{schema}"}, registry=registry)
     problems = [f"{'/'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(parsed)]
@@ -53,7 +54,7 @@ def own_document() -> Mapping[str, Any]:
     return document
 
 
-def _schema(document: Mapping[str, Any], method: str, path: str, status: int) -> str:
+def _schema(document: Mapping[str, Any], method: str, path: str, status: int, parsed: Any) -> str:
     """JSON pointer of the schema of the answer."""
     template = _template(document, path)
     if template is None or method.lower() not in document["paths"][template]:
@@ -61,7 +62,8 @@ def _schema(document: Mapping[str, Any], method: str, path: str, status: int) ->
         return "/components/schemas/Problem"
     responses = document["paths"][template][method.lower()]["responses"]
     assert str(status) in responses, f"{method} {template} does not describe the status {status}"
-    (media_type,) = responses[str(status)]["content"]
+    content = responses[str(status)]["content"]
+    media_type = _PROBLEM if _PROBLEM in content and "remedy" in parsed else next(iter(content))
     parts = ("paths", template, method.lower(), "responses", str(status), "content", media_type, "schema")
     return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar
 
+from contracts.parameters import DEFAULT_LIMIT
 from contracts.requests import RequestBody, parse_body
 from contracts.responses import View
 from imagedelta.errors import RequestError
 from services.deps import Deps
 
 MAX_BODY_BYTES = 1 << 20
-DEFAULT_LIMIT, MAX_LIMIT = 100, 500
 
 Body = TypeVar("Body", bound=RequestBody)
 
@@ -29,7 +28,8 @@ class Request:
     """Of the URL, from /api on, without the query."""
     params: Mapping[str, str]
     """From the route."""
-    query: Mapping[str, str]
+    query: Mapping[str, Any]
+    """Read as the types that the operation states, once the wrapper has checked them; text before."""
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
@@ -37,7 +37,7 @@ class Request:
     @property
     def who(self) -> str:
         """The person a pipeline acts for, else the function key that opened the door."""
-        return self.headers.get("x-imagedelta-user", "").strip()[:128] or "function-key"
+        return self.headers.get("x-imagedelta-user", "").strip() or "function-key"
 
     def parse(self, model: type[Body]) -> Body:
         """The body as ``model``.
@@ -47,24 +47,9 @@ class Request:
         parsed: Body = parse_body(model, self.body)
         return parsed
 
-    def time(self, name: str, default: datetime) -> datetime:
-        text = self.query.get(name)
-        if text is None:
-            return default
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise RequestError(f"{name} must be a time like 2030-01-31T12:00:00Z, not {text!r}") from error
-        if moment.tzinfo is None:
-            raise RequestError(f"{name} needs a time zone, e.g. 2030-01-31T12:00:00Z")
-        return moment
-
     def page(self) -> dict[str, Any]:
         """``limit`` and ``after`` as the store's list methods take them."""
-        text = self.query.get("limit", str(DEFAULT_LIMIT))
-        if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MAX_LIMIT):
-            raise RequestError(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {text!r}")
-        return {"limit": int(text), "after": self.query.get("after")}
+        return {"limit": self.query.get("limit", DEFAULT_LIMIT), "after": self.query.get("after")}
 
 
 @dataclass(frozen=True)

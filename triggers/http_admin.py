@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contracts.parameters import PAGING, Parameter
 from contracts.responses import AuditView, QuarantineView, page_of
 from services.deps import Deps
 from triggers.http import Answer, Request
-from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
 
@@ -30,7 +31,11 @@ RESOURCES = (
                 list_audit,
                 "Who changed what, newest first.",
                 {200: page_of(AuditView)},
-                query=(*PAGING, Query("who", "Only by this person or key."), Query("subject", "Only on this thing.")),
+                query=(
+                    *PAGING,
+                    Parameter("who", "Only by this person or key."),
+                    Parameter("subject", "Only on this thing."),
+                ),
             ),
         ),
     ),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from contracts.parameters import PAGING, Parameter
 from contracts.requests import RegisterImage
 from contracts.responses import DeviceView, ImageView, RegistrationView, Upload, page_of
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit
 from triggers.http import Answer, Request, not_found, register_image
-from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
 UPLOAD_LIFETIME = timedelta(hours=24)
@@ -112,7 +113,11 @@ RESOURCES = (
                 list_images,
                 "Registered images.",
                 {200: page_of(ImageView)},
-                query=(*PAGING, Query("reference", "Only this name:tag."), Query("platform", "E.g. linux/amd64.")),
+                query=(
+                    *PAGING,
+                    Parameter("reference", "Only this name:tag."),
+                    Parameter("platform", "E.g. linux/amd64."),
+                ),
             ),
         ),
     ),

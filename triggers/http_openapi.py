@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
 from imagedelta import __version__
 from services.deps import Deps
 from triggers.http import MAX_BODY_BYTES, Answer, Request
-from triggers.operations import Operation, Query, Resource
+from triggers.operations import Operation, Resource
 
 _REFS = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_ANY_TIME = (400, 405, 500, 503)
+_ANY_TIME = (400, 500, 503)
 """Problems that every operation may answer with."""
+_NO_KEY = {"description": "The key is missing or wrong: answered by the host itself, without a body."}
 _ABOUT = f"""Moves container images to IoT Edge devices over thin, broken links.
 
-Every error is `application/problem+json` with a stable `code` and a `remedy`. Bodies are bounded at
-{MAX_BODY_BYTES} bytes. Lists are paged in stable order: give `next` as `after`. A POST with an `Idempotency-Key`
-is done once: repeated, it is answered as before. `X-ImageDelta-User` names the person a pipeline acts for.
-A wrong or missing key is answered 401 by the host itself, without a body."""
+Every error is `application/problem+json` with a stable `code` and a `remedy`: 400 for a request that does not
+fit this document, 422 for one that fits it and still cannot be done, 405 for a method that is not here.
+Bodies are bounded at {MAX_BODY_BYTES} bytes. Lists are paged in stable order: give `next` as `after`. A POST with
+an `Idempotency-Key` is done once: repeated, it is answered as before. An empty query parameter counts as absent."""
 
 
 def resources(described: Sequence[Resource]) -> tuple[Resource, ...]:
@@ -88,9 +90,7 @@ def _path_item(resource: Resource, models: _Models) -> dict[str, Any]:
     }
     names = _PARAMETER.findall(resource.path)
     if names:
-        item["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+        item["parameters"] = [_parameter(PATH[name], "path") | {"required": True} for name in names]
     return item
 
 
@@ -99,11 +99,16 @@ def _operation(resource: Resource, operation: Operation, models: _Models) -> dic
         "operationId": f"{operation.method.lower()}_{resource.name.removeprefix('api_')}",
         "summary": operation.summary,
         "tags": [resource.path.partition("/")[0]],
-        "parameters": [_query(parameter) for parameter in operation.query] + _headers(operation),
+        "parameters": [
+            *(_parameter(parameter, "query") | {"allowEmptyValue": True} for parameter in operation.query),
+            *(_parameter(parameter, "header") for parameter in operation.headers),
+        ],
         "responses": _responses(operation, models),
     }
     if resource.anonymous:
         described["security"] = []
+    else:
+        described["responses"]["401"] = _NO_KEY
     if operation.body is not None:
         schema = models[(operation.body, "validation")]
         described["requestBody"] = {
@@ -113,30 +118,32 @@ def _operation(resource: Resource, operation: Operation, models: _Models) -> dic
     return described
 
 
-def _query(parameter: Query) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string", "enum": list(parameter.enum)} if parameter.enum else {"type": "string"}
-    return {"name": parameter.name, "in": "query", "description": parameter.description, "schema": schema}
-
-
-def _headers(operation: Operation) -> list[dict[str, Any]]:
-    if operation.method == "GET":
-        return []
-    user = {"name": "X-ImageDelta-User", "in": "header", "schema": {"type": "string", "maxLength": 128}}
-    key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
-    return [user, key] if operation.method == "POST" else [user]
+def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": place,
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
 
 
 def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
     answers = {str(status): _answer(status, model, models) for status, model in operation.answers.items()}
-    body_errors = (413, 415) if operation.body is not None else ()
-    once = (409, 422) if operation.method == "POST" else ()
-    problem = {
-        "description": "A problem, with its code and remedy.",
-        "content": {"application/problem+json": {"schema": models[(Problem, "serialization")]}},
-    }
-    for status in sorted({*_ANY_TIME, *body_errors, *once, *operation.errors}):
-        answers.setdefault(str(status), problem)
+    problem = {"application/problem+json": {"schema": models[(Problem, "serialization")]}}
+    for status in sorted({*_ANY_TIME, *_of_request(operation), *operation.errors}):
+        answer = answers.setdefault(str(status), {"description": "A problem, with its code and remedy."})
+        answer["content"] = {**answer.get("content", {}), **problem}
     return answers
+
+
+def _of_request(operation: Operation) -> Iterator[int]:
+    """Problems that come of what the operation takes."""
+    if operation.query or operation.body is not None:
+        yield 422
+    if operation.body is not None:
+        yield from (413, 415)
+    if operation.method == "POST":
+        yield from (409, 422)
 
 
 def _answer(status: int, model: type[View] | None, models: _Models) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from contracts.parameters import PAGING, Flag, Parameter, one_of
 from contracts.records import DeploymentSet, Member
 from contracts.requests import StartDeployment, StartRollback
 from contracts.responses import MemberView, NotificationView, Plan, ReleaseView, SetDetail, SetEvent, SetView, page_of
@@ -14,7 +15,7 @@ from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit, orders
 from triggers.http import SWEEP, Answer, Handler, Request, deploy_set, not_found
-from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
 
@@ -161,7 +162,7 @@ RESOURCES = (
                 "Start a deployment set, or with dryRun only plan it.",
                 {200: Plan, 202: SetView},
                 errors=(409,),
-                query=(Query("dryRun", "Plan only: nothing is stored or sent.", ("true", "false")),),
+                query=(Parameter("dryRun", "Plan only: nothing is stored or sent.", Flag),),
                 body=StartDeployment,
             ),
             Operation(
@@ -171,9 +172,9 @@ RESOURCES = (
                 {200: page_of(SetView)},
                 query=(
                     *PAGING,
-                    Query("owner", "Only of this owner, by e-mail."),
-                    Query("state", "Only in this state.", tuple(sorted(SET.states))),
-                    Query("workstream", "Only of this workstream."),
+                    Parameter("owner", "Only of this owner, by e-mail."),
+                    Parameter("state", "Only in this state.", one_of(sorted(SET.states))),
+                    Parameter("workstream", "Only of this workstream."),
                 ),
             ),
         ),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from contracts.parameters import PAGING, Moment, Parameter, one_of
 from contracts.responses import Bucket, PatchView, TimeSeries, TransferEventView, TransferHistory, TransferView, page_of
 from contracts.states import PATCH, TRANSFER
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers.http import Answer, Request, not_found
-from triggers.operations import PAGING, Operation, Query, Resource
+from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
 _BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -38,8 +39,8 @@ def history(request: Request, deps: Deps) -> Answer:
 
 def timeseries(request: Request, deps: Deps) -> Answer:
     bucket = request.query.get("bucket", "day")
-    end = request.time("to", deps.now())
-    start = request.time("from", end - _DEFAULT_BUCKETS * _BUCKETS[bucket])
+    end = request.query.get("to", deps.now())
+    start = request.query.get("from") or _default_start(end, _DEFAULT_BUCKETS * _BUCKETS[bucket])
     _check_span(start, end, _BUCKETS[bucket])
     rows = deps.store.transfers.timeseries(bucket, start, end)
     items = [Bucket.model_validate(row) for row in rows]
@@ -51,6 +52,10 @@ def list_patches(request: Request, deps: Deps) -> Answer:
         state=request.query.get("state"), target=request.query.get("target"), **request.page()
     )
     return page_answer(PatchView, page)
+
+
+def _default_start(end: datetime, span: timedelta) -> datetime:
+    return max(end, datetime.min.replace(tzinfo=UTC) + span) - span
 
 
 def _check_span(start: datetime, end: datetime, bucket: timedelta) -> None:
@@ -72,14 +77,14 @@ RESOURCES = (
                 {200: page_of(TransferView)},
                 query=(
                     *PAGING,
-                    Query("device", "Only to this device."),
-                    Query("image", "Only of this image ID."),
-                    Query(
+                    Parameter("device", "Only to this device."),
+                    Parameter("image", "Only of this image ID."),
+                    Parameter(
                         "state",
                         "Only in this state; in_transit for all that is under way.",
-                        ("in_transit", *sorted(TRANSFER.states)),
+                        one_of(("in_transit", *sorted(TRANSFER.states))),
                     ),
-                    Query("set", "Only those that this deployment set needs."),
+                    Parameter("set", "Only those that this deployment set needs."),
                 ),
             ),
         ),
@@ -101,9 +106,9 @@ RESOURCES = (
                 "Success, failure and bytes over time.",
                 {200: TimeSeries},
                 query=(
-                    Query("bucket", "Width of a bucket; day when absent.", tuple(_BUCKETS)),
-                    Query("from", "UTC start; 30 buckets before the end when absent."),
-                    Query("to", "UTC end; now when absent."),
+                    Parameter("bucket", "Width of a bucket; day when absent.", one_of(_BUCKETS)),
+                    Parameter("from", "Start; 30 buckets before the end when absent.", Moment),
+                    Parameter("to", "End; now when absent.", Moment),
                 ),
             ),
         ),
@@ -119,8 +124,8 @@ RESOURCES = (
                 {200: page_of(PatchView)},
                 query=(
                     *PAGING,
-                    Query("state", "Only in this state.", tuple(sorted(PATCH.states))),
-                    Query("target", "Only to this image ID."),
+                    Parameter("state", "Only in this state.", one_of(sorted(PATCH.states))),
+                    Parameter("target", "Only to this image ID."),
                 ),
             ),
         ),

@@ -9,22 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contracts.parameters import ONCE, USER, Parameter
 from contracts.requests import RequestBody
 from contracts.responses import View
 from triggers.http import Handler
-
-
-@dataclass(frozen=True)
-class Query:
-    name: str
-    description: str
-    enum: tuple[str, ...] = ()
-
-
-PAGING = (
-    Query("limit", "Items of one page, 1 to 500; 100 when absent."),
-    Query("after", "The `next` of the page before."),
-)
 
 
 @dataclass(frozen=True)
@@ -36,9 +24,15 @@ class Operation:
     """Status -> model of the body; None for a body that is described elsewhere."""
     errors: tuple[int, ...] = ()
     """Statuses of problems, besides those that any operation may answer with."""
-    query: tuple[Query, ...] = ()
+    query: tuple[Parameter, ...] = ()
     body: type[RequestBody] | None = None
     body_required: bool = True
+
+    @property
+    def headers(self) -> tuple[Parameter, ...]:
+        if self.method == "GET":
+            return ()
+        return (USER, ONCE) if self.method == "POST" else (USER,)
 
 
 @dataclass(frozen=True)

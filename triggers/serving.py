@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import azure.functions as func
 
+from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
 from imagedelta.errors import DependencyError, RequestError
 from services.deps import Deps
@@ -33,7 +35,7 @@ def answer_to(resource: Resource, request: Request, deps: GetDeps) -> Answer:
     """Run the handler for ``request``; every error becomes an answer."""
     try:
         operation = _operation(resource, request)
-        _check(operation, request)
+        request = _checked(operation, request)
         if request.method == "POST" and "idempotency-key" in request.headers:
             return _once(operation.handler, request, deps())
         return operation.handler(request, deps())
@@ -96,37 +98,47 @@ def _operation(resource: Resource, request: Request) -> Operation:
     )
 
 
-def _check(operation: Operation, request: Request) -> None:
+def _checked(operation: Operation, request: Request) -> Request:
+    """The request with its parameters read, when it fits what the document says of the operation.
+
+    Raises: RequestError with 400, 413 or 415; what a handler refuses later has another status.
+    """
     if len(request.body) > MAX_BODY_BYTES:
         raise RequestError(
             f"the body of {len(request.body)} bytes is over the limit of {MAX_BODY_BYTES}",
             code="request.too_large",
             status=413,
         )
-    _check_query(operation, request)
+    _read(PATH.values(), request.params)
+    _read(operation.headers, request.headers)
+    query = _read(operation.query, _known_query(operation, request))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     wants_body = operation.body is not None and (operation.body_required or request.body)
     if wants_body and media_type != "application/json":
         raise RequestError(
             f"the body must be application/json, not {media_type or 'untyped'}", code="request.media_type", status=415
         )
+    return replace(request, query=query)
 
 
-def _check_query(operation: Operation, request: Request) -> None:
-    known = {parameter.name: parameter for parameter in operation.query}
-    given = {name: value for name, value in request.query.items() if name != "code"}
-    if unknown := sorted(given.keys() - known.keys()):
-        raise RequestError(f"unknown query parameter {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
-    for name, value in given.items():
-        if known[name].enum and value not in known[name].enum:
-            raise RequestError(f"{name} must be one of {', '.join(known[name].enum)}, not {value!r}")
+def _known_query(operation: Operation, request: Request) -> Mapping[str, str]:
+    known = [parameter.name for parameter in operation.query]
+    given = {name: value for name, value in request.query.items() if name != "code" and value}
+    if unknown := sorted(given.keys() - set(known)):
+        raise RequestError(
+            f"unknown query parameter {', '.join(unknown)}; known: {', '.join(known) or 'none'}", status=400
+        )
+    return given
+
+
+def _read(parameters: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, Any]:
+    texts = ((parameter, given.get(parameter.name, given.get(parameter.name.lower()))) for parameter in parameters)
+    return {parameter.name: parameter.read(text) for parameter, text in texts if text is not None}
 
 
 def _once(handler: Handler, request: Request, deps: Deps) -> Answer:
     """Answer a repeated Idempotency-Key with what the first request was answered."""
     key = request.headers["idempotency-key"]
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise RequestError("Idempotency-Key must be 1 to 255 printable characters")
     digest = _digest(request)
     earlier = deps.store.audit.remembered(key, request.path, digest, request.who)
     if earlier is not None:
@@ -145,8 +157,8 @@ def _once(handler: Handler, request: Request, deps: Deps) -> Answer:
 
 
 def _digest(request: Request) -> str:
-    query = sorted((name, value) for name, value in request.query.items() if name != "code")
-    return hashlib.sha256(json.dumps([request.method, request.path, query]).encode() + request.body).hexdigest()
+    order = json.dumps([request.method, request.path, sorted(request.query.items())], default=str)
+    return hashlib.sha256(order.encode() + request.body).hexdigest()
 
 
 def _memory(answer: Answer) -> Mapping[str, Any]:

@@ -195,7 +195,7 @@ def test_a_retired_device_is_left_out(cloud: CloudProcess, images: dict[str, str
 
     assert cloud.call("GET", path, 200)["memberStates"] == {"excluded": 1}
     refused = cloud.refused("POST", "/api/deployment-sets", json=order_of("boat-6", images=["app:2"]))
-    assert refused == (400, "request.retired_device")
+    assert refused == (422, "request.retired_device")
 
 
 @pytest.mark.parametrize(
@@ -218,16 +218,16 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(cloud: CloudProcess, arc
 
 
 REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
-    ("POST", "/api/images", {"json": {"upload": "upload-none"}}, 400, "request.unknown_upload"),
-    ("POST", "/api/images", {"json": {"blob": "intake/../state"}}, 400, "request.blob_name"),
-    ("POST", "/api/images", {"json": {"registry": "example.org/a:1"}}, 400, "request.unsupported"),
+    ("POST", "/api/images", {"json": {"upload": "upload-none"}}, 422, "request.unknown_upload"),
+    ("POST", "/api/images", {"json": {"blob": "intake/../state"}}, 422, "request.blob_name"),
+    ("POST", "/api/images", {"json": {"registry": "example.org/a:1"}}, 422, "request.unsupported"),
     ("POST", "/api/images", {"json": {"upload": "a", "oops": 1}}, 400, "request.invalid"),
     ("POST", "/api/images", {"content": b"<xml/>"}, 415, "request.media_type"),
-    ("PUT", "/api/devices/new", {"json": {"hub": "nowhere"}}, 400, "request.unknown_hub"),
+    ("PUT", "/api/devices/new", {"json": {"hub": "nowhere"}}, 422, "request.unknown_hub"),
     ("PUT", "/api/devices/new", {"json": {"hub": "north", "platform": "?"}}, 400, "request.invalid"),
     ("POST", "/api/devices/none/retire", {}, 404, "request.not_found"),
-    ("POST", "/api/deployment-sets", {"json": order_of("none", images=["app:2"])}, 400, "request.unknown_device"),
-    ("POST", "/api/deployment-sets", {"json": order_of("boat-0", images=["nothing:1"])}, 400, "request.unknown_image"),
+    ("POST", "/api/deployment-sets", {"json": order_of("none", images=["app:2"])}, 422, "request.unknown_device"),
+    ("POST", "/api/deployment-sets", {"json": order_of("boat-0", images=["nothing:1"])}, 422, "request.unknown_image"),
     ("POST", "/api/deployment-sets", {"json": order_of("boat-0")}, 400, "request.invalid"),
     (
         "POST",
@@ -239,8 +239,8 @@ REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/api/deployment-sets/none/cancel", {}, 404, "request.not_found"),
     ("POST", "/api/deployment-sets/none/members/boat-0/retry", {}, 404, "request.not_found"),
     ("GET", "/api/transfers/timeseries?from=2030-01-01", {}, 400, "request.invalid"),
-    ("GET", "/api/transfers/timeseries?from=2030-02-01T00:00:00Z&to=2030-01-01T00:00:00Z", {}, 400, "request.invalid"),
-    ("GET", "/api/transfers/timeseries?bucket=hour&from=2000-01-01T00:00:00Z", {}, 400, "request.invalid"),
+    ("GET", "/api/transfers/timeseries?from=2030-02-01T00:00:00Z&to=2030-01-01T00:00:00Z", {}, 422, "request.invalid"),
+    ("GET", "/api/transfers/timeseries?bucket=hour&from=2000-01-01T00:00:00Z", {}, 422, "request.invalid"),
     ("GET", "/api/devices?after=%00", {}, 400, "request.invalid"),
     ("GET", "/api/devices?limit=9999", {}, 400, "request.invalid"),
     ("GET", "/api/devices?colour=red", {}, 400, "request.invalid"),
@@ -272,8 +272,8 @@ def test_a_manifest_with_an_open_placeholder_or_an_unknown_image_is_refused(
     open_one = order_of("boat-0", manifest=_manifest("${APP_IMAGE}"))
     unknown = order_of("boat-0", manifest=_manifest("example.org/never:1"))
 
-    assert cloud.refused("POST", "/api/deployment-sets", json=open_one) == (400, "request.unresolved_placeholder")
-    assert cloud.refused("POST", "/api/deployment-sets", json=unknown) == (400, "request.unknown_image")
+    assert cloud.refused("POST", "/api/deployment-sets", json=open_one) == (422, "request.unresolved_placeholder")
+    assert cloud.refused("POST", "/api/deployment-sets", json=unknown) == (422, "request.unknown_image")
     assert _everything(cloud) == before
 
 

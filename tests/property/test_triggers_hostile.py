@@ -70,7 +70,7 @@ def test_no_body_is_an_unforeseen_error(world: World, data: st.DataObject, body:
 def test_no_manifest_is_an_unforeseen_error(world: World, manifest: Any) -> None:
     reply = world.call("POST", "/api/deployment-sets", {**ORDER, "images": None, "manifest": manifest}, dryRun="true")
 
-    assert reply.status == 400
+    assert reply.status == 422
 
 
 @settings(max_examples=80, deadline=None)

@@ -39,7 +39,7 @@ def test_enrolling_wakes_the_sweep_that_writes_the_twin(world: World) -> None:
 def test_a_device_of_a_hub_that_is_not_configured_is_refused(world: World) -> None:
     reply = enrol(world, hub="east")
 
-    assert (reply.status, reply.code) == (400, "request.unknown_hub")
+    assert (reply.status, reply.code) == (422, "request.unknown_hub")
     assert "north, south" in reply.body["detail"]
     assert world.call("GET", "/api/devices/boat").status == 404
 

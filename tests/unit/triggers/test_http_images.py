@@ -48,11 +48,11 @@ def test_an_order_stands_although_durable_did_not_answer(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({"upload": "upload-none"}, 400, "request.unknown_upload"),
-        ({"blob": "intake/none"}, 400, "request.unknown_upload"),
-        ({"blob": "no-slash"}, 400, "request.unknown_upload"),
-        ({"blob": "intake/../../etc/passwd"}, 400, "request.blob_name"),
-        ({"registry": "example.org/app:1"}, 400, "request.unsupported"),
+        ({"upload": "upload-none"}, 422, "request.unknown_upload"),
+        ({"blob": "intake/none"}, 422, "request.unknown_upload"),
+        ({"blob": "no-slash"}, 422, "request.unknown_upload"),
+        ({"blob": "intake/../../etc/passwd"}, 422, "request.blob_name"),
+        ({"registry": "example.org/app:1"}, 422, "request.unsupported"),
         ({}, 400, "request.invalid"),
         ({"upload": "a", "blob": "b/c"}, 400, "request.invalid"),
         ({"upload": "../x"}, 400, "request.invalid"),

@@ -208,7 +208,7 @@ def test_a_refused_order_is_not_remembered(world: World) -> None:
     world.deps.blobs.put("intake", "upload-1", [b"archive"])
     taken = world.call("POST", "/api/images", {"upload": "upload-1"}, headers=headers)
 
-    assert (refused.status, taken.status) == (400, 202)
+    assert (refused.status, taken.status) == (422, 202)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
