@@ -12,6 +12,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from imagedelta.signatures.file_kind import FileKind
+from imagedelta.signatures.old_versions import Closeness
+from imagedelta.signatures.summary import Row
 
 _LITERAL = {
     FileKind.OTHER: 0.22,
@@ -69,9 +71,7 @@ _OTHER_PATH = 0.02
 class FileFacts:
     """A file of the target."""
 
-    key: int
-    path: int
-    size_code: int
+    row: Row
     size: int
     kind: FileKind
     weight: float
@@ -86,9 +86,9 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class OldVersion:
-    """A file of a source that may be one's old version."""
+    """A file of a source, as the old version of another."""
 
-    path: int
+    closeness: Closeness
     size: int
     sketch: tuple[int, ...]
 
@@ -101,7 +101,7 @@ def changed_bytes(file: FileFacts, old: OldVersion) -> float:
         # What is packed already changes from the first difference to its end.
         part = 1 - shared if file.kind is FileKind.PACKED else _part(file, step, shared)
     else:
-        part = _PARTS_UNKNOWN[step] + (0.0 if old.path == file.path else _OTHER_PATH)
+        part = _PARTS_UNKNOWN[step] + (_OTHER_PATH if old.closeness.level else 0.0)
     part = max(part, 1 - old.size / file.size)
     return min(file.literal_bytes, file.literal_bytes * part + file.weight * _CHANGED_BYTES)
 

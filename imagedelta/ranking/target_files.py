@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
-from imagedelta.ranking.changes import FileFacts, changed_bytes
+from imagedelta.ranking.changes import FileFacts, OldVersion, changed_bytes
 from imagedelta.ranking.source import Source
 from imagedelta.signatures.file_kind import FileKind
+from imagedelta.signatures.old_versions import Closeness
 from imagedelta.signatures.sampling import priority_of
 from imagedelta.signatures.signature import Signature
 from imagedelta.signatures.size_code import decode_size
@@ -15,10 +17,10 @@ from imagedelta.signatures.size_code import decode_size
 _NEW_HEADER_BYTES = 8.0
 """Of the tar header of a file that has no old version."""
 _LARGEST, _SPREAD = 200, 100
-"""Missing files whose predecessors are looked up: so many of the largest, and so many spread over the rest, which
+"""Missing files whose old versions are looked up: so many of the largest, and so many spread over the rest, which
 stand for it."""
 _RENAMED = 5
-"""Files without a predecessor of their name, largest first, for which one is looked for by content."""
+"""Files without a namesake, largest first, for which one is looked for by content."""
 _KINDS = {kind.value: kind for kind in FileKind}
 
 
@@ -30,11 +32,11 @@ class TargetFiles:
         self._files = dict(files)
         self._wholes = {content: file.literal_bytes + file.weight * _NEW_HEADER_BYTES for content, file in files}
         self._contents = frozenset(self._files)
-        self._costs: dict[tuple[int, int, int], float] = {}
+        self._costs: dict[tuple[int, Closeness], float] = {}
         """Of changes that were looked at: many sources have the same old version."""
 
     def bytes_from(self, sources: Sequence[Source]) -> float:
-        """Return the bytes of all files that no source has, each as a change of its best predecessor, if any."""
+        """Return the bytes of all files that no source has, each as a change of its old version, if any."""
         missing = self._contents.difference(*(source.files.contents for source in sources))
         largest_first = list(filter(missing.__contains__, self._files))
         largest, rest = largest_first[:_LARGEST], largest_first[_LARGEST:]
@@ -46,34 +48,38 @@ class TargetFiles:
         return total
 
     def _bytes_of(self, contents: Sequence[int], sources: Sequence[Source], renamed: int = 0) -> float:
-        """Return what files cost; for so many without a predecessor by name one is looked for by content."""
+        """Return what files cost; for so many without a namesake an old version is looked for by content."""
         total = 0.0
         for content in contents:
             file = self._files[content]
-            found = [(source, row) for source in sources for row in source.predecessors(file)]
-            if not found and renamed and file.sketch:
+            old = _closest(source.namesake(file) for source in sources)
+            if not old and renamed and file.sketch:
                 renamed -= 1
-                found = [(source, row) for source in sources for row in source.alike(file)]
-            total += min([self._change(content, source, row) for source, row in found], default=self._wholes[content])
+                old = _closest(source.alike(file) for source in sources)
+            total += self._change(content, old) if old else self._wholes[content]
         return total
 
     def _whole_bytes_of(self, contents: Sequence[int]) -> float:
         return sum(map(self._wholes.__getitem__, contents))
 
-    def _change(self, content: int, source: Source, row: int) -> float:
-        change = content, source.files.contents[row], source.files.paths[row]
+    def _change(self, content: int, old: OldVersion) -> float:
+        change = content, old.closeness
         if change not in self._costs:
-            self._costs[change] = changed_bytes(self._files[content], source.old_version(row))
+            self._costs[change] = changed_bytes(self._files[content], old)
         return self._costs[change]
+
+
+def _closest(found: Iterable[OldVersion | None]) -> OldVersion | None:
+    return min(filter(None, found), key=attrgetter("closeness"), default=None)
 
 
 def file_facts(signature: Signature, threshold: float) -> Iterator[tuple[int, FileFacts]]:
     """Yield content and facts of the files above a threshold."""
     columns = signature.files
     places = columns.sketch_places()
-    for row, (key, code, path, content, kind) in enumerate(columns.rows()):
-        size = decode_size(code)
-        if priority_of(size, key) > threshold:
+    for place, row in enumerate(columns.rows()):
+        size = decode_size(row.size_code)
+        if priority_of(size, row.key) > threshold:
             weight = max(1.0, threshold / size)
-            sketch = frozenset(columns.sketch(row, places))
-            yield content, FileFacts(key, path, code, size, _KINDS.get(kind, FileKind.OTHER), weight, sketch)
+            sketch = frozenset(columns.sketch(place, places))
+            yield row.content, FileFacts(row, size, _KINDS.get(row.kind, FileKind.OTHER), weight, sketch)

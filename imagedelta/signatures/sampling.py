@@ -31,11 +31,11 @@ def sample(files: Sequence[SketchedRow], room: int) -> tuple[float, FileColumns]
     Returns:
         The priority above which all files are kept, 0.0 when none is left out; and the columns.
     """
-    sketchable = sum(row[1] >= SKETCHED_FROM for row, _ in files)
+    sketchable = sum(row.size_code >= SKETCHED_FROM for row, _ in files)
     for_sketches = min(sketchable, room // 3 // SKETCH_BYTES)
     threshold, kept = _highest(files, (room - for_sketches * SKETCH_BYTES) // FileColumns.ROW_BYTES)
     left = room - len(kept) * FileColumns.ROW_BYTES
-    return threshold, FileColumns.of(kept, _sketched_from([row[1] for row, _ in kept], left // SKETCH_BYTES))
+    return threshold, FileColumns.of(kept, _sketched_from([row.size_code for row, _ in kept], left // SKETCH_BYTES))
 
 
 def _sketched_from(codes: Sequence[int], room: int) -> int:
@@ -54,5 +54,5 @@ def _highest(files: Sequence[SketchedRow], room: int) -> tuple[float, Sequence[S
 
 
 def _priority(file: SketchedRow) -> float:
-    (key, code, *_), _ = file
-    return priority_of(decode_size(code), key)
+    row, _ = file
+    return priority_of(decode_size(row.size_code), row.key)

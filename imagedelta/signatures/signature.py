@@ -23,7 +23,7 @@ from imagedelta.signatures.file_kind import kind_of
 from imagedelta.signatures.index import FileEntry, LayerIndex
 from imagedelta.signatures.sampling import SketchedRow, sample
 from imagedelta.signatures.size_code import encode_size
-from imagedelta.signatures.summary import FileColumns, LayerSummary
+from imagedelta.signatures.summary import FileColumns, LayerSummary, Row
 from imagedelta.signatures.variable_names import VARIABLE
 
 SMALLEST_BOUND = 32 * KIB
@@ -93,14 +93,26 @@ def name_key(path: bytes) -> int:
     return _hash(VARIABLE.sub(b"", b"/".join(path.rsplit(b"/", 2)[-2:])), 4)
 
 
+def form_hash(path: bytes) -> int:
+    """Hash a whole path without what changes from version to version, to 64 bits."""
+    return _hash(VARIABLE.sub(b"", path), 8)
+
+
 def path_hash(path: bytes) -> int:
-    """Hash a whole path to 16 bits: enough among files of one ``name_key``."""
-    return _hash(path, 2)
+    """Hash a whole path to 64 bits."""
+    return _hash(path, 8)
 
 
 def content_hash(entry: FileEntry) -> int:
     """Hash a file's content to 32 bits; a compiled Python file's without its time, which costs a patch nothing."""
     return int.from_bytes((entry.timeless or entry.digest)[:4], "little")
+
+
+def row_of(entry: FileEntry) -> Row:
+    """Return what an old version is found by, its hashes in full."""
+    path = entry.path
+    size = encode_size(entry.size)
+    return Row(name_key(path), size, form_hash(path), path_hash(path), content_hash(entry), kind_of(path))
 
 
 def _distinct_files(indexes: Iterable[LayerIndex]) -> list[SketchedRow]:
@@ -113,16 +125,17 @@ def _distinct_files(indexes: Iterable[LayerIndex]) -> list[SketchedRow]:
                 content = entry.timeless or entry.digest
                 known = lowest.get(content, candidate)
                 lowest[content] = min(known, candidate, key=_key_and_path)
-    return [_row(key, entry) for key, entry in lowest.values()]
+    return [_stored(row_of(entry), entry.sketch) for _, entry in lowest.values()]
 
 
 def _key_and_path(found: tuple[int, FileEntry]) -> tuple[int, bytes]:
     return found[0], found[1].path
 
 
-def _row(key: int, entry: FileEntry) -> SketchedRow:
-    columns = key, encode_size(entry.size), path_hash(entry.path), content_hash(entry), kind_of(entry.path)
-    return columns, tuple(value & 0xFFFF for value in entry.sketch)
+def _stored(row: Row, sketch: tuple[int, ...]) -> SketchedRow:
+    """Shorten the hashes of whole paths to 16 bits: enough among files of one ``name_key``; those of sketches too."""
+    stored = row._replace(form=row.form & 0xFFFF, path=row.path & 0xFFFF)
+    return stored, tuple(value & 0xFFFF for value in sketch)
 
 
 def _hash(data: bytes, size: int) -> int:

@@ -9,12 +9,28 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from imagedelta.signatures.sketch import MOST_VALUES
 
-Row = tuple[int, int, int, int, int]
-"""key, size code, path, content, kind: sorted like this, a file's predecessors are found by bisection."""
+
+class Row(NamedTuple):
+    """What is known of a file. In this order rows are sorted, so that namesakes are found by bisection."""
+
+    key: int
+    """``name_key`` of its path, 32 bits."""
+    size_code: int
+    """``encode_size`` of its size, 16 bits."""
+    form: int
+    """``form_hash`` of its path: in signatures the low 16 bits, for planning all 64."""
+    path: int
+    """``path_hash`` of its path, likewise."""
+    content: int
+    """``content_hash``, 32 bits: equal for files that cost next to nothing as a change of each other."""
+    kind: int
+    """``FileKind`` of its path, 8 bits."""
+
+
 Sketch = tuple[int, ...]
 """Low 16 bits of each value of a file's sketch."""
 SKETCH_BYTES = 2 * MOST_VALUES
@@ -35,19 +51,15 @@ class LayerSummary:
 class FileColumns:
     """One row per distinct file content, sorted by row; sketches of the larger files."""
 
-    TYPECODES: ClassVar[str] = "IHHIB"
-    ROW_BYTES: ClassVar[int] = 13
+    TYPECODES: ClassVar[str] = "IHHHIB"
+    ROW_BYTES: ClassVar[int] = 15
 
     keys: array[int]
-    """``name_key`` of its path, 32 bits."""
     sizes: array[int]
-    """``encode_size`` of its size, 16 bits."""
+    forms: array[int]
     paths: array[int]
-    """``path_hash`` of its path, 16 bits."""
     contents: array[int]
-    """``content_hash``, 32 bits: equal for files that cost next to nothing as a change of each other."""
     kinds: array[int]
-    """``FileKind`` of its path."""
     sketched_from: int
     """Rows of this size code or a larger one have a sketch."""
     sketches: array[int]
@@ -58,11 +70,11 @@ class FileColumns:
 
     def numbers(self) -> tuple[array[int], ...]:
         """The columns of one number per row, in the order of storage."""
-        return self.keys, self.sizes, self.paths, self.contents, self.kinds
+        return self.keys, self.sizes, self.forms, self.paths, self.contents, self.kinds
 
-    def rows(self) -> Iterator[Row]:
-        """One tuple per file, in the same order."""
-        return zip(self.keys, self.sizes, self.paths, self.contents, self.kinds, strict=True)
+    def rows(self, first: int = 0, end: int | None = None) -> Iterator[Row]:
+        """The rows from ``first`` to before ``end``, in the same order."""
+        return map(Row._make, zip(*(column[first:end] for column in self.numbers()), strict=True))
 
     def sketch_places(self) -> Sequence[int]:
         """Return for each row which of the sketches is its own, and one more: how many there are."""
@@ -78,9 +90,9 @@ class FileColumns:
         """Make columns of these rows, sorting them."""
         ordered = sorted(files)
         rows = zip(*(row for row, _ in ordered), strict=True) if ordered else ((),) * len(FileColumns.TYPECODES)
-        keys, sizes, paths, contents, kinds = map(array, FileColumns.TYPECODES, rows)
+        keys, sizes, forms, paths, contents, kinds = map(array, FileColumns.TYPECODES, rows)
         sketches = array("H")
         for row, sketch in ordered:
-            if row[1] >= sketched_from:
+            if row.size_code >= sketched_from:
                 sketches.extend((*sketch, *(0,) * (MOST_VALUES - len(sketch))))
-        return FileColumns(keys, sizes, paths, contents, kinds, sketched_from, sketches)
+        return FileColumns(keys, sizes, forms, paths, contents, kinds, sketched_from, sketches)

@@ -1,28 +1,29 @@
 """Where a target file's bytes may come from in the sources: the same content, or a file it resembles.
 
-A base is chosen by path, then by name, then by path and name without digits (``libicu.so.72`` and
-``libicu.so.76``), then by content; upper layers of the first source win, because they are what the source image
-shows.
+Its base is its old version, as ranking took it (imagedelta.signatures.old_versions). A file that has none may still
+have one of its name in a folder of another name: the one whose folders are the same as far down as possible.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
+from itertools import islice, takewhile
+from operator import itemgetter
 
 from imagedelta.delta.content import LayerContent
 from imagedelta.delta.format.tar_walk import walk_headers
 from imagedelta.signatures.index import FileEntry
+from imagedelta.signatures.old_versions import COMMON_VALUE, Namesakes, closeness_by_content
+from imagedelta.signatures.signature import row_of
+from imagedelta.signatures.summary import Row
 from imagedelta.signatures.variable_names import VARIABLE
 
-_MAX_COMPARED = 64
-"""Candidates of one name that are compared: ``index.js`` may occur thousands of times."""
 _LEAST_ALIKE = 2
 """Values that two sketches share by more than chance."""
-_COMMON_VALUE = 32
-"""A sketch value in more files than that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,11 @@ class SourceMembers:
         self._by_content: dict[tuple[bytes, int], SourceMember] = {}
         self._by_timeless: dict[tuple[bytes, int], SourceMember] = {}
         self._by_path: dict[bytes, SourceMember] = {}
-        self._by_name: defaultdict[bytes, list[SourceMember]] = defaultdict(list)
-        self._by_path_form: defaultdict[bytes, list[SourceMember]] = defaultdict(list)
-        self._by_name_form: defaultdict[bytes, list[SourceMember]] = defaultdict(list)
-        self._by_sketch: defaultdict[int, list[SourceMember]] = defaultdict(list)
+        self._files: list[tuple[Row, SourceMember]] = []
+        """The members with data; the following name them by their place here."""
+        self._by_key: defaultdict[int, list[int]] = defaultdict(list)
+        self._by_sketch: defaultdict[int, list[int]] = defaultdict(list)
+        self._namesakes: dict[int, tuple[Namesakes, list[int]]] = {}
         for layer in layers:
             for member in _members(layer, most):
                 self._add(member)
@@ -69,16 +71,8 @@ class SourceMembers:
 
     def like(self, entry: FileEntry) -> SourceMember | None:
         """Return the file most likely to be an earlier or later version of ``entry``."""
-        found = self._by_path.get(entry.path)
-        if found and found.entry.size:
-            return found
-        name = _name(entry.path)
-        groups = (
-            self._by_name.get(name),
-            self._by_path_form.get(_form(entry.path)),
-            self._by_name_form.get(_form(name)),
-        )
-        return next((_nearest(entry, group) for group in groups if group), None) or self._alike(entry)
+        row = row_of(entry)
+        return self._namesake(row) or self._alike(entry, row) or self._of_another_folder(entry.path)
 
     def _add(self, member: SourceMember) -> None:
         entry = member.entry
@@ -88,27 +82,48 @@ class SourceMembers:
         self._by_content.setdefault((entry.digest, entry.size), member)
         if entry.timeless:
             self._by_timeless.setdefault((entry.timeless, entry.size), member)
-        name = _name(entry.path)
-        self._by_name[name].append(member)
-        self._by_path_form[_form(entry.path)].append(member)
-        self._by_name_form[_form(name)].append(member)
+        row = row_of(entry)
+        self._by_key[row.key].append(len(self._files))
         for value in entry.sketch:
-            self._by_sketch[value].append(member)
+            self._by_sketch[value].append(len(self._files))
+        self._files.append((row, member))
 
-    def _alike(self, entry: FileEntry) -> SourceMember | None:
-        """Return the member that shares most values of the content sketch, the first of equals."""
-        shared: Counter[tuple[str, int]] = Counter()
-        found: dict[tuple[str, int], SourceMember] = {}
-        for value in entry.sketch:
-            members = self._by_sketch.get(value, [])
-            if len(members) > _COMMON_VALUE:
-                continue
-            for member in members:
-                place = member.layer.index.diff_id, member.place
-                shared[place] += 1
-                found[place] = member
-        best = min(shared, key=lambda place: (-shared[place], place), default=None)
-        return found[best] if best is not None and shared[best] >= _LEAST_ALIKE else None
+    def _namesake(self, row: Row) -> SourceMember | None:
+        if row.key not in self._namesakes:
+            places = self._by_key.get(row.key, [])
+            self._namesakes[row.key] = Namesakes(list(map(self._row, places))), places
+        namesakes, places = self._namesakes[row.key]
+        closest = namesakes.closest(row)
+        return self._files[places[closest[1]]][1] if closest else None
+
+    def _alike(self, entry: FileEntry, row: Row) -> SourceMember | None:
+        """Return the member that shares most values of the content sketch."""
+        places = (self._by_sketch.get(value, ()) for value in entry.sketch)
+        shared = Counter(place for found in places if len(found) <= COMMON_VALUE for place in found)
+        alike = (
+            (closeness_by_content(row, self._row(place), count), place)
+            for place, count in shared.items()
+            if count >= _LEAST_ALIKE
+        )
+        best = min(alike, default=None)
+        return self._files[best[1]][1] if best else None
+
+    def _of_another_folder(self, path: bytes) -> SourceMember | None:
+        """Return the member of that name whose folders are the same as far down as possible."""
+        name, folders = _name_and_folders(path)
+        at = bisect_left(self._by_name, (name, folders), key=itemgetter(0, 1))
+        beside = [place for place in self._by_name[max(0, at - 1) : at + 1] if place[0] == name]
+        best = max(beside, key=lambda place: _common_length(place[1], folders), default=None)
+        return best[2] if best else None
+
+    @cached_property
+    def _by_name(self) -> list[tuple[bytes, list[bytes], SourceMember]]:
+        """The members with data, in the order of their names and folders: what shares folders is side by side."""
+        named = ((*_name_and_folders(member.entry.path), member) for _, member in self._files)
+        return sorted(named, key=itemgetter(0, 1))
+
+    def _row(self, place: int) -> Row:
+        return self._files[place][0]
 
 
 def _members(layer: LayerContent, most: int) -> Iterator[SourceMember]:
@@ -118,16 +133,6 @@ def _members(layer: LayerContent, most: int) -> Iterator[SourceMember]:
         entry = entries.get(header.data_offset)
         if entry is not None and entry.size == header.size:
             yield SourceMember(layer, place, entry)
-
-
-def _nearest(entry: FileEntry, candidates: Sequence[SourceMember]) -> SourceMember:
-    """Return the candidate that shares most folder names, then the one nearest in size, then the first."""
-    folders = set(entry.path.split(b"/"))
-
-    def distance(member: SourceMember) -> tuple[int, int]:
-        return -len(folders.intersection(member.entry.path.split(b"/"))), abs(member.entry.size - entry.size)
-
-    return min(candidates[:_MAX_COMPARED], key=distance)
 
 
 def distinct_layers(images: Iterable[Sequence[LayerContent]]) -> list[LayerContent]:
@@ -141,12 +146,14 @@ def distinct_layers(images: Iterable[Sequence[LayerContent]]) -> list[LayerConte
 
 def same_name(one: bytes, other: bytes) -> bool:
     """Whether two paths end in one name, digits aside: then one file is likely to be a version of the other."""
-    return _form(_name(one)) == _form(_name(other))
+    return _name_and_folders(one)[0] == _name_and_folders(other)[0]
 
 
-def _name(path: bytes) -> bytes:
-    return path.rpartition(b"/")[2]
+def _name_and_folders(path: bytes) -> tuple[bytes, list[bytes]]:
+    """Return the last part of a path and the others, without what changes from version to version."""
+    *folders, name = VARIABLE.sub(b"#", path).split(b"/")
+    return name, folders
 
 
-def _form(path: bytes) -> bytes:
-    return VARIABLE.sub(b"#", path)
+def _common_length(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -91,7 +91,7 @@ def test_a_sampled_signature_keeps_what_is_above_its_threshold_and_nothing_else(
 
     assert everything.threshold == 0.0
     assert sampled.threshold > 0
-    assert all(priority_of(decode_size(size), key) > sampled.threshold for key, size, _, _, _ in sampled.files.rows())
+    assert all(priority_of(decode_size(row.size_code), row.key) > sampled.threshold for row in sampled.files.rows())
     assert 0.9 * size_bound(sampled.full_bytes) < len(sampled.to_bytes())
 
 
