@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from imagedelta.delta.content import LayerContent
+from imagedelta.delta.content import Extent, LayerContent
 from imagedelta.delta.format.tar_walk import walk_headers
 from imagedelta.signatures.index import FileEntry
 from imagedelta.signatures.variable_names import VARIABLE
@@ -33,6 +33,11 @@ class SourceMember:
     place: int
     """Counted through the headers of the layer."""
     entry: FileEntry
+
+    @property
+    def data(self) -> Extent:
+        """Its bytes."""
+        return Extent(self.layer.reader, self.entry.offset, self.entry.size)
 
 
 class SourceMembers:
