@@ -131,6 +131,29 @@ class FileReader:
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A range of a reader as a reader of its own: the data of one member, or an unfolded form."""
+
+    reader: LayerReader
+    offset: int
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See ``LayerReader``."""
+        check_range(offset, length, self.size)
+        return self.reader.read_at(self.offset + offset, length)
+
+    def whole(self) -> bytes:
+        """Return all bytes."""
+        return self.read_at(0, self.size)
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a part in pieces, each read when it is asked for."""
+        check_range(offset, length, self.size)
+        yield from read_pieces(self.reader, self.offset + offset, length)
+
+
 def read_pieces(reader: LayerReader, offset: int, length: int) -> Iterator[bytes]:
     """Yield a range in pieces of at most ``PIECE_BYTES``, each read when it is asked for."""
     for at in range(offset, offset + length, PIECE_BYTES):

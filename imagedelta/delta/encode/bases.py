@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import islice, takewhile
 from operator import itemgetter
 
-from imagedelta.delta.content import LayerContent
+from imagedelta.delta.content import Extent, LayerContent
 from imagedelta.delta.format.tar_walk import walk_headers
 from imagedelta.signatures.index import FileEntry
 from imagedelta.signatures.old_versions import COMMON_VALUE, Namesakes, closeness_by_content
@@ -34,6 +34,11 @@ class SourceMember:
     place: int
     """Counted through the headers of the layer."""
     entry: FileEntry
+
+    @property
+    def data(self) -> Extent:
+        """Its bytes."""
+        return Extent(self.layer.reader, self.entry.offset, self.entry.size)
 
 
 class SourceMembers:

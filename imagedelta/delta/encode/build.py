@@ -3,8 +3,9 @@
 A build can be split: ``Build.make_chunk`` for each chunk, anywhere, then ``Build.finish`` with their results.
 ``build_patch`` does both here, on several threads. The bytes are the same.
 
-Memory is bounded by ``MEMORY_BYTES``, not by the image: 7 bytes per byte of the old window while files are
-compared, 11 times the dictionary while streams are coded. Chunks and raw streams spool to the scratch folder.
+The image bounds neither memory nor open files. Running jobs take at most ``MEMORY_BYTES``: 7 bytes per byte of the old
+window while files are compared, 12 times the dictionary while streams are coded. At most ``CHUNKS_UNDER_WAY`` chunks
+are made ahead of the one whose pieces are taken, each in a file of the scratch folder; raw streams grow there, too.
 
 Source: docs/formats/patch.md.
 """
@@ -14,19 +15,20 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.delta.content import ImageContent
-from imagedelta.delta.encode.chunks import ChunkReader, chunk_memory, cut, make_chunk
-from imagedelta.delta.encode.crew import Crew
-from imagedelta.delta.encode.file_pieces import FilePieces
+from imagedelta.delta.encode.chunks import ChosenChunk, cut
+from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.layer_items import LayerItems
-from imagedelta.delta.encode.old_text import OldText
+from imagedelta.delta.encode.methods import Encoding
+from imagedelta.delta.encode.old_text import OldTextStream
+from imagedelta.delta.encode.pieces import PieceReader
 from imagedelta.delta.encode.plan import plan_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.encode.spools import Spools, spooled_file
@@ -46,15 +48,18 @@ from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import RequestError
-from imagedelta.limits import MIB
+from imagedelta.limits import KIB, MIB
 
 Progress = Callable[[int, int], None]
 MEMORY_BYTES = 800 * MIB
-"""What all threads of a build take together, beside the interpreter and the indexes."""
+"""What all jobs of a build take together, beside the interpreter and the indexes."""
+CHUNKS_UNDER_WAY = 64
+"""Each takes an open file, and 256 KiB of memory."""
+_CHOSEN_AHEAD, _CHOOSING_BYTES = 8, 64 * KIB
 _MUCH_NEW_BYTES = 4 * MIB
 _CONFIG_BYTES = MIB
 """Set apart for the decoder of the config, which is done before the others begin."""
-_CHUNK_IN_MEMORY = 256 * 1024
+_CHUNK_IN_MEMORY = 256 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +108,8 @@ def build_patch(
     """
     build = Build(target, sources, profile, scratch)
     report = progress or (lambda done, total: None)
-    with ExitStack() as exits, Crew(threads or os.cpu_count() or 1, MEMORY_BYTES) as crew:
-        files = [exits.enter_context(spooled_file(scratch, _CHUNK_IN_MEMORY)) for _ in range(build.chunks)]
-        jobs = [
-            crew.submit(partial(build.make_chunk, number, file), build.chunk_memory(number))
-            for number, file in enumerate(files)
-        ]
-
-        def done() -> Iterator[BinaryIO]:
-            made = 0
-            for number, (job, file) in enumerate(zip(jobs, files, strict=True)):
-                job.result()
-                made += build.chunk_bytes(number)
-                report(made, build.changed_bytes)
-                file.seek(0)
-                yield file
-
-        return build.finish(done(), out, crew)
+    with JobQueue(threads or os.cpu_count() or 1, MEMORY_BYTES) as queue, closing(build.make(queue, report)) as made:
+        return build.finish(made, out, queue)
 
 
 class Build:
@@ -135,42 +125,54 @@ class Build:
         self._profile = profile
         self._scratch = scratch
         self._plan = plan_patch(self._target, self._sources)
-        self._maker = FilePieces(self._plan, profile, scratch, much_is_new=self._plan.new_bytes >= _MUCH_NEW_BYTES)
-        self._chunks = cut(self._plan.diffed(), self._maker)
+        self._chunks = cut(self._plan, Encoding(profile, scratch, self._plan.new_bytes >= _MUCH_NEW_BYTES))
 
     @property
     def chunks(self) -> int:
         """How many chunks there are to make."""
         return len(self._chunks)
 
-    @property
-    def changed_bytes(self) -> int:
-        """Size of all files that are compared or sent whole."""
-        return sum(map(self.chunk_bytes, range(self.chunks)))
-
-    def chunk_bytes(self, number: int) -> int:
-        """Return the size of the target's files in a chunk."""
-        return sum(work.new_bytes for work in self._chunks[number])
-
-    def chunk_memory(self, number: int) -> int:
-        """Return about how many bytes making a chunk takes."""
-        return chunk_memory(self._chunks[number], self._maker)
-
     def make_chunk(self, number: int, out: BinaryIO) -> None:
         """Write the result of a chunk."""
-        make_chunk(self._chunks[number], self._maker, out)
+        self._chunks[number].choose().make(out)
 
-    def finish(self, chunks: Iterable[BinaryIO], out: BinaryIO, crew: Crew) -> PatchSummary:
+    def make(self, queue: JobQueue, progress: Progress) -> Generator[BinaryIO]:
+        """Make all chunks here, and yield the result of each, in order and at its start; whoever takes it closes it."""
+        choosing = (Job(chunk.choose, _CHOOSING_BYTES) for chunk in self._chunks)
+        chosen = in_order(queue, choosing, _CHOSEN_AHEAD)
+        making = (Job(partial(self._spooled, chunk), chunk.memory()) for chunk in chosen)
+        made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=BinaryIO.close)
+        done, total = 0, sum(chunk.new_bytes for chunk in self._chunks)
+        with closing(made):
+            for chunk, file in zip(self._chunks, made, strict=True):
+                done += chunk.new_bytes
+                progress(done, total)
+                yield file
+
+    def _spooled(self, chunk: ChosenChunk) -> BinaryIO:
+        file = spooled_file(self._scratch, _CHUNK_IN_MEMORY)
+        try:
+            chunk.make(file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
+
+    def finish(self, made: Iterable[BinaryIO], out: BinaryIO, queue: JobQueue) -> PatchSummary:
         """Write the patch.
 
         Args:
-            chunks: The result of each chunk, in order, at its start.
+            made: The result of each chunk, in order, at its start. Each is taken when it is needed, and closed then.
         """
         with ExitStack() as exits:
             spools = exits.enter_context(Spools(self._scratch))
-            old_text = OldText(self._profile, crew)
-            items = self._write_items(spools, ChunkReader(chunks), old_text)
-            coded = self._code(spools, old_text, exits, crew)
+            old_text = OldTextStream(
+                self._profile, queue, exits.enter_context(spooled_file(self._scratch, _CHUNK_IN_MEMORY))
+            )
+            with closing(PieceReader(made)) as pieces:
+                items = self._write_items(spools, pieces, old_text)
+            coded = self._code(spools, old_text, exits, queue)
             header = self._header(coded, items.scratch_bytes)
             size, sha256, crc32 = _write(header, coded, out)
         return PatchSummary(
@@ -185,24 +187,24 @@ class Build:
             bytes_read=self._reads.bytes_read,
         )
 
-    def _write_items(self, spools: Spools, chunks: ChunkReader, old_text: OldText) -> LayerItems:
+    def _write_items(self, spools: Spools, pieces: PieceReader, old_text: OldTextStream) -> LayerItems:
         headers = [layer.headers for layer in self._plan.source_layers]
         references = References(headers.__getitem__, self._plan.member_counts)
-        items = LayerItems(self._plan, spools, references, headers.__getitem__, chunks, old_text)
+        items = LayerItems(self._plan, spools, references, headers.__getitem__, pieces, old_text)
         for plan in self._plan.rebuilt:
             items.write(plan)
         return items
 
-    def _code(self, spools: Spools, old_text: OldText, exits: ExitStack, crew: Crew) -> list[Coded]:
+    def _code(self, spools: Spools, old_text: OldTextStream, exits: ExitStack, queue: JobQueue) -> list[Coded]:
         budget = self._profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(self._plan.member_counts)
-        frames = old_text.finish()
-        if frames:
-            budget -= frames.memory_bytes
-            spools.write(Role.PRIMES, frames.primes)
-        coded = code_streams(spools.streams(), budget, self._profile, self._scratch, exits, crew)
+        has_text = old_text.finish()
+        if has_text:
+            budget -= old_text.memory_bytes
+            spools.write(Role.PRIMES, old_text.bases)
+        coded = code_streams(spools.streams(), budget, self._profile, self._scratch, exits, queue)
         coded.append(self._config())
-        if frames:
-            coded.append(frames.coded())
+        if has_text:
+            coded.append(old_text.coded())
         return sorted(coded, key=lambda item: item.stream.role)
 
     def _config(self) -> Coded:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import lzma
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from imagedelta.delta.content import ImageContent, LayerContent
 from imagedelta.delta.encode import primed_lzma
-from imagedelta.delta.encode.file_pieces import FilePieces
+from imagedelta.delta.encode.chunks import changed_file
+from imagedelta.delta.encode.methods import Encoding, pieces_of
 from imagedelta.delta.encode.plan import Choice, FilePlan, PatchPlan, plan_patch
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE
 from imagedelta.delta.format.roles import Role
@@ -51,12 +51,12 @@ def file_costs(
         progress: Called with (bytes of files looked at, bytes in all).
     """
     plan = plan_patch(target, sources)
-    pieces = FilePieces(plan, DEFAULT_PROFILE, scratch, much_is_new=False)
+    encoding = Encoding(DEFAULT_PROFILE, scratch, much_is_new=False)
     positions = {diff_id: position for position, diff_id in reversed(list(enumerate(target.diff_ids)))}
     found = []
     done, total = 0, sum(file.entry.size for _, file in plan.diffed())
     for layer, file in _files(plan):
-        cost = _cost(pieces, layer, file) if file.is_diffed else 0
+        cost = _cost(plan, layer, file, encoding) if file.is_diffed else 0
         done += file.entry.size if file.is_diffed else 0
         progress(done, total)
         base = file.base.entry.path if file.base else None
@@ -70,14 +70,14 @@ def _files(plan: PatchPlan) -> Iterator[tuple[LayerContent, FilePlan]]:
         yield from ((layer.layer, file) for file in layer.files if file.choice)
 
 
-def _cost(pieces: FilePieces, layer: LayerContent, file: FilePlan) -> int:
+def _cost(plan: PatchPlan, layer: LayerContent, file: FilePlan, encoding: Encoding) -> int:
     total = 0
-    parts = (pieces.make(layer, file, part) for part in range(pieces.parts(file)))
-    for piece in chain.from_iterable(parts):
-        if piece.prime is not None:
-            total += len(primed_lzma.compress(piece.streams[Role.PRIMES], piece.streams[Role.OLD_TEXT], _DICTIONARY))
-            continue
-        total += sum(_packed(data) for data in piece.streams.values())
+    for piece in pieces_of(changed_file(plan, layer, file, encoding)):
+        for role, data in piece.streams.items():
+            if role is Role.OLD_TEXT and file.base:
+                total += len(primed_lzma.compress(file.base.data.whole(), data, _DICTIONARY))
+            else:
+                total += _packed(data)
     return total
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from imagedelta.delta.content import LayerContent
-from imagedelta.delta.encode.chunks import ChunkReader
-from imagedelta.delta.encode.file_pieces import Piece
-from imagedelta.delta.encode.old_text import OldText
+from imagedelta.delta.encode.old_text import OldTextStream
+from imagedelta.delta.encode.pieces import Piece, PieceReader
 from imagedelta.delta.encode.plan import Choice, FilePlan, LayerPlan, PatchPlan
 from imagedelta.delta.encode.spools import Spools
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
@@ -36,8 +35,8 @@ class LayerItems:
         spools: Spools,
         references: References,
         open_headers: Callable[[int], SizedLayer],
-        chunks: ChunkReader,
-        old_text: OldText,
+        pieces: PieceReader,
+        old_text: OldTextStream,
     ) -> None:
         """Args:
         open_headers: Number of a source layer → the bytes outside its file data.
@@ -46,17 +45,17 @@ class LayerItems:
         self._spools = spools
         self._references = references
         self._open_headers = open_headers
-        self._chunks = chunks
+        self._pieces = pieces
         self._old_text = old_text
         self._writer = ItemWriter(spools, references)
         self._kept: dict[tuple[bytes, int], int] = {}
         self._kept_bytes = 0
-        self._largest_part = 0
+        self._largest_base = 0
 
     @property
     def scratch_bytes(self) -> int:
         """What the device keeps on the way, and its largest unfolded base."""
-        return self._kept_bytes + self._largest_part
+        return self._kept_bytes + self._largest_base
 
     def write(self, plan: LayerPlan) -> None:
         """Append all items of a layer."""
@@ -128,15 +127,14 @@ class LayerItems:
             self._kept[content] = self._kept_bytes
             self._kept_bytes += file.entry.size
         inner = 0
-        for piece in self._chunks.next_file():
+        for piece in self._pieces.next_file():
             folded = inner > 0
             item = replace(piece.item, keep=file.keep and not folded)
             self._writer.write(item, header)
             header = None
             inner += item.inner_length - (item.length if folded else 0)
-            self._streams(piece, file.entry.path)
-            if item.way is Way.FOLDED and item.base is not None:
-                self._largest_part = max(self._largest_part, piece.part_bytes)
+            self._streams(piece, file)
+            self._largest_base = max(self._largest_base, piece.scratch_bytes)
 
     def _copied(self, file: FilePlan, header: Header | None) -> Item | None:
         size = file.entry.size
@@ -151,12 +149,12 @@ class LayerItems:
             return Item(Way.SAME, size)
         return Item(Way.COPY, size, base)
 
-    def _streams(self, piece: Piece, path: bytes) -> None:
-        if piece.prime is not None:
-            self._old_text.add(path, piece.prime, piece.streams[Role.PRIMES], piece.streams[Role.OLD_TEXT])
-            return
+    def _streams(self, piece: Piece, file: FilePlan) -> None:
         for role, data in piece.streams.items():
-            self._spools.write(role, data)
+            if role is Role.OLD_TEXT and file.base:
+                self._old_text.add(file.entry.path, self._plan.number(file.base), file.base.data, data)
+            else:
+                self._spools.write(role, data)
 
     def _padding(self, layer: LayerContent, position: int, offset: int) -> None:
         """Account for the bytes up to a header: zeros up to the next block come by themselves."""

@@ -1,119 +1,141 @@
 """Text of changed files, coded against the text it was made from: frames of LZMA2 behind their old text.
 
-Files join a frame until old and new text fill the dictionary. Frames are coded side by side with the rest.
+Files join a frame until old and new text fill the dictionary. Frames are coded side by side with the rest of the build.
+What is in memory is the new text of the frame that grows and of a few that are coded; old text is read again when its
+frame is coded, and coded frames go to a scratch file.
 
 Source: docs/formats/patch.md, section 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from itertools import pairwise, takewhile
+from typing import BinaryIO
 
+from imagedelta.delta.content import Extent
 from imagedelta.delta.encode import primed_lzma
-from imagedelta.delta.encode.crew import Crew
+from imagedelta.delta.encode.job_queue import Job, JobQueue
 from imagedelta.delta.encode.stream_coding import Coded
 from imagedelta.delta.format import numbers
 from imagedelta.delta.format.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, MIN_DICTIONARY, Params, coder
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
+from imagedelta.limits import MIB
 
 _ENCODER_FACTOR = 12
+_BYTES_UNDER_WAY = 64 * MIB
+"""New text of the frames that wait for the coder or are in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     path: bytes
-    member: int
-    old: bytes
+    base: int
+    old: Extent
     new: bytes
 
     @property
     def size(self) -> int:
-        return len(self.old) + len(self.new)
+        return self.old.size + len(self.new)
 
 
-@dataclass(frozen=True, slots=True)
-class Frames:
-    """All frames of the stream."""
+class OldTextStream:
+    """Takes files while items are written, and codes them in frames."""
 
-    params: Params
-    primes: bytes
-    """The raw PRIMES stream."""
-    new_bytes: int
-    parts: Sequence[Future[bytes]]
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the decoder takes."""
-        return coder(LZMA2_PRIMED).memory(self.params)
-
-    def coded(self) -> Coded:
-        """Return the coded stream, as soon as every frame is done."""
-        coded = b"".join(part.result() for part in self.parts)
-        return Coded(PatchStream(Role.OLD_TEXT, LZMA2_PRIMED, self.params, self.new_bytes, len(coded)), BytesIO(coded))
-
-
-class OldText:
-    """Collects the stream while items are written."""
-
-    def __init__(self, profile: Profile, crew: Crew) -> None:
+    def __init__(self, profile: Profile, queue: JobQueue, out: BinaryIO) -> None:
+        """Args:
+        out: Takes the coded frames.
+        """
         self._limit = profile.old_text_bytes
-        self._crew = crew
+        self._queue = queue
+        self._out = out
         self._files: list[_File] = []
         self._size = 0
-        self._done: list[tuple[list[int], Future[bytes]]] = []
+        self._under_way: deque[Future[bytes]] = deque()
+        self._bases = bytearray()
+        self._expected_base = 0
         self._dictionary_bytes = MIN_DICTIONARY
         self._new_bytes = 0
 
-    def add(self, path: bytes, member: int, old: bytes, new: bytes) -> None:
-        """Append a file: ``old`` is the data of source member ``member``."""
-        file = _File(path, member, old, new)
+    def add(self, path: bytes, base: int, old: Extent, new: bytes) -> None:
+        """Append a file: ``old`` is the data of source member ``base``."""
+        file = _File(path, base, old, new)
         if self._size + file.size > self._limit and sum(len(file.new) for file in self._files) >= LEAST_FRAME_BYTES:
             self._close(_cut(self._files))
         self._files.append(file)
         self._size += file.size
 
-    def finish(self) -> Frames | None:
-        """Return the frames, some of which are still being coded; ``None`` when no file was added."""
+    def finish(self) -> bool:
+        """Give the last frame to the coder; return whether there is any."""
         if self._files:
             self._close(len(self._files))
-        if not self._done:
-            return None
-        params = Params(dictionary_bytes=self._dictionary_bytes)
-        return Frames(params, self._primes(), self._new_bytes, [future for _, future in self._done])
+        return self._new_bytes > 0
+
+    @property
+    def bases(self) -> bytes:
+        """The raw stream that says which members are the old text of each frame."""
+        return bytes(self._bases)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the decoder takes."""
+        return coder(LZMA2_PRIMED).memory(self._params)
+
+    def coded(self) -> Coded:
+        """Return the stream, once every frame is coded."""
+        while self._under_way:
+            self._take()
+        stream = PatchStream(Role.OLD_TEXT, LZMA2_PRIMED, self._params, self._new_bytes, self._out.tell())
+        self._out.seek(0)
+        return Coded(stream, self._out)
+
+    @property
+    def _params(self) -> Params:
+        return Params(dictionary_bytes=self._dictionary_bytes)
 
     def _close(self, count: int) -> None:
         """Code the first ``count`` files as a frame."""
         frame, rest = self._files[:count], self._files[count:]
+        old = _old_text(frame, self._limit)
         new = b"".join(file.new for file in frame)
-        old: dict[int, bytes] = {}
-        room = self._limit
-        for file in frame:
-            if file.member not in old and len(file.old) <= room:
-                old[file.member] = file.old
-                room -= len(file.old)
-        dictionary = max(MIN_DICTIONARY, min(self._limit, sum(map(len, old.values())) + len(new)))
+        dictionary = max(MIN_DICTIONARY, min(self._limit, sum(extent.size for extent in old.values()) + len(new)))
+        while len(self._under_way) >= max(1, _BYTES_UNDER_WAY // self._limit):
+            self._take()
+        job = Job(partial(_code, tuple(old.values()), new, dictionary), _ENCODER_FACTOR * dictionary)
+        self._under_way.append(self._queue.submit(job))
+        self._write_bases(old)
         self._dictionary_bytes = max(self._dictionary_bytes, dictionary)
-        job = partial(primed_lzma.compress, b"".join(old.values()), new, dictionary)
-        self._done.append((list(old), self._crew.submit(job, _ENCODER_FACTOR * dictionary)))
         self._new_bytes += len(new)
         self._files, self._size = rest, sum(file.size for file in rest)
 
-    def _primes(self) -> bytes:
-        out = bytearray()
-        expected = 0
-        for members, _ in self._done:
-            out += numbers.encode(len(members))
-            for member in members:
-                out += numbers.encode(numbers.zigzag(member - expected))
-                expected = member + 1
-        return bytes(out)
+    def _take(self) -> None:
+        self._out.write(self._under_way.popleft().result())
+
+    def _write_bases(self, old: Mapping[int, Extent]) -> None:
+        self._bases += numbers.encode(len(old))
+        for base in old:
+            self._bases += numbers.encode(numbers.zigzag(base - self._expected_base))
+            self._expected_base = base + 1
+
+
+def _old_text(frame: Sequence[_File], limit: int) -> dict[int, Extent]:
+    """Return the old text of a frame, as far as there is room for it, each member once."""
+    old: dict[int, Extent] = {}
+    for file in frame:
+        if file.base not in old and file.old.size <= limit:
+            old[file.base] = file.old
+            limit -= file.old.size
+    return old
+
+
+def _code(old: Sequence[Extent], new: bytes, dictionary_bytes: int) -> bytes:
+    return primed_lzma.compress(b"".join(extent.whole() for extent in old), new, dictionary_bytes)
 
 
 def _cut(files: Sequence[_File]) -> int:
@@ -133,5 +155,5 @@ def _cut(files: Sequence[_File]) -> int:
 
 
 def _common_folders(one: bytes, other: bytes) -> int:
-    parts = zip(one.split(b"/"), other.split(b"/"), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+    folders = zip(one.split(b"/"), other.split(b"/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], folders))

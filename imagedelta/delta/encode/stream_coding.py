@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 import brotli
 
 from imagedelta.delta.encode import primed_lzma
-from imagedelta.delta.encode.crew import Crew
+from imagedelta.delta.encode.job_queue import Job, JobQueue
 from imagedelta.delta.format.coders import (
     BROTLI,
     LZMA2,
@@ -73,7 +73,7 @@ class Coded:
 
 
 def code_streams(
-    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, crew: Crew
+    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, queue: JobQueue
 ) -> list[Coded]:
     """Return every stream coded, in the given order.
 
@@ -90,7 +90,7 @@ def code_streams(
             job = _Large(role, stream, size, dictionaries[role], out)
         else:
             job = _Small(role, stream, dictionaries[role])
-        jobs.append(crew.submit(job, _ENCODER_FACTOR * dictionaries[role] + 4 * min(size, 16 * MIB)))
+        jobs.append(queue.submit(Job(job, _ENCODER_FACTOR * dictionaries[role] + 4 * min(size, 16 * MIB))))
     return [job.result() for job in jobs]
 
 

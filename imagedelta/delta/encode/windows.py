@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from imagedelta.delta.deflate.folds import ReadAt
+from imagedelta.delta.content import Extent
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.limits import MIB
 
@@ -21,8 +21,8 @@ _LEAST_DISTINCT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A part of a new file, and the part of the old file it is compared with."""
+class Place:
+    """Where a window is in the new file, and which bytes of the old file it is compared with."""
 
     at: int
     size: int
@@ -36,30 +36,29 @@ class Window:
 class Windows:
     """The windows of one file; several threads may ask."""
 
-    def __init__(self, new: ReadAt, new_size: int, old: ReadAt, old_size: int, profile: Profile) -> None:
-        self._new, self._new_size = new, new_size
-        self._old, self._old_size = old, old_size
+    def __init__(self, new: Extent, old: Extent, profile: Profile) -> None:
+        self._new, self._old = new, old
         self._bytes, self._reach = profile.window_bytes, profile.window_reach_bytes
         self._drifts = [0]
         self._lock = threading.Lock()
 
-    def window(self, number: int) -> Window:
+    def window(self, number: int) -> Place:
         """Return a window; what is read for it are the borders up to its start."""
         with self._lock:
             while len(self._drifts) <= number:
                 self._drifts.append(self._drift_at(len(self._drifts) * self._bytes, self._drifts[-1]))
         at = number * self._bytes
-        size = min(self._bytes, self._new_size - at)
-        place = min(max(0, at + self._drifts[number]), self._old_size)
+        size = min(self._bytes, self._new.size - at)
+        place = min(max(0, at + self._drifts[number]), self._old.size)
         start = max(0, place - self._reach)
-        return Window(at, size, place, start, min(self._old_size, place + size + self._reach))
+        return Place(at, size, place, start, min(self._old.size, place + size + self._reach))
 
     def _drift_at(self, border: int, drift: int) -> int:
         """Return by how far the bytes before ``border`` have moved, about ``drift`` if nothing tells."""
         length = min(_BORDER, self._bytes)
-        new = self._new(border - length, length)
-        start = min(max(0, border - length + drift - self._reach), self._old_size)
-        old = self._old(start, min(self._old_size, border + drift + self._reach) - start)
+        new = self._new.read_at(border - length, length)
+        start = min(max(0, border - length + drift - self._reach), self._old.size)
+        old = self._old.read_at(start, min(self._old.size, border + drift + self._reach) - start)
         found: Counter[int] = Counter()
         for at in range(0, length - _ANCHOR_BYTES + 1, max(1, length // _ANCHORS)):
             anchor = new[at : at + _ANCHOR_BYTES]

@@ -11,7 +11,7 @@ import pytest
 from edge_module.inventory import readable_profiles
 from imagedelta.delta.decode import opening
 from imagedelta.delta.deflate import self_test
-from imagedelta.delta.encode import file_pieces
+from imagedelta.delta.encode import methods
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import UnsupportedFormat
@@ -37,7 +37,7 @@ SOURCE, TARGET = an_image({"app.jar": a_jar(1)}), an_image({"app.jar": a_jar(2)}
 
 @pytest.fixture
 def another_zlib(monkeypatch):
-    for module in (file_pieces, opening):
+    for module in (methods, opening):
         monkeypatch.setattr(module, "deflate_is_zlib", lambda: False)
     monkeypatch.setattr("edge_module.inventory.deflate_is_zlib", lambda: False)
 

@@ -5,14 +5,11 @@ import os
 import random
 import subprocess
 import sys
-import threading
-import time
-from contextlib import ExitStack
 
 import pytest
 
 from imagedelta.delta.encode.build import Build, build_patch
-from imagedelta.delta.encode.crew import Crew
+from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.format.profiles import V1_64M
 from imagedelta.limits import MIB
 from tests.images import an_image
@@ -58,9 +55,9 @@ def test_chunks_made_apart_in_any_order_give_the_same_patch(tmp_path, seed):
         chunks[number].seek(0)
     out = io.BytesIO()
 
-    with Crew(1, 100 * MIB) as crew:
+    with JobQueue(1, 100 * MIB) as queue:
         last = Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path)
-        last.finish((chunks[number] for number in sorted(chunks)), out, crew)
+        last.finish((chunks[number] for number in sorted(chunks)), out, queue)
 
     assert len(order) > 2
     assert out.getvalue() == built_in_one(tmp_path, 2)
@@ -77,34 +74,8 @@ def test_chunks_made_by_other_processes_give_the_same_patch(tmp_path):
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": str(number)})
     out = io.BytesIO()
 
-    with Crew(1, 100 * MIB) as crew, ExitStack() as exits:
-        build.finish((exits.enter_context(path.open("rb")) for path in made), out, crew)
+    with JobQueue(1, 100 * MIB) as queue:
+        build.finish((path.open("rb") for path in made), out, queue)
 
     assert len(made) > 2
     assert out.getvalue() == built_in_one(tmp_path, 2)
-
-
-@pytest.mark.parametrize(("memory", "together"), [(10, 1), (12, 2), (100, 4)])
-def test_as_many_jobs_run_together_as_their_memory_allows(memory, together):
-    """Each of four jobs holds 6 bytes until ``together`` of them have met; one too many would be seen."""
-    running: list[int] = []
-    most: list[int] = []
-    met = threading.Barrier(together)
-
-    def job() -> None:
-        running.append(1)
-        met.wait(timeout=20)
-        time.sleep(0.05)  # long enough for a job that should wait to come in
-        most.append(len(running))
-        running.pop()
-
-    with Crew(4, memory) as crew:
-        for done in [crew.submit(job, 6) for _ in range(4)]:
-            done.result()
-
-    assert max(most) == together
-
-
-def test_a_job_that_states_more_than_there_is_runs_alone():
-    with Crew(2, 10) as crew:
-        assert crew.submit(lambda: "done", 1000).result() == "done"

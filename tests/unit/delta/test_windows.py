@@ -8,7 +8,9 @@ from itertools import chain
 
 import pytest
 
-from imagedelta.delta.encode.file_pieces import FilePieces
+from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.chunks import changed_file
+from imagedelta.delta.encode.methods import Encoding, choose
 from imagedelta.delta.encode.plan import plan_patch
 from imagedelta.delta.encode.windows import Windows, window_count
 from imagedelta.delta.format.profiles import V1_64M
@@ -22,9 +24,7 @@ OLD = random.Random(5).randbytes(160 * KIB)
 
 
 def windows(new: bytes, old: bytes) -> Windows:
-    return Windows(
-        lambda at, size: new[at : at + size], len(new), lambda at, size: old[at : at + size], len(old), PROFILE
-    )
+    return Windows(Extent(BytesReader(new), 0, len(new)), Extent(BytesReader(old), 0, len(old)), PROFILE)
 
 
 def test_a_window_is_expected_where_the_bytes_before_it_came_from():
@@ -65,8 +65,8 @@ def test_windows_are_the_same_whoever_asks_for_them_first(tmp_path):
     [(layer, file)] = plan.diffed()
 
     def pieces(order: list[int]) -> list[object]:
-        maker = FilePieces(plan, PROFILE, tmp_path, much_is_new=False)
-        made = {part: list(maker.make(layer, file, part)) for part in order}
-        return list(chain.from_iterable(made[part] for part in sorted(made)))
+        changed = changed_file(plan, layer, file, Encoding(PROFILE, tmp_path, much_is_new=False))
+        made = {window: list(choose(changed, window).pieces()) for window in order}
+        return list(chain.from_iterable(made[window] for window in sorted(made)))
 
     assert pieces([*range(11)]) == pieces([*reversed(range(11))])

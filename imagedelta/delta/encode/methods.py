@@ -1,0 +1,344 @@
+"""Methods: how the data of a file is carried. Each is a class that says what memory it takes and makes the pieces.
+
+``Folded``   deflate streams undone, then one of the others
+``OldText``  text behind the text that it was made from
+``Window``   a window of a large file, as a delta
+``Delta``    a whole file as a delta
+``Literal``  the bytes as they are
+
+``choose`` picks one by the size and the first bytes of a file. Files do not depend on each other, and neither do the
+windows of a file, so they can be worked on in any order, by any number of threads or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from imagedelta.delta.content import Extent
+from imagedelta.delta.deflate.fold_list import write_folds
+from imagedelta.delta.deflate.self_test import deflate_is_zlib
+from imagedelta.delta.deflate.unfolding import unfold
+from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.encode.file_diff import Difference, difference, packed_bytes
+from imagedelta.delta.encode.fold_finding import find_folds
+from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
+from imagedelta.delta.encode.pieces import Piece
+from imagedelta.delta.encode.spools import spooled_file
+from imagedelta.delta.encode.windows import Windows, window_count
+from imagedelta.delta.format import numbers, zero_runs
+from imagedelta.delta.format.items import STREAM_OF, Item, Way
+from imagedelta.delta.format.profiles import Profile
+from imagedelta.delta.format.roles import Role
+from imagedelta.limits import KIB, MIB
+
+_LITERAL_PIECE = MIB
+_BYTES_PER_NEW_BYTE = 4
+"""The bytes themselves, their differences with zeros and without, and what is packed."""
+_GOOD, _USELESS = 0.1, 0.95
+"""A delta with extra bytes for less than this part of the file is taken; with more than that, the file is sent."""
+_WORTHWHILE = 0.75
+"""Between them, in a patch with much that is new, a delta from a file of another name must pack to less than this part
+of what the file packs to: files of one maker share a little of everything, and bytes pack better beside much of their
+kind than alone."""
+_SNIFFED = 4 * KIB
+_UNFOLDED_IN_MEMORY = 4 * MIB
+_UNFOLDED_FACTOR = 4
+"""About how many times as large as the file an unfolded form is: that of a jar is two to three times as large."""
+_LONG_TEXT, _HARDLY_CHANGED = 128 * KIB, 200
+"""Text of so many bytes is a delta if that is so many times shorter: old text has a place in a frame for its length,
+whatever has changed in it."""
+_PROGRAM_STARTS = (b"\x7fELF", b"MZ")
+_PACKED_STARTS = (b"PK\x03\x04", b"\x1f\x8b\x08")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What is the same for all files of a build."""
+
+    profile: Profile
+    scratch: Path
+    """Folder for unfolded forms."""
+    much_is_new: bool
+    """Literal machine code is kept apart from the rest, and a new file is sent rather than a poor delta of it."""
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """The bytes of a file that must be carried, and those of its base."""
+
+    encoding: Encoding
+    new: Extent
+    old: Extent | None = None
+    base: int | None = None
+    """Number of the member that has the old bytes; ``None`` inside a folded item, which names their member itself."""
+    is_version: bool = True
+    """Whether the names say that one is a version of the other, not their contents alone."""
+
+    @property
+    def windows(self) -> int:
+        """In how many windows the file is carried; 1 for one that is compared whole."""
+        return window_count(self.new.size, self.old.size, self.encoding.profile) if self.old else 1
+
+    @cached_property
+    def cut(self) -> Windows:
+        """Where the windows are; all of them share what is found."""
+        assert self.old is not None  # noqa: S101 - only a file with a base is cut
+        return Windows(self.new, self.old, self.encoding.profile)
+
+
+class Method(Protocol):
+    """How a file is carried, or a window of it."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """Make the pieces, front to back."""
+        ...
+
+    def memory(self) -> int:
+        """Return about how many bytes that takes."""
+        ...
+
+
+def choose(file: ChangedFile, window: int) -> Method | None:
+    """Return the method of a window of a file; ``None`` where the first window carries the whole file."""
+    start = _start(file.new)
+    if start.startswith(_PACKED_STARTS) and _may_fold(file):
+        return Folded(file) if window == 0 else None
+    return _unfolded(file, window, start)
+
+
+def pieces_of(file: ChangedFile) -> Iterator[Piece]:
+    """Yield all pieces of a file."""
+    methods = (choose(file, window) for window in range(file.windows))
+    for method in methods:
+        if method:
+            yield from method.pieces()
+
+
+def _unfolded(file: ChangedFile, window: int, start: bytes) -> Method | None:
+    if file.old is None:
+        return Literal(file.encoding, file.new)
+    if file.base is not None and _is_old_text(file.encoding, start, file.new, file.old):
+        return OldText(file, file.old, file.base) if window == 0 else None
+    if file.windows > 1:
+        return Window(file, file.old, window)
+    return Delta(file, file.old)
+
+
+def _may_fold(file: ChangedFile) -> bool:
+    profile = file.encoding.profile
+    return file.new.size <= profile.unfolded_bytes and profile.folds and deflate_is_zlib()
+
+
+def _is_old_text(encoding: Encoding, start: bytes, new: Extent, old: Extent) -> bool:
+    return (
+        new.size + old.size <= encoding.profile.old_text_bytes
+        and _is_text(start)
+        and _is_text(_start(old))
+        and primed_lzma.can_compress()
+    )
+
+
+def _start(extent: Extent) -> bytes:
+    return extent.read_at(0, min(_SNIFFED, extent.size))
+
+
+def _is_text(start: bytes) -> bool:
+    return b"\0" not in start and not start.startswith((*_PROGRAM_STARTS, *_PACKED_STARTS))
+
+
+class Literal:
+    """The bytes of a file as they are."""
+
+    def __init__(self, encoding: Encoding, new: Extent) -> None:
+        self._encoding = encoding
+        self._new = new
+
+    def pieces(self) -> Iterator[Piece]:
+        """See ``Method``."""
+        way = self._way(_start(self._new))
+        for at in range(0, self._new.size, _LITERAL_PIECE):
+            data = self._new.read_at(at, min(_LITERAL_PIECE, self._new.size - at))
+            yield Piece(Item(way, len(data)), {STREAM_OF[way]: data})
+
+    def memory(self) -> int:
+        """See ``Method``."""
+        return 2 * min(_LITERAL_PIECE, self._new.size)
+
+    def _way(self, start: bytes) -> Way:
+        if start.startswith(_PROGRAM_STARTS):
+            return Way.CODE if self._encoding.much_is_new else Way.LITERAL
+        return Way.LITERAL if b"\0" in start else Way.TEXT
+
+
+class OldText:
+    """Text that is coded behind the text it was made from; where hardly anything changed in much text, a delta."""
+
+    def __init__(self, file: ChangedFile, old: Extent, base: int) -> None:
+        self._new = file.new
+        self._old = old
+        self._base = base
+        self._min_match = file.encoding.profile.min_match_bytes
+
+    def pieces(self) -> Iterator[Piece]:
+        """See ``Method``."""
+        new = self._new.whole()
+        if len(new) >= _LONG_TEXT:
+            found = difference(self._old.whole(), new, self._min_match)
+            if found.cost() * _HARDLY_CHANGED <= len(new):
+                yield _delta(found, self._base, 0)
+                return
+        yield Piece(Item(Way.OLD_TEXT, len(new)), {Role.OLD_TEXT: new})
+
+    def memory(self) -> int:
+        """See ``Method``."""
+        long = self._new.size >= _LONG_TEXT
+        return _search_memory(self._old.size, self._new.size) if long else 2 * self._new.size
+
+
+class Delta:
+    """A file as the difference from its base, or its bytes where that is no use."""
+
+    def __init__(self, file: ChangedFile, old: Extent) -> None:
+        self._file = file
+        self._old = old
+
+    def pieces(self) -> Iterator[Piece]:
+        """See ``Method``."""
+        found = _useful_difference(self._file, self._old.whole(), self._file.new.whole())
+        if found:
+            yield _delta(found, self._file.base, 0)
+        else:
+            yield from Literal(self._file.encoding, self._file.new).pieces()
+
+    def memory(self) -> int:
+        """See ``Method``."""
+        return _search_memory(self._old.size, self._file.new.size)
+
+
+class Window:
+    """A window of a large file as the difference from the part of the base where its bytes are expected."""
+
+    def __init__(self, file: ChangedFile, old: Extent, number: int) -> None:
+        self._file = file
+        self._old = old
+        self._number = number
+
+    def pieces(self) -> Iterator[Piece]:
+        """See ``Method``."""
+        file, place = self._file, self._file.cut.window(self._number)
+        new = file.new.read_at(place.at, place.size)
+        old = self._old.read_at(place.start, place.end - place.start)
+        expected = place.place - place.start
+        if old[expected : expected + place.size] == new:
+            yield Piece(Item(Way.COPY, place.size, file.base, place.place))
+        elif found := _useful_difference(file, old, new):
+            yield _delta(found, file.base, place.start)
+        else:
+            window = Extent(file.new.reader, file.new.offset + place.at, place.size)
+            yield from Literal(file.encoding, window).pieces()
+
+    def memory(self) -> int:
+        """See ``Method``."""
+        return _window_memory(self._file.encoding.profile)
+
+
+class Folded:
+    """A file whose deflate streams are undone, carried by another method; as it is where none can be made again."""
+
+    def __init__(self, file: ChangedFile) -> None:
+        self._file = file
+
+    def pieces(self) -> Iterator[Piece]:
+        """See ``Method``."""
+        file, limit = self._file, self._file.encoding.profile.unfolded_bytes
+        with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:
+            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit)
+            if folds is None:
+                yield from _as_it_is(file)
+                return
+            base_folds = unfold(file.old.read_at, file.old.size, unfolded_base.write, limit) if file.old else None
+            new = _extent_of(unfolded)
+            old, base = (_extent_of(unfolded_base), file.base) if base_folds else (None, None)
+            item = Item(Way.FOLDED, file.new.size, base, inner_length=new.size)
+            yield Piece(item, {Role.FOLDS: write_folds(folds, base_folds)}, scratch_bytes=old.size if old else 0)
+            yield from _as_it_is(ChangedFile(file.encoding, new, old))
+
+    def memory(self) -> int:
+        """See ``Method``."""
+        new, old, profile = self._file.new, self._file.old, self._file.encoding.profile
+        if old is None:
+            return 2 * _UNFOLDED_IN_MEMORY
+        sizes = _UNFOLDED_FACTOR * old.size, _UNFOLDED_FACTOR * new.size
+        if max(sizes) > profile.whole_file_bytes:
+            return _window_memory(profile)
+        return _search_memory(*sizes)
+
+    def _scratch_file(self) -> BinaryIO:
+        return spooled_file(self._file.encoding.scratch, _UNFOLDED_IN_MEMORY)
+
+
+def _as_it_is(file: ChangedFile) -> Iterator[Piece]:
+    start = _start(file.new)
+    methods = (_unfolded(file, window, start) for window in range(file.windows))
+    for method in methods:
+        if method:
+            yield from method.pieces()
+
+
+def _useful_difference(file: ChangedFile, old: bytes, new: bytes) -> Difference | None:
+    if not old:
+        return None
+    found = difference(old, new, file.encoding.profile.min_match_bytes)
+    return found if _is_useful(file, found, new) else None
+
+
+def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
+    if len(found.extra) <= _GOOD * len(new):
+        return True
+    if file.is_version or not file.encoding.much_is_new:
+        return len(found.extra) <= _USELESS * len(new)
+    return found.cost() < _WORTHWHILE * packed_bytes(new)
+
+
+def _delta(found: Difference, base: int | None, offset: int) -> Piece:
+    """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
+    sames, extras, seeks = zip(*found.controls, strict=True)
+    dense, zeros = zero_runs.shorten(found.difference)
+    streams = {
+        Role.DIFF_LENGTHS: b"".join(map(numbers.encode, sames)),
+        Role.EXTRA_LENGTHS: b"".join(map(numbers.encode, extras)),
+        Role.SEEKS: b"".join(numbers.encode(numbers.zigzag(seek)) for seek in seeks),
+        Role.DIFF: dense,
+        Role.ZEROS: zeros,
+        Role.EXTRA: found.extra,
+    }
+    return Piece(Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start), streams)
+
+
+def _search_memory(old_bytes: int, new_bytes: int) -> int:
+    return (BYTES_PER_OLD_BYTE + 1) * old_bytes + _BYTES_PER_NEW_BYTE * new_bytes
+
+
+def _window_memory(profile: Profile) -> int:
+    return _search_memory(profile.window_bytes + 2 * profile.window_reach_bytes, profile.window_bytes)
+
+
+class _FileReader:
+    """A scratch file as a reader, for one thread."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.tell()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(length)
+
+
+def _extent_of(file: BinaryIO) -> Extent:
+    reader = _FileReader(file)
+    return Extent(reader, 0, reader.size)
