@@ -1,7 +1,7 @@
 """The function app: wiring only. What runs when is decided in triggers, orchestrators and activities.
 
 Indexing needs no setting: the event hub triggers follow from the hubs that are configured, and the ports are
-made when a function first runs.
+made when a function first runs. A setting that is there and wrong keeps the app from starting.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import azure.functions as func
 from activities import STEPS
 from activities.binding import bind
 from orchestrators import ORCHESTRATORS
-from services.factory import deps
+from services.factory import check_settings, deps
 from services.settings import hub_names, hub_variable
 from triggers.hub_events import serve_events
 from triggers.serving import serve_read, serve_unknown, serve_work
 from triggers.table import ALL
 from triggers.timer_sweep import serve_timer
+
+check_settings()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 

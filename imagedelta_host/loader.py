@@ -20,6 +20,7 @@ from typing import Any
 
 from azure.functions import FunctionRegister
 
+from imagedelta.errors import ImageDeltaError
 from imagedelta_host.errors import AppInvalid, BindingUnsupported
 from imagedelta_host.function_retry import RetryPolicy
 from imagedelta_host.indexing import refuse_what_azure_refuses
@@ -82,6 +83,7 @@ def load_app(app_dir: Path) -> list[AppFunction]:
 
     Raises:
         AppInvalid: No such file, it fails to import, or Azure would not index it.
+        ImageDeltaError: What the app itself raises of it, as it is.
         BindingUnsupported: A function that is not disabled uses another trigger or binding.
     """
     script = app_dir / "function_app.py"
@@ -104,6 +106,8 @@ def _import(script: Path) -> Any:
     sys.modules["function_app"] = module
     try:
         spec.loader.exec_module(module)
+    except ImageDeltaError:
+        raise  # it names what is wrong and what to do: nothing to add
     except Exception as error:
         log.error("%s fails to import\n%s", script, traceback_of(error))
         raise AppInvalid(f"{script} fails to import: {type(error).__name__}: {error}") from error

@@ -18,6 +18,9 @@ from imagedelta_host.timespans import seconds_of
 
 _PERCENT = re.compile(r"%([^%\s]+)%")
 _MAX_SETTINGS_BYTES = 1 << 20
+_TEXT = r'("(?:\\.|[^"\\])*")'
+_COMMENT = re.compile(_TEXT + r"|//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+_LAST_COMMA = re.compile(_TEXT + r"|,(?=\s*[}\]])", re.DOTALL)
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 """Of the Flex Consumption and Premium plans."""
 
@@ -50,6 +53,9 @@ class HostSettings:
 def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; empty when there is no such file.
 
+    Comments (``//`` and ``/* */``) and a comma after the last item are passed over, as the Functions host's reader
+    (Newtonsoft.Json) does.
+
     Raises:
         SettingInvalid: The file is over 1 MiB or is not a JSON object.
     """
@@ -58,12 +64,18 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_SETTINGS_BYTES:
         raise SettingInvalid(f"{path.name} is larger than {_MAX_SETTINGS_BYTES} bytes")
     try:
-        value = json.loads(path.read_text("utf-8-sig"))
+        value = json.loads(_strict(path.read_text("utf-8-sig")))
     except ValueError as error:
         raise SettingInvalid(f"{path.name} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise SettingInvalid(f"{path.name} must hold a JSON object")
     return value
+
+
+def _strict(text: str) -> str:
+    """The same as JSON in the strict sense; lines keep their numbers, for messages."""
+    bare = _COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n") or " ", text)
+    return _LAST_COMMA.sub(lambda found: found[1] or "", bare)
 
 
 def apply_local_settings(app_dir: Path, environ: MutableMapping[str, str]) -> None:

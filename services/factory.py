@@ -39,8 +39,19 @@ def _deps() -> Deps:
     return make_deps(load_settings())
 
 
+def check_settings() -> None:
+    """Refuse at start what every later call would fail for. With no settings at all there is nothing to refuse: so
+    Azure indexes the app, and ``deps`` tells what is missing.
+
+    Raises: RequestError ``settings.invalid`` that names everything that is wrong.
+    """
+    settings = load_settings()
+    if settings.database_url is not None:
+        _store(settings, settings.database_url).close()
+
+
 def make_deps(settings: Settings) -> Deps:
-    store = SqlStore(settings.database_url, module_id=settings.module_id, max_attempts=settings.max_attempts)
+    store = _store(settings, settings.database_url or _local_database(settings))
     store.migrate()
     return Deps(
         settings=settings,
@@ -53,6 +64,10 @@ def make_deps(settings: Settings) -> Deps:
     )
 
 
+def _store(settings: Settings, url: str) -> SqlStore:
+    return SqlStore(url, module_id=settings.module_id, max_attempts=settings.max_attempts)
+
+
 def _blobs(settings: Settings) -> Blobs:
     if settings.blobs_folder is None:
         raise RequestError("LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR is not set", code="settings.invalid")
@@ -60,7 +75,7 @@ def _blobs(settings: Settings) -> Blobs:
 
 
 def _hub(hub: HubSettings) -> Hub:
-    return LocalHub(hub.name, hub.service_connection)
+    return LocalHub(hub.name, hub.connection)
 
 
 def _sealers(settings: Settings) -> dict[str, Sealer]:
@@ -68,12 +83,25 @@ def _sealers(settings: Settings) -> dict[str, Sealer]:
     return {sealer.key_id: sealer for sealer in sealers}
 
 
+def _local_database(settings: Settings) -> str:
+    """The database of an app that was given none: a file in the state folder, which is made."""
+    folder = settings.state_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"IMAGEDELTA_DATABASE_URL is not set, and the folder {folder} of the default cannot be made: "
+            f"{error.strerror}",
+            code="settings.invalid",
+        ) from error
+    return f"sqlite:///{folder / 'imagedelta.db'}"
+
+
 def _local_key(settings: Settings) -> Path:
     """The key of a local host that was given none: made once beside its blobs, the public half as ``.pub``."""
     if settings.blobs_folder is None:
         raise RequestError("IMAGEDELTA_SEAL_KEYS is not set", code="settings.invalid")
-    path = settings.blobs_folder.parent / "seal.key"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = settings.state_folder / "seal.key"
     if not path.exists():
         _make_key(path)
     return path

@@ -18,6 +18,7 @@ import httpx
 
 from imagedelta.errors import DependencyError, RequestError
 from services.clock import utc_now
+from services.hub_connection import HubConnection
 from services.ports import Clock, Twin
 
 _API_VERSION = "2021-04-12"
@@ -30,21 +31,14 @@ _MAX_MODULES = 50
 class LocalHub:
     """The port ``Hub``."""
 
-    def __init__(self, name: str, connection: str, *, client: httpx.Client | None = None, now: Clock = utc_now) -> None:
+    def __init__(
+        self, name: str, connection: HubConnection, *, client: httpx.Client | None = None, now: Clock = utc_now
+    ) -> None:
         """Args:
         name: For messages.
-        connection: ``HostName=<address>;SharedAccessKeyName=…;SharedAccessKey=<base64>``, the address
-            with or without http:// and a path.
-
-        Raises: RequestError ``settings.invalid``.
+        connection: Of the hub's service policy.
         """
-        parts = dict(part.partition("=")[::2] for part in connection.split(";") if part)
-        try:
-            self._host = parts["HostName"].rstrip("/")
-            self._policy = parts["SharedAccessKeyName"]
-            self._key = base64.b64decode(parts["SharedAccessKey"], validate=True)
-        except (KeyError, ValueError) as error:
-            raise RequestError(f"connection string of hub {name}: {error}", code="settings.invalid") from error
+        self._host, self._policy, self._key = connection.host, connection.policy, connection.key
         self._base = self._host if "://" in self._host else f"http://{self._host}"
         self._name = name
         self._client = client or httpx.Client(timeout=_TIMEOUT, trust_env=False)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
-
-import yaml
 
 from contracts.records import Device, ImageRecord
 from imagedelta.delta.format.profiles import PROFILES
-from imagedelta.errors import ContentError, RequestError
+from imagedelta.errors import ContentError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures.signature import Signature
 from planning import manifest as manifests
 from planning.facts import FleetFacts, Wanted
 from planning.plan import Policy, wanted_images
-from planning.priorities import Rule, parse_rules
 from services.deps import Deps
-
-_MAX_RULES_BYTES = 1 << 20
+from services.rules_file import read_rules
 
 
 class Ordered(Protocol):
@@ -44,7 +38,7 @@ def policy_of(deps: Deps, ordered: Ordered) -> Policy:
     return Policy(
         workstream=ordered.workstream,
         priority=ordered.priority,
-        rules=_rules(deps.settings.priorities_file),
+        rules=read_rules(deps.settings.priorities_file),
         recon_repository=deps.settings.recon_repository,
         known_profiles=(default, *(name for name in PROFILES if name != default)),
         allow_full_bundles=ordered.allow_full_bundles,
@@ -88,22 +82,3 @@ def _signature(deps: Deps, digest: str) -> Signature:
     name = digest.removeprefix("sha256:")
     limit = DEFAULT_LIMITS.max_signature_bytes
     return Signature.from_bytes(deps.blobs.read("signatures", name, 0, limit), DEFAULT_LIMITS)
-
-
-@lru_cache(maxsize=4)
-def _parsed(path: Path, changed_at: int) -> tuple[Rule, ...]:
-    try:
-        return parse_rules(yaml.safe_load(path.read_text("utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not YAML: {error}", code="settings.priorities") from error
-
-
-def _rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of the file as it is now; a changed file is read again. No file, no rules."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return ()
-    if found.st_size > _MAX_RULES_BYTES:
-        raise RequestError(f"{path} is larger than {_MAX_RULES_BYTES} bytes", code="settings.priorities")
-    return _parsed(path, found.st_mtime_ns)

@@ -6,12 +6,25 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from imagedelta.errors import RequestError
+from imagedelta.bundles.keys import read_private_key
+from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
+from imagedelta.errors import ImageDeltaError
+from services.hub_connection import HubConnection
+from services.rules_file import read_rules
+from services.setting_values import Values
+
+_DATABASES = ("sqlite", "mssql+pyodbc")
+_HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
+"""Of Azure IoT Hub; it becomes part of a function's name and of variables."""
+_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+_MAX_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -20,26 +33,28 @@ class MailSettings:
     port: int
     sender: str
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     starttls: bool
 
 
 @dataclass(frozen=True)
 class HubSettings:
     name: str
-    service_connection: str
-    """Connection string of the hub's service side."""
+    connection: HubConnection
+    """To the hub's service side."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    database_url: str
-    """SQLAlchemy URL: sqlite:///… or mssql+pyodbc://…"""
+    state_folder: Path
+    """Where a local default keeps what it makes: the database and the seal key."""
+    database_url: str | None = field(repr=False)
+    """SQLAlchemy URL: sqlite:///… or mssql+pyodbc://…; None for a file in ``state_folder``."""
     blobs_folder: Path | None
     """Folder adapter; None when ``storage_connection`` names an account."""
     blobs_url: str
-    blobs_key: str
-    storage_connection: str | None
+    blobs_key: str = field(repr=False)
+    storage_connection: str | None = field(repr=False)
     hubs: Mapping[str, HubSettings]
     module_id: str
     """The only module whose messages are believed."""
@@ -64,31 +79,38 @@ class Settings:
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
-    """Raises: RequestError ``settings.invalid`` naming the variable that is missing or wrong."""
-    folder = env.get("IMAGEDELTA_BLOBS_DIR") or env.get("LOCAL_BLOBS_DIR")
+    """Read every setting, and the files that settings name. Reaches nothing over a network.
+
+    Raises: RequestError ``settings.invalid`` that names every variable that is missing or wrong, with its remedy.
+    """
+    read = Values(env)
+    folder = read.text("IMAGEDELTA_BLOBS_DIR") or read.text("LOCAL_BLOBS_DIR")
     state = Path(folder).parent if folder else Path(".imagedelta").resolve()
-    return Settings(
-        database_url=env.get("IMAGEDELTA_DATABASE_URL") or f"sqlite:///{state / 'imagedelta.db'}",
+    settings = Settings(
+        state_folder=state,
+        database_url=_database(read),
         blobs_folder=Path(folder) if folder else None,
-        blobs_url=env.get("LOCAL_BLOBS_URL", ""),
-        blobs_key=env.get("LOCAL_BLOBS_KEY", ""),
-        storage_connection=env.get("IMAGEDELTA_STORAGE") or None,
-        hubs=_hubs(env),
-        module_id=env.get("IMAGEDELTA_MODULE_ID", "imagereconstruction"),
-        mail=_mail(env),
-        seal_keys=tuple(Path(path) for path in env.get("IMAGEDELTA_SEAL_KEYS", "").split(os.pathsep) if path),
-        priorities_file=Path(env.get("IMAGEDELTA_PRIORITIES", "priorities.yaml")),
-        grant_lifetime=_seconds(env, "IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
-        patch_lease=_seconds(env, "IMAGEDELTA_PATCH_LEASE_SECONDS", 3_600),
-        claim_lease=_seconds(env, "IMAGEDELTA_CLAIM_LEASE_SECONDS", 120),
-        max_attempts=_number(env, "IMAGEDELTA_MAX_ATTEMPTS", 4),
-        max_mail_tries=_number(env, "IMAGEDELTA_MAX_MAIL_TRIES", 10),
-        batch_size=_number(env, "IMAGEDELTA_BATCH_SIZE", 100),
-        apply_timeout=_seconds(env, "IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
-        default_profile=env.get("IMAGEDELTA_PROFILE", "v1-64m"),
-        recon_repository=_repository(env.get("IMAGEDELTA_RECON_REFERENCE", "imagereconstruction")),
-        max_upload_bytes=_number(env, "IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
+        blobs_url=read.text("LOCAL_BLOBS_URL"),
+        blobs_key=read.base64("LOCAL_BLOBS_KEY"),
+        storage_connection=read.text("IMAGEDELTA_STORAGE") or None,
+        hubs=_hubs(read),
+        module_id=read.text("IMAGEDELTA_MODULE_ID", "imagereconstruction"),
+        mail=_mail(read),
+        seal_keys=_seal_keys(read),
+        priorities_file=_priorities(read),
+        grant_lifetime=read.seconds("IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
+        patch_lease=read.seconds("IMAGEDELTA_PATCH_LEASE_SECONDS", 3_600),
+        claim_lease=read.seconds("IMAGEDELTA_CLAIM_LEASE_SECONDS", 120),
+        max_attempts=read.number("IMAGEDELTA_MAX_ATTEMPTS", 4),
+        max_mail_tries=read.number("IMAGEDELTA_MAX_MAIL_TRIES", 10),
+        batch_size=read.number("IMAGEDELTA_BATCH_SIZE", 100, most=_MAX_BATCH),
+        apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
+        default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
+        recon_repository=_repository(read.text("IMAGEDELTA_RECON_REFERENCE", "imagereconstruction")),
+        max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
     )
+    read.refuse()
+    return settings
 
 
 def hub_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -106,39 +128,89 @@ def hub_variable(name: str, what: str, env: Mapping[str, str] = os.environ) -> s
     return local if env.get(local) and not env.get(own) else own
 
 
-def _hubs(env: Mapping[str, str]) -> dict[str, HubSettings]:
-    return {name: HubSettings(name, _hub_connection(env, name)) for name in hub_names(env)}
+def _hubs(read: Values) -> dict[str, HubSettings]:
+    """The hubs that are configured well; a name may be used once, regardless of case, since hubs are found by DNS."""
+    names = hub_names(read.env)
+    taken = Counter(name.lower() for name in names)
+    listed = "IMAGEDELTA_HUBS" if read.text("IMAGEDELTA_HUBS") else "LOCAL_IOTHUBS"
+    hubs = {}
+    for name in names:
+        if not _HUB_NAME.fullmatch(name):
+            read.wrong(listed, f"holds {name[:60]!r}: a hub's name is 1 to 50 letters, digits and dashes")
+        elif taken[name.lower()] > 1:
+            read.wrong(listed, f"holds {name} in two spellings: name each hub once")
+        elif connection := _hub_connection(read, name):
+            hubs[name] = HubSettings(name, connection)
+    return hubs
 
 
-def _hub_connection(env: Mapping[str, str], name: str) -> str:
-    variable = hub_variable(name, "SERVICE", env)
-    connection = env.get(variable)
-    if not connection:
-        raise RequestError(f"{variable} is not set for hub {name}", code="settings.invalid")
-    return connection
+def _hub_connection(read: Values, name: str) -> HubConnection | None:
+    variable = hub_variable(name, "SERVICE", read.env)
+    text = read.text(variable)
+    if not text:
+        read.wrong(variable, f"is not set: give the service connection string of hub {name}")
+        return None
+    try:
+        return HubConnection.parse(text)
+    except ValueError as error:
+        read.wrong(variable, str(error))
+        return None
 
 
-def _mail(env: Mapping[str, str]) -> MailSettings:
+def _database(read: Values) -> str | None:
+    name = "IMAGEDELTA_DATABASE_URL"
+    url = read.text(name)
+    if not url:
+        return None
+    scheme, _, rest = url.partition("://")
+    if scheme not in _DATABASES:
+        read.wrong(name, f"must start with {' or '.join(f'{scheme}://' for scheme in _DATABASES)}")
+    elif scheme == "sqlite" and not (folder := Path(rest.removeprefix("/").partition("?")[0]).parent).is_dir():
+        read.wrong(name, f"names a file in {folder}, which is no folder: create it, or correct the path")
+    return url
+
+
+def _mail(read: Values) -> MailSettings:
     return MailSettings(
-        host=env.get("IMAGEDELTA_SMTP_HOST", "127.0.0.1"),
-        port=_number(env, "IMAGEDELTA_SMTP_PORT", 25),
-        sender=env.get("IMAGEDELTA_MAIL_FROM", "imagedelta@localhost"),
-        username=env.get("IMAGEDELTA_SMTP_USER") or None,
-        password=env.get("IMAGEDELTA_SMTP_PASSWORD") or None,
-        starttls=env.get("IMAGEDELTA_SMTP_STARTTLS", "false").lower() == "true",
+        host=read.text("IMAGEDELTA_SMTP_HOST", "127.0.0.1"),
+        port=read.number("IMAGEDELTA_SMTP_PORT", 25, most=65_535),
+        sender=_sender(read),
+        username=read.text("IMAGEDELTA_SMTP_USER") or None,
+        password=read.text("IMAGEDELTA_SMTP_PASSWORD") or None,
+        starttls=read.truth("IMAGEDELTA_SMTP_STARTTLS"),
     )
+
+
+def _sender(read: Values) -> str:
+    name = "IMAGEDELTA_MAIL_FROM"
+    sender = read.text(name, "imagedelta@localhost")
+    if not _ADDRESS.fullmatch(sender):
+        read.wrong(name, f"must be a mail address, not {sender[:60]!r}")
+    return sender
+
+
+def _seal_keys(read: Values) -> tuple[Path, ...]:
+    name = "IMAGEDELTA_SEAL_KEYS"
+    paths = read.paths(name)
+    for path in paths:
+        try:
+            read_private_key(path)
+        except ImageDeltaError as error:
+            read.wrong(name, f"cannot be used: {error}; `imagedelta keys new` makes a key file")
+    return paths
+
+
+def _priorities(read: Values) -> Path:
+    name = "IMAGEDELTA_PRIORITIES"
+    given, path = read.text(name), Path(read.text(name, "priorities.yaml"))
+    if given and not path.is_file():
+        read.wrong(name, f"names {given}, which is no file: correct the path")
+    try:
+        read_rules(path)
+    except ImageDeltaError as error:
+        read.wrong(name, f"cannot be used: {error}")
+    return path
 
 
 def _repository(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
-
-
-def _number(env: Mapping[str, str], name: str, default: int) -> int:
-    text = env.get(name, str(default))
-    if not text.isdigit():
-        raise RequestError(f"{name} must be a whole number, not {text!r}", code="settings.invalid")
-    return int(text)
-
-
-def _seconds(env: Mapping[str, str], name: str, default: int) -> timedelta:
-    return timedelta(seconds=_number(env, name, default))

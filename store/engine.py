@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from imagedelta.errors import DependencyError, RequestError
@@ -53,7 +53,7 @@ class Database:
         url: ``sqlite:///file`` or ``mssql+pyodbc://…``.
         access_token: Gives an Entra token for each new SQL Server connection, instead of a password.
         """
-        self.engine = _make_engine(make_url(url), access_token)
+        self.engine = _make_engine(_parsed(url), access_token)
         self._writer = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         _drop_in_forked_child(self.engine)
 
@@ -120,6 +120,13 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # its text holds the URL, and with it a password
+        raise RequestError("IMAGEDELTA_DATABASE_URL is no URL of a database", code="settings.invalid") from None
+
+
 def _make_engine(url: URL, access_token: Callable[[], str] | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url)
@@ -132,7 +139,10 @@ def _make_engine(url: URL, access_token: Callable[[], str] | None) -> Engine:
 
 def _sqlite_engine(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        raise RequestError("a database in memory is not shared between processes: name a file", code="settings.invalid")
+        raise RequestError(
+            "IMAGEDELTA_DATABASE_URL names a database in memory, which processes do not share: name a file",
+            code="settings.invalid",
+        )
     engine = create_engine(url, pool_size=5, max_overflow=10, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -187,6 +187,19 @@ def test_an_unknown_binding_of_a_disabled_function_does_no_harm(tmp_path: Path) 
         host.stop()
 
 
+def test_wrong_settings_of_an_app_end_the_start_and_are_told_once(tmp_path: Path) -> None:
+    app = APPS.parents[1]
+
+    code, output = ended(
+        HostProcess(tmp_path / "state", app, IMAGEDELTA_SEAL_KEYS="/no/such.key", IMAGEDELTA_SMTP_PORT="smtp")
+    )
+
+    assert code != 0
+    assert output.count("/no/such.key") == output.count("IMAGEDELTA_SMTP_PORT") == 1
+    assert "application setting" in output
+    assert "Traceback" not in output
+
+
 def test_an_app_that_fails_to_import_is_named_with_its_error(tmp_path: Path) -> None:
     code, output = ended(HostProcess(tmp_path / "state", APPS / "broken"))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imagedelta.errors import RequestError
 from imagedelta_host.errors import AppInvalid, BindingUnsupported, SettingInvalid
 from imagedelta_host.function_retry import RetryPolicy
 from imagedelta_host.loader import load_app
@@ -50,9 +51,39 @@ def test_limits_prefix_and_hub_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     assert (settings.max_activities, settings.replace_running) == (3, True)
 
 
+def test_comments_and_last_commas_are_passed_over_as_by_the_real_host(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text(
+        """// of the team
+{ /* all of
+     it */ "version": "2.0", // see http://docs
+  "extensions": {"http": {"routePrefix": "a//b/*c*/,]\\"}"},
+    "eventHubs": {"maxEventBatchSize": 7, /* enough */ }, },
+}"""
+    )
+
+    settings = load_host_settings(tmp_path)
+
+    assert (settings.route_prefix, settings.event_batch) == ('a//b/*c*/,]"}', 7)
+
+
+def test_a_mistake_after_a_comment_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text('{ /* one\ntwo */\n "a": oops }')
+
+    with pytest.raises(SettingInvalid, match="line 3"):
+        load_host_settings(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '{"extensions": 1}', '{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": "many"}}}'],
+    [
+        "{",
+        "{ /* }",
+        '{"a": "// }',
+        '{"a" 1 /* , */ }',
+        "[]",
+        '{"extensions": 1}',
+        '{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": "many"}}}',
+    ],
 )
 def test_a_host_json_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "host.json").write_text(text)
@@ -144,6 +175,16 @@ def test_a_fixed_delay_without_its_interval_is_refused() -> None:
 
 
 # The app
+
+
+def test_what_the_app_itself_refuses_is_told_as_it_is(app: Path) -> None:
+    write_app(
+        app, "from imagedelta.errors import RequestError\nraise RequestError('X is wrong', code='settings.invalid')"
+    )
+
+    with pytest.raises(RequestError, match=r"^X is wrong$") as caught:
+        load_app(app)
+    assert caught.value.code == "settings.invalid"
 
 
 def test_functions_are_indexed_with_their_trigger(app: Path) -> None:

@@ -27,6 +27,21 @@ def test_a_local_host_has_everything_from_its_first_call_on(tmp_path: Path) -> N
     assert deps.blobs.put("scratch", "x", [b"1"]).size == 1
 
 
+def test_the_folder_of_the_default_database_is_made(tmp_path: Path) -> None:
+    deps = make_deps(local(tmp_path / "not" / "there" / "yet"))
+
+    deps.store.healthy()
+    assert (tmp_path / "not" / "there" / "yet" / "imagedelta.db").is_file()
+
+
+def test_a_default_database_that_has_no_place_is_told_as_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(RequestError, match="IMAGEDELTA_DATABASE_URL is not set") as caught:
+        make_deps(local(tmp_path / "file"))
+    assert caught.value.code == "settings.invalid"
+
+
 def test_a_local_host_keeps_the_key_it_made(tmp_path: Path) -> None:
     first = make_deps(local(tmp_path))
     second = make_deps(local(tmp_path))

@@ -79,7 +79,11 @@ def test_every_endpoint_is_a_function_and_the_catch_all_sorts_last(bare: dict[st
 @pytest.fixture(scope="module")
 def configured() -> dict[str, dict[str, Any]]:
     """The sample settings, and a hub of the embedded host beside the sample's."""
-    hubs = {"IMAGEDELTA_HUBS": "local,south-1", "LOCAL_IOTHUB_SOUTH_1_EVENTS": "UseLocalIotHub=true;EntityPath=south-1"}
+    hubs = {
+        "IMAGEDELTA_HUBS": "local,south-1",
+        "LOCAL_IOTHUB_SOUTH_1_SERVICE": "HostName=s;SharedAccessKeyName=iothubowner;SharedAccessKey=a2V5",
+        "LOCAL_IOTHUB_SOUTH_1_EVENTS": "UseLocalIotHub=true;EntityPath=south-1",
+    }
     return index(**{**sample(), **hubs})
 
 
