@@ -74,9 +74,16 @@ def call_worker(worker: AzureWorker, call: Call, request: httpx.Request, client:
     if "client" in worker.functions[call.function]["bindings"]:
         given["client"] = {"string": client}
     done = worker.invoke(call.function, given)
-    assert done.error is None, done.error
-    assert done.returned is not None
-    http = done.returned["http"]
+    if done.error is not None:
+        return HttpAnswer(500, {}, b"")
+    return _answer(done.returned or {})
+
+
+def _answer(returned: TypedData) -> HttpAnswer:
+    """What the host makes of a function's value: text is plain text, a response is passed on."""
+    if "string" in returned:
+        return HttpAnswer(200, {"content-type": "text/plain; charset=utf-8"}, returned["string"].encode())
+    http = returned["http"]
     headers = {name.lower(): value for name, value in http["headers"].items()}
     return HttpAnswer(int(http["status_code"]), headers, base64.b64decode(http["body"]["bytes"]))
 
