@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from imagedelta_host.durable.binding import ClientBinding
-from imagedelta_host.keys import HostKeys, load_keys
 from tests.e2e.host_process import HostProcess, HubClient
 from tests.worker.azure_worker import ROOT, AzureWorker
 from tests.worker.functions_host import Call, HttpAnswer, call_worker
@@ -43,7 +42,7 @@ class Both:
         return HubClient(self.host, name, connection.rpartition("SharedAccessKey=")[2])
 
 
-def settings_for_the_worker(host: HostProcess, keys: HostKeys) -> dict[str, str]:
+def settings_for_the_worker(host: HostProcess, keys: dict[str, str]) -> dict[str, str]:
     """What the embedded host tells the app it serves, and what the tests told the host."""
     endpoint = host.endpoint()
     settings = {
@@ -51,7 +50,7 @@ def settings_for_the_worker(host: HostProcess, keys: HostKeys) -> dict[str, str]
         "LOCAL_HOST_URL": host.url,
         "LOCAL_BLOBS_DIR": str(host.state / "blobs"),
         "LOCAL_BLOBS_URL": f"{host.url}/blobs",
-        "LOCAL_BLOBS_KEY": keys.blobs,
+        "LOCAL_BLOBS_KEY": keys["blobs"],
     }
     for hub in HUBS:
         settings[f"LOCAL_IOTHUB_{hub.upper()}_SERVICE"] = endpoint["hubs"][hub]
@@ -65,10 +64,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     never = "0 0 0 1 1 *"
     host = HostProcess(folder / "state", ROOT, LOCAL_IOTHUBS=",".join(HUBS), SWEEP_SCHEDULE=never).start()
     try:
-        keys = load_keys(host.state / "keys.json")
+        keys = json.loads((host.state / "keys.json").read_text())
         settings = settings_for_the_worker(host, keys)
         worker = AzureWorker(ROOT, **settings)
-        yield Both(host, worker, ClientBinding(host.url, _task_hub(), keys.durable, keys.rpc).value(), settings)
+        yield Both(host, worker, ClientBinding(host.url, _task_hub(), keys["durable"], keys["rpc"]).value(), settings)
         worker.stop()
     finally:
         host.stop()
