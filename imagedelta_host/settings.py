@@ -21,6 +21,8 @@ _MAX_SETTINGS_BYTES = 1 << 20
 _TEXT = r'("(?:\\.|[^"\\])*")'
 _COMMENT = re.compile(_TEXT + r"|//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMA = re.compile(_TEXT + r"|,(?=\s*[}\]])", re.DOTALL)
+_TASK_HUB = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
+"""Of the Azure storage provider, the default; the sentence is its own."""
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 """Of the Flex Consumption and Premium plans."""
 
@@ -67,6 +69,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         value = json.loads(_strict(path.read_text("utf-8-sig")))
     except ValueError as error:
         raise SettingInvalid(f"{path.name} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise SettingInvalid(f"{path.name} is nested too deep") from error
     if not isinstance(value, dict):
         raise SettingInvalid(f"{path.name} must hold a JSON object")
     return value
@@ -104,14 +108,13 @@ def load_host_settings(app_dir: Path) -> HostSettings:
     document = read_json_object(app_dir / "host.json")
     extensions = _object(document, "extensions")
     durable = _object(extensions, "durableTask")
-    overridable = str(durable.get("overridableExistingInstanceStates", "NonRunningStates"))
     cpus = os.cpu_count() or 1
     return HostSettings(
-        route_prefix=str(_object(extensions, "http").get("routePrefix", "api")).strip("/"),
-        hub_name=expand(str(durable.get("hubName", "TestHubName"))),
+        route_prefix=_text(_object(extensions, "http"), "routePrefix", "api").strip("/"),
+        hub_name=_hub_name(durable),
         max_activities=_count(durable, "maxConcurrentActivityFunctions", 10 * cpus),
         max_orchestrators=_count(durable, "maxConcurrentOrchestratorFunctions", 10 * cpus),
-        replace_running=overridable.lower() == "anystate",
+        replace_running=_may_replace(durable),
         event_batch=_count(_object(extensions, "eventHubs"), "maxEventBatchSize", 100),
         timeout_seconds=_timeout(document.get("functionTimeout")),
     )
@@ -121,18 +124,54 @@ def _timeout(value: object) -> float | None:
     """``functionTimeout``: a time span, ``-1`` for no limit."""
     if value is None:
         return DEFAULT_TIMEOUT_SECONDS
-    return None if str(value).startswith("-1") else seconds_of(str(value))
+    if str(value).startswith("-1"):
+        return None
+    try:
+        return seconds_of(str(value))
+    except SettingInvalid as error:
+        raise SettingInvalid(f'"functionTimeout" in host.json: {error}') from error
+
+
+def _hub_name(durable: dict[str, Any]) -> str:
+    name = expand(_text(durable, "hubName", "TestHubName"))
+    if not _TASK_HUB.fullmatch(name):
+        raise SettingInvalid(
+            f'Task hub name "{name}" in host.json should contain only alphanumeric characters, start with a letter, '
+            "and have length between 3 and 45."
+        )
+    return name
+
+
+def _may_replace(durable: dict[str, Any]) -> bool:
+    name = "overridableExistingInstanceStates"
+    states = _text(durable, name, "NonRunningStates").lower()
+    if states not in ("nonrunningstates", "anystate"):
+        raise SettingInvalid(f'"{name}" in host.json must be NonRunningStates or AnyState, not {states!r}')
+    return states == "anystate"
+
+
+def _given(parent: dict[str, Any], name: str, default: Any) -> Any:
+    """To the real host null is the same as nothing."""
+    value = parent.get(name)
+    return default if value is None else value
 
 
 def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:
-    value = parent.get(name, {})
+    value = _given(parent, name, {})
     if not isinstance(value, dict):
         raise SettingInvalid(f'"{name}" in host.json must be an object')
     return value
 
 
+def _text(parent: dict[str, Any], name: str, default: str) -> str:
+    value = _given(parent, name, default)
+    if not isinstance(value, str):
+        raise SettingInvalid(f'"{name}" in host.json must be text, not {value!r}')
+    return value
+
+
 def _count(parent: dict[str, Any], name: str, default: int) -> int:
-    value = parent.get(name, default)
+    value = _given(parent, name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingInvalid(f'"{name}" in host.json must be a whole number above 0, not {value!r}')
     return value

@@ -16,6 +16,7 @@ from pathlib import Path
 from imagedelta.bundles.keys import read_private_key
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
+from imagedelta.names import parse_name
 from services.hub_connection import HubConnection
 from services.rules_file import read_rules
 from services.setting_values import Values
@@ -24,6 +25,7 @@ _DATABASES = ("sqlite", "mssql+pyodbc")
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 """Of Azure IoT Hub; it becomes part of a function's name and of variables."""
 _ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+_MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
 
 
@@ -94,7 +96,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
         storage_connection=read.text("IMAGEDELTA_STORAGE") or None,
         hubs=_hubs(read),
-        module_id=read.text("IMAGEDELTA_MODULE_ID", "imagereconstruction"),
+        module_id=_module(read),
         mail=_mail(read),
         seal_keys=_seal_keys(read),
         priorities_file=_priorities(read),
@@ -106,7 +108,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         batch_size=read.number("IMAGEDELTA_BATCH_SIZE", 100, most=_MAX_BATCH),
         apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
         default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
-        recon_repository=_repository(read.text("IMAGEDELTA_RECON_REFERENCE", "imagereconstruction")),
+        recon_repository=_recon_repository(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
     )
     read.refuse()
@@ -212,5 +214,18 @@ def _priorities(read: Values) -> Path:
     return path
 
 
-def _repository(reference: str) -> str:
-    return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
+def _recon_repository(read: Values) -> str:
+    name = "IMAGEDELTA_RECON_REFERENCE"
+    try:
+        return parse_name(read.text(name, "imagereconstruction")).repository
+    except ImageDeltaError as error:
+        read.wrong(name, f"names no image: {error}")
+        return ""
+
+
+def _module(read: Values) -> str:
+    name = "IMAGEDELTA_MODULE_ID"
+    module = read.text(name, "imagereconstruction")
+    if not _MODULE.fullmatch(module):
+        read.wrong(name, f"must be the id of a module, without spaces and slashes, not {module[:60]!r}")
+    return module

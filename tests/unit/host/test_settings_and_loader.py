@@ -12,6 +12,7 @@ from imagedelta.errors import RequestError
 from imagedelta_host.errors import AppInvalid, BindingUnsupported, SettingInvalid
 from imagedelta_host.function_retry import RetryPolicy
 from imagedelta_host.loader import load_app
+from imagedelta_host.logs import configure_logging
 from imagedelta_host.settings import apply_local_settings, expand, is_disabled, load_host_settings
 from imagedelta_host.timespans import is_timespan, seconds_of
 
@@ -76,20 +77,38 @@ def test_a_mistake_after_a_comment_is_told_with_its_line(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "{",
-        "{ /* }",
-        '{"a": "// }',
-        '{"a" 1 /* , */ }',
-        "[]",
-        '{"extensions": 1}',
+        *("{", "{ /* }", '{"a": "// }', '{"a" 1 /* , */ }', "[]", "[" * 100_000, "\xff"),
+        *('{"extensions": 1}', '{"functionTimeout": "soon"}', '{"functionTimeout": {}}'),
         '{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": "many"}}}',
+        '{"extensions": {"durableTask": {"overridableExistingInstanceStates": "Sometimes"}}}',
+        '{"extensions": {"http": {"routePrefix": 7}}}',
+        *(
+            f'{{"extensions": {{"durableTask": {{"hubName": "{name}"}}}}}}'
+            for name in ("", "a", "1st", "a-b", "x" * 46)
+        ),
     ],
 )
 def test_a_host_json_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "host.json").write_text(text)
+    (tmp_path / "host.json").write_text(text, "latin-1")
 
     with pytest.raises(SettingInvalid, match=r"host\.json"):
         load_host_settings(tmp_path)
+
+
+def test_null_in_host_json_is_the_same_as_nothing(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text(
+        '{"functionTimeout": null, "extensions": {"http": {"routePrefix": null}, "eventHubs": null,'
+        ' "durableTask": {"hubName": null, "maxConcurrentActivityFunctions": null}}}'
+    )
+
+    assert load_host_settings(tmp_path) == load_host_settings(tmp_path / "nowhere")
+
+
+def test_a_log_level_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEDELTA_HOST_LOG", "verbose")
+
+    with pytest.raises(SettingInvalid, match="IMAGEDELTA_HOST_LOG must be one of"):
+        configure_logging()
 
 
 # Settings
