@@ -25,8 +25,8 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    host = HostProcess(tmp_path_factory.mktemp("http") / "state", APPS / "http").start()
-    worker = AzureWorker(APPS / "http")
+    host = HostProcess(tmp_path_factory.mktemp("http") / "state", APPS / "conversion").start()
+    worker = AzureWorker(APPS / "conversion")
     yield Both(host, worker, "", {})
     worker.stop()
     host.stop()
