@@ -166,7 +166,7 @@ def test_an_activity_already_running_is_not_started_again_when_the_engine_is(sto
     class Workers:
         timeout = 1.0
 
-        async def run(self, name: str, raw_input: str | None) -> str | None:
+        async def run(self, name: str, raw_input: str | None, *, alone: bool = False) -> str | None:
             runs.append(raw_input)
             await asyncio.sleep(0.01)
             return raw_input

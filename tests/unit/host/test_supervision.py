@@ -180,7 +180,7 @@ class Workers:
         self.refusals = list(refusals)
         self.inputs: list[str | None] = []
 
-    async def run(self, name: str, raw_input: str | None) -> str | None:
+    async def run(self, name: str, raw_input: str | None, *, alone: bool = False) -> str | None:
         await asyncio.sleep(0)
         if self.refusals:
             raise self.refusals.pop(0)
