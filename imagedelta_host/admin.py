@@ -41,6 +41,8 @@ class AdminApi:
         router.add_route("POST", "/admin/functions/{name}", self._invoke)
         router.add_route("GET", "/admin/functions", self._list)
         router.add_route("GET", "/admin/host/status", self._show_status)
+        for method in ("GET", "POST"):
+            router.add_route(method, "/admin/host/ping", _ping)
 
     async def _invoke(self, request: web.Request) -> web.StreamResponse:
         """Run a function soon; answers 202 before it has run, as the real host does."""
@@ -55,7 +57,7 @@ class AdminApi:
             return web.json_response({"message": f"the function {function.name} is disabled"}, status=400)
         try:
             body = json.loads(await request.text() or "{}")
-        except ValueError:
+        except (ValueError, LookupError, RecursionError):
             return web.json_response({"message": "the body must be JSON"}, status=400)
         value = body.get("input") if isinstance(body, dict) else None
         task = asyncio.create_task(self._guarded(function, value))
@@ -85,3 +87,8 @@ class AdminApi:
 
     def _may(self, request: web.Request) -> bool:
         return opens(request.query, request.headers, self._keys.master)
+
+
+async def _ping(request: web.Request) -> web.StreamResponse:
+    """For anyone: whether the host answers at all."""
+    return web.Response()

@@ -200,7 +200,7 @@ class Host:
         lines = []
         for item in self.http.all:
             methods = "any" if item.methods == ALL_METHODS else ",".join(sorted(item.methods))
-            lines.append(f"{item.function.name}: [{methods}] {self._url}/{item.route.template}")
+            lines.append(f"{item.function.name}: [{methods}] {self._url}/{item.route.text}")
         for function in self.functions:
             if function.disabled:
                 lines.append(f"{function.name}: {function.kind} (disabled)")

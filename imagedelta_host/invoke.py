@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import azure.functions as func
 
 from imagedelta_host.loader import AppFunction
 from imagedelta_host.user_loop import UserLoop
@@ -48,6 +50,21 @@ class InvocationContext:
     trace_context: TraceContext = field(default_factory=TraceContext)
     retry_context: RetryContext = field(default_factory=RetryContext)
     thread_local_storage: threading.local = field(default_factory=threading.local)
+
+
+class OutValue(func.Out[Any]):
+    """The value of an output parameter: what the function sets."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def set(self, val: Any) -> None:
+        """Take what the function answers."""
+        self._value = val
+
+    def get(self) -> Any:
+        """What was set last; ``None`` when nothing was."""
+        return self._value
 
 
 @dataclass(frozen=True)
@@ -98,15 +115,16 @@ class Invoker:
         value: object,
         retry: RetryContext | None = None,
         trace: TraceContext | None = None,
+        outputs: Mapping[str, OutValue] | None = None,
     ) -> Any:
-        """Run a function with its trigger's value.
+        """Run a function with its trigger's value; what it sets in ``outputs`` is there afterwards.
 
         Raises:
             Exception: Whatever the function raised; it is logged here.
         """
         invocation, began = str(uuid.uuid4()), time.monotonic()
         place = Surroundings(self._app_dir, self._client_value, retry or RetryContext(), trace or TraceContext())
-        arguments = arguments_of(function, value, invocation, place)
+        arguments = {**arguments_of(function, value, invocation, place), **(outputs or {})}
         try:
             result = await self._run(function, arguments)
         except Exception as error:

@@ -80,5 +80,5 @@ def opens(query: Mapping[str, str], headers: Mapping[str, str], *accepted: str) 
 
 def same(offered: str, *accepted: str) -> bool:
     """Whether ``offered`` is one of ``accepted``, compared in constant time."""
-    given = offered.encode()
+    given = offered.encode("utf-8", "surrogateescape")  # bytes that are no UTF-8 are no key
     return any(hmac.compare_digest(given, key.encode()) for key in accepted)

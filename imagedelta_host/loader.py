@@ -35,6 +35,7 @@ EVENT_HUB = "eventHubTrigger"
 ACTIVITY = "activityTrigger"
 ORCHESTRATION = "orchestrationTrigger"
 CLIENT = "durableClient"
+RETURN = "$return"
 
 _TRIGGERS = (HTTP, TIMER, EVENT_HUB, ACTIVITY, ORCHESTRATION)
 _OTHER_BINDINGS = (CLIENT, "http")
@@ -52,6 +53,8 @@ class AppFunction:
         run: What the user wrote, wrapped by the SDK where it is an orchestrator or takes a client.
         trigger: The trigger as in function.json, with ``%NAME%`` expanded.
         clients: Names of the parameters that take a durable client.
+        outputs: Names of the parameters that take an ``Out`` for an HTTP response.
+        returns: Whether what it returns is an HTTP response.
         wants_context: Whether it has a parameter ``context`` that no binding fills.
         retry: The function-level retry policy, for timer and event hub triggers.
         disabled: Switched off by a setting: indexed and shown, never run by a trigger.
@@ -63,6 +66,8 @@ class AppFunction:
     run: Callable[..., Any]
     trigger: dict[str, Any] = field(repr=False)
     clients: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    returns: bool = False
     wants_context: bool = False
     retry: RetryPolicy | None = None
     disabled: bool = False
@@ -138,6 +143,7 @@ def _index(function: Any) -> AppFunction:
         trigger = _expanded(trigger)
     run = function.get_user_function()
     clients = tuple(str(binding["name"]) for binding in bindings if binding["type"] == CLIENT)
+    http = [str(binding["name"]) for binding in bindings if binding["type"] == "http"]
     taken = {str(binding.get("name")) for binding in bindings}
     return AppFunction(
         name=name,
@@ -146,6 +152,8 @@ def _index(function: Any) -> AppFunction:
         run=run,
         trigger=trigger,
         clients=clients,
+        outputs=tuple(name for name in http if name != RETURN),
+        returns=RETURN in http,
         wants_context="context" in inspect.signature(run).parameters and "context" not in taken,
         retry=RetryPolicy.from_setting(function.get_settings_dict("retry_policy")),
         disabled=disabled,

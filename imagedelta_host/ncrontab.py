@@ -1,11 +1,12 @@
-"""Schedules of timer triggers: NCRONTAB with six fields, in UTC, or a time span between runs.
+"""Schedules of timer triggers: NCRONTAB with six fields or five (at second 0), in UTC, or a time span between runs.
 
-Fields are read by cronsim. Where both day of month and day of week are given, both must match, as in NCrontab
-(cron itself would take either).
+Fields are read by cronsim; what it knows beyond NCrontab (``L``, ``#``, a seventh day) is refused as in Azure. Where
+both day of month and day of week are given, both must match, as in NCrontab (cron itself would take either).
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim, CronSimError
@@ -14,6 +15,7 @@ from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.timespans import is_timespan, seconds_of
 
 _FIELDS = 6
+_NUMBERS = re.compile(r"[0-9*,/\-]+")
 
 
 class Schedule:
@@ -23,7 +25,7 @@ class Schedule:
         """Read an expression.
 
         Raises:
-            SettingInvalid: It is neither six fields nor a time span.
+            SettingInvalid: It is neither six fields, nor five, nor a time span.
         """
         self.expression = expression.strip()
         self._interval = seconds_of(self.expression) if is_timespan(self.expression) else None
@@ -35,12 +37,15 @@ class Schedule:
             raise SettingInvalid(f"{expression!r} is not a schedule: the time span must be above zero")
 
     def _read_fields(self) -> None:
+        if len(self._fields) == _FIELDS - 1:
+            self._fields = ["0", *self._fields]
         if len(self._fields) != _FIELDS:
             raise SettingInvalid(
                 f"{self.expression!r} is not a schedule: write six fields "
-                "(second minute hour day month day-of-week) or a time span"
+                "(second minute hour day month day-of-week), five without the seconds, or a time span"
             )
         try:
+            _refuse_what_is_not_ncrontab(self._fields)
             self._weekdays = _weekdays(self._fields[5])
             CronSim(self._days_expression(), datetime.now(UTC))
         except CronSimError as error:
@@ -62,6 +67,14 @@ class Schedule:
         """The time between the next two runs after ``moment``."""
         first = self.next_after(moment)
         return self.next_after(first) - first
+
+
+def _refuse_what_is_not_ncrontab(fields: list[str]) -> None:
+    for field in fields[:4]:
+        if not _NUMBERS.fullmatch(field):
+            raise CronSimError(f"{field!r} is not of numbers, * , - and /")
+    if "7" in re.split(r"[,\-/]", fields[5].partition("/")[0]):
+        raise CronSimError("days of the week are 0 to 6")
 
 
 def _weekdays(field: str) -> frozenset[int]:

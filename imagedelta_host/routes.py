@@ -1,110 +1,39 @@
-"""HTTP functions: ASP.NET route templates, keys, and the way from a request to the function and back.
+"""HTTP functions: which one a request is for, who may call it, and the way there and back.
 
-Source: Azure Functions HTTP trigger reference (route templates, authorization levels).
+Source: Azure Functions HTTP trigger reference; GrpcMessageConversionExtensions and WebJobsRouter of the Functions
+host; invocation of the Python worker. Not here: how a template matches (imagedelta_host.route_templates).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import unquote
+from typing import Any
 
 import azure.functions as func
 from aiohttp import web
+from multidict import MultiMapping
 
-from imagedelta_host.errors import AppInvalid
-from imagedelta_host.invoke import Invoker
+from imagedelta_host.converters import converter_of
+from imagedelta_host.invoke import Invoker, OutValue, TraceContext
 from imagedelta_host.keys import HostKeys, opens
 from imagedelta_host.loader import AppFunction
+from imagedelta_host.route_templates import RouteTemplate
 
 log = logging.getLogger("imagedelta_host")
 
-ALL_METHODS = frozenset(("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS"))
+ALL_METHODS = frozenset(("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS", "TRACE"))
 
-_PARAMETER = re.compile(r"\{(\*{0,2})([A-Za-z_]\w*)((?::[^{}?=]+)*)(?:=([^{}]*))?(\?)?\}")
-_CONSTRAINTS = {
-    "int": r"-?\d+",
-    "long": r"-?\d+",
-    "bool": r"(?i:true|false)",
-    "guid": r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}",
-    "alpha": r"[A-Za-z]+",
-    "decimal": r"-?\d+(?:\.\d+)?",
-    "double": r"-?\d+(?:\.\d+)?",
-    "float": r"-?\d+(?:\.\d+)?",
-}
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route template, compiled.
-
-    Attributes:
-        template: As shown to people, without a leading slash.
-        pattern: Matches a path without a leading slash, still percent-encoded.
-        rank: Sorts more specific templates first: literals, constrained, plain, optional, catch-all.
-        defaults: Values of parameters the path does not give.
-    """
-
-    template: str
-    pattern: re.Pattern[str]
-    rank: tuple[int, ...]
-    defaults: dict[str, str]
-
-    @staticmethod
-    def compile(template: str) -> Route:
-        """Compile a template.
-
-        Raises:
-            AppInvalid: Braces that are not a parameter, or a constraint that is not known.
-        """
-        template = template.strip("/")
-        pattern, rank, defaults = "", list[int](), dict[str, str]()
-        for segment in template.split("/") if template else []:
-            text, weight, optional = _segment(template, segment, defaults)
-            slash = "/" if pattern else ""
-            pattern += f"(?:{slash}{text})?" if optional else slash + text
-            rank.append(weight)
-        return Route(template, re.compile(pattern, re.IGNORECASE), (*rank, -1), defaults)
-
-    def match(self, path: str) -> dict[str, str] | None:
-        """Parameters of a percent-encoded path, decoded; ``None`` when it does not match."""
-        found = self.pattern.fullmatch(path)
-        if found is None:
-            return None
-        given = {name: unquote(value) for name, value in found.groupdict().items() if value is not None}
-        return {**self.defaults, **given}
-
-
-def _segment(template: str, segment: str, defaults: dict[str, str]) -> tuple[str, int, bool]:
-    """One path segment as (regular expression, rank, whether it may be missing)."""
-    text, position, weight, optional = "", 0, 0, False
-    for match in _PARAMETER.finditer(segment):
-        stars, name, constraints, default, question = match.groups()
-        text += _literal(template, segment[position : match.start()])
-        text += f"(?P<{name}>{'.*' if stars else _constraint(template, constraints)})"
-        position = match.end()
-        optional = optional or bool(question or stars or default is not None)
-        weight = 4 if stars else max(weight, 1 if constraints else 3 if question else 2)
-        if default is not None:
-            defaults[name] = default
-    return text + _literal(template, segment[position:]), weight, optional
-
-
-def _literal(template: str, text: str) -> str:
-    if "{" in text or "}" in text:
-        raise AppInvalid(f"the route {template!r} has braces that are not a parameter")
-    return re.escape(text)
-
-
-def _constraint(template: str, constraints: str) -> str:
-    for name in filter(None, constraints.split(":")):
-        if name in _CONSTRAINTS:
-            return _CONSTRAINTS[name]
-        if name.startswith("regex(") and name.endswith(")"):
-            return name[6:-1].removeprefix("^").removesuffix("$")
-        raise AppInvalid(f"the route {template!r} uses the constraint {name!r}, which is not known")
-    return "[^/]+"
+_FRAMING = frozenset(("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer", "te"))
+"""Headers that tell where a message ends: the server's business, whatever an app says."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_HOME_PAGE = "<!DOCTYPE html><title>Functions</title><h1>Your function app is up and running</h1>"
+_NO_HOME_PAGE = "AzureWebJobsDisableHomepage"
+_STATUS = range(200, 1000)
 
 
 @dataclass(frozen=True)
@@ -112,60 +41,73 @@ class HttpFunction:
     """An HTTP function with its place in the URL space."""
 
     function: AppFunction
-    route: Route
+    route: RouteTemplate
     methods: frozenset[str]
     level: str
 
     @staticmethod
     def of(function: AppFunction, prefix: str) -> HttpFunction:
-        """Read the trigger; ``prefix`` is host.json's routePrefix."""
+        """Read the trigger; ``prefix`` is host.json's routePrefix.
+
+        Raises:
+            AppInvalid: The route cannot be read.
+        """
         route = str(function.trigger.get("route") or function.name).strip("/")
         methods = frozenset(str(method).upper() for method in function.trigger.get("methods") or ())
         level = str(function.trigger.get("authLevel") or "function").lower()
         full = f"{prefix}/{route}" if prefix else route
-        return HttpFunction(function, Route.compile(full), methods or ALL_METHODS, level)
+        return HttpFunction(function, RouteTemplate(full), methods or ALL_METHODS, level)
 
 
 class HttpFunctions:
     """All HTTP functions of the app behind one handler."""
 
-    def __init__(self, functions: list[AppFunction], prefix: str, keys: HostKeys, invoker: Invoker) -> None:
-        found = [HttpFunction.of(function, prefix) for function in functions]
-        self.all = sorted(found, key=lambda item: item.route.rank)
+    def __init__(self, functions: Iterable[AppFunction], prefix: str, keys: HostKeys, invoker: Invoker) -> None:
+        """Raises:
+        AppInvalid: A route cannot be read.
+        """
+        in_order = sorted(functions, key=lambda function: function.name.upper())
+        self.all = [HttpFunction.of(function, prefix) for function in in_order]
         self._keys = keys
         self._invoker = invoker
         self.active = 0
         self.draining = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request: 404 without a function, 401 without a key that opens it, 500 when it raises."""
-        path = request.rel_url.raw_path.strip("/")
+        """Answer a request by the first function, in the order of names, whose route and methods match.
+
+        404 without one, 401 without a key that opens it, 500 when it raises.
+        """
+        path = request.rel_url.raw_path.removeprefix("/").removesuffix("/")
         for item in self.all:
             parameters = item.route.match(path) if request.method in item.methods else None
             if parameters is not None:
                 return await self._call(item, request, parameters)
-        return web.Response(status=404)
+        return _home_page() if path == "" else web.Response(status=404)
 
     async def _call(self, item: HttpFunction, request: web.Request, parameters: dict[str, str]) -> web.Response:
         if self.draining:
             return web.Response(status=503, headers={"Retry-After": "5"})
         if not self._may_call(item, request):
             return web.Response(status=401)
-        value = func.HttpRequest(
-            request.method,
-            str(request.url),
-            headers=dict(request.headers),
-            params=dict(request.query),
-            route_params=parameters,
-            body=await request.read(),
-        )
+        value = await _function_request(request, parameters)
+        trace = TraceContext(value.headers.get("traceparent", ""), value.headers.get("tracestate", ""))
         self.active += 1
         try:
-            return _response(await self._invoker.call(item.function, value))
+            return await self._run(item.function, value, trace)
         except Exception:
             return web.Response(status=500)
         finally:
             self.active -= 1
+
+    async def _run(self, function: AppFunction, value: func.HttpRequest, trace: TraceContext) -> web.Response:
+        outputs = {name: OutValue() for name in function.outputs}
+        returned = await self._invoker.call(function, value, trace=trace, outputs=outputs)
+        try:
+            return _response(value.method, _answers(function, returned, outputs))
+        except Exception as error:
+            log.error("Function %s answered what cannot be sent: %s", function.name, error)
+            raise
 
     def _may_call(self, item: HttpFunction, request: web.Request) -> bool:
         if item.level == "anonymous":
@@ -174,23 +116,91 @@ class HttpFunctions:
         return opens(request.query, request.headers, *accepted)
 
 
-def _response(result: object) -> web.Response:
-    """What a function returned, as a response; text is taken as text/plain.
+def _home_page() -> web.Response:
+    """What the real host shows at its root, unless ``AzureWebJobsDisableHomepage`` is true."""
+    disabled = os.environ.get(_NO_HOME_PAGE, "")
+    if disabled.strip().lower() in ("true", "1"):
+        return web.Response(status=204)
+    return web.Response(text=_HOME_PAGE, content_type="text/html")
+
+
+async def _function_request(request: web.Request, parameters: dict[str, str]) -> func.HttpRequest:
+    """The request as the Python worker gets it from the host."""
+    return func.HttpRequest(
+        request.method,
+        str(request.url),
+        headers={name.lower(): value for name, value in _joined(request.headers).items()},
+        params={name: value for name, value in _joined(request.query).items() if value},
+        route_params=parameters,
+        body=await request.read(),
+    )
+
+
+def _joined(pairs: MultiMapping[str]) -> dict[str, str]:
+    """Values that came more than once, whatever the case of their names, joined by a comma; empty ones left out."""
+    names: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
+    for name, value in pairs.items():
+        names.setdefault(name.lower(), name)
+        values.setdefault(name.lower(), []).append(_text(value))
+    return {name: ",".join(filter(None, values[key])) for key, name in names.items()}
+
+
+def _text(value: str) -> str:
+    """Without the marks that aiohttp leaves for bytes that are not UTF-8."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _answers(function: AppFunction, returned: object, outputs: dict[str, OutValue]) -> list[Any]:
+    """What a function set and returned, encoded by the SDK as in the worker.
 
     Raises:
-        TypeError: The function returned something that is no response.
+        TypeError: Something that is no HTTP response.
+        RuntimeError: A value was returned that no binding takes.
     """
-    if result is None:
-        return web.Response(status=204)
-    if isinstance(result, str):
-        result = func.HttpResponse(result)
-    if not isinstance(result, func.HttpResponse):
-        log.error("an HTTP function returned %s, which is no response", type(result).__name__)
-        raise TypeError(f"an HTTP function must return HttpResponse or str, not {type(result).__name__}")
-    response = web.Response(status=result.status_code, body=result.get_body())
-    for name, value in result.headers.items():
-        response.headers.add(name, value)
-    if "Content-Type" not in result.headers:
-        text = result.mimetype.startswith("text/")
-        response.headers["Content-Type"] = f"{result.mimetype}; charset={result.charset}" if text else result.mimetype
+    set_ = [_encoded(output.get()) for output in outputs.values() if output.get() is not None]
+    if function.returns:
+        return [*set_, _encoded(returned)]
+    if returned is not None:
+        raise RuntimeError(f"function {function.name} without a $return binding returned a non-None value")
+    return set_
+
+
+def _encoded(value: object) -> Any:
+    try:
+        return converter_of("http").encode(value, expected_type=None)
+    except NotImplementedError as error:
+        raise TypeError(
+            f'unable to encode outgoing TypedData: unsupported type "http" for Python type "{type(value).__name__}"'
+        ) from error
+
+
+def _response(method: str, answers: list[Any]) -> web.Response:
+    """The last answer, as a response; 200 without one, as in the real host."""
+    if not answers:
+        return web.Response()
+    answer = answers[-1]
+    if answer.type == "string":
+        return web.Response(text=answer.value)
+    status, body = int(answer.value["status_code"].value), answer.value["body"].value
+    if status not in _STATUS:
+        raise ValueError(f"the status code {status} is none")
+    headers = {name: datum.value for name, datum in answer.value["headers"].items()}
+    response = web.Response(status=status, body=body, headers=_sendable(headers, method))
+    for cookie in answer.value["cookies"] or ():
+        for morsel in cookie.values():
+            response.headers.add("Set-Cookie", morsel.OutputString())
     return response
+
+
+def _sendable(headers: dict[str, str], method: str) -> dict[str, str]:
+    """The headers without those of framing; a length stays where there is no body to be measured.
+
+    Raises:
+        ValueError: A name or value that would end the header.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"the header {name!r} cannot be sent")
+    length = {n: v for n, v in headers.items() if n.lower() == "content-length" and method == "HEAD" and v.isdecimal()}
+    return {**{name: value for name, value in headers.items() if name.lower() not in _FRAMING}, **length}

@@ -30,7 +30,7 @@ class UserLoop:
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="functions", daemon=True)
-        self._pool = ThreadPoolExecutor(_threads(), thread_name_prefix="function")
+        self._pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="function")
         self._orchestrators = ThreadPoolExecutor(_ORCHESTRATOR_THREADS, thread_name_prefix="orchestrator")
         self._thread.start()
 
@@ -109,8 +109,11 @@ async def _close_sdk_session() -> None:
     await http_utils._close_session()
 
 
-def _threads() -> int:
-    """As the Python worker: ``PYTHON_THREADPOOL_THREAD_COUNT``, else CPUs + 4, at most 32."""
+def thread_count() -> int:
+    """How many threads run plain functions: ``PYTHON_THREADPOOL_THREAD_COUNT``, else CPUs + 4, at most 32.
+
+    Source: the Python worker.
+    """
     text = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
     if text.isdecimal() and int(text) > 0:
         return min(int(text), 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -9,13 +10,17 @@ import os
 import signal
 import socket
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from imagedelta_host.durable.activity import failure_of, run_activity
 from imagedelta_host.framing import receive_frame, send_frame
 from imagedelta_host.invoke import Surroundings
 from imagedelta_host.loader import AppFunction, load_app
 from imagedelta_host.logs import configure_logging
+from imagedelta_host.user_loop import thread_count
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,17 +33,26 @@ def die_with(host_pid: int) -> None:
 
 
 def serve(connection: socket.socket, app_dir: Path, functions: dict[str, AppFunction]) -> None:
-    """Run activities until the host closes the connection."""
+    """Run activities in threads until the host closes the connection."""
+    sending = threading.Lock()
+
+    def run(request: dict[str, Any]) -> None:
+        answer = json.dumps({"id": request["id"], **_answer(app_dir, functions, request)}).encode()
+        with sending, contextlib.suppress(OSError):  # a host that has gone waits for no answer
+            send_frame(connection, answer)
+
+    pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="activity")
     while (request := receive_frame(connection)) is not None:
-        send_frame(connection, json.dumps(_answer(app_dir, functions, json.loads(request))).encode())
+        pool.submit(run, json.loads(request))
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _answer(app_dir: Path, functions: dict[str, AppFunction], request: dict[str, str | None]) -> dict[str, str | None]:
+def _answer(app_dir: Path, functions: dict[str, AppFunction], request: dict[str, Any]) -> dict[str, str | None]:
     try:
-        function = functions[str(request["function"])]
+        function = functions[request["function"]]
         around = Surroundings(app_dir, lambda: str(request["client"]))
         return {"result": run_activity(function, request["input"], around)}
-    except Exception as error:
+    except BaseException as error:  # an exit of user code, too, is a failure of this activity
         reason, details = failure_of(error)
         return {"reason": reason, "details": details}
 

@@ -125,7 +125,7 @@ class ActivityDispatcher:
             if function.is_async:
                 result = await self._run_async(function, work.input)
             else:
-                result = await self._workers.run(function.name, work.input)
+                result = await self._workers.run(function.name, work.input, alone=work.deaths > 0)
             return activity.completed(work.task, result)
         except NoWorker:
             raise

@@ -72,7 +72,7 @@ class DurableHttpApi:
     async def _start(self, request: web.Request) -> web.StreamResponse:
         try:
             seconds = _number(request.query, "timeout", 10.0)
-            raw_input = _json_text(await request.text())
+            raw_input = await _json_text(request)
             instance = self._engine.start_new(
                 request.match_info["name"],
                 request.match_info.get("instance"),
@@ -146,7 +146,7 @@ class DurableHttpApi:
         if request.content_type != "application/json":
             return web.json_response({"Message": "Only application/json request content is supported"}, status=400)
         try:
-            raw_input = _json_text(await request.text())
+            raw_input = await _json_text(request)
         except ValueError as error:
             return _refusal("The request content is not JSON", error, 400)
         raised = event(EventType.EVENT_RAISED, Name=request.match_info["event"], Input=raw_input)
@@ -244,12 +244,16 @@ def _finished(row: Instance) -> web.Response:
     return web.json_response(status_of(row, with_input=True), status=500 if row.status == "Failed" else 200)
 
 
-def _json_text(text: str) -> str | None:
+async def _json_text(request: web.Request) -> str | None:
     """A request body as compact JSON text; ``None`` when it is empty or null.
 
     Raises:
         ValueError: It is not JSON.
     """
+    try:
+        text = await request.text()
+    except LookupError as error:
+        raise ValueError(f"the charset is not known: {error}") from error
     if not text.strip():
         return None
     try:

@@ -46,6 +46,7 @@ async def json_body(request: web.Request, limit: int = 1 << 20) -> dict[str, Any
     body = await bounded_body(request, limit)
     try:
         value = json.loads(body)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise invalid(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):

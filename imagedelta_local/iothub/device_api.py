@@ -78,6 +78,8 @@ class DeviceApi:
         body = await bounded_body(request, MAX_MESSAGE_BYTES)
         system, properties = {}, {}
         for name, value in request.headers.items():
+            if not _is_text(value):
+                raise HubError("ArgumentInvalid", f"the header {name} is not UTF-8", 400)
             if name.lower() in _SYSTEM:
                 system[_SYSTEM[name.lower()]] = value
             elif name.lower().startswith(_APPLICATION):
@@ -99,3 +101,12 @@ class DeviceApi:
         with self._store.transaction():
             self._store.put(fresh)
         return web.Response(status=204)
+
+
+def _is_text(value: str) -> bool:
+    """Whether a header was UTF-8: aiohttp marks other bytes by halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -35,7 +35,7 @@ class Token:
         Raises:
             HubError: It is missing or not of this form.
         """
-        if not header.startswith(_SCHEME):
+        if not header.startswith(_SCHEME) or not header.isascii():
             raise unauthorized("the request has no shared access signature")
         fields = dict(part.partition("=")[::2] for part in header[len(_SCHEME) :].split("&"))
         if not {"sr", "sig", "se"} <= fields.keys():

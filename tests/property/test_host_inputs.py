@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagedelta_host.routes import Route
+from imagedelta_host.route_templates import RouteTemplate
 from imagedelta_local.blobs.ranges import RangeOutside, byte_range
 from imagedelta_local.iothub.answers import HubError
 from imagedelta_local.iothub.query import parse
@@ -82,6 +82,6 @@ def test_every_range_lies_within_the_blob(header: str, size: int) -> None:
 
 @given(st.text(alphabet=st.characters(blacklist_characters="/", min_codepoint=33, max_codepoint=126), min_size=1))
 def test_a_route_parameter_is_one_path_segment(segment: str) -> None:
-    found = Route.compile("api/{name}").match(f"api/{segment.replace('%', '%25')}")
+    found = RouteTemplate("api/{name}").match(f"api/{segment.replace('%', '%25')}")
 
     assert found == {"name": segment}

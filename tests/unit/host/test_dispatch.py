@@ -32,7 +32,7 @@ class Workers:
         self.at_once = 0
         self.most = 0
 
-    async def run(self, name: str, raw_input: str | None) -> str | None:
+    async def run(self, name: str, raw_input: str | None, *, alone: bool = False) -> str | None:
         self.runs += 1
         self.at_once += 1
         self.most = max(self.most, self.at_once)
