@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -46,6 +46,8 @@ class Problem(ImageDeltaError):
 class Endpoint:
     url: str
     key: str
+    hubs: Mapping[str, str] = field(default_factory=dict)
+    """Service connection string of each local hub, known of a host that was started here."""
 
 
 def find_endpoint(url: str | None, key: str | None) -> Endpoint:
@@ -64,7 +66,7 @@ def _read_endpoint(path: Path, key: str | None) -> Endpoint:
     try:
         with path.open("rb") as stream:
             found = json.loads(stream.read(_MAX_ENDPOINT_BYTES))
-        return Endpoint(str(found["url"]).rstrip("/"), key or str(found["key"]))
+        return Endpoint(str(found["url"]).rstrip("/"), key or str(found["key"]), dict(found.get("hubs", {})))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{path} does not hold a host's address and key: {error}", code="cli.no_host") from error
 
