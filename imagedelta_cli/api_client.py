@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ import httpx
 
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from imagedelta_cli.output import Report
+from imagedelta_cli.stopping import when_stopped
 
 ENDPOINT_FILE = Path(".imagedelta/host/endpoint.json")
 _TIMEOUT = httpx.Timeout(60, connect=10)
 _TRIES = 4
+_UNKNOWN = "The host had been asked and may have done it: look before you ask again."
 _PIECE_BYTES = 1 << 20
 _MAX_ENDPOINT_BYTES = 1 << 16
 
@@ -128,7 +131,8 @@ class Api:
         wanted = {name: value for name, value in (query or {}).items() if value is not None}
         for remaining in reversed(range(_TRIES)):
             try:
-                return self._once(method, path, wanted, headers, body)
+                with when_stopped(_UNKNOWN) if method != "GET" else nullcontext():
+                    return self._once(method, path, wanted, headers, body)
             except ImageDeltaError as error:
                 if not error.retryable or not remaining:
                     raise

@@ -22,6 +22,7 @@ import click
 
 from imagedelta.errors import RequestError
 from imagedelta_cli.files import whole_file
+from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.terminal import give_up_stdout
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -44,10 +45,11 @@ class Output:
             private: A new file is for its owner alone.
         """
         if self.path == _STDOUT:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            with when_stopped("What was written to stdout is not whole."):
+                yield sys.stdout.buffer
+                sys.stdout.buffer.flush()
         elif _is_stream(self.path):
-            with self.path.open("wb") as stream:
+            with when_stopped(f"What was written to {self.path} is not whole."), self.path.open("wb") as stream:
                 yield stream
         else:
             with whole_file(self.path, replace=self.replace, private=private) as out:
