@@ -20,6 +20,7 @@ from demo.run import Demo
 from demo.watch import TookTooLong
 from demo.wheels import WheelsUnavailable
 from demo.workspace import FolderNotOurs, Workspace, default_workspace
+from imagedelta.errors import DependencyError
 
 _HELD, _FAILED, _INTERRUPTED = 0, 1, 130
 _EXPECTED = (
@@ -30,6 +31,7 @@ _EXPECTED = (
     NotReady,
     TookTooLong,
     httpx.HTTPError,
+    DependencyError,
     OSError,
 )
 

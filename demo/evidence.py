@@ -11,10 +11,10 @@ from typing import Any
 from demo.cloud import Cloud
 from demo.device_store import holds, stored_images
 from demo.fleet import Device
-from demo.hub import HubService
 from demo.mail_sink import MailSink
 from demo.record import DeviceFact, Event, ReleaseFact, RunRecord, Span, TransferFact
 from demo.workspace import Workspace
+from imagedelta_local.hub_service import HubService
 
 _PRESENT = "already_present"
 _SPANS = {"receiving": "fetch", "applying": "apply"}
@@ -48,7 +48,7 @@ class Course:
 
 
 def read_back(witnesses: Witnesses, course: Course) -> RunRecord:
-    """Raises: httpx.HTTPError when the host or a hub does not answer."""
+    """Raises: httpx.HTTPError when the host does not answer, DependencyError when a hub does not."""
     detail = witnesses.cloud.get(f"deployment-sets/{course.set_id}")
     rows = witnesses.cloud.items("transfers", set=course.set_id)
     moved = sorted((row for row in rows if row["state"] != _PRESENT), key=_device_and_image)

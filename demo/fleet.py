@@ -14,12 +14,12 @@ from types import TracebackType
 
 from demo.device_store import answers_to
 from demo.edge_agent import EdgeAgent
-from demo.hub import HubService
 from demo.images import BuiltImage, put_into_layout
 from demo.link import LinkRoom, ThinLink
 from demo.processes import Process, ProcessRoom
 from demo.scenario import MODULE, REGISTRY, Ship, content_before
 from demo.workspace import Workspace
+from imagedelta_local.hub_service import HubService
 
 LAYOUT = "images"
 """Folder of the OCI layout inside a device's folder."""

@@ -16,7 +16,6 @@ from demo.checks import Check, check_run
 from demo.cloud import Cloud, run_command
 from demo.evidence import Course, Witnesses, read_back
 from demo.fleet import Fleet
-from demo.hub import HubService
 from demo.images import RECON, BuiltImage, build_images, write_archives
 from demo.link import LinkRoom
 from demo.mail_sink import MailSink
@@ -27,6 +26,7 @@ from demo.report import write_report
 from demo.watch import TookTooLong, Watch
 from demo.wheels import fetch
 from demo.workspace import PROJECT, Workspace
+from imagedelta_local.hub_service import HubService
 
 _INVENTORY_SECONDS = 60
 

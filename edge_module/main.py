@@ -27,6 +27,7 @@ from edge_module.logs import PrintableFormatter
 from edge_module.settings import (
     Settings,
     connection_from_environment,
+    read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
 )
@@ -46,8 +47,11 @@ class _Stop(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused or wrong content, 2 usage or settings, 3 something did not answer."""
     options = _parser().parse_args(arguments)
-    _configure_logging()
     try:
+        if options.settings:
+            for name, value in read_settings_file(options.settings).items():
+                os.environ.setdefault(name, value)
+        _configure_logging()
         settings = settings_from_environment(os.environ)
         with RootLock(settings.root):
             return int(options.run(options, settings))
@@ -125,6 +129,7 @@ def _remove(options: argparse.Namespace, settings: Settings) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge_module", description=__doc__)
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="NAME=value lines; the environment goes first")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="fetch, rebuild and report until told to stop")
     run.add_argument("--until-idle", action="store_true", help="end when everything asked for is done and told")

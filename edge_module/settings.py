@@ -49,6 +49,21 @@ class Settings:
     """A link that brings no byte for so long is broken."""
 
 
+def read_settings_file(path: Path) -> dict[str, str]:
+    """``NAME=value`` lines, as Docker's ``--env-file`` takes them; empty lines and those that start with # are skipped.
+
+    Raises: RequestError ``device.settings``: it cannot be read, or a line is no such pair.
+    """
+    found = {}
+    for number, line in enumerate(_read_text(path, "--settings").splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            name, separator, value = line.partition("=")
+            if not separator or not name.isidentifier():
+                raise RequestError(f"{path}, line {number}: not NAME=value", code="device.settings")
+            found[name] = value
+    return found
+
+
 def settings_from_environment(environment: Mapping[str, str]) -> Settings:
     """Raises: RequestError ``device.settings`` naming the variable that is missing or wrong."""
     root = environment.get("IMAGEDELTA_ROOT", "")

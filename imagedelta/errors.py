@@ -177,6 +177,8 @@ REMEDIES: dict[str, str] = {
     "mail.refused": "Correct the owner's mail address; the mail server does not take it.",
     "cli.no_host": "Start one here with `imagedelta host start`, or name it with --url and --key.",
     "cli.wrong_key": "Give a function key of the host with --key or IMAGEDELTA_KEY.",
+    "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
+    "module-identity connection-string show.",
     "cli.output_exists": "Choose another name, or replace the file with --force.",
     "cli.output_is_input": "Choose another name: what a command reads it never replaces.",
     "cli.output_unfit": "Name a file to write, a pipe, or - with stdout sent to a file or another program.",

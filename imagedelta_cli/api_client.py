@@ -12,7 +12,8 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,10 +22,12 @@ import httpx
 
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from imagedelta_cli.output import Report
+from imagedelta_cli.stopping import when_stopped
 
 ENDPOINT_FILE = Path(".imagedelta/host/endpoint.json")
 _TIMEOUT = httpx.Timeout(60, connect=10)
 _TRIES = 4
+_UNKNOWN = "The host had been asked and may have done it: look before you ask again."
 _PIECE_BYTES = 1 << 20
 _MAX_ENDPOINT_BYTES = 1 << 16
 
@@ -46,6 +49,8 @@ class Problem(ImageDeltaError):
 class Endpoint:
     url: str
     key: str
+    hubs: Mapping[str, str] = field(default_factory=dict)
+    """Service connection string of each local hub, known of a host that was started here."""
 
 
 def find_endpoint(url: str | None, key: str | None) -> Endpoint:
@@ -64,7 +69,7 @@ def _read_endpoint(path: Path, key: str | None) -> Endpoint:
     try:
         with path.open("rb") as stream:
             found = json.loads(stream.read(_MAX_ENDPOINT_BYTES))
-        return Endpoint(str(found["url"]).rstrip("/"), key or str(found["key"]))
+        return Endpoint(str(found["url"]).rstrip("/"), key or str(found["key"]), dict(found.get("hubs", {})))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{path} does not hold a host's address and key: {error}", code="cli.no_host") from error
 
@@ -126,7 +131,8 @@ class Api:
         wanted = {name: value for name, value in (query or {}).items() if value is not None}
         for remaining in reversed(range(_TRIES)):
             try:
-                return self._once(method, path, wanted, headers, body)
+                with when_stopped(_UNKNOWN) if method != "GET" else nullcontext():
+                    return self._once(method, path, wanted, headers, body)
             except ImageDeltaError as error:
                 if not error.retryable or not remaining:
                     raise

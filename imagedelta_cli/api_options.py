@@ -56,23 +56,23 @@ def wait_for(
     done: Callable[[Mapping[str, Any]], bool],
     *,
     timeout: float,
-    seen: Callable[[Mapping[str, Any]], None],
+    tell: Callable[[Mapping[str, Any]], str],
     pause: float = 0.5,
 ) -> dict[str, Any]:
-    """Look until ``done``; ``seen`` is told every change of state.
+    """Look until ``done``; what ``tell`` says is said whenever it is news.
 
     Raises: DependencyError ``cli.timeout`` after ``timeout`` seconds.
     """
     end = time.monotonic() + timeout
-    last: object = None
+    last = ""
     while True:
         found = look()
-        if found["state"] != last:
-            last = found["state"]
-            seen(found)
+        if (told := tell(found)) != last:
+            last = told
+            say(told, err=True)
         if done(found):
             return found
         if time.monotonic() > end:
-            raise DependencyError(f"still {last} after {timeout:.0f} seconds", code="cli.timeout")
+            raise DependencyError(f"still {found['state']} after {timeout:.0f} seconds", code="cli.timeout")
         time.sleep(pause)
         pause = min(pause * 1.3, 5)

@@ -15,7 +15,7 @@ from signal import SIGHUP, SIGINT, SIGTERM
 import click
 
 from imagedelta.errors import ImageDeltaError
-from imagedelta_cli.stopping import signal_of
+from imagedelta_cli.stopping import notes_of, signal_of
 from imagedelta_cli.terminal import say
 
 DONE, REFUSED, USAGE, UNAVAILABLE = 0, 1, 2, 3
@@ -54,10 +54,12 @@ def report_os_error(error: OSError) -> int:
 
 
 def report_stopped(error: BaseException) -> int:
-    """Say that a signal ended the command, which took back what it had begun; return its exit code."""
+    """Say that a signal ended the command, and what is true now; return its exit code."""
     number = signal_of(error)
     with suppress(OSError):  # after a hang-up there is no terminal to say it to
-        say(f"{'Interrupted' if number == SIGINT else 'Stopped'}; nothing was left half-done.", err=True)
+        say("Interrupted." if number == SIGINT else "Stopped.", err=True)
+        for note in notes_of(error) or ["Nothing was left half-done."]:
+            say(note, err=True)
     return 128 + number
 
 

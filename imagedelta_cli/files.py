@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,18 +19,19 @@ from imagedelta_cli.stopping import held
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, replace: bool, private: bool = False) -> Iterator[BinaryIO]:
     """Write a file under another name; it gets ``path`` once it is on disk, and is dropped on any error.
 
     Args:
         replace: Take the place of a file that is there, with its permissions.
+        private: A new file is for its owner alone.
 
     Raises:
         RequestError: ``cli.output_exists``: without ``replace``, a file has come there meanwhile.
     """
     part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
     try:
-        with part.open("x+b") as out:
+        with open(part, "x+b", opener=partial(os.open, mode=0o600 if private else 0o666)) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

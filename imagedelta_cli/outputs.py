@@ -22,6 +22,7 @@ import click
 
 from imagedelta.errors import RequestError
 from imagedelta_cli.files import whole_file
+from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.terminal import give_up_stdout
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -37,35 +38,40 @@ class Output:
     replace: bool
 
     @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Yield the stream to write the result to, in order; it cannot be rewound."""
+    def open(self, *, private: bool = False) -> Iterator[BinaryIO]:
+        """Yield the stream to write the result to, in order; it cannot be rewound.
+
+        Args:
+            private: A new file is for its owner alone.
+        """
         if self.path == _STDOUT:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            with when_stopped("What was written to stdout is not whole."):
+                yield sys.stdout.buffer
+                sys.stdout.buffer.flush()
         elif _is_stream(self.path):
-            with self.path.open("wb") as stream:
+            with when_stopped(f"What was written to {self.path} is not whole."), self.path.open("wb") as stream:
                 yield stream
         else:
-            with whole_file(self.path, replace=self.replace) as out:
+            with whole_file(self.path, replace=self.replace, private=private) as out:
                 yield out
 
 
-def output_options(command: _Command) -> _Command:
-    """Give a command ``-o`` and ``--force``; it receives ``output``, an Output that is none of its inputs."""
+def output_options(
+    *, required: bool = True, help_text: str = "File to write; it appears complete or not at all. - is stdout."
+) -> Callable[[_Command], _Command]:
+    """Give a command ``-o`` and ``--force``; it receives ``output``, an Output that is none of its inputs, or None."""
 
-    @click.option(
-        "-o",
-        "--output",
-        required=True,
-        type=click.Path(path_type=Path),
-        help="File to write; it appears complete or not at all. - is stdout.",
-    )
-    @click.option("--force", is_flag=True, help="Replace the file of -o if there is one.")
-    @functools.wraps(command)
-    def run(*args: Any, output: Path, force: bool, **kwargs: Any) -> Any:
-        return command(*args, output=_judged(output, force, list(_texts(kwargs.values()))), **kwargs)
+    def decorate(command: _Command) -> _Command:
+        @click.option("-o", "--output", required=required, type=click.Path(path_type=Path), help=help_text)
+        @click.option("--force", is_flag=True, help="Replace the file of -o if there is one.")
+        @functools.wraps(command)
+        def run(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
+            judged = _judged(output, force, list(_texts(kwargs.values()))) if output else None
+            return command(*args, output=judged, **kwargs)
 
-    return run  # type: ignore[return-value]
+        return run  # type: ignore[return-value]
+
+    return decorate
 
 
 def _judged(given: Path, force: bool, inputs: Sequence[str]) -> Output:

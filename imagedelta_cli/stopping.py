@@ -66,6 +66,25 @@ def held() -> AbstractContextManager[None]:
     return _stopper.hold()
 
 
+@contextmanager
+def when_stopped(what_remains: str) -> Iterator[None]:
+    """Work that a stop does not undo: ``what_remains`` is what is told then.
+
+    Args:
+        what_remains: What is true afterwards, and how to go on; a sentence.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(what_remains)
+        raise
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """What remains after the stop that ``error`` tells of; empty when everything was taken back."""
+    return [note for each in (error, error.__cause__) if each for note in getattr(each, "__notes__", ())]
+
+
 def stop_listening() -> None:
     """The command has ended: a further signal must not spoil its exit code."""
     for number in _SIGNALS:

@@ -30,13 +30,14 @@ MAY_SEE: dict[str, set[str]] = {
     "edge_module": {"imagedelta", "contracts", "services.ports", "services.blobs_http", "services.registry_http"},
     "imagedelta_host": {"imagedelta.errors"},
     "imagedelta_local": {
+        "imagedelta.errors",
         "imagedelta_host.database",
         "imagedelta_host.errors",
         "imagedelta_host.files",
         "imagedelta_host.mounts",
     },
     "imagedelta_cli": {"imagedelta", "imagedelta_host", "imagedelta_local"},
-    "demo": {"imagedelta", "edge_module", "imagedelta_local.iothub.sas"},
+    "demo": {"imagedelta", "edge_module", "imagedelta_local.hub_service"},
     "function_app": {"activities", "orchestrators", "triggers", "services"},
 }
 
@@ -56,6 +57,7 @@ ONLY_IN: dict[str, set[str]] = {
     "httpx": {
         "services/blobs_http.py",
         "services/hub_local.py",
+        "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/main.py",
         "imagedelta_cli/api_client.py",

@@ -23,7 +23,7 @@ _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 @click.command(help=__doc__)
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @source_option
-@output_options
+@output_options()
 @click.option("--form", type=click.Choice(sorted(_WRITERS)), default="docker", show_default=True)
 @click.option("--reference", default="", help="name:tag of the image; the bundle's own by default.")
 @trust_option

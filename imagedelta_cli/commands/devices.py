@@ -10,6 +10,7 @@ import click
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one
 from imagedelta_cli.cells import field, ident, image, size, when
+from imagedelta_cli.connecting import connect
 from imagedelta_cli.tables import Column
 
 _COLUMNS: tuple[Column, ...] = (
@@ -119,6 +120,9 @@ def _action(name: str, help_text: str) -> None:
 _action("retire", "Retire a device: its access is revoked and its outbox emptied.")
 _action("replace", "The hardware was replaced: everything is sent again as its inventory asks for it.")
 _action("resync", "Ask a device for an inventory now; releases a held device.")
+
+
+command.add_command(connect)
 
 
 def pairs(texts: Iterable[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from imagedelta_cli.outputs import Output, output_options
 @click.command(help=__doc__)
 @click.argument("target")
 @source_option
-@output_options
+@output_options()
 @click.option(
     "--key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

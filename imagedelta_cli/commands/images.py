@@ -13,8 +13,9 @@ from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
 from imagedelta_cli.cells import field, ident, image, size, when
 from imagedelta_cli.output import progress
+from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
-from imagedelta_cli.terminal import say, say_json
+from imagedelta_cli.terminal import say_json
 
 _COLUMNS: tuple[Column, ...] = (
     ("IMAGE", image()),
@@ -51,18 +52,19 @@ def command() -> None:
 def register(api: Api, file: Path, reference: str | None, timeout: float, as_json: bool) -> None:
     """Send FILE (docker save or OCI archive) and register the images it holds."""
     upload = api.post("uploads")
-    with progress(f"Sending {file.name}") as report:
+    with when_stopped("Nothing is registered."), progress(f"Sending {file.name}") as report:
         api.send_file(file, upload, report)
     order = {"upload": upload["uploadId"]} | ({"reference": reference} if reference else {})
     accepted = api.post("images", order)
     path = f"images/registrations/{segment(accepted['registrationId'])}"
-    done = wait_for(
-        lambda: api.get(path),
-        lambda found: found["state"] in ("registered", "failed"),
-        timeout=timeout,
-        seen=_tell,
-        pause=0.2,
-    )
+    with when_stopped("The host goes on reading it; the image is in imagedelta images list when that is done."):
+        done = wait_for(
+            lambda: api.get(path),
+            lambda found: found["state"] in ("registered", "failed"),
+            timeout=timeout,
+            tell=lambda found: f"{found['registrationId']}: {found['state']}",
+            pause=0.2,
+        )
     if as_json:
         say_json(done)
     elif done["state"] == "registered":
@@ -95,10 +97,6 @@ def show(api: Api, image_id: str, as_json: bool) -> None:
 def devices(api: Api, image_id: str, limit: int, as_json: bool) -> None:
     """List the devices that have an image."""
     show_items(api.pages(f"images/{segment(image_id)}/devices", most=limit), _DEVICES, as_json)
-
-
-def _tell(registration: Mapping[str, Any]) -> None:
-    say(f"{registration['registrationId']}: {registration['state']}", err=True)
 
 
 def _raise_if_failed(file: Path, registration: Mapping[str, Any]) -> None:

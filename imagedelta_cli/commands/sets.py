@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
 from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when
 from imagedelta_cli.commands.devices import pairs
+from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
 from imagedelta_cli.terminal import say, say_json
 
@@ -82,6 +84,9 @@ _PLAN: tuple[Column, ...] = (
 )
 
 
+_timeout_option = click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait.")
+
+
 @click.group(help=__doc__)
 def command() -> None:
     pass
@@ -145,10 +150,16 @@ def plan(api: Api, order: dict[str, Any], as_json: bool) -> None:
 
 @command.command("start")
 @order_options
+@click.option("--wait", is_flag=True, help="Wait until it has ended, as sets wait does.")
+@_timeout_option
 @host_command
-def start(api: Api, order: dict[str, Any], as_json: bool) -> None:
+def start(api: Api, order: dict[str, Any], wait: bool, timeout: float, as_json: bool) -> None:
     """Start a deployment set."""
-    show_one(api.post("deployment-sets", order), _DETAILS, as_json)
+    started = api.post("deployment-sets", order)
+    if wait:
+        _show_ended(api, started["setId"], (), timeout, as_json)
+    else:
+        show_one(started, _DETAILS, as_json)
 
 
 @command.command("show")
@@ -187,21 +198,11 @@ def events(api: Api, set_id: str, limit: int, as_json: bool) -> None:
 @command.command("wait")
 @click.argument("set_id")
 @click.option("--until", multiple=True, help="Stop at this state too; a set that has ended always stops it.")
-@click.option("--timeout", default=3600.0, show_default=True, help="Seconds.")
+@_timeout_option
 @host_command
 def wait(api: Api, set_id: str, until: tuple[str, ...], timeout: float, as_json: bool) -> None:
     """Wait until a set has ended; exit code 0 only if it completed, or reached a state of --until."""
-    found = wait_for(
-        lambda: api.get(f"deployment-sets/{segment(set_id)}"),
-        lambda item: item["state"] in (*TERMINAL, *until),
-        timeout=timeout,
-        seen=lambda item: say(f"{set_id}: {item['state']}", err=True),
-    )
-    show_one(found, _DETAILS, as_json)
-    if found["state"] not in ("completed", *until):
-        code = found["code"] or "set.not_completed"
-        detail = f"{set_id} is {found['state']}" + (f": {found['detail']}" if found["detail"] else "")
-        raise Problem(detail, code, found["remedy"] or REMEDIES["set.not_completed"], retryable=False)
+    _show_ended(api, set_id, until, timeout, as_json)
 
 
 @command.command("rollback")
@@ -212,6 +213,29 @@ def rollback(api: Api, set_id: str, name: str | None, as_json: bool) -> None:
     """Start a new set with what the devices ran before SET_ID."""
     body = {"name": name} if name else {}
     show_one(api.post(f"deployment-sets/{segment(set_id)}/rollback", body), _DETAILS, as_json)
+
+
+def _show_ended(api: Api, set_id: str, until: tuple[str, ...], timeout: float, as_json: bool) -> None:
+    """Wait, tell on stderr what happens, and show how it ended. Raises: Problem when it ended badly."""
+    with when_stopped(f"The set goes on without you: imagedelta sets show {set_id}"):
+        found = wait_for(
+            lambda: api.get(f"deployment-sets/{segment(set_id)}"),
+            lambda item: item["state"] in (*TERMINAL, *until),
+            timeout=timeout,
+            tell=_progress_of,
+        )
+    show_one(found, _DETAILS, as_json)
+    if found["state"] not in ("completed", *until):
+        code = found["code"] or "set.not_completed"
+        detail = f"{set_id} is {found['state']}" + (f": {found['detail']}" if found["detail"] else "")
+        raise Problem(detail, code, found["remedy"] or REMEDIES["set.not_completed"], retryable=False)
+
+
+def _progress_of(found: Mapping[str, Any]) -> str:
+    """``set-1: in_transit (devices: 2 in_transit, 1 ready)``."""
+    states = Counter(member["state"] for member in found.get("members", ()))
+    members = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{found['setId']}: {found['state']}" + (f" (devices: {members})" if members else "")
 
 
 def _action(name: str, help_text: str) -> None:

@@ -14,7 +14,7 @@ from imagedelta_cli.signatures import signature_of
 
 @click.command(help=__doc__)
 @click.argument("image")
-@output_options
+@output_options()
 @image_options
 @json_option
 def command(image: str, output: Output, scratch: Path | None, as_json: bool) -> None:

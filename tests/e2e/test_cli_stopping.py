@@ -140,7 +140,7 @@ def stopped(process: subprocess.Popen[str], number: int) -> tuple[int, bool]:
     """Send the signal; return the exit code and whether the command says that nothing is left."""
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    return process.returncode, "nothing was left half-done" in err
+    return process.returncode, "Nothing was left half-done" in err
 
 
 def left(work: Path) -> list[str]:

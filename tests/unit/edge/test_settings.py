@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edge_module.main import main
 from edge_module.settings import (
     connection_from_environment,
+    read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
 )
@@ -86,3 +88,31 @@ def test_the_command_names_the_setting_and_exits_with_2(
     assert main(["images"]) == 2
 
     assert "IMAGEDELTA_ROOT is not set" in capsys.readouterr().err
+
+
+def test_a_settings_file_has_pairs_comments_and_empty_lines(tmp_path: Path) -> None:
+    path = tmp_path / "ship.env"
+    path.write_text("# of ship-1\n\nIMAGEDELTA_ROOT=/data\nIMAGEDELTA_HUB=HostName=h;DeviceId=d\n")
+
+    assert read_settings_file(path) == {"IMAGEDELTA_ROOT": "/data", "IMAGEDELTA_HUB": "HostName=h;DeviceId=d"}
+
+
+@pytest.mark.parametrize("line", ["IMAGEDELTA_ROOT", "=x", "export A=b"])
+def test_a_line_that_is_no_pair_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "ship.env"
+    path.write_text(f"A=b\n{line}\n")
+
+    with pytest.raises(RequestError, match="line 2"):
+        read_settings_file(path)
+
+
+def test_the_environment_outweighs_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    path = tmp_path / "ship.env"
+    path.write_text(f"IMAGEDELTA_ROOT={tmp_path / 'ship'}\nIMAGEDELTA_RESERVE_BYTES=many\n")
+    monkeypatch.setattr(os, "environ", {"IMAGEDELTA_RESERVE_BYTES": "0"})
+
+    assert main(["--settings", str(path), "images"]) == 0
+
+    monkeypatch.setattr(os, "environ", {})
+    assert main(["--settings", str(path), "images"]) == 2
+    assert "IMAGEDELTA_RESERVE_BYTES" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a person does with a hub before and after: register devices, look at twins. By the hub's REST interface.
+"""What a person does with a local hub: register devices and modules, look at twins. By the hub's REST interface.
 
 Source: Azure IoT Hub REST reference (identities, twins, applyConfigurationContent), API version 2021-04-12.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import httpx
 
+from imagedelta.errors import DependencyError
 from imagedelta_local.iothub.sas import sign
 
 _API_VERSION = "2021-04-12"
@@ -54,6 +56,13 @@ class HubService:
         self._call("PUT", path, {"deviceId": device, "capabilities": {"iotEdge": True}})
         self._call("PATCH", f"/twins/{quote(device, safe='')}", {"tags": dict(tags)})
 
+    def ensure_module(self, device: str, module: str) -> str:
+        """Register device and module if need be; return the connection string that the module signs in with."""
+        path = f"/devices/{quote(device, safe='')}"
+        self._ensure(path, {"deviceId": device, "capabilities": {"iotEdge": True}})
+        self._ensure(f"{path}/modules/{quote(module, safe='')}", {"deviceId": device, "moduleId": module})
+        return self.module_connection(device, module)
+
     def module_connection(self, device: str, module: str) -> str:
         """The connection string that a module on the device signs in with; its manifest has registered it."""
         path = f"/devices/{quote(device, safe='')}/modules/{quote(module, safe='')}"
@@ -73,16 +82,30 @@ class HubService:
         path = f"/devices/{quote(device, safe='')}/applyConfigurationContent"
         self._call("POST", path, {"modulesContent": dict(modules_content)})
 
+    def _ensure(self, path: str, identity: Mapping[str, Any]) -> None:
+        if self._answer("GET", path).status_code == HTTPStatus.NOT_FOUND:
+            self._call("PUT", path, identity)
+
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        answer = self._client.request(
-            method,
-            f"{self._url}{path}",
-            params={"api-version": _API_VERSION},
-            headers={"Authorization": self._token()},
-            json=body,
-        )
-        answer.raise_for_status()
+        answer = self._answer(method, path, body)
+        if not answer.is_success:
+            detail = f"hub {self._url}: {method} {path} answered {answer.status_code}"
+            raise DependencyError(detail, code="dependency.hub")
         return dict(answer.json()) if answer.content else {}
+
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Raises: DependencyError ``dependency.hub`` when nothing answers."""
+        try:
+            return self._client.request(
+                method,
+                f"{self._url}{path}",
+                params={"api-version": _API_VERSION},
+                headers={"Authorization": self._token()},
+                json=body,
+            )
+        except httpx.HTTPError as error:
+            problem = f"hub {self._url} does not answer: {error or type(error).__name__}"
+            raise DependencyError(problem, code="dependency.hub") from error
 
     def _token(self) -> str:
         expiry = str(int(time.time()) + _TOKEN_SECONDS)
