@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ def base64_of(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Invocation:
-    """How an invocation ended: ``returned`` when it succeeded, else the ``error`` as "Type: message"."""
+    """How an invocation ended: what it ``returned`` and set as ``outputs``, or the ``error`` as "Type: message"."""
 
     error: str | None
-    returned: TypedData | None
+    returned: TypedData | None = None
+    outputs: Mapping[str, TypedData] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -97,7 +98,11 @@ class AzureWorker:
         return answer
 
     def invoke(
-        self, name: str, given: Mapping[str, TypedData], metadata: Mapping[str, TypedData] | None = None
+        self,
+        name: str,
+        given: Mapping[str, TypedData],
+        metadata: Mapping[str, TypedData] | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> Invocation:
         """Run a function; ``given`` holds the value of each binding by the parameter's name."""
         answer = self.ask(
@@ -106,10 +111,12 @@ class AzureWorker:
             function_id=self.functions[name]["function_id"],
             input_data=[{"name": parameter, "data": value} for parameter, value in given.items()],
             trigger_metadata=dict(metadata or {}),
+            trace_context=dict(trace or {}),
         )
         if answer["result"]["status"] != "Success":
-            return Invocation(answer["result"]["exception"]["message"], None)
-        return Invocation(None, answer.get("return_value"))
+            return Invocation(answer["result"]["exception"]["message"])
+        outputs = {output["name"]: output["data"] for output in answer["output_data"]}
+        return Invocation(None, answer.get("return_value"), outputs)
 
     def stop(self) -> None:
         """End the process."""
