@@ -65,9 +65,12 @@ class Call:
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """A parameter that is repeated, in any case, is one under its first spelling."""
+    spelled: dict[str, str] = {}
     joined: dict[str, str] = {}
     for name, value in pairs:
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
+        first = spelled.setdefault(name.lower(), name)
+        joined[first] = f"{joined[first]},{value}" if first in joined else value
     return joined
 
 
