@@ -34,10 +34,6 @@ class Invocation:
     outputs: Mapping[str, TypedData] = field(default_factory=dict)
 
 
-class Refused(Exception):
-    """The worker does not take the app; the message is its own."""
-
-
 def worker_command(*arguments: str) -> list[str]:
     assert WORKER.is_dir(), "the worker is not there: run scripts/setup-worker"
     return [sys.executable, "-P", str(RUNNER), str(WORKER), *arguments]
@@ -49,10 +45,20 @@ def clean_environment(**environment: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environment
 
 
-def verdicts(app: Path, **environment: str) -> dict[str, str | None]:
-    """What the worker says of each function of ``app``: None, or the sentence with which it refuses it."""
+def verdicts(app: Path) -> dict[str, str | None]:
+    """How the worker refuses each function of ``app``: None, or its sentence."""
+    return _told(app, "--verdicts")
+
+
+def refusals(*apps: Path) -> dict[Path, str | None]:
+    """How the worker refuses each app: None, or its sentence as "Type: message"."""
+    said = _told(ROOT, "--refusals", *map(str, apps))
+    return {Path(app): sentence for app, sentence in said.items()}
+
+
+def _told(folder: Path, *arguments: str) -> dict[str, str | None]:
     done = subprocess.run(
-        worker_command("--verdicts"), cwd=app, env=clean_environment(**environment), capture_output=True, text=True
+        worker_command(*arguments), cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     said: dict[str, str | None] = json.loads(done.stdout)
@@ -63,11 +69,7 @@ class AzureWorker:
     """One worker process that has indexed an app."""
 
     def __init__(self, app: Path, **environment: str) -> None:
-        """Start the worker in ``app`` and have it index it.
-
-        Raises:
-            Refused: With the worker's sentence; the process has ended.
-        """
+        """Start the worker in ``app`` and have it index it."""
         self._process = subprocess.Popen(
             worker_command(),
             cwd=app,
@@ -77,9 +79,7 @@ class AzureWorker:
             text=True,
         )
         started = self.ask("worker_init_request", host_version="4", function_app_directory=str(app))
-        if started["result"]["status"] != "Success":
-            self.stop()
-            raise Refused(started["result"]["exception"]["message"])
+        assert started["result"]["status"] == "Success", started["result"]["exception"]["message"]
         found = self.ask("functions_metadata_request", function_app_directory=str(app))
         self.functions: dict[str, dict[str, Any]] = {item["name"]: item for item in found["function_metadata_results"]}
         for item in self.functions.values():
