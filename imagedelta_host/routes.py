@@ -15,12 +15,13 @@ from typing import Any
 
 import azure.functions as func
 from aiohttp import web
+from azure.functions import meta
 from multidict import MultiMapping
 
 from imagedelta_host.converters import converter_of
 from imagedelta_host.invoke import Invoker, OutValue, TraceContext
 from imagedelta_host.keys import HostKeys, opens
-from imagedelta_host.loader import AppFunction
+from imagedelta_host.loader import HTTP, AppFunction
 from imagedelta_host.route_templates import RouteTemplate
 
 log = logging.getLogger("imagedelta_host")
@@ -125,15 +126,21 @@ def _home_page() -> web.Response:
 
 
 async def _function_request(request: web.Request, parameters: dict[str, str]) -> func.HttpRequest:
-    """The request as the Python worker gets it from the host."""
-    return func.HttpRequest(
-        request.method,
-        str(request.url),
-        headers={name.lower(): value for name, value in _joined(request.headers).items()},
-        params={name: value for name, value in _joined(request.query).items() if value},
-        route_params=parameters,
-        body=await request.read(),
-    )
+    """The request as the Python worker gets it from the host; the SDK's converter makes it, there as here."""
+    http = {
+        "method": _string(request.method),
+        "url": _string(str(request.url)),
+        "headers": {name.lower(): _string(value) for name, value in _joined(request.headers).items()},
+        "query": {name: _string(value) for name, value in _joined(request.query).items() if value},
+        "params": {name: _string(value) for name, value in parameters.items()},
+        "body": meta.Datum(await request.read(), "bytes"),
+    }
+    made: func.HttpRequest = converter_of(HTTP).decode(meta.Datum(http, "http"), trigger_metadata=None)
+    return made
+
+
+def _string(value: str) -> meta.Datum:
+    return meta.Datum(value, "string")
 
 
 def _joined(pairs: MultiMapping[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,11 @@ def base64_of(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Invocation:
-    """How an invocation ended: ``returned`` when it succeeded, else the ``error`` as "Type: message"."""
+    """How an invocation ended: what it ``returned`` and set as ``outputs``, or the ``error`` as "Type: message"."""
 
     error: str | None
-    returned: TypedData | None
-
-
-class Refused(Exception):
-    """The worker does not take the app; the message is its own."""
+    returned: TypedData | None = None
+    outputs: Mapping[str, TypedData] = field(default_factory=dict)
 
 
 def worker_command(*arguments: str) -> list[str]:
@@ -48,10 +45,20 @@ def clean_environment(**environment: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environment
 
 
-def verdicts(app: Path, **environment: str) -> dict[str, str | None]:
-    """What the worker says of each function of ``app``: None, or the sentence with which it refuses it."""
+def verdicts(app: Path) -> dict[str, str | None]:
+    """How the worker refuses each function of ``app``: None, or its sentence."""
+    return _told(app, "--verdicts")
+
+
+def refusals(*apps: Path) -> dict[Path, str | None]:
+    """How the worker refuses each app: None, or its sentence as "Type: message"."""
+    said = _told(ROOT, "--refusals", *map(str, apps))
+    return {Path(app): sentence for app, sentence in said.items()}
+
+
+def _told(folder: Path, *arguments: str) -> dict[str, str | None]:
     done = subprocess.run(
-        worker_command("--verdicts"), cwd=app, env=clean_environment(**environment), capture_output=True, text=True
+        worker_command(*arguments), cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     said: dict[str, str | None] = json.loads(done.stdout)
@@ -62,11 +69,7 @@ class AzureWorker:
     """One worker process that has indexed an app."""
 
     def __init__(self, app: Path, **environment: str) -> None:
-        """Start the worker in ``app`` and have it index it.
-
-        Raises:
-            Refused: With the worker's sentence; the process has ended.
-        """
+        """Start the worker in ``app`` and have it index it."""
         self._process = subprocess.Popen(
             worker_command(),
             cwd=app,
@@ -76,9 +79,7 @@ class AzureWorker:
             text=True,
         )
         started = self.ask("worker_init_request", host_version="4", function_app_directory=str(app))
-        if started["result"]["status"] != "Success":
-            self.stop()
-            raise Refused(started["result"]["exception"]["message"])
+        assert started["result"]["status"] == "Success", started["result"]["exception"]["message"]
         found = self.ask("functions_metadata_request", function_app_directory=str(app))
         self.functions: dict[str, dict[str, Any]] = {item["name"]: item for item in found["function_metadata_results"]}
         for item in self.functions.values():
@@ -97,7 +98,11 @@ class AzureWorker:
         return answer
 
     def invoke(
-        self, name: str, given: Mapping[str, TypedData], metadata: Mapping[str, TypedData] | None = None
+        self,
+        name: str,
+        given: Mapping[str, TypedData],
+        metadata: Mapping[str, TypedData] | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> Invocation:
         """Run a function; ``given`` holds the value of each binding by the parameter's name."""
         answer = self.ask(
@@ -106,10 +111,12 @@ class AzureWorker:
             function_id=self.functions[name]["function_id"],
             input_data=[{"name": parameter, "data": value} for parameter, value in given.items()],
             trigger_metadata=dict(metadata or {}),
+            trace_context=dict(trace or {}),
         )
         if answer["result"]["status"] != "Success":
-            return Invocation(answer["result"]["exception"]["message"], None)
-        return Invocation(None, answer.get("return_value"))
+            return Invocation(answer["result"]["exception"]["message"])
+        outputs = {output["name"]: output["data"] for output in answer["output_data"]}
+        return Invocation(None, answer.get("return_value"), outputs)
 
     def stop(self) -> None:
         """End the process."""

@@ -47,12 +47,15 @@ class Call:
     body: bytes = b""
 
     def typed(self, request: httpx.Request) -> TypedData:
-        """The request as the host passes it: names of headers in lower case, what is repeated joined, body as bytes."""
+        """The request as the host passes it: names of headers in lower case, what is repeated joined, body as bytes.
+
+        Empty query parameters are left out, empty headers are not.
+        """
         url = request.url
         http = {
             "method": request.method,
             "url": str(url),
-            "headers": {name.lower(): value for name, value in request.headers.items() if value},
+            "headers": {name.lower(): value for name, value in request.headers.items()},
             "query": _joined(parse_qsl(url.query.decode(), keep_blank_values=False)),
             "params": dict(self.params),
         }
@@ -62,9 +65,12 @@ class Call:
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """A parameter that is repeated, in any case, is one under its first spelling."""
+    spelled: dict[str, str] = {}
     joined: dict[str, str] = {}
     for name, value in pairs:
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
+        first = spelled.setdefault(name.lower(), name)
+        joined[first] = f"{joined[first]},{value}" if first in joined else value
     return joined
 
 
@@ -73,10 +79,10 @@ def call_worker(worker: AzureWorker, call: Call, request: httpx.Request, client:
     given = {"req": call.typed(request)}
     if "client" in worker.functions[call.function]["bindings"]:
         given["client"] = {"string": client}
-    done = worker.invoke(call.function, given)
-    if done.error is not None:
-        return HttpAnswer(500, {}, b"")
-    return _answer(done.returned or {})
+    trace = {f"trace_{what}": request.headers.get(f"trace{what}", "") for what in ("parent", "state")}
+    done = worker.invoke(call.function, given, trace=trace)
+    answers = [*done.outputs.values(), *([done.returned] if done.returned else [])]
+    return _answer(answers[0]) if answers else HttpAnswer(500, {}, b"")
 
 
 def _answer(returned: TypedData) -> HttpAnswer:

@@ -1,8 +1,10 @@
 """Microsoft's Python worker in a process of its own: ``python -P runner.py WORKER_FOLDER``, in the folder of an app.
 
 It reads messages of the worker protocol (FunctionRpc.proto), one a line as JSON, has the worker's own code handle
-each, and writes the answer as one line. With ``--verdicts`` it tells instead what the worker says of each function
-alone: ``{name: None, or the sentence with which it is refused}``.
+each, and writes the answer as one line.
+
+With ``--refusals APP…`` it tells instead how the worker refuses each of these folders, and with ``--verdicts`` how it
+refuses each function of the folder it runs in: ``{folder or name: sentence, or None when it is taken}``.
 
 Runs outside of the tests' process: nothing of the project but the app itself is imported here.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -26,6 +29,8 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     if "--verdicts" in sys.argv:
         print(json.dumps(_verdicts()), file=answers)
+    elif "--refusals" in sys.argv:
+        print(json.dumps(_refusals(sys.argv[3:])), file=answers)
     else:
         asyncio.run(_serve(sys.stdin, answers))
 
@@ -52,6 +57,29 @@ async def _serve(requests: TextIO, answers: TextIO) -> None:
             await handler(event), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
         print(json.dumps(answer), file=answers)
+
+
+def _refusals(apps: list[str]) -> dict[str, str | None]:
+    """Each app in a process of its own, forked from this one, which has the worker loaded already."""
+    import azure.durable_functions  # noqa: F401
+    import worker_protos  # noqa: F401
+    from azure_functions_runtime import handle_event  # noqa: F401
+
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        return dict(zip(apps, pool.map(_refusal, apps, chunksize=1), strict=True))
+
+
+def _refusal(app: str) -> str | None:
+    import worker_protos as protos
+    from azure_functions_runtime import handle_event
+
+    os.chdir(app)
+    sys.path.insert(0, app)
+    init = protos.WorkerInitRequest(host_version="4", function_app_directory=app)
+    message = protos.StreamingMessage(worker_init_request=init)
+    event = SimpleNamespace(request=message, properties={"host": "127.0.0.1", "protos": protos})
+    result = asyncio.run(handle_event.worker_init_request(event)).result
+    return None if result.status == protos.StatusResult.Success else result.exception.message
 
 
 def _verdicts() -> dict[str, str | None]:

@@ -13,7 +13,7 @@ import pytest
 from imagedelta_host.errors import AppInvalid
 from imagedelta_host.indexing import refuse_what_azure_refuses
 from imagedelta_host.loader import load_app
-from tests.worker.azure_worker import ROOT, AzureWorker, Refused, verdicts
+from tests.worker.azure_worker import ROOT, refusals, verdicts
 
 APPS = ROOT / "tests" / "apps"
 HEAD = """
@@ -81,24 +81,33 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("function_app", None)
 
 
-def refused_by_worker(app: Path) -> str:
-    """The worker's sentence, without the type of the error and without advice about requirements.txt."""
-    with pytest.raises(Refused) as caught:
-        AzureWorker(app)
-    sentence = str(caught.value).partition(": ")[2]
-    return sentence.partition(". Cannot find module.")[0]
+@pytest.fixture(scope="module")
+def bad_apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str | None]]:
+    """Each bad app by what is wrong: its folder, and how the worker refuses it."""
+    folder = tmp_path_factory.mktemp("bad")
+    folders = {what: folder / str(number) for number, what in enumerate(BAD_APPS)}
+    for what, place in folders.items():
+        place.mkdir()
+        (place / "function_app.py").write_text(HEAD + BAD_APPS[what])
+    said = refusals(*folders.values())
+    return {what: (place, said[place]) for what, place in folders.items()}
 
 
-@pytest.mark.parametrize("body", BAD_APPS.values(), ids=BAD_APPS)
-def test_what_the_worker_refuses_is_refused_in_its_words(app: Path, body: str) -> None:
-    (app / "function_app.py").write_text(HEAD + body)
+@pytest.mark.parametrize("what", BAD_APPS)
+def test_what_the_worker_refuses_is_refused_in_its_words(
+    app: Path, bad_apps: dict[str, tuple[Path, str | None]], what: str
+) -> None:
+    folder, said = bad_apps[what]
 
-    sentence = refused_by_worker(app)
-
-    assert sentence
+    assert said is not None
     with pytest.raises(AppInvalid) as caught:
-        load_app(app)
-    assert sentence in str(caught.value)
+        load_app(folder)
+    assert _sentence(said) in str(caught.value)
+
+
+def _sentence(said: str) -> str:
+    """Without the type of the error and without advice about requirements.txt."""
+    return said.partition(": ")[2].partition(". Cannot find module.")[0]
 
 
 def verdict(function: Any) -> str | None:
@@ -155,11 +164,12 @@ def test_a_function_that_is_switched_off_is_held_to_the_same_rules(app: Path, mo
     monkeypatch.setenv("AzureWebJobs.f.Disabled", "true")
     (app / "function_app.py").write_text(HEAD + BAD_APPS["a union"])
 
-    assert refused_by_worker(app)
     with pytest.raises(AppInvalid, match="invalid non-type annotation"):
         load_app(app)
 
 
-@pytest.mark.parametrize("folder", ["everything", "limits", "queue", "timers"])
-def test_the_apps_of_the_tests_are_taken_by_the_worker(folder: str) -> None:
-    assert AzureWorker(APPS / folder).stop() is None
+def test_the_apps_of_the_tests_are_taken_by_the_worker() -> None:
+    apps = [app for app in APPS.iterdir() if app.name not in ("annotations", "broken")]
+
+    assert len(apps) > 4
+    assert refusals(*apps) == dict.fromkeys(apps)
