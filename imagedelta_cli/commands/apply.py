@@ -16,6 +16,7 @@ from imagedelta_cli.images import unpacker
 from imagedelta_cli.options import image_options, json_option, source_option, trust_option, trusted_of
 from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress
 from imagedelta_cli.outputs import Output, output_options
+from imagedelta_cli.seals import say_seal, seal_fields
 
 _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 
@@ -51,11 +52,12 @@ def command(
         image = _image(applied, opened.head, reference)
         with output.open() as out:
             _WRITERS[form](out, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
+    say_seal(opened, trust_file)
     emit(
         {
             "imageId": applied.image_id,
             "verified": True,
-            "sealedBy": opened.sealed_by,
+            **seal_fields(opened),
             "references": list(image.references),
             "peakRssBytes": peak_rss_bytes(),
             "seconds": round(time.monotonic() - started, 3),
