@@ -41,16 +41,18 @@ def command(
     as_json: bool,
 ) -> None:
     started = time.monotonic()
-    with unpacker(scratch) as unpacking, bundle.open("rb") as stream, progress("Rebuilding layers") as report:
-        opened = read_bundle(stream, trusted_of(trust_file))
-        opened.verify_patch_digest()
+    with unpacker(scratch) as unpacking, bundle.open("rb") as stream:
+        with progress("Checking the bundle"):
+            opened = read_bundle(stream, trusted_of(trust_file))
+            opened.verify_patch_digest()
         given = [unpacking.unpack_plain(source) for source in sources]
         readers = {diff_id: reader for _, found in given for diff_id, reader in found.items()}
         configs = {image.image_id: image.config for image, _ in given}
-        layers = _Layers(unpacking.folder, Counter(report))
-        applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
+        with progress("Rebuilding layers") as report:
+            layers = _Layers(unpacking.folder, Counter(report, opened.head.full_bytes))
+            applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
         image = _image(applied, opened.head, reference)
-        with output.open() as out:
+        with progress(f"Writing {output.path}"), output.open() as out:
             _WRITERS[form](out, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
     say_seal(opened, trust_file)
     emit(
