@@ -11,9 +11,20 @@ from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column as TableColumn
+from rich.text import Text
 
 from imagedelta.printable import printable
+from imagedelta_cli.cells import bytes_text
 from imagedelta_cli.tables import Column, table_lines, text_of
 from imagedelta_cli.terminal import columns_of_stdout, say, say_json
 
@@ -78,29 +89,59 @@ class _Screen:
         if self._bars:
             yield self._bars
             return
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as self._bars:
+        title = TextColumn("{task.description}", markup=False, table_column=TableColumn(no_wrap=True, ratio=1))
+        columns = (SpinnerColumn("line"), title, BarColumn(20), _BytesColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as self._bars:
             try:
                 yield self._bars
             finally:
                 self._bars = None
 
 
+class _BytesColumn(ProgressColumn):
+    """``1.2 MB``, ``1.2 of 3.4 MB``; nothing where nothing is counted. How long it still takes, nobody knows."""
+
+    def render(self, task: Task) -> Text:
+        if not task.completed:
+            return Text("")
+        done = bytes_text(task.completed)
+        return Text(done if task.total is None else f"{done} of {bytes_text(task.total)}")
+
+
 _screen = _Screen()
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Report]:
-    """Yield a function that moves a progress bar on stderr; without a terminal it does nothing."""
+def stages(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that shows on stderr what goes on and how far it is; without a terminal it does nothing.
+
+    Args:
+        title: What goes on at first.
+    """
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda stage, done, total: None
         return
     with _screen.bars() as bars:
-        task = bars.add_task(printable(title), total=None)
+        shown, task = title, bars.add_task(printable(title), total=None)
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal shown, task
+            if stage != shown:
+                bars.remove_task(task)
+                shown, task = stage, bars.add_task(printable(stage), total=None)
+            bars.update(task, completed=done, total=total or None)
+
         try:
-            yield lambda done, total: bars.update(task, completed=done, total=total or None)
+            yield show
         finally:
             bars.remove_task(task)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Yield a function that moves a bar of one stage, as ``stages`` does."""
+    with stages(title) as show:
+        yield lambda done, total: show(title, done, total)
 
 
 def peak_rss_bytes() -> int:

@@ -5,10 +5,11 @@ Each becomes an exception in the main thread, so that every ``with`` and ``final
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,6 +38,8 @@ class _Stopper:
             self._waiting = number
         elif now - self._asked >= _TIDYING_SECONDS:
             self._asked = now
+            with suppress(OSError):  # straight to the descriptor: a handler may not use buffered streams
+                os.write(2, b"\nStopping; what was begun is taken back first.\n")
             raise Stopped(number)
 
     @contextmanager

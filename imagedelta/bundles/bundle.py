@@ -18,7 +18,7 @@ from typing import BinaryIO
 from imagedelta.bundles import zip_layout
 from imagedelta.bundles.head import CHUNK_BYTES, BundleHead, head_from_bytes
 from imagedelta.bundles.keys import PublicKey
-from imagedelta.bundles.seal import Sealer, seal, verify_seal
+from imagedelta.bundles.seal import Sealer, seal, seal_key_id, verify_seal
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, Truncated
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 from imagedelta.slices import SliceReader
@@ -34,7 +34,9 @@ class OpenedBundle:
 
     head: BundleHead
     sealed_by: str | None
-    """Id of the trusted key; ``None`` when no keys were given, so nothing was checked."""
+    """Id of the key that the seal names; ``None`` without a seal."""
+    seal_checked: bool
+    """That key was among the trusted ones and the seal holds. False: no keys were given, so the name proves nothing."""
     patch: BinaryIO
     """Seekable, read-only view of the patch member."""
     patch_offset: int
@@ -117,8 +119,7 @@ def read_bundle(
     parts, _ = zip_layout.read_head(prefix)
     _check_tail(stream, offset + head.patch_bytes, zip_layout.tail_bytes(parts))
     view = io.BufferedReader(SliceReader(stream, offset, head.patch_bytes))
-    sealed_by = None if trusted is None else parts.seal[1:9].hex()
-    return OpenedBundle(head, sealed_by, view, offset)
+    return OpenedBundle(head, seal_key_id(parts.seal), trusted is not None, view, offset)
 
 
 def chunk_list(patch: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> bytes:

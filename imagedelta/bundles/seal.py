@@ -80,8 +80,15 @@ def seal(content: bytes, sealer: Sealer) -> bytes:
 
 
 def seal_key_id(seal_bytes: bytes) -> str | None:
-    """Return the key id a seal names, ``None`` for an unsealed bundle (an empty seal)."""
-    return seal_bytes[1:9].hex() if len(seal_bytes) == SEAL_BYTES else None
+    """Return the key id a seal names, ``None`` for an unsealed bundle (an empty seal).
+
+    Raises:
+        SealError: It has any other length.
+    """
+    if not seal_bytes:
+        return None
+    _require_length(seal_bytes)
+    return seal_bytes[1:9].hex()
 
 
 def verify_seal(content: bytes, seal_bytes: bytes, trusted: Mapping[str, PublicKey]) -> str:
@@ -93,8 +100,7 @@ def verify_seal(content: bytes, seal_bytes: bytes, trusted: Mapping[str, PublicK
     """
     if not seal_bytes:
         raise SealError("the bundle is not sealed", code="seal.missing")
-    if len(seal_bytes) != SEAL_BYTES:
-        raise SealError(f"a seal of {len(seal_bytes)} bytes instead of {SEAL_BYTES}")
+    _require_length(seal_bytes)
     key_id = seal_bytes[1:9].hex()
     key = trusted.get(key_id)
     if key is None:
@@ -103,6 +109,11 @@ def verify_seal(content: bytes, seal_bytes: bytes, trusted: Mapping[str, PublicK
         raise SealError(f"key {key_id} is of another algorithm than the seal says")
     _verify_signature(key, seal_bytes[9:], CONTEXT + seal_bytes[:9] + content)
     return key_id
+
+
+def _require_length(seal_bytes: bytes) -> None:
+    if len(seal_bytes) != SEAL_BYTES:
+        raise SealError(f"a seal of {len(seal_bytes)} bytes instead of {SEAL_BYTES}")
 
 
 def _verify_signature(key: PublicKey, signature: bytes, message: bytes) -> None:

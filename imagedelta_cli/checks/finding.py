@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from imagedelta.errors import ImageDeltaError
+from imagedelta_cli.output import progress
 
 
 class State(StrEnum):
@@ -30,7 +31,8 @@ class Finding:
 def guarded(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     """Run a check; whatever it raises is a finding too."""
     try:
-        return list(look())
+        with progress(f"Checking {check}"):
+            return list(look())
     except ImageDeltaError as error:
         return [Finding(check, State.FAILED, str(error), error.remedy)]
     except Exception as error:

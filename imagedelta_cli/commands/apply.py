@@ -16,6 +16,7 @@ from imagedelta_cli.images import unpacker
 from imagedelta_cli.options import image_options, json_option, source_option, trust_option, trusted_of
 from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress
 from imagedelta_cli.outputs import Output, output_options
+from imagedelta_cli.seals import say_seal, seal_fields
 
 _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 
@@ -40,22 +41,25 @@ def command(
     as_json: bool,
 ) -> None:
     started = time.monotonic()
-    with unpacker(scratch) as unpacking, bundle.open("rb") as stream, progress("Rebuilding layers") as report:
-        opened = read_bundle(stream, trusted_of(trust_file))
-        opened.verify_patch_digest()
+    with unpacker(scratch) as unpacking, bundle.open("rb") as stream:
+        with progress("Checking the bundle"):
+            opened = read_bundle(stream, trusted_of(trust_file))
+            opened.verify_patch_digest()
         given = [unpacking.unpack_plain(source) for source in sources]
         readers = {diff_id: reader for _, found in given for diff_id, reader in found.items()}
         configs = {image.image_id: image.config for image, _ in given}
-        layers = _Layers(unpacking.folder, Counter(report))
-        applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
+        with progress("Rebuilding layers") as report:
+            layers = _Layers(unpacking.folder, Counter(report, opened.head.full_bytes))
+            applied = apply_patch(opened.patch, readers.__getitem__, configs.__getitem__, layers)
         image = _image(applied, opened.head, reference)
-        with output.open() as out:
+        with progress(f"Writing {output.path}"), output.open() as out:
             _WRITERS[form](out, image, layers.sizes(image), lambda position: layers.open(image.diff_ids[position]))
+    say_seal(opened, trust_file)
     emit(
         {
             "imageId": applied.image_id,
             "verified": True,
-            "sealedBy": opened.sealed_by,
+            **seal_fields(opened),
             "references": list(image.references),
             "peakRssBytes": peak_rss_bytes(),
             "seconds": round(time.monotonic() - started, 3),

@@ -16,7 +16,7 @@ from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_veri
 from imagedelta.limits import MIB
 from imagedelta_cli.images import UnpackedImage, Unpacker, unpacker
 from imagedelta_cli.options import image_options, json_option, source_option
-from imagedelta_cli.output import emit, peak_rss_bytes, progress
+from imagedelta_cli.output import emit, peak_rss_bytes, progress, stages
 from imagedelta_cli.outputs import Output, output_options
 
 
@@ -50,7 +50,7 @@ def command(
         summary = _build(made, given, patch, profile, unpacking.folder)
         head = _head(summary, made, reference)
         before, after = compose(head, sealer, summary.crc32, summary.bytes)
-        with output.open() as bundle:
+        with progress(f"Writing {output.path}"), output.open() as bundle:
             bundle.write(before)
             _copy(patch, bundle)
             bundle.write(after)
@@ -82,7 +82,7 @@ def _build(
     target: UnpackedImage, sources: list[UnpackedImage], patch: BinaryIO, profile: str, scratch: Path
 ) -> PatchSummary:
     contents = [source.content for source in sources]
-    with progress("Building the patch") as report:
+    with stages("Planning the patch") as report:
         return build_verified_patch(
             target.content, contents, patch, profile=profile_named(profile), scratch=scratch, progress=report
         )

@@ -19,7 +19,14 @@ def command() -> None:
     default=Path(),
     help="Folder of function_app.py; the current one unless given.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=7071, show_default=True, help="0: any free port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=7071,
+    show_default=True,
+    envvar="IMAGEDELTA_PORT",
+    help="0: any free port; IMAGEDELTA_PORT when absent.",
+)
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),

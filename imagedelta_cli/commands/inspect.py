@@ -18,6 +18,7 @@ from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
 from imagedelta_cli.output import emit
+from imagedelta_cli.seals import say_seal, seal_fields
 from imagedelta_cli.signatures import is_signature, read_signature
 from imagedelta_cli.tables import Cell, Column, Fit
 
@@ -63,7 +64,8 @@ def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
     with path.open("rb") as stream:
         opened = read_bundle(stream, trusted_of(trust_file))
         patch = _patch(opened.patch)
-    return {"kind": "bundle", "bundleBytes": path.stat().st_size, "sealedBy": opened.sealed_by} | {
+    say_seal(opened, trust_file)
+    return {"kind": "bundle", "bundleBytes": path.stat().st_size, **seal_fields(opened)} | {
         **_head(opened.head),
         **patch,
     }

@@ -9,7 +9,7 @@ import click
 from imagedelta.ranking import estimate_full, rank
 from imagedelta_cli.cells import field, image, size
 from imagedelta_cli.options import image_options, json_option
-from imagedelta_cli.output import say_table
+from imagedelta_cli.output import progress, say_table
 from imagedelta_cli.signatures import signature_of
 from imagedelta_cli.tables import Column
 from imagedelta_cli.terminal import say_json
@@ -34,7 +34,8 @@ def command(
     given = {argument: signature_of(argument, scratch) for argument in candidates}
     names = {signature.image_id: argument for argument, signature in reversed(given.items())}
     further = [signature_of(argument, scratch) for argument in always]
-    ranked = rank(wanted, list({signature.image_id: signature for signature in given.values()}.values()), further)
+    with progress("Ranking"):
+        ranked = rank(wanted, list({signature.image_id: signature for signature in given.values()}.values()), further)
     rows = [
         {"source": names[entry.image_id], "imageId": entry.image_id, "estimatedBytes": entry.estimated_bytes}
         for entry in ranked

@@ -15,6 +15,7 @@ from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
 from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when
 from imagedelta_cli.commands.devices import pairs
+from imagedelta_cli.output import progress
 from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
 from imagedelta_cli.terminal import say, say_json
@@ -137,7 +138,8 @@ _ORDER_KEYS = (
 @host_command
 def plan(api: Api, order: dict[str, Any], as_json: bool) -> None:
     """Say what a set would move, per device, before anything is sent."""
-    planned = api.post("deployment-sets", order, dryRun="true")
+    with progress("Planning the set"):
+        planned = api.post("deployment-sets", order, dryRun="true")
     if as_json:
         say_json(planned)
         return

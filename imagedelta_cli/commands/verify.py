@@ -13,7 +13,8 @@ from imagedelta.errors import ContentError
 from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image, verified_size
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
-from imagedelta_cli.output import emit
+from imagedelta_cli.output import emit, progress
+from imagedelta_cli.seals import say_seal, seal_fields
 
 
 @click.command(help=__doc__)
@@ -33,17 +34,18 @@ def _is_zip(path: Path) -> bool:
 
 def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
     with path.open("rb") as stream:
-        opened = read_bundle(stream, trusted_of(trust_file))
-        opened.verify_patch_digest()
+        with progress("Checking the bundle"):
+            opened = read_bundle(stream, trusted_of(trust_file))
+            opened.verify_patch_digest()
         header = read_patch_header(opened.patch)
     head = opened.head
     if (head.target_image_id, head.source_image_ids) != (header.target_image_id, header.source_image_ids):
         raise ContentError("the patch in the bundle is of other images than its head says")
+    say_seal(opened, trust_file)
     return {
         "kind": "bundle",
         "verified": True,
-        "sealedBy": opened.sealed_by,
-        "sealChecked": trust_file is not None,
+        **seal_fields(opened),
         "targetImageId": head.target_image_id,
     }
 

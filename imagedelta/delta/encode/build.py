@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -50,7 +51,18 @@ from imagedelta.delta.format.roles import Role
 from imagedelta.errors import RequestError
 from imagedelta.limits import KIB, MIB
 
-Progress = Callable[[int, int], None]
+
+class Stage(StrEnum):
+    """What a build is at, in the words that people are shown."""
+
+    PLANNING = "Planning the patch"
+    CODING = "Coding what changed"
+    PACKING = "Packing streams"
+    CHECKING = "Checking the patch"
+
+
+Progress = Callable[[Stage, int, int], None]
+"""Called with (stage, bytes done, bytes in all; 0 when that is not known)."""
 MEMORY_BYTES = 800 * MIB
 """What all jobs of a build take together, beside the interpreter and the indexes."""
 CHUNKS_UNDER_WAY = 64
@@ -97,7 +109,7 @@ def build_patch(
         sources: Best first; none for a full patch.
         out: Written front to back.
         scratch: Folder for spooled streams, at most twice as large as the files that changed.
-        progress: Called with (bytes of changed files done, bytes in all).
+        progress: See ``Progress``; bytes of files that changed.
         threads: By default one per core.
 
     Returns:
@@ -106,10 +118,11 @@ def build_patch(
     Raises:
         RequestError: More than 16 sources.
     """
+    report = progress or (lambda stage, done, total: None)
+    report(Stage.PLANNING, 0, 0)
     build = Build(target, sources, profile, scratch)
-    report = progress or (lambda done, total: None)
     with JobQueue(threads or os.cpu_count() or 1, MEMORY_BYTES) as queue, closing(build.make(queue, report)) as made:
-        return build.finish(made, out, queue)
+        return build.finish(made, out, queue, report)
 
 
 class Build:
@@ -143,10 +156,11 @@ class Build:
         making = (Job(partial(self._spooled, chunk), chunk.memory()) for chunk in chosen)
         made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=BinaryIO.close)
         done, total = 0, sum(chunk.new_bytes for chunk in self._chunks)
+        progress(Stage.CODING, done, total)
         with closing(made):
             for chunk, file in zip(self._chunks, made, strict=True):
                 done += chunk.new_bytes
-                progress(done, total)
+                progress(Stage.CODING, done, total)
                 yield file
 
     def _spooled(self, chunk: ChosenChunk) -> BinaryIO:
@@ -159,7 +173,9 @@ class Build:
         file.seek(0)
         return file
 
-    def finish(self, made: Iterable[BinaryIO], out: BinaryIO, queue: JobQueue) -> PatchSummary:
+    def finish(
+        self, made: Iterable[BinaryIO], out: BinaryIO, queue: JobQueue, progress: Progress = lambda *_: None
+    ) -> PatchSummary:
         """Write the patch.
 
         Args:
@@ -172,6 +188,7 @@ class Build:
             )
             with closing(PieceReader(made)) as pieces:
                 items = self._write_items(spools, pieces, old_text)
+            progress(Stage.PACKING, 0, 0)
             coded = self._code(spools, old_text, exits, queue)
             header = self._header(coded, items.scratch_bytes)
             size, sha256, crc32 = _write(header, coded, out)

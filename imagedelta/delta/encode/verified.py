@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.delta.content import ImageContent
-from imagedelta.delta.encode.build import PatchSummary, Progress, build_patch
+from imagedelta.delta.encode.build import PatchSummary, Progress, Stage, build_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.encode.verify import verify_patch
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
@@ -39,6 +39,8 @@ def build_verified_patch(
     remembered, remembered_sources = memory.image(target), [memory.image(source) for source in sources]
     summary = build_patch(remembered, remembered_sources, patch, profile=profile, scratch=scratch, progress=progress)
     patch.seek(0)
+    if progress:
+        progress(Stage.CHECKING, 0, 0)
     verify_patch(patch, remembered, remembered_sources)
     patch.seek(0)
     return replace(summary, bytes_read=memory.bytes_read)

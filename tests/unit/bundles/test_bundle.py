@@ -303,3 +303,12 @@ def test_nothing_inside_is_read_before_the_seal_holds():
 def sealed_by_nobody(json: bytes) -> bytes:
     parts = BundleParts(pack_json(json), json, bytes(73), 0, 1)
     return head_bytes(parts) + b"\0" + tail_bytes(parts)
+
+
+def test_without_keys_the_seal_is_named_and_not_checked():
+    opened = read_bundle(io.BytesIO(a_bundle()), None)
+    unsealed = read_bundle(io.BytesIO(a_bundle(sealer=None)), None)
+
+    assert (opened.sealed_by, opened.seal_checked) == (SEALER.key_id, False)
+    assert (unsealed.sealed_by, unsealed.seal_checked) == (None, False)
+    assert read_bundle(io.BytesIO(a_bundle()), TRUSTED).seal_checked

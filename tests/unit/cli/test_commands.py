@@ -235,3 +235,26 @@ def test_keys_are_listed_by_id(folder, last_line):
     sealer = FileSealer(folder / "seal.pem")
 
     assert last_line("keys", "show", "seal.pem.pub") == {sealer.key_id: sealer.public_key.to_text()}
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "apply"])
+def test_what_is_known_of_the_seal_is_said(folder, capsys, command):
+    made = ["diff", "new.tar", "--source", "old.tar", "-o"]
+    run([*made, "sealed", "--key", "seal.pem"])
+    run([*made, "plain"])
+    key = FileSealer(folder / "seal.pem").key_id
+    asked = [command] if command != "apply" else [command, "--source", "old.tar", "--force", "-o", "out.tar"]
+
+    def said(*arguments: str) -> tuple[tuple[str | None, bool], str]:
+        capsys.readouterr()
+        assert run([*asked, *arguments, "--json"]) == exits.DONE
+        out, err = capsys.readouterr()
+        found = json.loads(out.splitlines()[-1])
+        return (found["sealedBy"], found["sealChecked"]), err
+
+    assert said("plain")[0] == (None, False)
+    assert "not sealed" in said("plain")[1]
+    assert said("sealed")[0] == (key, False)
+    assert f"Sealed by key {key}, as it says: that was not checked" in said("sealed")[1]
+    assert said("sealed", "--trust", "seal.pem.pub")[0] == (key, True)
+    assert f"Sealed by key {key}, checked against seal.pem.pub." in said("sealed", "--trust", "seal.pem.pub")[1]
