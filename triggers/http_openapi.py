@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import DictSchema
 
 from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
@@ -80,8 +81,30 @@ def _schemas(described: Iterable[Resource]) -> tuple[_Models, Mapping[str, Any]]
     wanted += [(model, "serialization") for model in answers]
     wanted += [(model, "validation") for model in bodies]
     wanted.sort(key=lambda entry: entry[0].__name__)
-    models, document = models_json_schema(wanted, ref_template=_REFS)
-    return models, document["$defs"]
+    models, document = models_json_schema(wanted, ref_template=_REFS, schema_generator=_Schemas)
+    return models, dict(_named(document["$defs"]))
+
+
+def _named(definitions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Variants of a body under names of their own: generated clients call their classes so."""
+    for name, schema in definitions.items():
+        variants = schema.get("oneOf", ())
+        yield from ((variant["title"], variant) for variant in variants)
+        references = [{"$ref": _REFS.format(model=variant["title"])} for variant in variants]
+        yield name, {**schema, "oneOf": references} if references else schema
+
+
+class _Schemas(GenerateJsonSchema):
+    """Pydantic's schemas without made-up titles, and with keys bounded as pydantic itself bounds them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        for pattern, values in made.pop("patternProperties", {}).items():
+            made |= {"propertyNames": {"pattern": pattern}, "additionalProperties": values}
+        return made
 
 
 def _path_item(resource: Resource, models: _Models) -> dict[str, Any]:
