@@ -17,8 +17,8 @@ _AREA = 46
 """Height of a device's throughput curve inside its lane."""
 _LEAST_LABEL = 30
 """Narrower spans carry their text in a tooltip only."""
-_CHARACTER = 5.9
-"""Width of one letter of a span's label, about."""
+_LETTER, _BOLD_LETTER = 5.9, 9.0
+"""Width of one letter of a span's label, about; of a lane's name, at most."""
 
 
 def bytes_chart(transfers: Sequence[TransferFact]) -> str:
@@ -61,11 +61,11 @@ class Frame:
 
     @property
     def right(self) -> int:
-        return self.width - 12
+        return self.width - 16
 
 
 SCREEN = Frame("screen", 960, 132, 14, 9)
-PHONE = Frame("phone", 312, 12, 40, 5)
+PHONE = Frame("phone", 312, 16, 40, 5)
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,13 @@ def _lane(lane: str, top: int, record: RunRecord, frame: Frame) -> str:
     box = f'<rect class="lane" x="{frame.left}" y="{top}" width="{width}" height="{_LANE}" rx="6"/>'
     title = "Cloud" if lane == "cloud" else lane
     if frame is PHONE:
-        name = _shortened(title, width - _CHARACTER * len(under) - 12)
+        name = _shortened(title, width - _LETTER * len(under) - 12, _BOLD_LETTER)
         return box + _text(frame.left, top - 8, name, "name") + _text(frame.right, top - 8, under, "dim", "end")
-    return box + _text(0, top + 34, _shortened(title, frame.left - 8), "name") + _text(0, top + 52, under, "dim")
+    return (
+        box
+        + _text(0, top + 34, _shortened(title, frame.left - 8, _BOLD_LETTER), "name")
+        + _text(0, top + 52, under, "dim")
+    )
 
 
 def _throughput(fact: DeviceFact, top: int, scale: _Scale, fastest: int) -> str:
@@ -170,11 +174,11 @@ def _span_label(span: Span, top: int, scale: _Scale) -> str:
     left, width, y, height = _span_box(span, top, scale)
     if width < _LEAST_LABEL:
         return ""
-    return _text(left + 4, y + height / 2 + 4, _shortened(span.text, width - 4), "label")
+    return _text(left + 4, y + height / 2 + 4, _shortened(span.text, width - 4, _LETTER), "label")
 
 
-def _shortened(text: str, width: float) -> str:
-    room = int(width / _CHARACTER)
+def _shortened(text: str, width: float, letter: float) -> str:
+    room = int(width / letter)
     return text if len(text) <= room else text[: max(room - 1, 1)] + "…"
 
 

@@ -20,7 +20,7 @@ from tests.unit.demo.records import EXPECTED, a_record
 
 pytestmark = pytest.mark.e2e
 
-WIDTHS = (320, 360, 700, 760, 1280)
+WIDTHS = (320, 360, 900, 902, 1280)
 CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 MEASURE = """
 addEventListener("load", () => {
@@ -33,7 +33,9 @@ const measure = page => {
   const seen = [...page.body.querySelectorAll("*")].filter(each => each.getClientRects().length);
   const edges = each => each.getBoundingClientRect();
   const outside = each => edges(each).left < -0.5 || edges(each).right > width + 0.5;
-  const clipped = each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display != "inline";
+  const inside = (a, b) => edges(a).left > edges(b).left - 1 && edges(a).right < edges(b).right + 1;
+  const clipped = each => each.closest("svg") ? !inside(each, each.closest("svg")) :
+    each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display != "inline";
   const scale = picture => edges(picture).width / picture.viewBox.baseVal.width;
   const small = each => parseFloat(getComputedStyle(each).fontSize) * scale(each.closest("svg")) < 8;
   const name = each => `${each.tagName} ${each.className.baseVal ?? each.className}: ${each.textContent.slice(0, 40)}`;
