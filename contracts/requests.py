@@ -83,9 +83,10 @@ class RequestBody(BaseModel):
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler(core)
         if cls.alternatives:
-            whole = dict(handler.resolve_ref_schema(schema))
-            handler.resolve_ref_schema(schema).clear()
-            handler.resolve_ref_schema(schema).update(_in_variants(whole, cls.alternatives))
+            described = handler.resolve_ref_schema(schema)
+            variants = _in_variants(dict(described), cls.alternatives)
+            described.clear()
+            described.update(variants)
         return schema
 
 

@@ -20,7 +20,7 @@ from triggers.operations import Operation, Resource
 
 _REFS = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_ANY_TIME = (400, 500, 503)
+_ANY_TIME = (400, 413, 500, 503)
 """Problems that every operation may answer with."""
 _NO_KEY = {"description": "The key is missing or wrong: answered by the host itself, without a body."}
 _ABOUT = f"""Moves container images to IoT Edge devices over thin, broken links.
@@ -164,7 +164,7 @@ def _of_request(operation: Operation) -> Iterator[int]:
     if operation.query or operation.body is not None:
         yield 422
     if operation.body is not None:
-        yield from (413, 415)
+        yield 415
     if operation.method == "POST":
         yield from (409, 422)
 
