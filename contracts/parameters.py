@@ -43,9 +43,7 @@ def _moment(value: object) -> datetime:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-Limit = Annotated[
-    int, BeforeValidator(_digits), Field(ge=1, le=MAX_LIMIT, json_schema_extra={"default": DEFAULT_LIMIT})
-]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_digits)]
 Continuation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,2048}$")]
 Flag = Literal["true", "false"]
 Moment = Annotated[datetime, PlainValidator(_moment), JsonSchema({"type": "string", "format": "date-time"})]

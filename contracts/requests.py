@@ -5,10 +5,12 @@ Source: docs/api.md. Unknown fields are refused: a misspelt option must not be s
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -25,12 +27,42 @@ from imagedelta.errors import RequestError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$")]
+_NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]"
+r"""Spelt out: what ``\s`` means differs between readers of a JSON schema."""
+Email = Annotated[str, StringConstraints(pattern=rf"^{_NO_SPACE}{{1,64}}@{_NO_SPACE}{{1,189}}$")]
 Priority = Literal["urgent", "normal", "background"]
 Tags = dict[Name, Annotated[str, StringConstraints(max_length=256)]]
 
 
-Count = Annotated[int, Field(gt=0, lt=2**63)]
+def _in_variants(schema: dict[str, Any], alternatives: Sequence[str]) -> dict[str, Any]:
+    """A whole schema for each alternative: generators of clients and of tests make little of ``oneOf`` beside
+    ``properties``."""
+    title, description = schema["title"], schema.pop("description", "")
+    variants = [
+        schema
+        | {
+            "title": f"{title}By{given.capitalize()}",
+            "properties": {**schema["properties"], **_only(given, alternatives, schema["properties"])},
+            "required": [*schema.get("required", ()), given],
+        }
+        for given in alternatives
+    ]
+    return {"title": title, "description": description, "oneOf": variants}
+
+
+def _only(given: str, alternatives: Sequence[str], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """``given`` may not be null, the other alternatives must be."""
+    own = {key: value for key, value in properties[given].items() if key not in ("anyOf", "default")}
+    value = next(option for option in properties[given]["anyOf"] if option != {"type": "null"})
+    return {name: {**own, **value} if name == given else {"type": "null"} for name in alternatives}
+
+
+def _whole(value: object) -> object:
+    """To a JSON schema 5.0 is an integer, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, Field(gt=0, lt=2**63), BeforeValidator(_whole)]
 
 
 class RequestBody(BaseModel):
@@ -51,8 +83,10 @@ class RequestBody(BaseModel):
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler(core)
         if cls.alternatives:
-            given = ({"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in cls.alternatives)
-            handler.resolve_ref_schema(schema)["oneOf"] = list(given)
+            described = handler.resolve_ref_schema(schema)
+            variants = _in_variants(dict(described), cls.alternatives)
+            described.clear()
+            described.update(variants)
         return schema
 
 

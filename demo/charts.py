@@ -1,48 +1,71 @@
-"""The two pictures of the report, as SVG that takes its colours from the page's style sheet."""
+"""The two pictures of the report: bars in HTML, and a timeline in SVG; their colours are the page's.
+
+The timeline is drawn twice, for a screen and for a phone: scaled down, its letters could not be read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from demo import words
 from demo.record import DeviceFact, Event, RunRecord, Span, TransferFact
 
-WIDTH = 960
-_BAR_LEFT, _BAR_RIGHT = 190, 800
-_ROW = 62
-_LANE_LEFT, _LANE_RIGHT = 132, 948
-_LANE, _LANE_GAP, _AXIS = 84, 14, 34
+_LANE, _AXIS = 84, 34
 _AREA = 46
 """Height of a device's throughput curve inside its lane."""
 _LEAST_LABEL = 30
 """Narrower spans carry their text in a tooltip only."""
-_CHARACTER = 5.9
-"""Width of one letter of a span's label, about."""
+_LETTER, _BOLD_LETTER = 5.9, 9.0
+"""Width of one letter of a span's label, about; of a lane's name, at most."""
 
 
 def bytes_chart(transfers: Sequence[TransferFact]) -> str:
-    """A bar for each transfer: what the whole image weighs, and how much of it was sent."""
+    """A bar for each transfer: what the whole image weighs, what a pull would have moved, what was sent."""
     largest = max((fact.full_bytes for fact in transfers), default=1)
-    height = _ROW * len(transfers) + 8
-    rows = "".join(_bytes_row(fact, 4 + _ROW * number, largest) for number, fact in enumerate(transfers))
-    return _svg(height, "Bytes sent for each transfer, against the whole image", rows)
+    return "".join(_bytes_row(fact, largest) for fact in transfers)
 
 
-def _bytes_row(fact: TransferFact, top: int, largest: int) -> str:
-    full = (_BAR_RIGHT - _BAR_LEFT) * fact.full_bytes / largest
-    sent = max(3.0, full * fact.share)
+def _bytes_row(fact: TransferFact, largest: int) -> str:
     source = f"from {fact.source}" if fact.source else "nothing to start from"
-    line = f"{words.size(fact.bundle_bytes)} of {words.size(fact.full_bytes)}, {source}"
-    return (
-        _text(0, top + 20, fact.image, "name")
-        + _text(0, top + 38, f"to {fact.device}", "dim")
-        + _rect(_BAR_LEFT, top + 6, full, 26, "full", f"whole image: {fact.full_bytes:,} bytes")
-        + _rect(_BAR_LEFT, top + 6, sent, 26, "sent", f"bundle: {fact.bundle_bytes:,} bytes")
-        + _text(_BAR_LEFT, top + 48, line, "dim")
-        + _text(WIDTH, top + 26, words.share(fact.share), "figure", "end")
+    line = f"{words.size(fact.bundle_bytes)} sent, {source}; a pull moves {words.size(fact.pull_bytes)}"
+    bars = (
+        ("full", fact.full_bytes, "whole image"),
+        ("pull", fact.pull_bytes, "docker pull"),
+        ("sent", fact.bundle_bytes, "bundle"),
     )
+    drawn = "".join(
+        f'<i class="{style}" style="width:{100 * count / largest:.3f}%" title="{meaning}: {count:,} bytes"></i>'
+        for style, count, meaning in bars
+    )
+    return (
+        f'<div class="bar"><p><b>{escape(fact.image)}</b><span>to {escape(fact.device)}</span></p>'
+        f'<div class="track">{drawn}</div><em>{words.share(fact.share_of_pull)}</em>'
+        f"<small>{escape(line)}</small></div>"
+    )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a timeline's parts lie, in pixels."""
+
+    style: str
+    width: int
+    left: int
+    """Of the lanes; a lane's name stands there to the left, or above when there is no room."""
+    gap: int
+    """Between lanes."""
+    ticks: int
+    """At most."""
+
+    @property
+    def right(self) -> int:
+        return self.width - 16
+
+
+SCREEN = Frame("screen", 960, 132, 14, 9)
+PHONE = Frame("phone", 312, 16, 40, 5)
 
 
 @dataclass(frozen=True)
@@ -51,37 +74,44 @@ class _Scale:
 
     start: float
     end: float
+    frame: Frame
 
     def x(self, at: float) -> float:
         inside = min(max(at, self.start), self.end)
-        return _LANE_LEFT + (_LANE_RIGHT - _LANE_LEFT) * (inside - self.start) / (self.end - self.start)
+        return self.frame.left + (self.frame.right - self.frame.left) * (inside - self.start) / (self.end - self.start)
 
 
-def timeline(record: RunRecord) -> str:
+def timelines(record: RunRecord) -> str:
+    """For both widths; the page shows the one that fits."""
+    return _timeline(record, SCREEN) + _timeline(record, PHONE)
+
+
+def _timeline(record: RunRecord, frame: Frame) -> str:
     """A lane for the cloud and for each device: what lasted, what came down the link, cuts, kills, mail, release."""
     lanes = ["cloud", *(fact.device for fact in record.devices)]
-    tops = {lane: 8 + number * (_LANE + _LANE_GAP) for number, lane in enumerate(lanes)}
-    bottom = 8 + len(lanes) * (_LANE + _LANE_GAP)
-    scale = _Scale(record.ordered, max(record.ended, record.ordered + 1))
+    first = 8 if frame is SCREEN else frame.gap
+    tops = {lane: first + number * (_LANE + frame.gap) for number, lane in enumerate(lanes)}
+    bottom = first + len(lanes) * (_LANE + frame.gap) - (0 if frame is SCREEN else frame.gap - 8)
+    scale = _Scale(record.ordered, max(record.ended, record.ordered + 1), frame)
     parts = [_grid(scale, bottom)]
     for lane in lanes:
-        parts.append(_lane(lane, tops[lane], record))
+        parts.append(_lane(lane, tops[lane], record, frame))
     fastest = max((count for fact in record.devices for count in fact.by_second.values()), default=1)
     for fact in record.devices:
         parts.append(_throughput(fact, tops[fact.device], scale, fastest))
     busy = {span.lane for span in record.spans}
     for fact in record.devices:
         if fact.device not in busy:
-            parts.append(_text(_LANE_LEFT + 12, tops[fact.device] + 34, "had everything: nothing was sent", "dim"))
+            parts.append(_text(frame.left + 12, tops[fact.device] + 34, "had everything: nothing was sent", "dim"))
     spans = [span for span in record.spans if span.lane in tops]
     parts += [_span(span, tops[span.lane], scale) for span in spans]
     parts += [_span_label(span, tops[span.lane], scale) for span in spans]
     parts += [_event(event, tops[event.lane], scale) for event in record.events if event.lane in tops]
-    return _svg(bottom + _AXIS, "What happened when", "".join(parts))
+    return _svg(frame, bottom + _AXIS, "What happened when", "".join(parts))
 
 
 def _grid(scale: _Scale, bottom: int) -> str:
-    step = _step(scale.end - scale.start)
+    step = _step(scale.end - scale.start, scale.frame.ticks)
     marks = []
     second = 0
     while scale.start + second <= scale.end:
@@ -92,18 +122,24 @@ def _grid(scale: _Scale, bottom: int) -> str:
     return "".join(marks)
 
 
-def _step(seconds: float) -> int:
-    return next((step for step in (5, 10, 15, 20, 30, 60, 120, 300) if seconds / step <= 9), 600)
+def _step(seconds: float, ticks: int) -> int:
+    return next((step for step in (5, 10, 15, 20, 30, 60, 120, 300) if seconds / step <= ticks), 600)
 
 
-def _lane(lane: str, top: int, record: RunRecord) -> str:
+def _lane(lane: str, top: int, record: RunRecord, frame: Frame) -> str:
     hub = next((fact.hub for fact in record.devices if fact.device == lane), "")
     under = f"hub {hub}" if hub else "the embedded host"
-    frame = (
-        f'<rect class="lane" x="{_LANE_LEFT}" y="{top}" width="{_LANE_RIGHT - _LANE_LEFT}" height="{_LANE}" rx="6"/>'
-    )
+    width = frame.right - frame.left
+    box = f'<rect class="lane" x="{frame.left}" y="{top}" width="{width}" height="{_LANE}" rx="6"/>'
     title = "Cloud" if lane == "cloud" else lane
-    return frame + _text(0, top + 34, title, "name") + _text(0, top + 52, under, "dim")
+    if frame is PHONE:
+        name = _shortened(title, width - _LETTER * len(under) - 12, _BOLD_LETTER)
+        return box + _text(frame.left, top - 8, name, "name") + _text(frame.right, top - 8, under, "dim", "end")
+    return (
+        box
+        + _text(0, top + 34, _shortened(title, frame.left - 8, _BOLD_LETTER), "name")
+        + _text(0, top + 52, under, "dim")
+    )
 
 
 def _throughput(fact: DeviceFact, top: int, scale: _Scale, fastest: int) -> str:
@@ -138,9 +174,12 @@ def _span_label(span: Span, top: int, scale: _Scale) -> str:
     left, width, y, height = _span_box(span, top, scale)
     if width < _LEAST_LABEL:
         return ""
-    room = int((width - 4) / _CHARACTER)
-    text = span.text if len(span.text) <= room else span.text[: max(room - 1, 1)] + "…"
-    return _text(left + 4, y + height / 2 + 4, text, "label")
+    return _text(left + 4, y + height / 2 + 4, _shortened(span.text, width - 4, _LETTER), "label")
+
+
+def _shortened(text: str, width: float, letter: float) -> str:
+    room = int(width / letter)
+    return text if len(text) <= room else text[: max(room - 1, 1)] + "…"
 
 
 def _span_box(span: Span, top: int, scale: _Scale) -> tuple[float, float, float, float]:
@@ -162,9 +201,9 @@ def _event(event: Event, top: int, scale: _Scale) -> str:
     return f"<g><title>{escape(event.text)}</title>{line}{sign}</g>"
 
 
-def _svg(height: float, title: str, body: str) -> str:
+def _svg(frame: Frame, height: float, title: str, body: str) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}" '
+        f'<svg class="{frame.style}" viewBox="0 0 {frame.width} {height:.0f}" role="img" aria-label="{escape(title)}" '
         f'xmlns="http://www.w3.org/2000/svg">{body}</svg>'
     )
 
@@ -178,8 +217,3 @@ def _rect(x: float, y: float, width: float, height: float, style: str, title: st
 
 def _text(x: float, y: float, content: str, style: str, anchor: str = "start") -> str:
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
-
-
-def legend(items: Iterable[tuple[str, str]]) -> str:
-    """(class, meaning) as a line of swatches."""
-    return "".join(f'<span><i class="{escape(style)}"></i>{escape(meaning)}</span>' for style, meaning in items)

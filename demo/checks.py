@@ -85,6 +85,13 @@ def _size_checks(transfers: tuple[TransferFact, ...], expected: Expected) -> Ite
             fact.share <= bound,
             f"{fact.share:.2%} from {fact.source or 'nothing'}",
         )
+    larger = [f"{fact.image} to {fact.device}" for fact in transfers if fact.bundle_bytes >= fact.pull_bytes]
+    pulled, sent = sum(fact.pull_bytes for fact in transfers), sum(fact.bundle_bytes for fact in transfers)
+    yield Check(
+        "Every bundle is smaller than what docker pull would have moved",
+        bool(transfers) and not larger,
+        f"not so: {_listing(larger)}" if larger else f"{sent:,} bytes sent, {pulled:,} pulled",
+    )
 
 
 def _untouched(record: RunRecord, expected: Expected) -> Check:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from demo.cloud import Cloud
 from demo.device_store import holds, stored_images
 from demo.fleet import Device
+from demo.images import BuiltImage
 from demo.mail_sink import MailSink
+from demo.pulls import pulled_bytes
 from demo.record import DeviceFact, Event, ReleaseFact, RunRecord, Span, TransferFact
 from demo.workspace import Workspace
 from imagedelta_local.hub_service import HubService
@@ -30,8 +33,13 @@ class Witnesses:
     devices: Mapping[str, Device]
     mail: MailSink
     workspace: Workspace
-    references: Mapping[str, str]
-    """image ID -> the name the demo made it under."""
+    images: Mapping[str, BuiltImage]
+    """By the name that the demo made it under."""
+
+    @cached_property
+    def references(self) -> Mapping[str, str]:
+        """image ID -> reference."""
+        return {image.image.image_id: reference for reference, image in self.images.items()}
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ def read_back(witnesses: Witnesses, course: Course) -> RunRecord:
     detail = witnesses.cloud.get(f"deployment-sets/{course.set_id}")
     rows = witnesses.cloud.items("transfers", set=course.set_id)
     moved = sorted((row for row in rows if row["state"] != _PRESENT), key=_device_and_image)
-    transfers = tuple(_transfer(row, witnesses) for row in moved)
+    pulls = _pulls(moved, witnesses)
+    transfers = tuple(_transfer(row, pulls, witnesses) for row in moved)
     members = {member["deviceId"]: member["state"] for member in detail["members"]}
     patched = {fact.patch_id for fact in transfers if fact.patch_id}
     return RunRecord(
@@ -78,7 +87,17 @@ def _device_and_image(row: Mapping[str, Any]) -> tuple[str, str]:
     return row["deviceId"], row["reference"]
 
 
-def _transfer(row: Mapping[str, Any], witnesses: Witnesses) -> TransferFact:
+def _pulls(moved: Sequence[Mapping[str, Any]], witnesses: Witnesses) -> dict[tuple[str, str], int]:
+    """(device, image) -> bytes, as if each device had pulled its images in this order."""
+    found = {}
+    for name, device in witnesses.devices.items():
+        ordered = [row["reference"] for row in moved if row["deviceId"] == name]
+        for image, count in pulled_bytes(witnesses.images, device.ship.images, ordered):
+            found[name, image] = count
+    return found
+
+
+def _transfer(row: Mapping[str, Any], pulls: Mapping[tuple[str, str], int], witnesses: Witnesses) -> TransferFact:
     layout = witnesses.devices[row["deviceId"]].layout
     named = any(
         stored.image_id == row["imageId"] and stored.reference == row["reference"] for stored in stored_images(layout)
@@ -92,6 +111,7 @@ def _transfer(row: Mapping[str, Any], witnesses: Witnesses) -> TransferFact:
         source=witnesses.references.get(sources[0], sources[0]) if sources else None,
         patch_id=row["patchId"],
         full_bytes=row["fullBytes"],
+        pull_bytes=pulls[_device_and_image(row)],
         estimated_bytes=row["estimatedBytes"],
         bundle_bytes=row["bundleBytes"] or 0,
         seconds_on_link=row["secondsOnLink"],

@@ -114,7 +114,7 @@ def plan_table(plan: Mapping[str, Any], references: Mapping[str, str]) -> Table:
 
 def result_table(record: RunRecord) -> Table:
     """What came of it, per transfer: 76 columns at most, so that it fits any terminal."""
-    table = _table("Device", "Image", "Source", ">Full bytes", ">Bundle", ">Of full", ">Link", "State")
+    table = _table("Device", "Image", "Source", ">Full", ">Pull", ">Bundle", ">Of pull", ">Link", "State")
     for fact in record.transfers:
         link = "–" if fact.seconds_on_link is None else f"{fact.seconds_on_link:.1f} s"
         state = f"{fact.state} ✓" if fact.verified else fact.state
@@ -122,9 +122,10 @@ def result_table(record: RunRecord) -> Table:
             fact.device,
             fact.image,
             fact.source or "none",
-            f"{fact.full_bytes:,}",
-            f"{fact.bundle_bytes:,}",
-            words.share(fact.share),
+            words.size(fact.full_bytes),
+            words.size(fact.pull_bytes),
+            words.size(fact.bundle_bytes),
+            words.share(fact.share_of_pull),
             link,
             state,
         )

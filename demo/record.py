@@ -26,6 +26,8 @@ class TransferFact:
     """Reference of the image the patch starts from; None for a full bundle."""
     patch_id: str | None
     full_bytes: int
+    pull_bytes: int
+    """Compressed layers that the device lacks, and the config: what ``docker pull`` would have moved."""
     estimated_bytes: int | None
     bundle_bytes: int
     seconds_on_link: float | None
@@ -37,6 +39,11 @@ class TransferFact:
     def share(self) -> float:
         """Bundle bytes over full bytes."""
         return self.bundle_bytes / self.full_bytes
+
+    @property
+    def share_of_pull(self) -> float:
+        """Bundle bytes over what a pull would have moved."""
+        return self.bundle_bytes / self.pull_bytes
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ class RunRecord:
                     "imageId": fact.image_id,
                     "source": fact.source,
                     "fullBytes": fact.full_bytes,
+                    "pullBytes": fact.pull_bytes,
                     "bundleBytes": fact.bundle_bytes,
                     "state": fact.state,
                     "verified": fact.verified,

@@ -31,8 +31,8 @@ def render(record: RunRecord, checks: Sequence[Check]) -> str:
         took=words.duration(record.ended - record.started),
         headline=_headline(record),
         bytes_chart=charts.bytes_chart(record.transfers),
-        transfers=_rows(_transfer_cells(fact) for fact in record.transfers),
-        timeline=charts.timeline(record),
+        transfers=_transfer_table(record.transfers),
+        timeline=charts.timelines(record),
         devices="".join(map(_device_card, record.devices)),
         mails="".join(map(_mail, record.mails)) or "<p>No mail arrived.</p>",
         releases="".join(map(_release, record.releases)) or "<p>No manifest was set.</p>",
@@ -51,15 +51,26 @@ def write_report(record: RunRecord, checks: Sequence[Check], path: Path) -> None
 def _headline(record: RunRecord) -> str:
     sent = sum(fact.bundle_bytes for fact in record.transfers)
     full = sum(fact.full_bytes for fact in record.transfers)
+    pulled = sum(fact.pull_bytes for fact in record.transfers)
     cuts = sum(len(fact.cuts) for fact in record.devices)
     tiles = [
-        (words.size(sent), f"sent instead of {words.size(full)}"),
-        (words.share(sent / full) if full else "–", "of the whole images"),
+        (words.size(sent), "sent"),
+        (
+            words.share(sent / pulled) if pulled else "–",
+            f"of the {words.size(pulled)} that docker pull would have moved",
+        ),
+        (words.share(sent / full) if full else "–", f"of the {words.size(full)} of whole images, uncompressed"),
         (str(len(record.transfers)), f"transfers, built as {len(record.patches)} patches"),
         (str(cuts), "link cuts, every download resumed"),
         (str(sum(record.kills.values())), "processes killed with SIGKILL, both went on"),
     ]
     return "".join(f"<div><b>{escape(figure)}</b><span>{escape(meaning)}</span></div>" for figure, meaning in tiles)
+
+
+_TRANSFER_HEADINGS = (
+    *("Device", "Image", "Source", "Uncompressed bytes", "docker pull", "Bundle bytes", "Of the pull", "On the link"),
+    "State",
+)
 
 
 def _transfer_cells(fact: TransferFact) -> list[tuple[str, str]]:
@@ -69,17 +80,31 @@ def _transfer_cells(fact: TransferFact) -> list[tuple[str, str]]:
         ("", fact.image),
         ("", fact.source or "none"),
         ("number", f"{fact.full_bytes:,}"),
+        ("number", f"{fact.pull_bytes:,}"),
         ("number", f"{fact.bundle_bytes:,}"),
-        ("number", words.share(fact.share)),
+        ("number", words.share(fact.share_of_pull)),
         ("number", seconds),
         ("", fact.state + (", verified" if fact.verified else "")),
     ]
 
 
-def _rows(rows: Iterable[Sequence[tuple[str, str]]]) -> str:
+def _transfer_table(transfers: Sequence[TransferFact]) -> str:
+    """On a phone each row is a card, and each cell says what it is."""
+    shown = [_transfer_cells(fact) for fact in transfers]
+    styles = [style for style, _ in shown[0]] if shown else [""] * len(_TRANSFER_HEADINGS)
+    heads = "".join(f'<th class="{style}">{name}</th>' for style, name in zip(styles, _TRANSFER_HEADINGS, strict=True))
+    body = _rows(shown, _TRANSFER_HEADINGS)
+    return f'<table class="cards-on-phones"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _rows(rows: Iterable[Sequence[tuple[str, str]]], headings: Sequence[str] = ()) -> str:
+    return "".join(f"<tr>{_cells(cells, headings or [''] * len(cells))}</tr>" for cells in rows)
+
+
+def _cells(cells: Sequence[tuple[str, str]], headings: Sequence[str]) -> str:
     return "".join(
-        "<tr>" + "".join(f'<td class="{style}">{escape(text)}</td>' for style, text in cells) + "</tr>"
-        for cells in rows
+        f'<td class="{style}" data-is="{heading}">{escape(text)}</td>'
+        for (style, text), heading in zip(cells, headings, strict=True)
     )
 
 

@@ -152,7 +152,7 @@ class Demo:
     def _record(self, watch: Watch, plan: Mapping[str, Any]) -> RunRecord:
         self.show.step("Reading everything back: SQL, blobs, hubs, mail, each device's own store")
         witnesses = Witnesses(
-            *(self.cloud, self.hubs, self.fleet.devices, self.mail, self.workspace, self.references),
+            *(self.cloud, self.hubs, self.fleet.devices, self.mail, self.workspace, self.images),
         )
         downtimes = tuple(watch.downtimes)
         course = Course(watch.set_id, self.started, time.time(), plan, watch.kills, tuple(watch.events), downtimes)
@@ -161,6 +161,9 @@ class Demo:
     def _tell(self, record: RunRecord) -> bool:
         self.show.step("What came of it")
         self.show.console.print(indented(result_table(record)))
+        self.show.line(
+            "pull: what docker pull moves, the gzip layers that the device lacks; full: all layers, unpacked"
+        )
         self.show.line("✓ its layers and config were hashed again in the device's own store")
         for device in record.already_present:
             self.show.line(f"{device} had everything: nothing was sent")

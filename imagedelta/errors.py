@@ -201,7 +201,7 @@ REMEDIES: dict[str, str] = {
     "set.no_member_left": "Retry the devices that failed, or start a new set for those that are to have the images.",
     "transfer.failed": "Look at the history of the transfer, then retry the device.",
     "device.retired": "Nothing to do: the device was taken out of service.",
-    "request.manifest": "Correct the named place of the deployment manifest; docs/api.md shows a whole one.",
+    "request.manifest": "Correct the named place of the deployment manifest; docs/manifests.md shows a whole one.",
     "request.unresolved_placeholder": "Give the named ${NAME} under values, or take it out of the manifest.",
     "request.many_images": "Register the images of the archive one by one, each under a reference of its own.",
     "settings.priorities": "Correct the priorities file; priorities.yaml in this project explains its form.",

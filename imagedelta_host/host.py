@@ -133,7 +133,7 @@ class Host:
         self._durable_api.add_routes(application.router)
         for mount in self._mounts:
             mount.add_routes(application.router)
-        application.router.add_route("*", "/{path:.*}", self.http.handle)
+        application.router.add_route("*", "/{path:(?s:.*)}", self.http.handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()

@@ -6,10 +6,9 @@ A page never repeats or skips a row that was there all the time, whatever is add
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_
@@ -76,16 +75,21 @@ def _parse(token: str, keys: Columns) -> list[Any]:
     try:
         values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return [_value(key, value) for key, value in zip(keys, values, strict=True)]
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise RequestError("after: is not the continuation of a page of this list") from error
 
 
 def _value(key: ColumnElement[Any], value: Any) -> Any:
+    """A token is made by whoever sends it: only what the database can take is let through."""
     if isinstance(key.type, UtcDateTime):
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError("no time zone")
-        return moment
-    if not isinstance(value, key.type.python_type):
+        return moment.astimezone(UTC)
+    if type(value) is not key.type.python_type:
         raise TypeError(f"{value!r} is not of the key's type")
+    if isinstance(value, int):
+        value.to_bytes(8, signed=True)
+    if isinstance(value, str):
+        value.encode()
     return value

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import DictSchema
 
 from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
@@ -19,7 +20,7 @@ from triggers.operations import Operation, Resource
 
 _REFS = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_ANY_TIME = (400, 500, 503)
+_ANY_TIME = (400, 413, 500, 503)
 """Problems that every operation may answer with."""
 _NO_KEY = {"description": "The key is missing or wrong: answered by the host itself, without a body."}
 _ABOUT = f"""Moves container images to IoT Edge devices over thin, broken links.
@@ -80,8 +81,30 @@ def _schemas(described: Iterable[Resource]) -> tuple[_Models, Mapping[str, Any]]
     wanted += [(model, "serialization") for model in answers]
     wanted += [(model, "validation") for model in bodies]
     wanted.sort(key=lambda entry: entry[0].__name__)
-    models, document = models_json_schema(wanted, ref_template=_REFS)
-    return models, document["$defs"]
+    models, document = models_json_schema(wanted, ref_template=_REFS, schema_generator=_Schemas)
+    return models, dict(_named(document["$defs"]))
+
+
+def _named(definitions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Variants of a body under names of their own: generated clients call their classes so."""
+    for name, schema in definitions.items():
+        variants = schema.get("oneOf", ())
+        yield from ((variant["title"], variant) for variant in variants)
+        references = [{"$ref": _REFS.format(model=variant["title"])} for variant in variants]
+        yield name, {**schema, "oneOf": references} if references else schema
+
+
+class _Schemas(GenerateJsonSchema):
+    """Pydantic's schemas without made-up titles, and with keys bounded as pydantic itself bounds them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        for pattern, values in made.pop("patternProperties", {}).items():
+            made |= {"propertyNames": {"pattern": pattern}, "additionalProperties": values}
+        return made
 
 
 def _path_item(resource: Resource, models: _Models) -> dict[str, Any]:
@@ -141,7 +164,7 @@ def _of_request(operation: Operation) -> Iterator[int]:
     if operation.query or operation.body is not None:
         yield 422
     if operation.body is not None:
-        yield from (413, 415)
+        yield 415
     if operation.method == "POST":
         yield from (409, 422)
 

@@ -16,6 +16,8 @@ from triggers.paging import page_answer
 _BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 _MAX_BUCKETS = 1000
 _DEFAULT_BUCKETS = 30
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+"""Far from the ends of the calendar, where buckets would lie outside it."""
 
 
 def list_transfers(request: Request, deps: Deps) -> Answer:
@@ -40,7 +42,7 @@ def history(request: Request, deps: Deps) -> Answer:
 def timeseries(request: Request, deps: Deps) -> Answer:
     bucket = request.query.get("bucket", "day")
     end = request.query.get("to", deps.now())
-    start = request.query.get("from") or _default_start(end, _DEFAULT_BUCKETS * _BUCKETS[bucket])
+    start = request.query.get("from") or max(end, _EARLIEST) - _DEFAULT_BUCKETS * _BUCKETS[bucket]
     _check_span(start, end, _BUCKETS[bucket])
     rows = deps.store.transfers.timeseries(bucket, start, end)
     items = [Bucket.model_validate(row) for row in rows]
@@ -54,13 +56,11 @@ def list_patches(request: Request, deps: Deps) -> Answer:
     return page_answer(PatchView, page)
 
 
-def _default_start(end: datetime, span: timedelta) -> datetime:
-    return max(end, datetime.min.replace(tzinfo=UTC) + span) - span
-
-
 def _check_span(start: datetime, end: datetime, bucket: timedelta) -> None:
     if not start < end:
         raise RequestError("from must be before to")
+    if start < _EARLIEST or end > _LATEST:
+        raise RequestError(f"from and to must lie between {_EARLIEST.year} and {_LATEST.year}")
     if (end - start) / bucket > _MAX_BUCKETS:
         raise RequestError(f"from and to are more than {_MAX_BUCKETS} buckets apart: take a larger bucket")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.requests import EnrolDevice, StartDeployment
@@ -30,6 +31,11 @@ FIELDS = sorted(
         *("upload", "blob", "registry", "reference", "canaries", "deadline", "maxBytes", "release", "priority"),
         *("transferId", "attempt", "sequence", "state", "imageId", "installationId", "profiles", "freeDiskBytes"),
     }
+)
+KEY = (
+    st.sampled_from(["2030-01-01T00:00:00+00:00", "x", "\ud800", True, 2**63, -1, 1])
+    | st.integers()
+    | st.text(max_size=9)
 )
 NEARLY = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=10)
 SEGMENT = st.text(st.characters(codec="utf-8", exclude_characters="/?#"), min_size=1, max_size=40)
@@ -85,6 +91,30 @@ def test_no_address_is_an_unforeseen_error(world: World, data: st.DataObject, se
     reply = world.call(data.draw(st.sampled_from(["GET", "PUT", "DELETE"])), path, **{name: value})
 
     assert reply.status != 500, reply.body
+
+
+LISTS = sorted(item.path for item in ALL if any(q.name == "after" for q in item.operations[-1].query))
+
+
+@settings(max_examples=80, deadline=None)
+@given(path=st.sampled_from([path for path in LISTS if "{" not in path]), keys=st.lists(KEY, max_size=3) | JSON)
+@example(path="patches", keys=["0001-01-01T00:00:00+14:00", "x"])
+@example(path="audit", keys=[10**30])
+def test_no_continuation_is_an_unforeseen_error(world: World, path: str, keys: Any) -> None:
+    forged = base64.urlsafe_b64encode(json.dumps(keys).encode()).decode().rstrip("=")
+
+    reply = world.call("GET", f"/api/{path}", after=forged)
+
+    assert reply.status in (200, 400, 422), reply.body
+
+
+@pytest.mark.parametrize("bucket", ["hour", "day", "week"])
+@pytest.mark.parametrize(
+    "end", ["0001-01-01T00:00:00Z", "1970-01-02T00:00:00Z", "2999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"]
+)
+def test_the_ends_of_the_calendar_are_no_unforeseen_error(world: World, bucket: str, end: str) -> None:
+    for query in ({"to": end}, {"from": end}, {"from": end, "to": "2030-01-01T00:00:00Z"}):
+        assert world.call("GET", "/api/transfers/timeseries", bucket=bucket, **query).status in (200, 422)
 
 
 @settings(max_examples=100, deadline=None)

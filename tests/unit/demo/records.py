@@ -29,6 +29,7 @@ def a_transfer(device: str, image: str, source: str, bundle_bytes: int, patch: s
         source=source,
         patch_id=patch,
         full_bytes=121_337_803,
+        pull_bytes=24_600_000,
         estimated_bytes=bundle_bytes * 2,
         bundle_bytes=bundle_bytes,
         seconds_on_link=bundle_bytes / 500_000 + 1,

@@ -46,9 +46,18 @@ def test_a_patch_with_two_blobs_fails() -> None:
 )
 def test_a_bundle_over_its_share_of_full_fails(source: str, bundle_bytes: int, bound: str) -> None:
     record = a_record()
-    large = a_transfer("boreas", "app:2", source, bundle_bytes, "patch-3")
+    large = replace(a_transfer("boreas", "app:2", source, bundle_bytes, "patch-3"), pull_bytes=100_000_000)
     transfers = tuple(large if fact.patch_id == "patch-3" else fact for fact in record.transfers)
     assert failed(replace(record, transfers=transfers)) == [f"app:2 to boreas is at most {bound} of full"]
+
+
+def test_a_bundle_that_is_no_smaller_than_a_pull_fails() -> None:
+    record = a_record()
+    pulled = replace(record.transfers[2], pull_bytes=record.transfers[2].bundle_bytes)
+    transfers = (*record.transfers[:2], pulled, record.transfers[3])
+    assert failed(replace(record, transfers=transfers)) == [
+        "Every bundle is smaller than what docker pull would have moved"
+    ]
 
 
 def test_bytes_for_the_device_that_had_everything_fail() -> None:

@@ -53,8 +53,8 @@ def test_the_report_tells_sizes_sources_and_the_verdict() -> None:
     html = page(a_record())
 
     assert "Everything held" in html
-    assert "35.8 kB of 121 MB, from app:1" in html
-    assert "0.030 %" in html
+    assert "35.8 kB sent, from app:1; a pull moves 24.6 MB" in html
+    assert "0.15 %" in html
 
 
 def test_a_failed_check_stands_in_the_verdict() -> None:
@@ -87,6 +87,7 @@ def test_the_summary_has_the_agreed_form() -> None:
         "imageId": "sha256:" + "c" * 64,
         "source": "app:1",
         "fullBytes": 121_337_803,
+        "pullBytes": 24_600_000,
         "bundleBytes": 35_841,
         "state": "succeeded",
         "verified": True,
