@@ -22,7 +22,7 @@ SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, PRIMES, FOLDS, ZEROS = range(
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
-WITH_DATA = b"0\0" + b"7SxgLK"
+WITHOUT_DATA = b"123456"
 
 
 class Bytes:
@@ -72,7 +72,7 @@ class Bytes:
 
 
 def stated_size(block: bytes) -> int:
-    if block[156] not in WITH_DATA:
+    if block[156] in WITHOUT_DATA:
         return 0
     field = block[124:136]
     if field[0] >= 128:
@@ -81,9 +81,23 @@ def stated_size(block: bytes) -> int:
     return int(digits, 8) if digits and all(digit in b"01234567" for digit in digits) else 0
 
 
+def pax_size(body: bytes) -> int | None:
+    """Return what the last size record of a pax header says."""
+    found = None
+    while body[:1] not in (b"", b"\0"):
+        length = re.match(rb"[1-9][0-9]{0,9} ", body)
+        record, body = body[: int(length[0])] if length else b"", body[int(length[0]) :] if length else b""
+        if not length or len(record) != int(length[0]) or not re.fullmatch(rb"[^=]*=.*\n", record, re.DOTALL):
+            return None
+        key, value = record[length.end() : -1].split(b"=", 1)
+        if key == b"size":
+            found = int(value) if re.fullmatch(rb"[0-9]{1,18}", value) else None
+    return found
+
+
 def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield header and data of each member that the walk of section 6 finds."""
-    at = 0
+    at, stated = 0, None
     while at + 512 <= len(tar):
         block = tar[at : at + 512]
         checksum = block[148:156].split(b"\0")[0].strip(b" ")
@@ -91,11 +105,20 @@ def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         if int(checksum, 8) != sum(block[:148]) + 256 + sum(block[156:]):
             return
-        size = stated_size(block)
-        if at + 512 + size > len(tar):
+        size = stated_size(block) if stated is None or block[156] not in b"0\x007" else stated
+        at += 512
+        more = block[156:157] == b"S" and block[482]
+        while more:
+            if at + 512 > len(tar):
+                return
+            more = tar[at + 504]
+            at += 512
+        if at + size > len(tar):
             return
-        yield block, tar[at + 512 : at + 512 + size]
-        at += 512 + (size + 511) // 512 * 512
+        body = tar[at : at + size]
+        yield block, body
+        stated = pax_size(body) if block[156:157] == b"x" and size <= 4096 else None
+        at += (size + 511) // 512 * 512
 
 
 class Members:

@@ -59,9 +59,11 @@ class SourceMembers:
         self._namesakes: dict[int, tuple[Namesakes, list[int]]] = {}
         self._below_folder: dict[tuple[bytes, tuple[bytes, ...]], list[int]] = {}
         for layer in layers:
+            counted = 0
             for member in _members(layer, most):
                 self._add(member)
-                most -= 1
+                counted = member.place + 1
+            most -= counted
 
     def same_path(self, entry: FileEntry) -> SourceMember | None:
         """Return the member of the same path that the source image shows."""
