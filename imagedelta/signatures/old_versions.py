@@ -2,8 +2,9 @@
 
 Files are *namesakes* when the last two parts of their paths are the same, but for what changes from version to version.
 A file's old version is its namesake of the same path; else one whose whole path is the same but for its changing parts,
-so that an ``__init__.py`` of ``python3.12/`` starts from its own one of ``python3.11/``; else any namesake. Of several
-it is the nearest in size. Without a namesake it is the file whose content shares most, if that is more than chance.
+so that an ``__init__.py`` of ``python3.12/`` starts from its own one of ``python3.11/``; else one whose last four parts
+are, for the folders above may have moved; else any namesake. Of several it is the nearest in size. Without a namesake
+it is the file whose content shares most, if that is more than chance.
 
 Not here: how candidates are found (imagedelta.ranking.source, imagedelta.delta.encode.bases).
 """
@@ -19,7 +20,7 @@ from imagedelta.signatures.summary import Row
 
 COMMON_VALUE = 64
 """A sketch value that more files have says nothing."""
-_LEVELS = 3
+_LEVELS = 4
 """Of names."""
 _BY_CONTENT = _LEVELS
 
@@ -28,10 +29,10 @@ class Closeness(NamedTuple):
     """How well an old version fits; the smallest of all sources is taken."""
 
     level: int
-    """0: the same path. 1: the same but for its changing parts. 2: the last two parts are the same but for those.
-    3: content alone."""
+    """0: the same path. 1: the same but for its changing parts. 2 and 3: the last four, the last two parts are the same
+    but for those. 4: content alone."""
     missing: int
-    """Level 3: minus the values that both sketches have; else 0."""
+    """Level 4: minus the values that both sketches have; else 0."""
     size_difference: int
     """Of the size codes, which is relative where files are large."""
     size_code: int
@@ -87,4 +88,4 @@ def _closeness(file: Row, old: Row, level: int, shared: int = 0) -> Closeness:
 
 def _names(row: Row) -> tuple[Hashable, ...]:
     """Return what the old version has to share at each level, strictest first."""
-    return (row.path, row.form), row.form, row.key
+    return (row.path, row.form), row.form, row.tail, row.key

@@ -27,6 +27,8 @@ from imagedelta.signatures.summary import FileColumns, LayerSummary, Row
 from imagedelta.signatures.variable_names import VARIABLE
 
 SMALLEST_BOUND = 32 * KIB
+_TAIL = 4
+"""``node_modules/x/lib/index.js``: the package and its folder, wherever the application is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ def path_hash(path: bytes) -> int:
     return _hash(path, 8)
 
 
+def tail_hash(path: bytes) -> int:
+    """Hash the last four parts of a path without what changes from version to version, to 64 bits."""
+    return _hash(VARIABLE.sub(b"", b"/".join(path.rsplit(b"/", _TAIL)[-_TAIL:])), 8)
+
+
 def content_hash(entry: FileEntry) -> int:
     """Hash a file's content to 32 bits; a compiled Python file's without its time, which costs a patch nothing."""
     return int.from_bytes((entry.timeless or entry.digest)[:4], "little")
@@ -111,8 +118,8 @@ def content_hash(entry: FileEntry) -> int:
 def row_of(entry: FileEntry) -> Row:
     """Return what an old version is found by, its hashes in full."""
     path = entry.path
-    size = encode_size(entry.size)
-    return Row(name_key(path), size, form_hash(path), path_hash(path), content_hash(entry), kind_of(path))
+    names = form_hash(path), path_hash(path), tail_hash(path)
+    return Row(name_key(path), encode_size(entry.size), *names, content_hash(entry), kind_of(path))
 
 
 def _distinct_files(indexes: Iterable[LayerIndex]) -> list[SketchedRow]:
@@ -134,7 +141,7 @@ def _key_and_path(found: tuple[int, FileEntry]) -> tuple[int, bytes]:
 
 def _stored(row: Row, sketch: tuple[int, ...]) -> SketchedRow:
     """Shorten the hashes of whole paths to 16 bits: enough among files of one ``name_key``; those of sketches too."""
-    stored = row._replace(form=row.form & 0xFFFF, path=row.path & 0xFFFF)
+    stored = row._replace(form=row.form & 0xFFFF, path=row.path & 0xFFFF, tail=row.tail & 0xFF)
     return stored, tuple(value & 0xFFFF for value in sketch)
 
 

@@ -102,8 +102,8 @@ def _file_columns(data: bytes, files: int, sketched_from: int, sketches: int) ->
         end = at + files * array(typecode).itemsize
         numbers.append(_column(typecode, data[at:end]))
         at = end
-    keys, sizes, forms, paths, contents, kinds = numbers
-    columns = FileColumns(keys, sizes, forms, paths, contents, kinds, sketched_from, _column("H", data[at:]))
+    keys, sizes, forms, paths, tails, contents, kinds = numbers
+    columns = FileColumns(keys, sizes, forms, paths, tails, contents, kinds, sketched_from, _column("H", data[at:]))
     if columns.sketch_places()[-1] != sketches:
         raise ContentError(f"signature of {sketches} sketches, not one for each file of size code {sketched_from}")
     return columns

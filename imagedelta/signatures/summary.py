@@ -25,6 +25,8 @@ class Row(NamedTuple):
     """``form_hash`` of its path: in signatures the low 16 bits, for planning all 64."""
     path: int
     """``path_hash`` of its path, likewise."""
+    tail: int
+    """``tail_hash`` of its path: in signatures the low 8 bits."""
     content: int
     """``content_hash``, 32 bits: equal for files that cost next to nothing as a change of each other."""
     kind: int
@@ -51,13 +53,14 @@ class LayerSummary:
 class FileColumns:
     """One row per distinct file content, sorted by row; sketches of the larger files."""
 
-    TYPECODES: ClassVar[str] = "IHHHIB"
-    ROW_BYTES: ClassVar[int] = 15
+    TYPECODES: ClassVar[str] = "IHHHBIB"
+    ROW_BYTES: ClassVar[int] = 16
 
     keys: array[int]
     sizes: array[int]
     forms: array[int]
     paths: array[int]
+    tails: array[int]
     contents: array[int]
     kinds: array[int]
     sketched_from: int
@@ -70,7 +73,7 @@ class FileColumns:
 
     def numbers(self) -> tuple[array[int], ...]:
         """The columns of one number per row, in the order of storage."""
-        return self.keys, self.sizes, self.forms, self.paths, self.contents, self.kinds
+        return self.keys, self.sizes, self.forms, self.paths, self.tails, self.contents, self.kinds
 
     def rows(self, first: int = 0, end: int | None = None) -> Iterator[Row]:
         """The rows from ``first`` to before ``end``, in the same order."""
@@ -90,9 +93,9 @@ class FileColumns:
         """Make columns of these rows, sorting them."""
         ordered = sorted(files)
         rows = zip(*(row for row, _ in ordered), strict=True) if ordered else ((),) * len(FileColumns.TYPECODES)
-        keys, sizes, forms, paths, contents, kinds = map(array, FileColumns.TYPECODES, rows)
+        keys, sizes, forms, paths, tails, contents, kinds = map(array, FileColumns.TYPECODES, rows)
         sketches = array("H")
         for row, sketch in ordered:
             if row.size_code >= sketched_from:
                 sketches.extend((*sketch, *(0,) * (MOST_VALUES - len(sketch))))
-        return FileColumns(keys, sizes, forms, paths, contents, kinds, sketched_from, sketches)
+        return FileColumns(keys, sizes, forms, paths, tails, contents, kinds, sketched_from, sketches)

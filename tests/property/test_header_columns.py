@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagedelta.delta.format import number_forms
 from imagedelta.delta.format.header_columns import BLOCK, Column
 from imagedelta.errors import ContentError
 from tests.unit.delta.header_tapes import a_header, joined, reader_of, split, with_checksum
@@ -37,7 +38,19 @@ BLOCKS = st.one_of(
         st.sampled_from(["%06o\0 ", "%06o \0", "%07o\0"]),
     ),
 )
-REFERENCES = st.one_of(st.none(), CANONICAL, BLOCKS)
+NUMBERS = st.tuples(st.sampled_from(range(9)), st.integers(0, 8**6 - 1))
+FORMED = st.builds(
+    lambda block, fields: with_checksum(
+        block[:100]
+        + b"".join(
+            number_forms.write(*number, width) or b"" for number, width in zip(fields, (8, 8, 8, 12, 12), strict=True)
+        )
+        + block[148:]
+    ),
+    CANONICAL,
+    st.tuples(*(NUMBERS for _ in range(5))),
+)
+REFERENCES = st.one_of(st.none(), CANONICAL, FORMED, BLOCKS)
 
 
 @given(st.lists(st.tuples(CANONICAL, st.one_of(st.none(), CANONICAL)), max_size=6))
@@ -48,8 +61,16 @@ def test_canonical_headers_always_fit_and_come_back(headers):
     assert joined(columns, [reference for _, reference in headers]) == [block for block, _ in headers]
 
 
+@given(st.lists(st.tuples(FORMED, st.one_of(st.none(), FORMED)), max_size=6))
+def test_numbers_of_any_form_fit_and_come_back(headers):
+    columns, taken = split(*headers)
+
+    assert all(taken)
+    assert joined(columns, [reference for _, reference in headers]) == [block for block, _ in headers]
+
+
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.one_of(CANONICAL, BLOCKS), REFERENCES), max_size=6))
+@given(st.lists(st.tuples(st.one_of(CANONICAL, FORMED, BLOCKS), REFERENCES), max_size=6))
 def test_any_block_comes_back_or_is_refused_with_nothing_written(headers):
     columns, taken = split(*headers)
 

@@ -116,6 +116,15 @@ def bad_items(from_source: RawPatch) -> Refused:
         "P13-control-too-long": (changed(extra_lengths=_last_more(streams[Role.EXTRA_LENGTHS])), "content.invalid"),
         "P13-zeros": (changed(zeros=_last_more(streams[Role.ZEROS])), "content.invalid"),
         "P18-mask": (changed(masks=encode(1 << 16) + streams[Role.MASKS][1:]), "content.invalid"),
+        "P18-unknown-field": (changed(masks=encode(1 << 17) + streams[Role.MASKS][1:]), "content.invalid"),
+        "P18-form": (
+            changed(
+                masks=encode(1 << 16 | 1 << 1) + streams[Role.MASKS][1:],
+                sizes=b"\0" + streams[Role.SIZES],
+                others=b"\x09" + streams.get(Role.OTHERS, b""),
+            ),
+            "content.invalid",
+        ),
         "P18-path": (changed(name_prefixes=encode(101) + streams[Role.NAME_PREFIXES][1:]), "content.invalid"),
         "P18-number": (changed(sizes=signed(8**11) + streams[Role.SIZES][1:]), "content.invalid"),
     }

@@ -31,6 +31,7 @@ from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
 from tests.images import BuiltImage, a_layer, an_image
 from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, a_bundle, a_head
+from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
 from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers
 from tests.vectors.raw_patch import RawPatch, laid_open
@@ -109,6 +110,11 @@ PARTED_FILE = text(30) + noise(90, 5)
 PARTED = an_image({"parted": PARTED_FILE})
 ABSENT = an_image(BASE, a_layer(_modules(1_600_000_000, 150)))
 ROTTEN = an_image(BASE, a_layer(_modules(1_600_000_000, 160)))
+OTHER_TARS = [
+    an_image(BASE, tar_kinds.bsdtar(build), tar_kinds.sparse_with_blocks(build), tar_kinds.pax_size(build))
+    for build in (tar_kinds.OLD, tar_kinds.NEW)
+]
+"""Numbers as bsdtar writes them, an old GNU sparse file, a size in a pax record."""
 Good = tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
 """Target, sources, patch."""
 
@@ -123,6 +129,7 @@ def good_patches() -> dict[str, Good]:
         "good-modules": (MODULES_2, (MODULES_1,), V1_64M),
         "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
         "good-code": (PROGRAM, (), V1_64M),
+        "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
     }
     made: dict[str, Good] = {
         name: (target, sources, _patch(target, *sources, profile=profile))
@@ -235,13 +242,13 @@ def files() -> dict[str, bytes]:
     for name, (target, sources, patch) in good.items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"imageId": target.image_id, "layers": list(target.image.diff_ids), "sources": len(sources)}
-    for diff_id, tar in layers_of(SOURCE, MODULES_1).items():
+    for diff_id, tar in layers_of(SOURCE, MODULES_1, OTHER_TARS[0]).items():
         made[f"patch/source-{diff_id[7:19]}.tar"] = tar
     made[f"patch/source-{ROTTEN.image.diff_ids[1][7:19]}.tar"] = _rotten(ROTTEN.layers[1])
     for name, (patch, code) in bad_patches(good).items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"code": code}
-    for image in (SOURCE, MODULES_1, ABSENT, ROTTEN):
+    for image in (SOURCE, MODULES_1, OTHER_TARS[0], ABSENT, ROTTEN):
         made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}

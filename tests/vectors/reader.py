@@ -22,7 +22,7 @@ SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, PRIMES, FOLDS, ZEROS = range(
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
-WITH_DATA = b"0\0" + b"7SxgLK"
+WITHOUT_DATA = b"123456"
 
 
 class Bytes:
@@ -72,7 +72,7 @@ class Bytes:
 
 
 def stated_size(block: bytes) -> int:
-    if block[156] not in WITH_DATA:
+    if block[156] in WITHOUT_DATA:
         return 0
     field = block[124:136]
     if field[0] >= 128:
@@ -81,9 +81,23 @@ def stated_size(block: bytes) -> int:
     return int(digits, 8) if digits and all(digit in b"01234567" for digit in digits) else 0
 
 
+def pax_size(body: bytes) -> int | None:
+    """Return what the last size record of a pax header says."""
+    found = None
+    while body[:1] not in (b"", b"\0"):
+        length = re.match(rb"[1-9][0-9]{0,9} ", body)
+        record, body = body[: int(length[0])] if length else b"", body[int(length[0]) :] if length else b""
+        if not length or len(record) != int(length[0]) or not re.fullmatch(rb"[^=]*=.*\n", record, re.DOTALL):
+            return None
+        key, value = record[length.end() : -1].split(b"=", 1)
+        if key == b"size":
+            found = int(value) if re.fullmatch(rb"[0-9]{1,18}", value) else None
+    return found
+
+
 def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield header and data of each member that the walk of section 6 finds."""
-    at = 0
+    at, stated = 0, None
     while at + 512 <= len(tar):
         block = tar[at : at + 512]
         checksum = block[148:156].split(b"\0")[0].strip(b" ")
@@ -91,11 +105,20 @@ def members_of(tar: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         if int(checksum, 8) != sum(block[:148]) + 256 + sum(block[156:]):
             return
-        size = stated_size(block)
-        if at + 512 + size > len(tar):
+        size = stated_size(block) if stated is None or block[156] not in b"0\x007" else stated
+        at += 512
+        more = block[156:157] == b"S" and block[482]
+        while more:
+            if at + 512 > len(tar):
+                return
+            more = tar[at + 504]
+            at += 512
+        if at + size > len(tar):
             return
-        yield block, tar[at + 512 : at + 512 + size]
-        at += 512 + (size + 511) // 512 * 512
+        body = tar[at : at + size]
+        yield block, body
+        stated = pax_size(body) if block[156:157] == b"x" and size <= 4096 else None
+        at += (size + 511) // 512 * 512
 
 
 class Members:
@@ -140,6 +163,28 @@ def lzma_behind(old: bytes, dictionary: int, data: bytes) -> tuple[bytes, bytes]
     return made, decoder.unused_data
 
 
+def in_form(form: int, value: int, width: int) -> bytes:
+    """Return a number in one of the forms of section 8; nothing if it does not fit."""
+    if form == 8:
+        return b"\x80" + value.to_bytes(width - 1, "big") if 0 <= value < min(2**63, 256 ** (width - 1)) else b""
+    tail = (b"\0", b" ", b" \0", b"")[form % 4]
+    digits = b"%o" % value if value >= 0 else b"-" * 99
+    room = width - len(tail)
+    return digits.rjust(room, b"0" if form < 4 else b" ") + tail if len(digits) <= room else b""
+
+
+def form_of(field: bytes) -> tuple[int, int] | None:
+    """Return the first form that a field has, and its number."""
+    text = field.rstrip(b" \0").lstrip(b" ")
+    if field[0] == 128:
+        value = int.from_bytes(field[1:], "big")
+    elif text and all(digit in b"01234567" for digit in text):
+        value = int(text, 8)
+    else:
+        return None
+    return next(((form, value) for form in range(9) if in_form(form, value, len(field)) == field), None)
+
+
 class Headers:
     """Section 8."""
 
@@ -163,19 +208,21 @@ class Headers:
         return predicted
 
     def _changed(self, mask: int, predicted: bytes, reference: bytes | None) -> bytes:
-        assert mask < 2**16
+        assert mask < 2**17
+        assert mask < 2**16 or mask & 0b1_1001_0110
+        self.own_forms = mask >> 16
         block = bytearray(predicted)
         size_base = self._number(reference, 124, 136) if reference else 0
         fields = (
             lambda: self._path(block, predicted, 0, 100, self.names, reference),
-            lambda: self._add(block, 124, 136, self.sizes, size_base),
-            lambda: self._add(block, 136, 148, self.times, self._number(self.before, 136, 148)),
+            lambda: self._add(block, predicted, 124, 136, self.sizes, size_base),
+            lambda: self._add(block, predicted, 136, 148, self.times, self._number(self.before, 136, 148)),
             lambda: self._path(block, predicted, 157, 257, self.links, reference),
-            lambda: self._add(block, 100, 108, self.modes, self._number(predicted, 100, 108)),
+            lambda: self._add(block, predicted, 100, 108, self.modes, self._number(predicted, 100, 108)),
             lambda: self._raw(block, 156, 157, self.types),
             lambda: self._path(block, predicted, 345, 500, self.names, reference),
-            lambda: self._add(block, 108, 116, self.owners, self._number(predicted, 108, 116)),
-            lambda: self._add(block, 116, 124, self.owners, self._number(predicted, 116, 124)),
+            lambda: self._add(block, predicted, 108, 116, self.owners, self._number(predicted, 108, 116)),
+            lambda: self._add(block, predicted, 116, 124, self.owners, self._number(predicted, 116, 124)),
             lambda: self._text(block, 265, 297),
             lambda: self._text(block, 297, 329),
             lambda: self._text(block, 329, 337),
@@ -186,17 +233,18 @@ class Headers:
         for number, read in enumerate(fields):
             if mask >> number & 1:
                 read()
-        block[148:156] = self._checksum(block, b"" if mask >> 15 else predicted[148:156])
+        block[148:156] = self._checksum(block, b"" if mask >> 15 & 1 else predicted[148:156])
         return bytes(block)
 
     def _number(self, block: bytes, start: int, end: int) -> int:
-        digits = block[start : end - 1]
-        return int(digits, 8) if not block[end - 1] and all(digit in b"01234567" for digit in digits) else 0
+        return (form_of(block[start:end]) or (0, 0))[1]
 
-    def _add(self, block: bytearray, start: int, end: int, column: Bytes, base: int) -> None:
-        value = column.signed() + base
-        assert 0 <= value < 8 ** (end - start - 1)
-        block[start:end] = b"%0*o\0" % (end - start - 1, value)
+    def _add(self, block: bytearray, predicted: bytes, start: int, end: int, column: Bytes, base: int) -> None:
+        form = self.others.take(1)[0] if self.own_forms else (form_of(predicted[start:end]) or (0, 0))[0]
+        assert form <= 8
+        field = in_form(form, column.signed() + base, end - start)
+        assert field
+        block[start:end] = field
 
     def _raw(self, block: bytearray, start: int, end: int, column: Bytes) -> None:
         block[start:end] = column.take(end - start)

@@ -6,7 +6,7 @@ have one of its name in a folder of another name: the one whose folders are the 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,10 +57,13 @@ class SourceMembers:
         self._by_key: defaultdict[int, list[int]] = defaultdict(list)
         self._by_sketch: defaultdict[int, list[int]] = defaultdict(list)
         self._namesakes: dict[int, tuple[Namesakes, list[int]]] = {}
+        self._below_folder: dict[tuple[bytes, tuple[bytes, ...]], list[int]] = {}
         for layer in layers:
+            counted = 0
             for member in _members(layer, most):
                 self._add(member)
-                most -= 1
+                counted = member.place + 1
+            most -= counted
 
     def same_path(self, entry: FileEntry) -> SourceMember | None:
         """Return the member of the same path that the source image shows."""
@@ -77,7 +80,7 @@ class SourceMembers:
     def like(self, entry: FileEntry) -> SourceMember | None:
         """Return the file most likely to be an earlier or later version of ``entry``."""
         row = row_of(entry)
-        return self._namesake(row) or self._alike(entry, row) or self._of_another_folder(entry.path)
+        return self._namesake(row) or self._alike(entry, row) or self._of_another_folder(entry.path, row)
 
     def _add(self, member: SourceMember) -> None:
         entry = member.entry
@@ -113,22 +116,45 @@ class SourceMembers:
         best = min(alike, default=None)
         return self._files[best[1]][1] if best else None
 
-    def _of_another_folder(self, path: bytes) -> SourceMember | None:
-        """Return the member of that name whose folders are the same as far down as possible."""
+    def _of_another_folder(self, path: bytes, row: Row) -> SourceMember | None:
+        """Return the member of that name whose folders are the same as far down as possible; of those, by size."""
         name, folders = _name_and_folders(path)
         at = bisect_left(self._by_name, (name, folders), key=itemgetter(0, 1))
-        beside = [place for place in self._by_name[max(0, at - 1) : at + 1] if place[0] == name]
-        best = max(beside, key=lambda place: _common_length(place[1], folders), default=None)
-        return best[2] if best else None
+        beside = [found for other, found, _ in self._by_name[max(0, at - 1) : at + 1] if other == name]
+        if not beside:
+            return None
+        depth = max(_common_length(found, folders) for found in beside)
+        below = self._below(name, folders[:depth])
+        after = bisect_left(below, row.size_code, key=self._size_code)
+        near = below[max(0, after - 1) : after + 1]
+        return self._files[min(near, key=lambda place: abs(self._size_code(place) - row.size_code))][1]
+
+    def _below(self, name: bytes, folders: list[bytes]) -> list[int]:
+        """Return the files of a name anywhere below a folder, by size."""
+        wanted = name, tuple(folders)
+        if wanted not in self._below_folder:
+            depth = len(folders)
+
+            def start(named: tuple[bytes, list[bytes], int]) -> tuple[bytes, list[bytes]]:
+                return named[0], named[1][:depth]
+
+            first = bisect_left(self._by_name, (name, folders), key=start)
+            end = bisect_right(self._by_name, (name, folders), first, key=start)
+            places = (place for _, _, place in self._by_name[first:end])
+            self._below_folder[wanted] = sorted(places, key=lambda place: (self._size_code(place), place))
+        return self._below_folder[wanted]
 
     @cached_property
-    def _by_name(self) -> list[tuple[bytes, list[bytes], SourceMember]]:
-        """The members with data, in the order of their names and folders: what shares folders is side by side."""
-        named = ((*_name_and_folders(member.entry.path), member) for _, member in self._files)
-        return sorted(named, key=itemgetter(0, 1))
+    def _by_name(self) -> list[tuple[bytes, list[bytes], int]]:
+        """The files in the order of their names and folders: what shares folders is side by side."""
+        named = ((*_name_and_folders(member.entry.path), place) for place, (_, member) in enumerate(self._files))
+        return sorted(named)
 
     def _row(self, place: int) -> Row:
         return self._files[place][0]
+
+    def _size_code(self, place: int) -> int:
+        return self._files[place][0].size_code
 
 
 def _members(layer: LayerContent, most: int) -> Iterator[SourceMember]:

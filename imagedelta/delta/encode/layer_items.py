@@ -16,7 +16,7 @@ from imagedelta.delta.encode.spools import Spools
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
 from imagedelta.delta.format.references import References, SizedLayer
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.format.tar_walk import BLOCK, HeaderBlock, data_size, walk_headers
+from imagedelta.delta.format.tar_walk import BLOCK, HeaderBlock, ReadsAt, data_size, walk_headers
 from imagedelta.limits import KIB, MIB
 
 _LONG_ODD = 64 * KIB
@@ -85,11 +85,17 @@ class LayerItems:
         if member.block is None:
             return position
         self._padding(layer, position, member.block.offset)
-        header = Header(layer.headers.read_at(member.block.offset, BLOCK), base)
+        header: Header | None = Header(layer.headers.read_at(member.block.offset, BLOCK), base)
+        if member.block.data_offset > member.block.offset + BLOCK:
+            self._writer.write(Item(Way.NONE), header)
+            self._odd(layer, member.block.offset + BLOCK, member.block.data_offset)
+            header = None
         if member.file and member.file.choice:
             self._data(member.file, header)
-        else:
+        elif header:
             self._extension(layer, member.block, header)
+        else:
+            self._odd(layer, member.block.data_offset, member.end)
         return member.end
 
     def _extension_reference(self, header: bytes, base: int | None, distance: int) -> int | None:
@@ -101,20 +107,25 @@ class LayerItems:
 
     def _extension(self, layer: LayerContent, block: HeaderBlock, header: Header) -> None:
         """Write a header and data that is no file's."""
-        body = layer.headers.read_at(block.data_offset, block.size) if block.size else b""
-        if not body or self._is_data_of(header.reference, body):
-            self._writer.write(Item(Way.SAME, len(body)), header)
+        if data_size(header.block) == block.size and self._is_data_of(header.reference, layer, block):
+            self._writer.write(Item(Way.SAME, block.size), header)
+        elif not block.size:
+            self._writer.write(Item(Way.NONE), header)
         else:
-            self._writer.write(Item(Way.TEXT, len(body)), header)
-            self._spools.write(Role.TEXT, body)
+            way = Way.LITERAL if block.size > _LONG_ODD else Way.TEXT
+            self._writer.write(Item(way, block.size), header)
+            for data in _pieces(layer.headers, block.data_offset, block.size):
+                self._spools.write(STREAM_OF[way], data)
 
-    def _is_data_of(self, reference: int | None, body: bytes) -> bool:
-        if reference is None:
-            return False
+    def _is_data_of(self, reference: int | None, layer: LayerContent, block: HeaderBlock) -> bool:
+        """Whether a member has the data of a header of the target; no data is the data of any."""
+        if reference is None or not block.size:
+            return not block.size
         member = self._references.member(reference)
-        if member.size != len(body):
-            return False
-        return self._open_headers(member.layer).read_at(member.offset, member.size) == body
+        old = _pieces(self._open_headers(member.layer), member.offset, member.size)
+        return member.size == block.size and all(
+            one == other for one, other in zip(old, _pieces(layer.headers, block.data_offset, block.size), strict=True)
+        )
 
     def _data(self, file: FilePlan, header: Header | None) -> None:
         """Write the data of a file, behind its header if there is one."""
@@ -164,15 +175,13 @@ class LayerItems:
     def _odd(self, layer: LayerContent, position: int, end: int) -> None:
         """Carry bytes as they are; a long run goes with the literals, whose coder fits it."""
         way = Way.LITERAL if end - position > _LONG_ODD else Way.ODD
-        while position < end:
-            data = layer.headers.read_at(position, min(_ODD_PIECE, end - position))
+        for data in _pieces(layer.headers, position, end - position):
             self._writer.write(Item(way, len(data)))
             self._spools.write(STREAM_OF[way], data)
-            position += len(data)
 
     def _end(self, layer: LayerContent, position: int) -> None:
         size = layer.index.size
-        if any(any(layer.headers.read_at(at, min(_ODD_PIECE, size - at))) for at in range(position, size, _ODD_PIECE)):
+        if any(map(any, _pieces(layer.headers, position, size - position))):
             self._odd(layer, position, size)
             position = size
         self._writer.write(Item(Way.END, size - position))
@@ -194,6 +203,11 @@ class _Member:
         return last.data_offset + last.size
 
 
+def _pieces(headers: ReadsAt, offset: int, length: int) -> Iterator[bytes]:
+    for at in range(offset, offset + length, _ODD_PIECE):
+        yield headers.read_at(at, min(_ODD_PIECE, offset + length - at))
+
+
 def _members(plan: LayerPlan) -> Iterator[_Member]:
     files = {file.entry.offset: file for file in plan.files}
     headers = plan.layer.headers
@@ -203,10 +217,10 @@ def _members(plan: LayerPlan) -> Iterator[_Member]:
         if file and file.entry.size == block.size:
             yield _Member(extensions, block, file)
             extensions = []
-        elif block.size > _LONG_ODD:
-            break
         elif headers.read_at(block.offset, BLOCK)[_TYPE] in _EXTENSIONS:
             extensions.append(block)
+        elif block.size > _LONG_ODD:
+            break
         else:
             yield _Member(extensions, block, None)
             extensions = []

@@ -24,7 +24,7 @@ MAX_SOURCES = 16
 MAX_SOURCE_LAYERS = MAX_SOURCES * 127
 MAX_MEMBERS = 1_000_000
 """Numbered members of all source layers."""
-MEMBER_BYTES = 8
+MEMBER_BYTES = 16
 """Memory that a numbered member takes on the device."""
 MAX_TEXT = 255
 DIGEST_BYTES = 32

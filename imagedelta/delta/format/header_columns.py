@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from imagedelta.delta.format import numbers
+from imagedelta.delta.format import number_forms, numbers
 from imagedelta.delta.format.tar_walk import BLOCK
 from imagedelta.errors import ContentError
 
@@ -56,7 +56,7 @@ class _Kind(IntEnum):
     RAW = 0
     """Any bytes."""
     NUMBER = 1
-    """Octal digits up to the last byte, which is NUL."""
+    """Digits in one of the forms of ``number_forms``."""
     TEXT = 2
     """Bytes up to the first NUL, then NULs alone."""
     PATH = 3
@@ -90,7 +90,10 @@ _FIELDS = (
 )
 _OWN_CHECKSUM = 1 << len(_FIELDS)
 """Mask bit: the checksum has the canonical form, though the prediction's has another or is wrong."""
-_MASK_END = _OWN_CHECKSUM << 1
+_OWN_FORMS = _OWN_CHECKSUM << 1
+"""Mask bit: the form of each number is stated, for one of them has another than the prediction's."""
+_NUMBERS = sum(1 << number for number, field in enumerate(_FIELDS) if field.kind is _Kind.NUMBER)
+_MASK_END = _OWN_FORMS << 1
 _CHECKSUM = slice(148, 156)
 _BLANK_SUM = 8 * ord(" ")
 _OCTAL = frozenset(b"01234567")
@@ -133,21 +136,25 @@ _FIRST = _first_prediction()
 _TIME = slice(136, 148)
 
 
-def _octal(field: bytes) -> int | None:
-    """Return the number of a canonical field; ``None`` if it is not canonical."""
-    digits = field[:-1]
-    if field[-1] or not _OCTAL.issuperset(digits):
-        return None
-    return int(digits, 8)
+def _number(field: bytes) -> int:
+    """Return the number that a field counts as; one that has no known form counts as 0."""
+    found = number_forms.parse(field)
+    return found[1] if found else 0
+
+
+def _form(field: _Field, prediction: bytes) -> int:
+    """Return the form that a number is expected to have: its prediction's, if that is known."""
+    found = number_forms.parse(prediction[field.start : field.end])
+    return found[0] if found else number_forms.CANONICAL
 
 
 def _base(field: _Field, previous: bytes, reference: bytes | None) -> int:
-    """Return the number that a number is coded against; one that is not canonical counts as 0."""
+    """Return the number that a number is coded against."""
     if field.column is Column.TIMES:
-        return _octal(previous[_TIME]) or 0
+        return _number(previous[_TIME])
     if field.column is Column.SIZES and reference is None:
         return 0
-    return _octal((reference or previous)[field.start : field.end]) or 0
+    return _number((reference or previous)[field.start : field.end])
 
 
 def _text(field: bytes) -> bytes | None:
@@ -197,15 +204,20 @@ class HeaderWriter:
     def _coded(self, block: bytes, prediction: bytes, reference: bytes | None) -> list[tuple[Column, bytes]] | None:
         if block == prediction:
             return [(Column.MASKS, b"\0")]
-        mask = 0
+        mask = sum(
+            1 << number
+            for number, field in enumerate(_FIELDS)
+            if block[field.start : field.end] != prediction[field.start : field.end]
+        )
+        fields = _fields_of(mask)
+        if not all(_has_form(field, block, prediction) for field in fields):
+            mask |= _OWN_FORMS
         coded: list[tuple[Column, bytes]] = []
-        for number, field in enumerate(_FIELDS):
-            if block[field.start : field.end] != prediction[field.start : field.end]:
-                mask |= 1 << number
-                values = self._value(field, block, prediction, reference)
-                if values is None:
-                    return None
-                coded += values
+        for field in fields:
+            values = self._value(field, block, prediction, reference, own_form=bool(mask & _OWN_FORMS))
+            if values is None:
+                return None
+            coded += values
         checksum = block[_CHECKSUM]
         if not mask or checksum != _checksum(block, prediction[_CHECKSUM]):
             if checksum != _checksum(block, bytes(8)):
@@ -214,24 +226,38 @@ class HeaderWriter:
         return [(Column.MASKS, numbers.encode(mask)), *coded]
 
     def _value(
-        self, field: _Field, block: bytes, prediction: bytes, reference: bytes | None
+        self, field: _Field, block: bytes, prediction: bytes, reference: bytes | None, *, own_form: bool
     ) -> list[tuple[Column, bytes]] | None:
         """Return what goes to which column, in order; ``None`` if the field fits none."""
         raw = block[field.start : field.end]
         if field.kind is _Kind.RAW:
             return [(field.column, raw)]
         if field.kind is _Kind.NUMBER:
-            value = _octal(raw)
-            if value is None:
+            found = number_forms.parse(raw)
+            if found is None:
                 return None
-            difference = value - _base(field, self._previous, reference)
-            return [(field.column, numbers.encode(numbers.zigzag(difference)))]
+            form, value = found
+            difference = numbers.zigzag(value - _base(field, self._previous, reference))
+            stated = [(Column.OTHERS, bytes([form]))] if own_form else []
+            return [*stated, (field.column, numbers.encode(difference))]
         text = _text(raw)
         if text is None:
             return None
         if field.kind is _Kind.TEXT:
             return [(field.column, text + b"\0")]
         return _path(field.column, text, _predicted_path(field, prediction), reference is not None)
+
+
+def _fields_of(mask: int) -> list[_Field]:
+    return [field for number, field in enumerate(_FIELDS) if mask >> number & 1]
+
+
+def _has_form(field: _Field, block: bytes, prediction: bytes) -> bool:
+    """Whether a field, if it is a number, has the form that its prediction has."""
+    if field.kind is not _Kind.NUMBER:
+        return True
+    raw = block[field.start : field.end]
+    return number_forms.write(_form(field, prediction), _number(raw), len(raw)) == raw
 
 
 def _predicted_path(field: _Field, prediction: bytes) -> bytes:
@@ -274,25 +300,27 @@ class HeaderReader:
         return prediction
 
     def _changed(self, mask: int, prediction: bytes, reference: bytes | None) -> bytes:
-        if mask >= _MASK_END:
-            raise ContentError(f"a tar header's mask {mask:#x} names unknown fields")
+        if mask >= _MASK_END or (mask & _OWN_FORMS and not mask & _NUMBERS):
+            raise ContentError(f"a tar header's mask {mask:#x} names unknown fields, or forms of no number")
         block = bytearray(prediction)
-        for number, field in enumerate(_FIELDS):
-            if mask >> number & 1:
-                block[field.start : field.end] = self._value(field, prediction, reference)
+        for field in _fields_of(mask):
+            own_form = bool(mask & _OWN_FORMS)
+            block[field.start : field.end] = self._value(field, prediction, reference, own_form=own_form)
         block[_CHECKSUM] = _checksum(block, bytes(8) if mask & _OWN_CHECKSUM else prediction[_CHECKSUM])
         return bytes(block)
 
-    def _value(self, field: _Field, prediction: bytes, reference: bytes | None) -> bytes:
+    def _value(self, field: _Field, prediction: bytes, reference: bytes | None, *, own_form: bool) -> bytes:
         width = field.end - field.start
         tape = self._tapes[field.column]
         if field.kind is _Kind.RAW:
             return tape.read(width)
         if field.kind is _Kind.NUMBER:
+            form = self._tapes[Column.OTHERS].read(1)[0] if own_form else _form(field, prediction)
             value = tape.signed() + _base(field, self._previous, reference)
-            if not 0 <= value < 8 ** (width - 1):
-                raise ContentError(f"number {value} does not fit the {width} bytes of a tar header's field")
-            return b"%0*o\0" % (width - 1, value)
+            written = number_forms.write(form, value, width)
+            if written is None:
+                raise ContentError(f"number {value} in form {form} does not fit {width} bytes of a tar header")
+            return written
         if field.kind is _Kind.TEXT:
             return _until_nul(tape, width).ljust(width, b"\0")
         return self._path(field, _predicted_path(field, prediction), reference is not None).ljust(width, b"\0")

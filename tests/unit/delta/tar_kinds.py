@@ -129,6 +129,37 @@ def pax_size_that_overrides(build: int) -> bytes:
     return pax(size=len(data)) + a_header(b"large", 512, mtime=time(build)) + padded(data) + last(build)
 
 
+def a_long_pax_header(build: int) -> bytes:
+    """An extended attribute as large as a certificate store; it stays as it is."""
+    return pax(SCHILY_xattr=noise(90_000, 8)) + a_file(b"attributed", content(build), mtime=time(build)) + last(build)
+
+
+def a_changed_long_pax_header(build: int) -> bytes:
+    attribute = noise(90_000, 8 + build)
+    return pax(SCHILY_xattr=attribute) + a_file(b"attributed", content(build), mtime=time(build)) + last(build)
+
+
+def an_empty_file_by_pax(build: int) -> bytes:
+    return pax(size=0) + a_header(b"none", 512, mtime=time(build)) + last(build)
+
+
+def unknown_types(build: int) -> bytes:
+    volume = a_header(b"volume", kind=b"V", magic=GNU, mtime=time(build))
+    dump = a_file(b"folder/", b"Yname\0\0", kind=b"D", magic=GNU, mtime=time(build))
+    solaris = a_file(b"PaxHeaders/x", b"18 comment=solaris\n", kind=b"X")
+    return volume + dump + solaris + a_file(b"after", content(build), mtime=time(build)) + last(build)
+
+
+def bsdtar(build: int) -> bytes:
+    fields = {100: b"000644 \0", 108: b"000000 \0", 116: b"000000 \0"}
+    files = b""
+    for number in range(9):
+        data = content(build + number)
+        numbers = {"size_field": b"%011o " % len(data), "mtime_field": b"%011o " % time(build)}
+        files += a_file(b"file%d" % number, data, fields=fields, **numbers)
+    return files + last(build)
+
+
 def global_pax(build: int) -> bytes:
     records = pax(comment=b"%040d" % build)
     body = records[512:]
@@ -230,6 +261,11 @@ KINDS = (
     pax_paths,
     pax_size,
     pax_size_that_overrides,
+    an_empty_file_by_pax,
+    a_long_pax_header,
+    a_changed_long_pax_header,
+    unknown_types,
+    bsdtar,
     global_pax,
     large_numbers,
     odd_padding,

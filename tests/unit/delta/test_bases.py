@@ -7,21 +7,23 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagedelta.delta.encode import plan
 from imagedelta.delta.encode.plan import Choice, plan_patch
 from imagedelta.ranking.source import Source
 from imagedelta.ranking.target_files import file_facts
 from imagedelta.signatures import sign
 from imagedelta.signatures.signature import content_hash
 from tests.images import BuiltImage, an_image
-from tests.unit.delta.patches import content_of
+from tests.unit.delta.patches import a_patch, assert_rebuilt, content_of
+from tests.unit.delta.raw_tars import END, a_file, pax
 
 
 def bases(target: dict[str, bytes], *sources: dict[str, bytes]) -> dict[str, str]:
     """Return path → path that its data starts from, of the changed files."""
-    plan = plan_patch(content_of(an_image(target)), [content_of(an_image(source)) for source in sources])
+    made = plan_patch(content_of(an_image(target)), [content_of(an_image(source)) for source in sources])
     return {
         file.entry.path.decode(): file.base.entry.path.decode()
-        for layer in plan.rebuilt
+        for layer in made.rebuilt
         for file in layer.files
         if file.choice is Choice.CHANGED and file.base
     }
@@ -61,6 +63,23 @@ def test_content_tells_more_than_a_name_in_another_folder():
     assert bases({"new/place/main.c": text(7, 400) + b"more\n"}, old) == {"new/place/main.c": "kept/under/another"}
 
 
+def test_members_are_counted_as_a_reader_counts_them(monkeypatch, tmp_path):
+    """A pax header is a member too, so two layers of 600 files with one each have 2,400 members."""
+
+    def layer(folder: str, mtime: int) -> bytes:
+        files = [pax(comment=b"x") + a_file(f"{folder}/{n:05}".encode(), b"%d" % n, mtime=mtime) for n in range(600)]
+        return b"".join(files) + END
+
+    monkeypatch.setattr(plan, "MAX_MEMBERS", 1000)
+    source, target = (an_image(layer("a", time), layer("b", time)) for time in (1, 2))
+
+    made = plan.plan_patch(content_of(target), [content_of(source)])
+    patch, _ = a_patch(target, source, scratch=tmp_path)
+
+    assert 500 < sum(made.member_counts) <= 1000
+    assert_rebuilt(target, patch, source)
+
+
 def signed(built: BuiltImage):
     content = content_of(built)
     return sign(built.image, [layer.index for layer in content.layers])
@@ -84,8 +103,8 @@ def tree(sizes: dict[str, int], salt: int) -> dict[str, bytes]:
 @given(TREES, TREES, TREES)
 def test_what_ranking_takes_for_an_old_version_is_what_a_patch_starts_from(target, source, always):
     image, *sources = an_image(tree(target, 1)), an_image(tree(source, 2)), an_image(tree(always, 3), note="always")
-    plan = plan_patch(content_of(image), [content_of(each) for each in sources])
-    changed = {content_hash(file.entry): file for layer in plan.rebuilt for file in layer.files if file.choice}
+    made = plan_patch(content_of(image), [content_of(each) for each in sources])
+    changed = {content_hash(file.entry): file for layer in made.rebuilt for file in layer.files if file.choice}
 
     ranked = [Source(signed(each)) for each in sources]
 

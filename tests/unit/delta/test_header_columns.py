@@ -128,9 +128,9 @@ def test_a_canonical_checksum_is_taken_whatever_form_the_reference_has(form):
 
 REFUSED = {
     "a wrong checksum": a_header()[:148] + b"000000\0 " + a_header()[156:],
-    "a size in base 256": patched(a_header(), 124, b"\x80" + bytes(10) + b"\1"),
-    "a number ended by a space": patched(a_header(), 100, b"000755 \0"),
-    "a number of twelve digits": patched(a_header(), 136, b"1" * 12),
+    "a negative time": patched(a_header(), 136, b"\xff" * 12),
+    "a number of spaces": patched(a_header(), 100, b"       \0"),
+    "a number with a letter in it": patched(a_header(), 136, b"0000000x000\0"),
     "bytes behind the end of the name": patched(a_header(), 0, b"usr\0bin"),
     "bytes behind the end of the user": patched(a_header(), 265, b"a\0b"),
 }
@@ -154,8 +154,74 @@ def test_an_odd_number_is_taken_where_the_reference_has_it():
     assert joined(columns, [old]) == [new]
 
 
+OWN_FORMS = 1 << 16
+FORMS = {
+    "bsdtar": ("%06o \0", "%011o "),
+    "GNU tar": ("%07o\0", "%011o\0"),
+    "all digits": ("%08o", "%012o"),
+    "a space behind": ("%07o ", "%011o "),
+    "spaces before": ("%7o\0", "%11o\0"),
+    "spaces before and behind": ("%6o \0", "%11o "),
+}
+
+
+def in_form(form: str, name: str, mtime: int, size: int = 9) -> bytes:
+    """Return a header with its numbers in a form."""
+    short, long = FORMS[form]
+    block = a_header(name)
+    values = ((100, short, 0o644), (108, short, 0), (116, short, 8), (124, long, size), (136, long, mtime))
+    for at, field, value in values:
+        block = patched(block, at, (field % value).encode())
+    return block
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_numbers_of_any_form_cost_what_they_cost_in_the_usual_one(form):
+    old = [(in_form(form, name, 1_600_000_000), None) for name in ("a", "b", "c")]
+    new = [(in_form(form, name, 1_700_000_000), block) for name, (block, _) in zip("abc", old, strict=True)]
+
+    columns, taken = split(*old, *new)
+
+    assert all(taken)
+    assert columns[Column.MASKS][-5:] == bytes([NAME, NAME, TIME, TIME, TIME])
+    assert joined(columns, [reference for _, reference in (*old, *new)]) == [block for block, _ in (*old, *new)]
+
+
+def test_the_form_of_numbers_is_stated_where_the_tool_changed():
+    gnu, bsd = in_form("GNU tar", "a", 7), in_form("bsdtar", "a", 7)
+
+    columns, taken = split((gnu, bsd), (bsd, gnu), (gnu, None))
+
+    assert taken == [True, True, True]
+    assert columns[Column.OTHERS] == bytes([0] * 5 + [1, 1, 2, 2, 2] + [0] * 5)
+    assert joined(columns, [bsd, gnu, None]) == [gnu, bsd, gnu]
+
+
+def test_sizes_over_eight_gibibytes_in_base_256_are_numbers():
+    small = a_header(size=8)
+    large = patched(small, 124, b"\x80" + (9 << 30).to_bytes(11, "big"))
+    larger = patched(small, 124, b"\x80" + (10 << 30).to_bytes(11, "big"))
+
+    columns, taken = split((large, small), (larger, large))
+
+    assert taken == [True, True]
+    assert columns[Column.OTHERS] == b"\x08"
+    assert joined(columns, [small, large]) == [large, larger]
+
+
 HOSTILE = {
-    "a mask of unknown fields": {Column.MASKS: numbers.encode(1 << 16)},
+    "a mask of unknown fields": {Column.MASKS: numbers.encode(1 << 17)},
+    "forms of no number": {Column.MASKS: numbers.encode(OWN_FORMS | NAME)},
+    "an unknown form": {
+        Column.MASKS: numbers.encode(OWN_FORMS | SIZE),
+        Column.OTHERS: b"\x09",
+        Column.SIZES: b"\0",
+    },
+    "a size of 2^63 in base 256": {
+        Column.MASKS: numbers.encode(OWN_FORMS | SIZE),
+        Column.OTHERS: b"\x08",
+        Column.SIZES: numbers.encode(1 << 64),
+    },
     "a negative size": {Column.MASKS: bytes([SIZE]), Column.SIZES: b"\1"},
     "a size of 2^33": {Column.MASKS: bytes([SIZE]), Column.SIZES: numbers.encode(1 << 34)},
     "more of the name kept than it has": {

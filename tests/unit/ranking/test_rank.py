@@ -144,7 +144,7 @@ def test_sampled_images_are_ranked_as_their_files_differ():
 
 def test_estimates_of_a_sample_are_close_to_those_of_all_files():
     """A complete target estimated against sources that had to be sampled is off by a few percent only."""
-    target = synthetic(2_000)
+    target = synthetic(1_500)
     large = synthetic(30_000, salt=5, changed_from=1_000)
 
     (ranked,) = rank(target, [large])

@@ -48,6 +48,12 @@ def test_the_very_path_is_nearer_than_one_with_other_numbers():
     )
 
 
+def test_where_the_application_moved_its_packages_find_their_own():
+    old = [(f"app/node_modules/{name}/lib/index.js", size) for name, size in (("left", 900), ("pad", 5000))]
+
+    assert old_version(("srv/node_modules/pad/lib/index.js", 900), *old) == old[1]
+
+
 def test_a_file_whose_folders_moved_has_the_namesake_nearest_in_size():
     new = ("srv/app/lib/index.js", 900)
 

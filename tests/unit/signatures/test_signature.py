@@ -87,7 +87,7 @@ def test_the_bound_is_a_thousandth_but_at_least_32_kib():
 
 
 def test_a_sampled_signature_keeps_what_is_above_its_threshold_and_nothing_else():
-    everything, sampled = synthetic(2000), synthetic(30_000)
+    everything, sampled = synthetic(1500), synthetic(30_000)
 
     assert everything.threshold == 0.0
     assert sampled.threshold > 0
