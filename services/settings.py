@@ -196,7 +196,7 @@ def _seal_keys(read: Values) -> tuple[Path, ...]:
     paths = read.paths(name)
     for path in paths:
         try:
-            read_private_key(path)
+            read_private_key(path.absolute())  # for the message: it is looked for where the app lies
         except ImageDeltaError as error:
             read.wrong(name, f"cannot be used: {error}; `imagedelta keys new` makes a key file")
     return paths
@@ -206,7 +206,7 @@ def _priorities(read: Values) -> Path:
     name = "IMAGEDELTA_PRIORITIES"
     given, path = read.text(name), Path(read.text(name, "priorities.yaml"))
     if given and not path.is_file():
-        read.wrong(name, f"names {given}, which is no file: correct the path")
+        read.wrong(name, f"names {path.absolute()}, which is no file: correct the path")
     try:
         read_rules(path)
     except ImageDeltaError as error:
