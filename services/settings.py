@@ -53,10 +53,9 @@ class Settings:
     database_url: str | None = field(repr=False)
     """SQLAlchemy URL: sqlite:///… or mssql+pyodbc://…; None for a file in ``state_folder``."""
     blobs_folder: Path | None
-    """Folder adapter; None when ``storage_connection`` names an account."""
+    """None when no place for blobs is set: then nothing but indexing works."""
     blobs_url: str
     blobs_key: str = field(repr=False)
-    storage_connection: str | None = field(repr=False)
     hubs: Mapping[str, HubSettings]
     module_id: str
     """The only module whose messages are believed."""
@@ -86,15 +85,14 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     Raises: RequestError ``settings.invalid`` that names every variable that is missing or wrong, with its remedy.
     """
     read = Values(env)
-    folder = read.text("IMAGEDELTA_BLOBS_DIR") or read.text("LOCAL_BLOBS_DIR")
-    state = Path(folder).parent if folder else Path(".imagedelta").resolve()
+    folder = _blobs_folder(read)
+    state = folder.parent if folder else Path(".imagedelta").resolve()
     settings = Settings(
         state_folder=state,
         database_url=_database(read),
-        blobs_folder=Path(folder) if folder else None,
+        blobs_folder=folder,
         blobs_url=read.text("LOCAL_BLOBS_URL"),
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
-        storage_connection=read.text("IMAGEDELTA_STORAGE") or None,
         hubs=_hubs(read),
         module_id=_module(read),
         mail=_mail(read),
@@ -157,6 +155,16 @@ def _hub_connection(read: Values, name: str) -> HubConnection | None:
     except ValueError as error:
         read.wrong(variable, str(error))
         return None
+
+
+def _blobs_folder(read: Values) -> Path | None:
+    folder = read.text("IMAGEDELTA_BLOBS_DIR") or read.text("LOCAL_BLOBS_DIR")
+    if read.text("IMAGEDELTA_STORAGE") and not folder:
+        read.wrong(
+            "IMAGEDELTA_STORAGE",
+            "names a storage account, which this version cannot use: set IMAGEDELTA_BLOBS_DIR to a folder",
+        )
+    return Path(folder) if folder else None
 
 
 def _database(read: Values) -> str | None:

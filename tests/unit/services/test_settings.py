@@ -100,6 +100,7 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ({"IMAGEDELTA_PRIORITIES": __file__}, "IMAGEDELTA_PRIORITIES cannot be used: "),
         ({"IMAGEDELTA_RECON_REFERENCE": "Recon!"}, "IMAGEDELTA_RECON_REFERENCE names no image: "),
         ({"IMAGEDELTA_MODULE_ID": "image reconstruction"}, "IMAGEDELTA_MODULE_ID must be the id of a module"),
+        ({"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true"}, "IMAGEDELTA_STORAGE names a storage account, which"),
         ({"IMAGEDELTA_SMTP_PROT": "25"}, "IMAGEDELTA_SMTP_PROT is no setting: IMAGEDELTA_SMTP_PORT is"),
         ({"IMAGEDELTA_SEAL_KEY": "k"}, "IMAGEDELTA_SEAL_KEY is no setting: IMAGEDELTA_SEAL_KEYS is"),
     ],
