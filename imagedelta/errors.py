@@ -124,6 +124,8 @@ REMEDIES: dict[str, str] = {
     "request.no_platform": "Say what the image is for with --platform os/architecture[/variant], e.g. linux/arm64.",
     "request.no_reference": "Give the image a name with --reference NAME:TAG.",
     "request.ambiguous_id": "Give more digits of the image ID.",
+    "request.scratch_full": "Free room there, or name another folder with --scratch. In the cloud send the archive as "
+    "a plain tar: only one that is packed as a whole is unpacked to disk.",
     "request.no_image": "Correct the name: a docker-save tar, OCI archive or layout folder (PATH#NAME chooses one of "
     "several), docker://NAME or registry://HOST/REPOSITORY:TAG.",
     "registry.denied": "Log in with `docker login HOST`, and check the name: to a registry, absent and forbidden are "
@@ -147,7 +149,8 @@ REMEDIES: dict[str, str] = {
     "bundle.below_floor": "An old bundle came back: order the image again if it is wanted.",
     "bundle.replayed": "A used bundle came back under another transfer: find out who sent it.",
     "bundle.revoked": "The cloud withdrew it: order the image again if it is wanted.",
-    "bundle.platform": "Enrol the device with its real platform and order the image again.",
+    "bundle.platform": "Set IMAGEDELTA_PLATFORM of the module to what the device runs, several with commas, or "
+    "register the image with its real --platform; then order it again.",
     "bundle.memory": "Raise the memory setting of the device, or build for a smaller memory class.",
     "bundle.damaged": "The bytes in the outbox differ from what was sealed: retry, so that it is published anew.",
     "content.malformed_message": "It breaks docs/formats/messages.md: update the older of device and cloud.",
@@ -206,7 +209,8 @@ REMEDIES: dict[str, str] = {
     "request.many_images": "Register the images of the archive one by one, each under a reference of its own.",
     "settings.priorities": "Correct the priorities file; priorities.yaml in this project explains its form.",
     "plan.impossible": "Read the message: it names what this device lacks.",
-    "plan.no_platform": "Register the image for that platform, or correct the platform of the device.",
+    "plan.no_platform": "Register the image for that platform (images register --platform where its config is wrong), "
+    "or correct what the device says it runs: IMAGEDELTA_PLATFORM takes several.",
     "plan.no_profile": "Update the module on the device: it reads none of the patch profiles built here.",
     "plan.retired_device": "Leave the device out of the set.",
     "plan.needs_approval": "Look at the plan; approve the set, or cancel it and raise its limits.",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from imagedelta.errors import RequestError
-from planning.references import parse_name
+from imagedelta.names import name_or_none, parse_name
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _DESIRED = "properties.desired"
@@ -48,12 +48,15 @@ def modules_of(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
 
 
 def modules_by_image(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """reference -> the modules that start it; the local registry's own image is not among them."""
+    """reference -> the modules that start it; the local registry's own image is not among them.
+
+    References are in the one spelling, whatever the manifest writes.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for name, entry in modules_of(manifest).items():
-        reference = entry["settings"]["image"]
-        if parse_name(reference).repository != REGISTRY:
-            found[reference] = (*found.get(reference, ()), name)
+        image = parse_name(entry["settings"]["image"])
+        if image.repository != REGISTRY:
+            found[str(image)] = (*found.get(str(image), ()), name)
     return found
 
 
@@ -145,6 +148,8 @@ def _module(name: str, entry: Any) -> dict[str, Any]:
     settings = entry.get("settings") if isinstance(entry, dict) else None
     if not isinstance(settings, dict) or not isinstance(settings.get("image"), str) or not settings["image"]:
         raise _wrong(f"module {name} has no settings.image")
+    if name_or_none(settings["image"]) is None:
+        raise _wrong(f"module {name}: {settings['image'][:200]!r} is no image name ([HOST[:PORT]/]PATH[:TAG|@DIGEST])")
     options = "".join(_options(name, settings)) or "{}"
     _check_options(name, options)
     kept = {key: item for key, item in settings.items() if not key.startswith("createOptions")}

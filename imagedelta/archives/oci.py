@@ -17,7 +17,7 @@ from imagedelta.archives.stores import Store, missing
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import Limits, over_limit
 from imagedelta.names import archive_name
-from imagedelta.platforms import Stated
+from imagedelta.platforms import NOTHING_STATED, Stated
 
 LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
@@ -93,6 +93,12 @@ def is_attestation(descriptor: Mapping[str, Any]) -> bool:
     return _annotations(descriptor).get("vnd.docker.reference.type") == "attestation-manifest"
 
 
+def platform_stated(descriptor: Mapping[str, Any]) -> Stated:
+    """Read what an entry of an index says of its image's platform. Raises: ContentError for what is no word."""
+    platform = field_of(descriptor, "platform")
+    return platform_in(platform, "platform of a descriptor") if isinstance(platform, dict) else NOTHING_STATED
+
+
 class _Reader:
     def __init__(self, store: Store, limits: Limits, findings: Findings) -> None:
         self._store = store
@@ -144,7 +150,7 @@ class _Reader:
             self._findings.foreign(_title(descriptor, "entry"), foreign)
             return
         config, layers = field_of(manifest, "config"), field_of(manifest, "layers") or []
-        stated = _stated(descriptor)
+        stated = platform_stated(descriptor)
         if _digest(config) in self._known:
             self._restate(self._known[_digest(config)], stated)
             return
@@ -178,11 +184,6 @@ class _Reader:
 
 def _digest(descriptor: object) -> str:
     return require_digest(field_of(descriptor, "digest") if isinstance(descriptor, dict) else None, "descriptor")
-
-
-def _stated(descriptor: dict[str, Any]) -> Stated:
-    platform = field_of(descriptor, "platform")
-    return platform_in(platform, "platform of a descriptor") if isinstance(platform, dict) else Stated()
 
 
 def _title(descriptor: Any, place: str) -> str:
