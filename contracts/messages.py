@@ -108,8 +108,8 @@ class Inventory(Message):
     installation_id: ShortText = Field(alias="installationId", description="Random, kept on the registry's disk.")
     sequence: int = Field(ge=1, le=2**31 - 1, description="Grows with each inventory of an installation.")
     platform: Platform
-    also_runs: list[Platform] = Field(
-        default_factory=list, max_length=16, alias="alsoRuns", description="Further platforms, best first."
+    also_runs: list[Platform] | None = Field(
+        default=None, max_length=16, alias="alsoRuns", description="Further platforms, best first."
     )
     profiles: list[ShortText] = Field(max_length=64, description="Patch profiles the device can read.")
     trusted_keys: list[ShortText] = Field(default_factory=list, max_length=32, alias="trustedKeys")

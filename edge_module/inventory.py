@@ -47,7 +47,7 @@ def make_inventory(
             "installationId": installation_id,
             "sequence": sequence,
             "platform": platforms[0],
-            "alsoRuns": list(platforms[1:]),
+            "alsoRuns": list(platforms[1:]) or None,
             "profiles": readable_profiles(memory_bytes),
             "trustedKeys": sorted(key_ids)[:32],
             "freeDiskBytes": engine.free_bytes(),

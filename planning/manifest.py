@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from imagedelta.errors import RequestError
-from imagedelta.names import name_or_none, parse_name
+from imagedelta.names import parse_name
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _DESIRED = "properties.desired"
@@ -37,6 +37,7 @@ def resolve(template: Mapping[str, Any], values: Mapping[str, str]) -> dict[str,
     agent["modules"] = {name: _module(name, item) for name, item in _dict(agent, "modules").items()}
     if not agent["modules"]:
         raise _wrong("it names no module")
+    _check_names(agent["modules"])
     _check_settings(content)
     return {"modulesContent": content}
 
@@ -126,6 +127,14 @@ def _put_at(desired: dict[str, Any], path: Sequence[str], item: Any) -> None:
     desired[path[-1]] = item
 
 
+def _check_names(modules: Mapping[str, Mapping[str, Any]]) -> None:
+    for module, entry in modules.items():
+        try:
+            parse_name(entry["settings"]["image"])
+        except RequestError as error:
+            raise _wrong(f"module {module}: {error}") from None
+
+
 def _check_settings(content: Mapping[str, Mapping[str, Any]]) -> None:
     """What a release merges must be objects, and a module's properties belong to a module that is named."""
     agent = content["$edgeAgent"][_DESIRED]
@@ -148,8 +157,6 @@ def _module(name: str, entry: Any) -> dict[str, Any]:
     settings = entry.get("settings") if isinstance(entry, dict) else None
     if not isinstance(settings, dict) or not isinstance(settings.get("image"), str) or not settings["image"]:
         raise _wrong(f"module {name} has no settings.image")
-    if name_or_none(settings["image"]) is None:
-        raise _wrong(f"module {name}: {settings['image'][:200]!r} is no image name ([HOST[:PORT]/]PATH[:TAG|@DIGEST])")
     options = "".join(_options(name, settings)) or "{}"
     _check_options(name, options)
     kept = {key: item for key, item in settings.items() if not key.startswith("createOptions")}
