@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from contracts.messages import Platform
 from contracts.parameters import PAGING, Parameter
-from contracts.requests import RegisterImage
+from contracts.requests import Reference, RegisterImage
 from contracts.responses import DeviceView, ImageView, RegistrationView, Upload, page_of
 from imagedelta.errors import RequestError
-from imagedelta.names import spelled
-from imagedelta.platforms import parse_platform
 from services.deps import Deps
 from triggers import audit
 from triggers.http import Answer, Request, not_found, register_image
@@ -60,11 +59,8 @@ def get_registration(request: Request, deps: Deps) -> Answer:
 
 
 def list_images(request: Request, deps: Deps) -> Answer:
-    reference, platform = request.query.get("reference"), request.query.get("platform")
     page = deps.store.images.list_images(
-        reference=None if reference is None else spelled(reference),
-        platform=None if platform is None else parse_platform(platform),
-        **request.page(),
+        reference=request.query.get("reference"), platform=request.query.get("platform"), **request.page()
     )
     return page_answer(ImageView, page)
 
@@ -126,8 +122,8 @@ RESOURCES = (
                 {200: page_of(ImageView)},
                 query=(
                     *PAGING,
-                    Parameter("reference", "Only this name:tag."),
-                    Parameter("platform", "E.g. linux/amd64."),
+                    Parameter("reference", "Only this name:tag.", Reference),
+                    Parameter("platform", "E.g. linux/amd64.", Platform),
                 ),
             ),
         ),

@@ -15,22 +15,21 @@ _STEP_BYTES = 16 * MIB
 """Written between two looks at the disk."""
 
 
-def guarded(file: IO[bytes], reserve_bytes: int = RESERVE_BYTES) -> BinaryIO:
+def guarded(file: IO[bytes]) -> BinaryIO:
     """Return the file so that writing fails before its disk is full.
 
     Writing raises:
-        RequestError: ``request.scratch_full``: less than ``reserve_bytes`` would be left.
+        RequestError: ``request.scratch_full``: less than ``RESERVE_BYTES`` would be left.
     """
-    return cast(BinaryIO, _Guarded(file, reserve_bytes))
+    return cast(BinaryIO, _Guarded(file))
 
 
 class _Guarded(io.RawIOBase):
     """Only what unpacking uses; closing is left to whoever opened the file."""
 
-    def __init__(self, file: IO[bytes], reserve_bytes: int) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._file = file
-        self._reserve_bytes = reserve_bytes
         self._since_look = _STEP_BYTES
 
     def readable(self) -> bool:
@@ -61,10 +60,10 @@ class _Guarded(io.RawIOBase):
     def _look(self) -> None:
         found = os.fstatvfs(self._file.fileno())
         free = found.f_bavail * found.f_frsize
-        if free < self._reserve_bytes + _STEP_BYTES:
+        if free < RESERVE_BYTES + _STEP_BYTES:
             raise RequestError(
                 f"unpacking stopped after {self._file.tell()} bytes: {free} bytes are free on the disk of the scratch "
-                f"folder, of which {self._reserve_bytes} stay free",
+                f"folder, of which {RESERVE_BYTES} stay free",
                 code="request.scratch_full",
             )
         self._since_look = 0
