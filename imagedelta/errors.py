@@ -99,7 +99,7 @@ class DependencyError(ImageDeltaError):
 REMEDIES: dict[str, str] = {
     "internal": "This is a defect of imagedelta: report it with the log around it.",
     "request.invalid": "Correct the named field and send the request again.",
-    "content.invalid": "Make the file again; it is not what it claims to be.",
+    "content.invalid": "The message says what is wrong with the file: make or fetch it again.",
     "content.truncated": "The file was cut short: transfer or save it again.",
     "content.limit_exceeded": "Check that it is what you meant to send. A limit that the message names can be raised: "
     "--limit NAME=NUMBER on the command line, IMAGEDELTA_LIMITS in the cloud's settings.",
@@ -108,6 +108,9 @@ REMEDIES: dict[str, str] = {
     "content.blob_missing": "The archive is incomplete: save the image again, with all its layers.",
     "content.duplicate_member": "The archive holds one name twice, so readers could disagree: save it again.",
     "content.not_an_image": "Give a docker save tar, an OCI archive or an OCI layout folder.",
+    "content.packed": "Unpack it, or pack it with gzip or zstd: this packing is not read here.",
+    "content.encrypted": "Decrypt the image first, e.g. with `skopeo copy --decryption-key`.",
+    "content.old_form": "Push or save the image again with a tool of the last years (Docker 1.10 or later).",
     "content.unsupported": "Use a newer imagedelta to read it, or an older one to write it.",
     "source.missing": "Give the image the patch starts from, or ask for a bundle from a source that is there.",
     "source.different": "The device's copy of the source is damaged: remove it, or take a bundle from another source.",
@@ -134,6 +137,7 @@ REMEDIES: dict[str, str] = {
     "registry.protocol": "Check that the address is a registry's; one without TLS needs --insecure-registry HOST, one "
     "with a private certificate SSL_CERT_FILE.",
     "dependency.registry": "Try again: look at the link and the registry if this lasts (`imagedelta doctor`).",
+    "dependency.moved": "Try again: the name was given to another image meanwhile.",
     "dependency.daemon": "Start Docker, or name its daemon with DOCKER_HOST (`imagedelta doctor` tells what is wrong).",
     "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "disk.full": "Free disk on the device: the bundle is kept and the device goes on by itself.",

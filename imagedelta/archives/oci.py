@@ -13,7 +13,7 @@ from typing import Any
 from imagedelta.archives.findings import Findings, Located, WholeArchiveError
 from imagedelta.archives.json_reading import field_of, parse_object
 from imagedelta.archives.model import hex_of, image_from_config, platform_in, require_digest, sha256_id
-from imagedelta.archives.stores import Store, missing
+from imagedelta.archives.stores import Store, missing, read_document
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import Limits, over_limit
 from imagedelta.names import archive_name
@@ -82,7 +82,7 @@ def foreign_kind(manifest: Mapping[str, Any]) -> str | None:
     for layer in layers if isinstance(layers, list) else ():
         kind = field_of(layer, "mediaType") if isinstance(layer, dict) else None
         if isinstance(kind, str) and kind.endswith(_ENCRYPTED):
-            raise UnsupportedFormat("its layers are encrypted: decrypt the image first, e.g. with skopeo")
+            raise UnsupportedFormat("its layers are encrypted", code="content.encrypted")
         if kind and not str(kind).startswith(_LAYER_TYPES):
             return str(kind)
     return None
@@ -108,7 +108,7 @@ class _Reader:
         self._descriptors = 0
 
     def read(self) -> None:
-        data = self._store.read_small(INDEX_FILE, self._limits.max_manifest_bytes)
+        data = read_document(self._store, INDEX_FILE, self._limits)
         self._follow_all(parse_object(data, INDEX_FILE), INDEX_FILE, (), _MAX_NESTING)
 
     def _follow_all(self, index: dict[str, Any], what: str, names: tuple[str, ...], depth: int) -> None:

@@ -81,7 +81,7 @@ def choose_saved(images: Sequence[Image], diff_ids: tuple[str, ...], platform: s
     for image in images:
         if image.diff_ids == diff_ids:
             return image
-    raise DependencyError(f"docker://{name} changed while it was read", code="dependency.daemon")
+    raise DependencyError(f"docker://{name} changed while it was read", code="dependency.moved")
 
 
 def _for_platform(images: Sequence[Image], platform: str, name: str) -> Image:

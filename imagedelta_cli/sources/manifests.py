@@ -58,7 +58,7 @@ def read_manifest(data: bytes, limits: Limits) -> Manifest | tuple[Choice, ...]:
     """
     document = parse_object(data, "manifest")
     if field_of(document, "schemaVersion") == 1:
-        raise UnsupportedFormat("the manifest is of schema 1: push the image again with a newer tool")
+        raise UnsupportedFormat("the manifest is of schema 1, not written since 2016", code="content.old_form")
     if field_of(document, "manifests") is not None:
         if field_of(document, "layers") is not None or field_of(document, "config") is not None:
             raise ContentError("the document is both a manifest and an image index")

@@ -166,7 +166,7 @@ def test_what_was_passed_over_is_told_with_the_images_that_were_registered(bench
 @pytest.mark.parametrize(
     ("archive", "code"),
     [
-        (b"no archive at all" * 100, "content.invalid"),
+        (b"no archive at all" * 100, "content.not_an_image"),
         (docker_save(APP_1)[:400_000], "content.truncated"),
         (docker_save(APP_1).replace(noise(2, 300_000)[1000:1100], bytes(100)), "content.digest_mismatch"),
     ],
