@@ -12,12 +12,16 @@ from typing import Any
 
 from activities.failures import final_failure
 from activities.layer_upload import store_layer
+from activities.registered_images import chosen_images
 from activities.stored_images import read_index
 from contracts.records import ImageRecord, LayerRecord, Registration
 from imagedelta.archives import Archive, Image, open_archive, sha256_id
+from imagedelta.archives.disk_guard import guarded
 from imagedelta.errors import RequestError
 from imagedelta.signatures import LayerIndex, sign
 from services.deps import Deps
+
+_MAX_DETAIL = 2000
 
 
 def read_image(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,13 +35,13 @@ def read_image(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         _drop_upload(deps, registration)
         return {"images": dict(registration.images), "code": registration.code}
     try:
-        images = _read(deps, registration)
+        images, passed_over = _read(deps, registration)
     except Exception as error:
         code, detail = final_failure(error)
         deps.store.images.fail_registration(registration_id, code, detail)
         _drop_upload(deps, registration)
         return {"images": {}, "code": code}
-    deps.store.images.finish_registration(registration_id, images, deps.now())
+    deps.store.images.finish_registration(registration_id, images, deps.now(), passed_over)
     _drop_upload(deps, registration)
     return {"images": images, "code": None}
 
@@ -48,23 +52,20 @@ def _drop_upload(deps: Deps, registration: Registration) -> None:
         deps.blobs.delete("intake", registration.origin["upload"])
 
 
-def _read(deps: Deps, registration: Registration) -> dict[str, str]:
+def _read(deps: Deps, registration: Registration) -> tuple[dict[str, str], str | None]:
+    """What is registered, by platform, and in words what of the archive was passed over."""
     container, name = _blob_of(registration)
-    found: dict[str, str] = {}
     with (
         deps.blobs.open(container, name) as stream,
         tempfile.TemporaryFile() as scratch,
-        open_archive(stream, scratch=scratch) as archive,
+        open_archive(stream, deps.settings.archive_limits, scratch=guarded(scratch)) as archive,
     ):
-        for image in archive.images:
-            if image.platform in found:
-                raise RequestError(
-                    f"the archive holds more than one image for {image.platform}: register them one by one",
-                    code="request.many_images",
-                )
+        images = chosen_images(archive.images, registration, deps.store.images.images)
+        for image in images:
             _keep_image(deps, archive, image, registration)
-            found[image.platform] = image.image_id
-    return found
+        unreadable = [str(over) for over in archive.passed_over if over.error]
+    detail = f"passed over: {'; '.join(unreadable)}"[:_MAX_DETAIL] if unreadable else None
+    return {image.platform: image.image_id for image in images}, detail
 
 
 def _blob_of(registration: Registration) -> tuple[str, str]:

@@ -109,7 +109,7 @@ def _local_digests(deps: Deps, of: DeploymentSet, device: Device) -> dict[str, s
     }
     digests: dict[str, str | None] = {}
     for reference, by_platform in of.images.items():
-        image_id = by_platform.get(device.platform, "")
+        image_id = device.image_of(by_platform)
         if image_id not in here and image_id not in by_report:
             raise Refused(f"{reference} is not on {device.device_id}", code="release.image_missing", state="ready")
         digests[reference] = here.get(image_id) or by_report.get(image_id)

@@ -11,9 +11,18 @@ import gzip
 import zlib
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 
-from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.errors import ContentError, LimitExceeded, RequestError
+from imagedelta.platforms import PATTERN, parse_platform
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_INVENTORY_BYTES = 8 * 1024 * 1024
@@ -23,7 +32,22 @@ ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9\-._:@$]{0,127}$")]
 ShortText = Annotated[str, StringConstraints(max_length=256)]
 LongText = Annotated[str, StringConstraints(max_length=2048)]
-Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$", max_length=64)]
+
+
+def _platform(text: str) -> str:
+    try:
+        return parse_platform(text)
+    except RequestError as error:
+        raise ValueError(f"{error}: os/architecture[/variant] is needed, e.g. linux/arm/v7") from None
+
+
+Platform = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    AfterValidator(_platform),
+    WithJsonSchema({"type": "string", "pattern": PATTERN, "maxLength": 64}),
+]
+"""In any of its spellings; kept in the one of imagedelta.platforms."""
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
 
 ReportedState = Literal["receiving", "received", "applying", "succeeded", "failed", "blocked", "source_missing"]
@@ -84,6 +108,9 @@ class Inventory(Message):
     installation_id: ShortText = Field(alias="installationId", description="Random, kept on the registry's disk.")
     sequence: int = Field(ge=1, le=2**31 - 1, description="Grows with each inventory of an installation.")
     platform: Platform
+    also_runs: list[Platform] | None = Field(
+        default=None, max_length=16, alias="alsoRuns", description="Further platforms, best first."
+    )
     profiles: list[ShortText] = Field(max_length=64, description="Patch profiles the device can read.")
     trusted_keys: list[ShortText] = Field(default_factory=list, max_length=32, alias="trustedKeys")
     free_disk_bytes: int = Field(ge=0, le=2**62, alias="freeDiskBytes")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from imagedelta.platforms import best_of
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -46,8 +48,11 @@ class Registration:
     """platform -> image ID, once registered."""
     code: str | None
     detail: str | None
+    """Why it failed; of a registered one, what of the archive was passed over."""
     requested_by: str
     requested_at: datetime
+    platform: str | None = None
+    """What the image is for, where the person who registers it says so."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,18 @@ class Device:
     desired_digest: str | None
     """sha256 of the desired properties last written to the twin."""
     outbox_renew_after: datetime | None
+    also_runs: tuple[str, ...] = ()
+    """Further platforms that the device states, best first."""
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """What the device states that it runs, best first."""
+        return (self.platform, *self.also_runs)
+
+    def image_of(self, by_platform: Mapping[str, str]) -> str | None:
+        """Return the ID of the image that this device should take; ``None`` when it runs none of them."""
+        platform = best_of(self.platforms, by_platform)
+        return by_platform[platform] if platform is not None else None
 
 
 @dataclass(frozen=True)

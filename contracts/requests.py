@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,6 +17,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -23,10 +25,37 @@ from pydantic_core import CoreSchema
 
 from contracts.messages import DeviceId, Platform
 from contracts.parameters import Moment
+from imagedelta import names
 from imagedelta.errors import RequestError
 
+
+def _reference(text: str) -> str:
+    try:
+        return names.spelled(text)
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+
+
+def _registry_address(text: str) -> str:
+    host, _, path = text.partition("/")
+    if not names.is_host(host) or (path and names.name_or_none(path) is None):
+        raise ValueError(f"{text[:100]!r} is not HOST or HOST:PORT")
+    return text
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$")]
+Reference = Annotated[
+    str,
+    StringConstraints(max_length=names.MAX_NAME),
+    AfterValidator(_reference),
+    WithJsonSchema({"type": "string", "pattern": names.PATTERN, "maxLength": names.MAX_NAME}),
+]
+"""In any of its spellings; kept in the one of imagedelta.names."""
+RegistryAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9\[][A-Za-z0-9.:/\[\]_-]{0,254}$"),
+    AfterValidator(_registry_address),
+]
 _NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]"
 r"""Spelt out: what ``\s`` means differs between readers of a JSON schema."""
 Email = Annotated[str, StringConstraints(pattern=rf"^{_NO_SPACE}{{1,64}}@{_NO_SPACE}{{1,189}}$")]
@@ -96,6 +125,9 @@ class RegisterImage(RequestBody):
     alternatives = ("upload", "blob", "registry")
 
     reference: Reference | None = Field(default=None, description="Friendly name:tag; the archive's own when absent.")
+    platform: Platform | None = Field(
+        default=None, description="What the image is for, where its config says something else or nothing."
+    )
     upload: Name | None = Field(default=None, description="The id that POST /api/uploads gave.")
     blob: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         default=None, description="container/name of an archive."
@@ -108,8 +140,11 @@ class EnrolDevice(RequestBody):
 
     hub: Name
     platform: Platform = "linux/amd64"
+    also_runs: list[Platform] = Field(
+        default_factory=list, max_length=16, description="Further platforms that the device runs, best first."
+    )
     tags: Tags = Field(default_factory=dict, max_length=32)
-    registry_address: Reference | None = Field(
+    registry_address: RegistryAddress | None = Field(
         default="localhost:5000", description="Where modules on the device pull from."
     )
     bytes_per_second: float | None = Field(default=None, gt=0, description="Of the link, for the plan's hours.")

@@ -84,6 +84,7 @@ class RegistrationView(Outcome):
     state: Literal["queued", "reading", "registered", "failed"]
     origin: dict[str, str]
     reference: str | None
+    platform: str | None
     images: dict[str, str] = Field(description="platform -> image ID, once registered")
     requested_by: str
     requested_at: datetime
@@ -103,6 +104,7 @@ class DeviceView(View):
     state: str = _states(DEVICE_STATES)
     hub: str
     platform: str
+    also_runs: list[str]
     tags: dict[str, str]
     registry_address: str | None
     bytes_per_second: float | None

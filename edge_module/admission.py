@@ -12,6 +12,7 @@ from edge_module.journal import Counters, Journal
 from imagedelta.bundles import BundleHead
 from imagedelta.delta.decode.opening import PROCESS_BYTES
 from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.platforms import runs
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
 """A chunk is held in memory while it arrives."""
@@ -22,7 +23,8 @@ class Rules:
     """What does not change while the module runs."""
 
     device_id: str
-    platform: str
+    platforms: tuple[str, ...]
+    """What this device runs, best first."""
     memory_bytes: int
 
 
@@ -65,8 +67,9 @@ def _check_replay(head: BundleHead, journal: Journal) -> None:
 def check_fit(head: BundleHead, rules: Rules, desired: DesiredProperties) -> None:
     """Raises: ContentError with a code ``bundle.*`` when this device cannot run the image or apply the patch."""
     memory_bytes = min(rules.memory_bytes, desired.memory_bytes)
-    if head.platform != rules.platform:
-        raise ContentError(f"the image is for {head.platform}, this device is {rules.platform}", code="bundle.platform")
+    if not runs(rules.platforms, head.platform):
+        own = " and ".join(rules.platforms)
+        raise ContentError(f"the image is for {head.platform[:80]}, this device runs {own}", code="bundle.platform")
     if head.memory_bytes + PROCESS_BYTES > memory_bytes:
         raise ContentError(
             f"the patch needs {head.memory_bytes} bytes for its decoders; of {memory_bytes} bytes "

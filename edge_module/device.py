@@ -66,7 +66,7 @@ class Device:
         self._journal = Journal(files)
         self._outbox = Outbox(files, Backoff(), monotonic)
         self._reporter = Reporter(self._journal, self._outbox)
-        rules = Rules(hub.device_id, settings.platform, settings.memory_bytes)
+        rules = Rules(hub.device_id, settings.platforms, settings.memory_bytes)
         self._intake = Intake(self._journal, self._reporter, engine, rules, trusted, self._images_changed)
         refused = RefusedFiles(files)
         rebuilder = Rebuilder(files, engine, refused, settings.memory_bytes, settings.reserve_bytes)
@@ -182,7 +182,7 @@ class Device:
     def _inventory(self, desired: DesiredProperties) -> Envelope:
         memory_bytes = min(self._settings.memory_bytes, desired.memory_bytes)
         results = self._reporter.last_results(MAX_RESULTS)
-        return make_inventory(self._engine, self._settings.platform, memory_bytes, self._trusted, results)
+        return make_inventory(self._engine, self._settings.platforms, memory_bytes, self._trusted, results)
 
     def _flush(self) -> bool:
         return self._outbox.flush(self._hub)

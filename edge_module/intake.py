@@ -19,6 +19,7 @@ from edge_module.reporting import Reporter
 from edge_module.verdict import DONE, Done, Refused
 from imagedelta.bundles import BundleHead, OpenedBundle, PublicKey, parse_head, read_bundle
 from imagedelta.errors import ContentError, ImageDeltaError, SealError, SourceMissing
+from imagedelta.names import name_or_none
 
 MAX_REFUSALS = 8
 
@@ -117,11 +118,12 @@ class Intake:
 
         Remembered before the name is moved, so that an older bundle never moves it back.
         """
-        if not head.reference:
+        name = name_or_none(head.reference)
+        if name is None:
             return ""
-        if self._journal.claim_reference(head.reference, head.number, head.target_image_id):
-            return head.reference
-        log.info("%s stays at the image of a newer bundle", head.reference)
+        if self._journal.claim_reference(str(name), head.number, head.target_image_id):
+            return str(name)
+        log.info("%s stays at the image of a newer bundle", name)
         return ""
 
     def _job_for(self, head: BundleHead, known: Job | None, etag: str) -> Job:

@@ -31,7 +31,7 @@ def readable_profiles(memory_bytes: int) -> list[str]:
 
 def make_inventory(
     engine: Engine,
-    platform: str,
+    platforms: Sequence[str],
     memory_bytes: int,
     key_ids: Iterable[str],
     results: Sequence[LastResult],
@@ -46,7 +46,8 @@ def make_inventory(
         {
             "installationId": installation_id,
             "sequence": sequence,
-            "platform": platform,
+            "platform": platforms[0],
+            "alsoRuns": list(platforms[1:]) or None,
             "profiles": readable_profiles(memory_bytes),
             "trustedKeys": sorted(key_ids)[:32],
             "freeDiskBytes": engine.free_bytes(),

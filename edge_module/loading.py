@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_module.engines import Engine, PresentImage
+from edge_module.engines.layout import DEVICE_LIMITS
 from imagedelta.archives import Archive, Image, open_archive
 from imagedelta.errors import RequestError, UnsupportedFormat
 from imagedelta.limits import MIB
+from imagedelta.names import spelled
 
 
 def load_archive(path: Path, engine: Engine, name: str | None = None) -> list[PresentImage]:
@@ -17,18 +19,20 @@ def load_archive(path: Path, engine: Engine, name: str | None = None) -> list[Pr
         name: Given to the archive's only image in place of the names it has.
 
     Raises:
-        RequestError: ``request.invalid``: a name for several images, or no such archive.
+        RequestError: ``request.invalid``: a name for several images; ``request.image_name``: no name;
+            ``request.no_image``: no such archive.
         ContentError: The archive is damaged, or no archive.
     """
+    name = None if name is None else spelled(name)
     if not path.exists():
-        raise RequestError(f"there is no archive {path}")
+        raise RequestError(f"there is no archive {path}", code="request.no_image")
     try:
-        with open_archive(path) as archive:
+        with open_archive(path, DEVICE_LIMITS) as archive:
             if name is not None and len(archive.images) != 1:
                 raise RequestError(f"{path} holds {len(archive.images)} images: one name does not fit them")
             return [_load(archive, image, engine, name) for image in archive.images]
     except UnsupportedFormat as error:
-        raise UnsupportedFormat(f"{path}: {error}") from error
+        raise UnsupportedFormat(f"{path}: {error}", code=error.code) from error
 
 
 def _load(archive: Archive, image: Image, engine: Engine, name: str | None) -> PresentImage:

@@ -33,6 +33,7 @@ from edge_module.settings import (
 )
 from edge_module.twin import DesiredState
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from imagedelta.names import id_prefix, name_or_none
 from imagedelta.printable import printable
 from services.blobs_http import BlobContainer
 
@@ -117,14 +118,23 @@ def _remove(options: argparse.Namespace, settings: Settings) -> int:
     """Refuses what the cloud wants kept: patches will start from it."""
     files = DiskFiles(settings.root)
     engine = LayoutEngine(files)
-    chosen = [each for each in engine.images() if options.image in (each.image_id, *each.references)]
-    if not chosen:
-        raise RequestError(f"no image {options.image!r} here", code="device.unknown_image")
-    image_id = chosen[0].image_id
+    image_id = _image_id(options.image, engine)
     if image_id in DesiredState(files).current.keep_images:
         raise RequestError(f"image {image_id} is among the images to keep", code="device.image_kept")
     engine.remove_image(image_id)
     return 0
+
+
+def _image_id(text: str, engine: LayoutEngine) -> str:
+    """The image that a name, an ID or the first 12 digits of one mean."""
+    name, prefix = name_or_none(text), id_prefix(text) or "none"
+    found = [each.image_id for each in engine.images() if str(name) in each.references]
+    found = found or [each.image_id for each in engine.images() if each.image_id.startswith(prefix)]
+    if not found:
+        raise RequestError(f"no image {text!r} here", code="device.unknown_image")
+    if len(found) > 1:
+        raise RequestError(f"several images begin with {text}: {', '.join(found)}", code="request.ambiguous_id")
+    return found[0]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     load.set_defaults(run=_load)
     commands.add_parser("images", help="list the images of the store").set_defaults(run=_images)
     remove = commands.add_parser("remove", help="remove an image that the cloud does not want kept")
-    remove.add_argument("image", help="image ID or name:tag")
+    remove.add_argument("image", help="name:tag, image ID or its first 12 digits")
     remove.set_defaults(run=_remove)
     return parser
 

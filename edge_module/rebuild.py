@@ -107,6 +107,6 @@ def _read_header(bundle: OpenedBundle) -> PatchHeader:
     bundle.patch.seek(0)
     header = read_patch_header(bundle.patch)
     head = bundle.head
-    if (header.target_image_id, header.platform) != (head.target_image_id, head.platform):
+    if header.target_image_id != head.target_image_id:
         raise ContentError("the patch makes another image than the bundle's head says")
     return header

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +9,10 @@ from pathlib import Path
 from edge_module.sas_token import ModuleConnection, connection_from_text
 from imagedelta.bundles import PublicKey, read_trusted_keys
 from imagedelta.errors import RequestError
+from imagedelta.platforms import machine_platform, parse_platforms
 
 ENGINES = ("layout",)
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
-_MACHINES = {
-    "x86_64": "linux/amd64",
-    "amd64": "linux/amd64",
-    "aarch64": "linux/arm64",
-    "arm64": "linux/arm64",
-    "armv7l": "linux/arm/v7",
-    "armv6l": "linux/arm/v6",
-    "i686": "linux/386",
-    "riscv64": "linux/riscv64",
-    "ppc64le": "linux/ppc64le",
-    "s390x": "linux/s390x",
-}
+MAX_PLATFORMS = 16
 _MIB = 1024 * 1024
 _MAX_TEXT_BYTES = 64 * 1024
 
@@ -34,7 +21,8 @@ _MAX_TEXT_BYTES = 64 * 1024
 class Settings:
     root: Path
     engine: str
-    platform: str
+    platforms: tuple[str, ...]
+    """What this device runs, best first."""
     memory_bytes: int
     """The most an apply may need, whatever the cloud says; bytes."""
     reserve_bytes: int
@@ -73,7 +61,7 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
     return Settings(
         root=Path(root),
         engine=_engine(environment.get("IMAGEDELTA_ENGINE", "layout")),
-        platform=_platform(environment.get("IMAGEDELTA_PLATFORM")),
+        platforms=_platforms(environment.get("IMAGEDELTA_PLATFORM")),
         memory_bytes=int(_number(environment, "IMAGEDELTA_MEMORY_BYTES", 128 * _MIB)),
         reserve_bytes=int(_number(environment, "IMAGEDELTA_RESERVE_BYTES", 64 * _MIB)),
         poll_seconds=None if poll is None else _number(environment, "IMAGEDELTA_POLL_SECONDS", 0),
@@ -117,11 +105,14 @@ def _engine(name: str) -> str:
     raise _wrong("IMAGEDELTA_ENGINE", f"is {name[:60]!r}: known is 'layout'")
 
 
-def _platform(given: str | None) -> str:
-    value = given or _MACHINES.get(platform.machine().lower(), "")
-    if not _PLATFORM.fullmatch(value):
-        raise _wrong("IMAGEDELTA_PLATFORM", f"is {value!r} on {platform.machine()}: give os/arch[/variant]")
-    return value
+def _platforms(given: str | None) -> tuple[str, ...]:
+    try:
+        found = parse_platforms(given or machine_platform())
+    except RequestError as error:
+        raise _wrong("IMAGEDELTA_PLATFORM", f"{error}: give os/architecture[/variant], several with commas") from None
+    if len(found) > MAX_PLATFORMS:
+        raise _wrong("IMAGEDELTA_PLATFORM", f"names {len(found)} platforms, at most {MAX_PLATFORMS}")
+    return found
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -99,7 +99,7 @@ class DependencyError(ImageDeltaError):
 REMEDIES: dict[str, str] = {
     "internal": "This is a defect of imagedelta: report it with the log around it.",
     "request.invalid": "Correct the named field and send the request again.",
-    "content.invalid": "Make the file again; it is not what it claims to be.",
+    "content.invalid": "The message says what is wrong with the file: make or fetch it again.",
     "content.truncated": "The file was cut short: transfer or save it again.",
     "content.limit_exceeded": "Check that it is what you meant to send. A limit that the message names can be raised: "
     "--limit NAME=NUMBER on the command line, IMAGEDELTA_LIMITS in the cloud's settings.",
@@ -108,6 +108,9 @@ REMEDIES: dict[str, str] = {
     "content.blob_missing": "The archive is incomplete: save the image again, with all its layers.",
     "content.duplicate_member": "The archive holds one name twice, so readers could disagree: save it again.",
     "content.not_an_image": "Give a docker save tar, an OCI archive or an OCI layout folder.",
+    "content.packed": "Unpack it, or pack it with gzip or zstd: this packing is not read here.",
+    "content.encrypted": "Decrypt the image first, e.g. with `skopeo copy --decryption-key`.",
+    "content.old_form": "Push or save the image again with a tool of the last years (Docker 1.10 or later).",
     "content.unsupported": "Use a newer imagedelta to read it, or an older one to write it.",
     "source.missing": "Give the image the patch starts from, or ask for a bundle from a source that is there.",
     "source.different": "The device's copy of the source is damaged: remove it, or take a bundle from another source.",
@@ -124,6 +127,8 @@ REMEDIES: dict[str, str] = {
     "request.no_platform": "Say what the image is for with --platform os/architecture[/variant], e.g. linux/arm64.",
     "request.no_reference": "Give the image a name with --reference NAME:TAG.",
     "request.ambiguous_id": "Give more digits of the image ID.",
+    "request.scratch_full": "Free room there, or name another folder with --scratch. In the cloud send the archive as "
+    "a plain tar: only one that is packed as a whole is unpacked to disk.",
     "request.no_image": "Correct the name: a docker-save tar, OCI archive or layout folder (PATH#NAME chooses one of "
     "several), docker://NAME or registry://HOST/REPOSITORY:TAG.",
     "registry.denied": "Log in with `docker login HOST`, and check the name: to a registry, absent and forbidden are "
@@ -132,6 +137,7 @@ REMEDIES: dict[str, str] = {
     "registry.protocol": "Check that the address is a registry's; one without TLS needs --insecure-registry HOST, one "
     "with a private certificate SSL_CERT_FILE.",
     "dependency.registry": "Try again: look at the link and the registry if this lasts (`imagedelta doctor`).",
+    "dependency.moved": "Try again: the name was given to another image meanwhile.",
     "dependency.daemon": "Start Docker, or name its daemon with DOCKER_HOST (`imagedelta doctor` tells what is wrong).",
     "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "disk.full": "Free disk on the device: the bundle is kept and the device goes on by itself.",
@@ -147,7 +153,8 @@ REMEDIES: dict[str, str] = {
     "bundle.below_floor": "An old bundle came back: order the image again if it is wanted.",
     "bundle.replayed": "A used bundle came back under another transfer: find out who sent it.",
     "bundle.revoked": "The cloud withdrew it: order the image again if it is wanted.",
-    "bundle.platform": "Enrol the device with its real platform and order the image again.",
+    "bundle.platform": "Set IMAGEDELTA_PLATFORM of the module to what the device runs, several with commas, or "
+    "register the image with its real --platform; then order it again.",
     "bundle.memory": "Raise the memory setting of the device, or build for a smaller memory class.",
     "bundle.damaged": "The bytes in the outbox differ from what was sealed: retry, so that it is published anew.",
     "content.malformed_message": "It breaks docs/formats/messages.md: update the older of device and cloud.",
@@ -206,7 +213,8 @@ REMEDIES: dict[str, str] = {
     "request.many_images": "Register the images of the archive one by one, each under a reference of its own.",
     "settings.priorities": "Correct the priorities file; priorities.yaml in this project explains its form.",
     "plan.impossible": "Read the message: it names what this device lacks.",
-    "plan.no_platform": "Register the image for that platform, or correct the platform of the device.",
+    "plan.no_platform": "Register the image for that platform (images register --platform where its config is wrong), "
+    "or correct what the device says it runs: IMAGEDELTA_PLATFORM takes several.",
     "plan.no_profile": "Update the module on the device: it reads none of the patch profiles built here.",
     "plan.retired_device": "Leave the device out of the set.",
     "plan.needs_approval": "Look at the plan; approve the set, or cancel it and raise its limits.",

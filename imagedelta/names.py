@@ -24,6 +24,10 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+PATTERN = (
+    rf"^(?:{_HOST.pattern.replace('?P<port>', '?:')}/)?{_PATH.pattern}(?::{_TAG.pattern})?(?:@{_DIGEST.pattern})?$"
+)
+"""What every name fits; ``parse_name`` looks closer."""
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 
 
@@ -64,20 +68,26 @@ def parse_name(text: str) -> ImageName:
     Raises:
         RequestError: ``request.image_name``: it is none; the message says which part is wrong.
     """
-    name, at, digest = text.partition("@")
-    host, path = _split_host(name)
+    host, rest = _split_host(text)
+    name = name_in(host, rest, text)
+    if not (host or name.tag or name.digest) and len(name.path) == 64 and _ID.fullmatch(name.path):
+        raise _wrong(text, "that is an image ID, not a name")
+    return name
+
+
+def name_in(host: str, rest: str, text: str) -> ImageName:
+    """Take ``PATH[:TAG][@DIGEST]`` in a registry apart; ``text`` is what a person wrote. Raises: see ``parse_name``."""
+    path, at, digest = rest.partition("@")
     path, colon, tag = path.partition(":")
     if len(text) > MAX_NAME:
         raise _wrong(text, f"longer than {MAX_NAME} characters")
     if host and not is_host(host):
         raise _wrong(text, f"{host!r} is not HOST or HOST:PORT")
-    check_path(path, text)
+    _check_path(path, text)
     if colon and not _TAG.fullmatch(tag):
         raise _wrong(text, f"{tag!r} is not a tag (letters, digits, . _ - and 128 characters at most)")
     if at and not _DIGEST.fullmatch(digest):
         raise _wrong(text, f"{digest!r} is not sha256: and 64 hex digits")
-    if not (host or colon or at) and _ID.fullmatch(path) and len(path) == 64:
-        raise _wrong(text, "that is an image ID, not a name")
     return ImageName(*_without_hub(host, path), tag, digest)
 
 
@@ -103,16 +113,6 @@ def archive_name(text: str) -> str | None:
     return str(name) if name and (name.tag or name.digest) else None
 
 
-def check_path(path: str, text: str) -> None:
-    """Check the path of a name, which ``text`` is the whole of. Raises: RequestError ``request.image_name``."""
-    if not path:
-        raise _wrong(text, "the name is missing")
-    if path != path.lower():
-        raise _wrong(text, f"{path!r} has capital letters; only tags may")
-    if not _PATH.fullmatch(path):
-        raise _wrong(text, f"{path!r} is not a repository (lower-case letters, digits and . _ - / between them)")
-
-
 def is_host(text: str) -> bool:
     """Whether ``text`` is ``HOST`` or ``HOST:PORT``."""
     found = _HOST.fullmatch(text) if len(text) <= MAX_NAME else None
@@ -130,11 +130,20 @@ def is_hub(host: str) -> bool:
     return host in _HUB_HOSTS
 
 
-def _split_host(name: str) -> tuple[str, str]:
+def _check_path(path: str, text: str) -> None:
+    if not path:
+        raise _wrong(text, "the name is missing")
+    if path != path.lower():
+        raise _wrong(text, f"{path!r} has capital letters; only tags may")
+    if not _PATH.fullmatch(path):
+        raise _wrong(text, f"{path!r} is not a repository (lower-case letters, digits and . _ - / between them)")
+
+
+def _split_host(text: str) -> tuple[str, str]:
     """Rule: the first part is a host if it could be no path (a dot, a port, a capital letter) or is ``localhost``."""
-    first, slash, rest = name.partition("/")
-    is_a_host = slash and (set(first) & set(".:[") or first == "localhost" or first != first.lower())
-    return (first, rest) if is_a_host else ("", name)
+    first, slash, rest = text.partition("/")
+    is_a_host = slash and (set(first) & set(".:[@") or first == "localhost" or first != first.lower())
+    return (first, rest) if is_a_host else ("", text)
 
 
 def _without_hub(host: str, path: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """Image arguments: which archive and which image of it, unpacked so that its layers can be read at random.
 
 An argument is a docker-save tar, an OCI archive or an OCI layout folder, where ``PATH#WHICH`` names one of several
-images by name (``app:1``), image ID or platform (``linux/arm64``); or ``docker://NAME[#PLATFORM]``, an image of the
-Docker daemon; or ``registry://HOST[:PORT]/REPOSITORY[:TAG|@DIGEST][#PLATFORM]``.
+images by name (``app:1``), image ID or its first 12 digits, or platform (``linux/arm64``); or
+``docker://NAME[#PLATFORM]``, an image of the Docker daemon; or
+``registry://HOST[:PORT]/REPOSITORY[:TAG|@DIGEST][#PLATFORM]``.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from imagedelta.archives import Image, open_archive
+from imagedelta.archives import Archive, Image, open_archive
+from imagedelta.archives.disk_guard import guarded
 from imagedelta.delta.content import FileReader, ImageContent, LayerContent, LayerReader
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
+from imagedelta.names import id_prefix, name_or_none
+from imagedelta.platforms import best_of, parse_platform
 from imagedelta.signatures import LayerIndex, index_layer
 from imagedelta_cli.files import scratch_folder
-from imagedelta_cli.options import insecure_registries
+from imagedelta_cli.options import insecure_registries, limits_given
 from imagedelta_cli.output import Counter, progress
 from imagedelta_cli.sources.credentials import DockerLogins
-from imagedelta_cli.sources.manifests import clean_platform
 from imagedelta_cli.sources.names import DOCKER, REGISTRY, host_of, is_loopback, parse_registry_name
 from imagedelta_cli.sources.registry_image import Access, open_registry_image
 
@@ -91,12 +94,14 @@ class Unpacker:
         return image
 
     def _described(self, stream: BinaryIO, path: Path, count: Counter) -> LayerContent:
-        with path.open("wb") as out:
+        with path.open("wb") as file:
+            out = guarded(file)
             index = index_layer(stream, tee=lambda piece: count.add(out.write(piece)))
         return LayerContent(index, self._exits.enter_context(FileReader(path)))
 
     def _copied(self, stream: BinaryIO, path: Path, count: Counter) -> LayerReader:
-        with path.open("wb") as out:
+        with path.open("wb") as file:
+            out = guarded(file)
             while piece := stream.read(MIB):
                 count.add(out.write(piece))
         return self._exits.enter_context(FileReader(path))
@@ -119,15 +124,19 @@ def open_image(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Imag
             registry sends. Nothing stays there.
     """
     if argument.startswith(REGISTRY):
-        with open_registry_image(parse_registry_name(argument), scratch, registry_access(), progress) as opened:
+        name = parse_registry_name(argument)
+        with open_registry_image(name, scratch, registry_access(), progress, limits_given()) as opened:
             yield opened
     elif argument.startswith(DOCKER):
         with _open_docker(argument, scratch) as opened:
             yield opened
     else:
         path, which = _split(argument)
-        with tempfile.TemporaryFile(dir=scratch) as unpacked, open_archive(path, scratch=unpacked) as archive:
-            yield archive, _choose(archive.images, which, argument)
+        with (
+            tempfile.TemporaryFile(dir=scratch) as unpacked,
+            open_archive(path, limits_given(), scratch=guarded(unpacked)) as archive,
+        ):
+            yield archive, _choose(archive, which, argument)
 
 
 def local_file(argument: str) -> Path | None:
@@ -161,13 +170,13 @@ def _open_docker(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Im
         raise RequestError(f"docker:// needs the library {error.name}", code="cli.library_missing") from error
 
     name, _, platform = argument.removeprefix(DOCKER).partition("#")
-    wanted = clean_platform(platform) if platform else ""
+    wanted = parse_platform(platform) if platform else ""
     if not name:
         raise RequestError(f"{argument} names no image", code="request.no_image")
     with tempfile.TemporaryFile(dir=scratch) as saved:
         with progress(f"Fetching {argument}") as report:
             diff_ids = save_image(name, saved, report)
-        with open_archive(saved) as archive:
+        with open_archive(saved, limits_given()) as archive:
             yield archive, choose_saved(archive.images, diff_ids, wanted, name)
 
 
@@ -190,10 +199,37 @@ def _split(argument: str) -> tuple[Path, str]:
     return Path(path), which
 
 
-def _choose(images: Sequence[Image], which: str, argument: str) -> Image:
-    fitting = [image for image in images if not which or which in (image.image_id, image.platform, *image.references)]
+def _choose(archive: Archive, which: str, argument: str) -> Image:
+    """Find the image that ``which`` means: a name, an image ID or 12 digits of it, or a platform."""
+    images = archive.images
+    fitting = [image for image in images if _means(which, image)] if which else images
+    if not fitting:
+        fitting = _for_platform(images, which)
     if len(fitting) == 1:
         return fitting[0]
-    names = ", ".join(image.references[0] if image.references else image.image_id for image in images)
     problem = "holds several such images" if fitting else "holds no such image"
-    raise RequestError(f"{argument} {problem}; add #NAME to choose of: {names}", code="request.no_image")
+    unreadable = [str(over) for over in archive.passed_over if over.error]
+    told = f"{argument} {problem}; add #NAME, #ID or #PLATFORM to choose of: {'; '.join(map(_title, images))}"
+    if unreadable:
+        told += f"; not readable: {'; '.join(unreadable)}"
+    raise RequestError(told, code="request.no_image")
+
+
+def _means(which: str, image: Image) -> bool:
+    prefix = id_prefix(which)
+    return str(name_or_none(which)) in image.references or bool(prefix and image.image_id.startswith(prefix))
+
+
+def _for_platform(images: Sequence[Image], which: str) -> list[Image]:
+    try:
+        wanted = best_of([parse_platform(which)], filter(None, (image.platform for image in images)))
+    except RequestError:
+        return []
+    return [image for image in images if wanted and image.platform == wanted]
+
+
+def _title(image: Image) -> str:
+    """All names of an image, its ID as lists show it, and its platform."""
+    names = " = ".join((*image.references, *image.labels))
+    digits = image.image_id.removeprefix("sha256:")[:12]
+    return f"{names or 'unnamed'} ({digits}, {image.platform or 'platform unknown'})"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from imagedelta.errors import RequestError
-from planning.references import parse_name
+from imagedelta.names import parse_name
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _DESIRED = "properties.desired"
@@ -37,6 +37,7 @@ def resolve(template: Mapping[str, Any], values: Mapping[str, str]) -> dict[str,
     agent["modules"] = {name: _module(name, item) for name, item in _dict(agent, "modules").items()}
     if not agent["modules"]:
         raise _wrong("it names no module")
+    _check_names(agent["modules"])
     _check_settings(content)
     return {"modulesContent": content}
 
@@ -48,12 +49,15 @@ def modules_of(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
 
 
 def modules_by_image(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """reference -> the modules that start it; the local registry's own image is not among them."""
+    """reference -> the modules that start it; the local registry's own image is not among them.
+
+    References are in the one spelling, whatever the manifest writes.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for name, entry in modules_of(manifest).items():
-        reference = entry["settings"]["image"]
-        if parse_name(reference).repository != REGISTRY:
-            found[reference] = (*found.get(reference, ()), name)
+        image = parse_name(entry["settings"]["image"])
+        if image.repository != REGISTRY:
+            found[str(image)] = (*found.get(str(image), ()), name)
     return found
 
 
@@ -121,6 +125,14 @@ def _put_at(desired: dict[str, Any], path: Sequence[str], item: Any) -> None:
         desired[name] = dict(_dict(desired, name))
         desired = desired[name]
     desired[path[-1]] = item
+
+
+def _check_names(modules: Mapping[str, Mapping[str, Any]]) -> None:
+    for module, entry in modules.items():
+        try:
+            parse_name(entry["settings"]["image"])
+        except RequestError as error:
+            raise _wrong(f"module {module}: {error}") from None
 
 
 def _check_settings(content: Mapping[str, Mapping[str, Any]]) -> None:

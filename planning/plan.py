@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from contracts.records import Device, DeviceImage
 from imagedelta.errors import ImageDeltaError
+from imagedelta.names import name_or_none, parse_name
 from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
-from planning.references import parse_name
 from planning.sources import SourceChooser, Spending
 
 
@@ -170,12 +170,10 @@ def _plan_images(
 
 
 def _image_for(device: Device, item: Wanted) -> str:
-    image_id = item.by_platform.get(device.platform)
+    image_id = device.image_of(item.by_platform)
     if image_id is None:
-        known = ", ".join(sorted(item.by_platform)) or "none"
-        raise CannotPlan(
-            f"{item.reference} is not registered for {device.platform}, only for {known}", code="plan.no_platform"
-        )
+        runs, known = " and ".join(device.platforms), ", ".join(sorted(item.by_platform)) or "none"
+        raise CannotPlan(f"{item.reference} is not registered for {runs}, only for {known}", code="plan.no_platform")
     return image_id
 
 
@@ -195,9 +193,15 @@ def _recon_image(present: Sequence[DeviceImage], facts: FleetFacts, policy: Poli
     for image in sorted(present, key=lambda item: (item.seen_at, item.image_id), reverse=True):
         record = facts.images.get(image.image_id)
         names = (*image.references, *(record.references if record else ()))
-        if record and any(parse_name(name).repository == policy.recon_repository for name in names):
+        if record and any(_repository(name) == policy.recon_repository for name in names):
             return image.image_id
     return None
+
+
+def _repository(name: str) -> str | None:
+    """Of a name that a device's own tools gave, which may be none."""
+    found = name_or_none(name)
+    return found.repository if found else None
 
 
 def wanted_images(images: Mapping[str, Mapping[str, str]], modules: Mapping[str, Sequence[str]]) -> tuple[Wanted, ...]:

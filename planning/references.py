@@ -1,35 +1,8 @@
-"""Image references: registry host, repository, tag and digest.
-
-Source: the reference grammar of github.com/distribution/reference.
-"""
+"""The name that a module on a device is started from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class ImageName:
-    """``host/path:tag@digest``, taken apart; ``host`` is "" for a name without registry."""
-
-    host: str
-    path: str
-    tag: str
-    digest: str
-
-    @property
-    def repository(self) -> str:
-        """The last part of the path: ``app`` of ``fleet.example/propulsion/app:2``."""
-        return self.path.rpartition("/")[2]
-
-
-def parse_name(reference: str) -> ImageName:
-    name, _, digest = reference.partition("@")
-    first, slash, rest = name.partition("/")
-    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    host, path = (first, rest) if has_host else ("", name)
-    path, _, tag = path.partition(":")
-    return ImageName(host, path, tag, digest)
+from imagedelta.names import parse_name
 
 
 def local_name(reference: str, registry_address: str | None, local_digest: str | None) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagedelta.errors import ImageDeltaError
+from imagedelta.names import parse_name
 from planning.manifest import REGISTRY, modules_of
-from planning.references import local_name, parse_name
+from planning.references import local_name
 
 _BOOKKEEPING = ("$version", "$metadata")
 _DESIRED = "properties.desired"
@@ -121,10 +122,10 @@ def _desired(content: dict[str, Any], module: str) -> dict[str, Any]:
 def _pinned(
     entry: Mapping[str, Any], registry_address: str | None, local_digests: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    reference = entry["settings"]["image"]
-    if parse_name(reference).repository == REGISTRY:
+    name = parse_name(entry["settings"]["image"])
+    if name.repository == REGISTRY:
         return dict(entry)
-    image = local_name(reference, registry_address, local_digests.get(reference))
+    image = local_name(str(name), registry_address, local_digests.get(str(name)))
     return {**entry, "settings": {**entry["settings"], "image": image}}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from imagedelta.bundles.keys import read_private_key
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
+from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
 from services.hub_connection import HubConnection
 from services.rules_file import read_rules
@@ -77,6 +78,8 @@ class Settings:
     recon_repository: str
     """Repository name of the Image Reconstruction module's own image: a further source on every device."""
     max_upload_bytes: int
+    archive_limits: Limits
+    """Of reading archives; IMAGEDELTA_LIMITS raises them."""
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -107,6 +110,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
         default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
         recon_repository=_recon_repository(read),
+        archive_limits=_archive_limits(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
     )
     read.refuse()
@@ -229,6 +233,15 @@ def _recon_repository(read: Values) -> str:
     except ImageDeltaError as error:
         read.wrong(name, f"names no image: {error}")
         return ""
+
+
+def _archive_limits(read: Values) -> Limits:
+    name = "IMAGEDELTA_LIMITS"
+    try:
+        return raised_limits(read.text(name))
+    except ImageDeltaError as error:
+        read.wrong(name, f"cannot be used: {error}")
+        return DEFAULT_LIMITS
 
 
 def _module(read: Values) -> str:

@@ -77,8 +77,13 @@ class Images(Protocol):
         ...
 
     def start_registration(self, registration_id: str) -> Registration: ...
-    def finish_registration(self, registration_id: str, images: Mapping[str, str], at: datetime) -> None:
-        """Mark registered and point the registration's references at ``images`` (platform -> image ID)."""
+    def finish_registration(
+        self, registration_id: str, images: Mapping[str, str], at: datetime, detail: str | None = None
+    ) -> None:
+        """Mark registered and point the registration's references at ``images`` (platform -> image ID).
+
+        ``detail``: what of the archive was passed over.
+        """
         ...
 
     def fail_registration(self, registration_id: str, code: str, detail: str) -> None: ...
@@ -92,6 +97,10 @@ class Images(Protocol):
     def images(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]: ...
     def resolve(self, references: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """reference -> platform -> image ID; unknown references are absent."""
+        ...
+
+    def find_ids(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """IDs of registered images that start so, in order."""
         ...
 
     def list_images(self, *, reference: str | None, platform: str | None, limit: int, after: str | None) -> Page: ...

@@ -139,7 +139,7 @@ def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: dat
         registry_address=request.registry_address,
         bytes_per_second=request.bytes_per_second,
         money_per_megabyte=request.money_per_megabyte,
-        **({} if device.last_inventory_at else {"platform": request.platform}),
+        **({} if device.last_inventory_at else {"platform": request.platform, "also_runs": request.also_runs}),
     )
     _write_tags(connection, device_id, request.tags)
     return known_device(connection, device_id), new
@@ -152,6 +152,7 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
         "state": DEVICE_STATES.initial,
         "hub": request.hub,
         "platform": request.platform,
+        "also_runs": request.also_runs,
         "profiles": [],
         "trusted_keys": [],
         "enrolled_at": at,

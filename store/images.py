@@ -29,7 +29,8 @@ class SqlImages:
 
     def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration:
         origin = {name: value for name in ("upload", "blob", "registry") if (value := getattr(request, name))}
-        record = Registration(new_id("registration"), "queued", origin, request.reference, {}, None, None, by, at)
+        identity = (new_id("registration"), "queued", origin, request.reference)
+        record = Registration(*identity, {}, None, None, by, at, request.platform)
         self._db.write(lambda connection: connection.execute(registrations.insert().values(vars(record))))
         return record
 
@@ -52,10 +53,14 @@ class SqlImages:
 
         return self._db.write(work)
 
-    def finish_registration(self, registration_id: str, images: Mapping[str, str], at: datetime) -> None:
+    def finish_registration(
+        self, registration_id: str, images: Mapping[str, str], at: datetime, detail: str | None = None
+    ) -> None:
         def work(connection: Connection) -> None:
             record = _known_registration(connection, registration_id)
-            if not _update_registration(connection, registration_id, OPEN, state="registered", images=dict(images)):
+            if not _update_registration(
+                connection, registration_id, OPEN, state="registered", images=dict(images), detail=detail
+            ):
                 return
             if record.reference is not None:
                 for platform, image_id in sorted(images.items()):
@@ -80,7 +85,9 @@ class SqlImages:
 
     def add_image(self, image: ImageRecord) -> None:
         def work(connection: Connection) -> None:
-            if _add(connection, images, images.c.image_id == image.image_id, _image_values(image)) and image.diff_ids:
+            if not _add(connection, images, images.c.image_id == image.image_id, _image_values(image)):
+                _restate_platform(connection, image)
+            elif image.diff_ids:
                 connection.execute(image_layers.insert(), _layer_rows(image))
             for reference in image.references:
                 _point(connection, reference, image.platform, image.image_id)
@@ -89,6 +96,15 @@ class SqlImages:
 
     def image(self, image_id: str) -> ImageRecord | None:
         return self.images([image_id]).get(image_id)
+
+    def find_ids(self, prefix: str, limit: int) -> tuple[str, ...]:
+        query = (
+            select(images.c.image_id)
+            .where(images.c.image_id.startswith(prefix, autoescape=True))
+            .order_by(images.c.image_id)
+            .limit(limit)
+        )
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
 
     def images(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
         def work(connection: Connection) -> dict[str, ImageRecord]:
@@ -162,6 +178,15 @@ def _add(connection: Connection, table: Any, same: Any, values: Mapping[str, Any
             raise
         return False
     return True
+
+
+def _restate_platform(connection: Connection, image: ImageRecord) -> None:
+    """An image is for one platform: names that led to it on another one lead there no more."""
+    where = (images.c.image_id == image.image_id, images.c.platform != image.platform)
+    values = {"platform": image.platform, "signature": image.signature}
+    if connection.execute(images.update().where(*where).values(**values)).rowcount:
+        others = (image_references.c.image_id == image.image_id, image_references.c.platform != image.platform)
+        connection.execute(image_references.delete().where(*others))
 
 
 def _image_values(image: ImageRecord) -> dict[str, Any]:

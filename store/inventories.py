@@ -109,6 +109,7 @@ def _describe(connection: Connection, device: Device, inventory: Inventory, at: 
     values: dict[str, Any] = {
         "installation_id": inventory.installation_id,
         "platform": inventory.platform,
+        "also_runs": list(inventory.also_runs or ()),
         "profiles": list(inventory.profiles),
         "trusted_keys": list(inventory.trusted_keys),
         "free_disk_bytes": inventory.free_disk_bytes,

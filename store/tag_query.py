@@ -16,6 +16,7 @@ import re
 from sqlalchemy import ColumnElement, and_, not_, or_, select
 
 from imagedelta.errors import RequestError
+from imagedelta.platforms import parse_platform
 from store.schema import device_tags, devices
 
 MAX_DEPTH = 32
@@ -80,15 +81,15 @@ class _Reader:
     def _comparison(self, field: ColumnElement[str]) -> ColumnElement[bool]:
         if self._take_word("in"):
             self._expect("[")
-            values = [self._text()]
+            values = [self._value(field)]
             while self._take_word(","):
-                values.append(self._text())
+                values.append(self._value(field))
             self._expect("]")
             return field.in_(values)
         if self._take_word("="):
-            return field == self._text()
+            return field == self._value(field)
         if self._take_word("!=") or self._take_word("<>"):
-            return field != self._text()
+            return field != self._value(field)
         raise self.unexpected("=, != or in")
 
     def _field(self) -> ColumnElement[str]:
@@ -100,6 +101,11 @@ class _Reader:
             raise self.unexpected("tags.<name>, deviceId, platform or hub")
         self._place += 1
         return column
+
+    def _value(self, field: ColumnElement[str]) -> str:
+        """A platform may be written in any of its spellings."""
+        text = self._text()
+        return parse_platform(text) if field is devices.c.platform else text
 
     def _text(self) -> str:
         token = self.peek()

@@ -98,7 +98,7 @@ def docker_save(*images: BuiltImage, pack: Pack = plain) -> bytes:
         files[config] = built.image.config
         names = [f"{diff_id[7:]}/layer.tar" for diff_id in built.image.diff_ids]
         files.update({name: pack(tar) for name, tar in zip(names, built.layers, strict=True)})
-        tags = list(built.image.references) or None
+        tags = [*built.image.references, *built.image.labels] or None
         manifest.append({"Config": config, "RepoTags": tags, "Layers": names})
     files["manifest.json"] = json.dumps(manifest).encode()
     return an_archive(files)
@@ -161,7 +161,7 @@ def _oci_manifests(built: BuiltImage, pack: Pack, blobs: dict[str, bytes]) -> li
     ).encode()
     blobs.update({sha256_id(data): data for data in (built.image.config, manifest, *packed)})
     entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest)
-    names = [{"org.opencontainers.image.ref.name": name} for name in built.image.references]
+    names = [{"org.opencontainers.image.ref.name": name} for name in (*built.image.references, *built.image.labels)]
     return [{**entry, "annotations": name} for name in names] or [entry]
 
 

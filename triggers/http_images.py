@@ -5,18 +5,24 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from contracts.messages import Platform
 from contracts.parameters import PAGING, Parameter
-from contracts.requests import RegisterImage
+from contracts.requests import Reference, RegisterImage
 from contracts.responses import DeviceView, ImageView, RegistrationView, Upload, page_of
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit
 from triggers.http import Answer, Request, not_found, register_image
+from triggers.image_ids import known_image_id
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
 UPLOAD_LIFETIME = timedelta(hours=24)
 """Long enough for a 60 GB archive over a slow office link."""
+
+
+_FINDING = (404, 409)
+"""There is no such image, or the digits are those of several."""
 
 
 def create_upload(request: Request, deps: Deps) -> Answer:
@@ -60,15 +66,16 @@ def list_images(request: Request, deps: Deps) -> Answer:
 
 
 def get_image(request: Request, deps: Deps) -> Answer:
-    image = deps.store.images.image(request.params["imageId"])
+    image_id = known_image_id(request.params["imageId"], deps)
+    image = deps.store.images.image(image_id)
     if image is None:
-        raise not_found("image", request.params["imageId"])
+        raise not_found("image", image_id)
     return Answer(200, ImageView.of(image))
 
 
 def devices_with(request: Request, deps: Deps) -> Answer:
-    get_image(request, deps)
-    return page_answer(DeviceView, deps.store.images.devices_with(request.params["imageId"], **request.page()))
+    image_id = known_image_id(request.params["imageId"], deps)
+    return page_answer(DeviceView, deps.store.images.devices_with(image_id, **request.page()))
 
 
 def _check_origin(order: RegisterImage, deps: Deps) -> None:
@@ -115,8 +122,8 @@ RESOURCES = (
                 {200: page_of(ImageView)},
                 query=(
                     *PAGING,
-                    Parameter("reference", "Only this name:tag."),
-                    Parameter("platform", "E.g. linux/amd64."),
+                    Parameter("reference", "Only this name:tag.", Reference),
+                    Parameter("platform", "E.g. linux/amd64.", Platform),
                 ),
             ),
         ),
@@ -131,7 +138,11 @@ RESOURCES = (
     Resource(
         name="api_images_one",
         path="images/{imageId}",
-        operations=(Operation("GET", get_image, "One image.", {200: ImageView}, errors=(404,)),),
+        operations=(
+            Operation(
+                "GET", get_image, "One image, by its ID or 12 digits of it.", {200: ImageView}, errors=(404, 409)
+            ),
+        ),
     ),
     Resource(
         name="api_images_one_devices",
@@ -142,7 +153,7 @@ RESOURCES = (
                 devices_with,
                 "Devices whose inventory confirmed the image.",
                 {200: page_of(DeviceView)},
-                errors=(404,),
+                errors=_FINDING,
                 query=PAGING,
             ),
         ),

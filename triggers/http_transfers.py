@@ -10,6 +10,7 @@ from contracts.states import PATCH, TRANSFER
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers.http import Answer, Request, not_found
+from triggers.image_ids import filtered_image_id
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
@@ -23,7 +24,7 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzin
 def list_transfers(request: Request, deps: Deps) -> Answer:
     page = deps.store.transfers.list_transfers(
         device_id=request.query.get("device"),
-        image_id=request.query.get("image"),
+        image_id=filtered_image_id(request.query.get("image"), deps),
         state=request.query.get("state"),
         set_id=request.query.get("set"),
         **request.page(),
@@ -50,9 +51,8 @@ def timeseries(request: Request, deps: Deps) -> Answer:
 
 
 def list_patches(request: Request, deps: Deps) -> Answer:
-    page = deps.store.patches.list_patches(
-        state=request.query.get("state"), target=request.query.get("target"), **request.page()
-    )
+    target = filtered_image_id(request.query.get("target"), deps)
+    page = deps.store.patches.list_patches(state=request.query.get("state"), target=target, **request.page())
     return page_answer(PatchView, page)
 
 
@@ -78,7 +78,7 @@ RESOURCES = (
                 query=(
                     *PAGING,
                     Parameter("device", "Only to this device."),
-                    Parameter("image", "Only of this image ID."),
+                    Parameter("image", "Only of this image ID, or its first 12 digits."),
                     Parameter(
                         "state",
                         "Only in this state; in_transit for all that is under way.",
@@ -125,7 +125,7 @@ RESOURCES = (
                 query=(
                     *PAGING,
                     Parameter("state", "Only in this state.", one_of(sorted(PATCH.states))),
-                    Parameter("target", "Only to this image ID."),
+                    Parameter("target", "Only to this image ID, or its first 12 digits."),
                 ),
             ),
         ),

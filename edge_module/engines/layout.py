@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_module.engines.base import LayerWriter, PresentImage
 from edge_module.engines.layout_index import (
@@ -38,6 +38,8 @@ FOLDER = "images"
 _BLOBS = f"{FOLDER}/blobs/sha256"
 _INGEST = f"{FOLDER}/ingest"
 _INSTALLATION = f"{FOLDER}/installation.json"
+DEVICE_LIMITS = replace(DEFAULT_LIMITS, max_window_bytes=64 * MIB)
+"""Other tools' packed layers are unpacked within the memory of a small device: builders use windows up to 8 MiB."""
 _UNPACK_GUESS = 4
 """A packed layer unpacks to about this many times its size; only used to look at free disk beforehand."""
 log = logging.getLogger("imagedelta.layout")
@@ -57,7 +59,7 @@ class LayoutEngine:
     def __init__(
         self,
         files: Files,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits = DEVICE_LIMITS,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._files = files

@@ -116,7 +116,7 @@ def _plain(stream: BinaryIO, limits: Limits, scratch: BinaryIO | None) -> Binary
     if packing is None:
         return stream
     if scratch is None:
-        raise UnsupportedFormat(f"the archive is packed as a whole with {packing}: unpack it first")
+        raise UnsupportedFormat(f"the archive is packed as a whole with {packing}", code="content.packed")
     if packing == "zip":
         raise ContentError("a zip file: images come as a tar (docker save)", code="content.not_an_image")
     for piece in unpack(Section(stream, 0, stream.seek(0, 2)), limits):

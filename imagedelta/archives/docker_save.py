@@ -12,7 +12,7 @@ from typing import Any
 from imagedelta.archives.findings import Findings, Located
 from imagedelta.archives.json_reading import field_of, parse
 from imagedelta.archives.model import image_from_config
-from imagedelta.archives.stores import Store, missing, safe_name
+from imagedelta.archives.stores import Store, missing, read_document, safe_name
 from imagedelta.errors import ContentError
 from imagedelta.limits import Limits, over_limit
 
@@ -32,7 +32,7 @@ def read_docker_save(store: Store, limits: Limits, findings: Findings) -> None:
 
 
 def _entries(store: Store, limits: Limits) -> list[Any]:
-    entries = parse(store.read_small(MANIFEST, limits.max_manifest_bytes), MANIFEST)
+    entries = parse(read_document(store, MANIFEST, limits), MANIFEST)
     if not isinstance(entries, list):
         raise ContentError(f"{MANIFEST} is not a list of images", code="content.not_an_image")
     if len(entries) > limits.max_archive_images:

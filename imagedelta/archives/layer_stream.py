@@ -56,5 +56,5 @@ class _VerifiedPieces(io.RawIOBase):
                 return piece
         found = "sha256:" + self._digest.hexdigest()
         if found != self._diff_id:
-            raise DigestMismatch(f"layer {self._diff_id} unpacks to {found}")
+            raise DigestMismatch(f"the layer that the config names {self._diff_id} has the bytes of {found}")
         return b""

@@ -13,11 +13,11 @@ from typing import Any
 from imagedelta.archives.findings import Findings, Located, WholeArchiveError
 from imagedelta.archives.json_reading import field_of, parse_object
 from imagedelta.archives.model import hex_of, image_from_config, platform_in, require_digest, sha256_id
-from imagedelta.archives.stores import Store, missing
+from imagedelta.archives.stores import Store, missing, read_document
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import Limits, over_limit
 from imagedelta.names import archive_name
-from imagedelta.platforms import Stated
+from imagedelta.platforms import NOTHING_STATED, Stated
 
 LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
@@ -82,7 +82,7 @@ def foreign_kind(manifest: Mapping[str, Any]) -> str | None:
     for layer in layers if isinstance(layers, list) else ():
         kind = field_of(layer, "mediaType") if isinstance(layer, dict) else None
         if isinstance(kind, str) and kind.endswith(_ENCRYPTED):
-            raise UnsupportedFormat("its layers are encrypted: decrypt the image first, e.g. with skopeo")
+            raise UnsupportedFormat("its layers are encrypted", code="content.encrypted")
         if kind and not str(kind).startswith(_LAYER_TYPES):
             return str(kind)
     return None
@@ -91,6 +91,12 @@ def foreign_kind(manifest: Mapping[str, Any]) -> str | None:
 def is_attestation(descriptor: Mapping[str, Any]) -> bool:
     """BuildKit stores provenance as a manifest beside the image's, marked by an annotation."""
     return _annotations(descriptor).get("vnd.docker.reference.type") == "attestation-manifest"
+
+
+def platform_stated(descriptor: Mapping[str, Any]) -> Stated:
+    """Read what an entry of an index says of its image's platform. Raises: ContentError for what is no word."""
+    platform = field_of(descriptor, "platform")
+    return platform_in(platform, "platform of a descriptor") if isinstance(platform, dict) else NOTHING_STATED
 
 
 class _Reader:
@@ -102,7 +108,7 @@ class _Reader:
         self._descriptors = 0
 
     def read(self) -> None:
-        data = self._store.read_small(INDEX_FILE, self._limits.max_manifest_bytes)
+        data = read_document(self._store, INDEX_FILE, self._limits)
         self._follow_all(parse_object(data, INDEX_FILE), INDEX_FILE, (), _MAX_NESTING)
 
     def _follow_all(self, index: dict[str, Any], what: str, names: tuple[str, ...], depth: int) -> None:
@@ -144,7 +150,7 @@ class _Reader:
             self._findings.foreign(_title(descriptor, "entry"), foreign)
             return
         config, layers = field_of(manifest, "config"), field_of(manifest, "layers") or []
-        stated = _stated(descriptor)
+        stated = platform_stated(descriptor)
         if _digest(config) in self._known:
             self._restate(self._known[_digest(config)], stated)
             return
@@ -178,11 +184,6 @@ class _Reader:
 
 def _digest(descriptor: object) -> str:
     return require_digest(field_of(descriptor, "digest") if isinstance(descriptor, dict) else None, "descriptor")
-
-
-def _stated(descriptor: dict[str, Any]) -> Stated:
-    platform = field_of(descriptor, "platform")
-    return platform_in(platform, "platform of a descriptor") if isinstance(platform, dict) else Stated()
 
 
 def _title(descriptor: Any, place: str) -> str:

@@ -43,6 +43,16 @@ class Store(ABC):
         return read_whole(self.section(name), name, limit)
 
 
+def read_document(store: Store, name: str, limits: Limits) -> bytes:
+    """Read the list of an archive's images; see ``Store.read_small``."""
+    try:
+        return store.read_small(name, limits.max_manifest_bytes)
+    except LimitExceeded:
+        raise over_limit(
+            f"{name} is larger than the list of an archive's images may be", "manifest-bytes", limits
+        ) from None
+
+
 def read_whole(section: Section, name: str, limit: int) -> bytes:
     """Read a section of at most ``limit`` bytes, and close it; see ``Store.read_small``."""
     with closing(section):

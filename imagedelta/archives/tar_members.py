@@ -145,7 +145,7 @@ class _Walk:
                 continue
             header = parse_header(block)
             if header is None:
-                self._refuse_if_strict(ContentError(f"no tar header at offset {start}"))
+                self._refuse_if_strict(_no_header(start))
                 self._pending = None
             elif header.type in _EXTENSIONS:
                 self._read_extension(header, start)
@@ -223,6 +223,12 @@ class _Walk:
     def _refuse_if_strict(self, error: ContentError) -> None:
         if self._strict:
             raise error
+
+
+def _no_header(offset: int) -> ContentError:
+    if offset == 0:
+        return ContentError("it is no tar: it does not begin with a tar header", code="content.not_an_image")
+    return ContentError(f"the tar is damaged at offset {offset}: no header is where one belongs")
 
 
 def _shown(path: bytes) -> str:

@@ -116,9 +116,7 @@ def _pieces(packed: Section, packing: str | None, limits: Limits) -> Iterator[by
         return _unxz(packed, limits)
     if packing == "zstd":
         return _unzstd(packed, limits)
-    raise UnsupportedFormat(
-        f"packed with {packing}, which Docker does not read either; pack it with gzip or zstd, or not at all"
-    )
+    raise UnsupportedFormat(f"packed with {packing}, which Docker does not read either", code="content.packed")
 
 
 def _bounded(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:

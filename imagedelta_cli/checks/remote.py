@@ -8,9 +8,9 @@ from pathlib import Path
 
 from imagedelta.errors import ImageDeltaError, RequestError
 from imagedelta.limits import MIB
+from imagedelta.names import DOCKER_HUB, is_host
 from imagedelta_cli.api_client import Api, find_endpoint
 from imagedelta_cli.checks.finding import Finding, State
-from imagedelta_cli.sources.names import DOCKER_HUB, is_registry_address
 from imagedelta_cli.sources.registry_http import Registry
 from imagedelta_cli.sources.registry_image import Access
 
@@ -42,7 +42,7 @@ def check_docker() -> Iterator[Finding]:
 def check_registry(address: str, access: Access) -> Iterator[Finding]:
     """Whether a registry answers, and takes the login that is known for it."""
     check = f"registry {address}"
-    if not is_registry_address(address):
+    if not is_host(address):
         yield Finding(check, State.FAILED, "not HOST or HOST:PORT", "Name the registry alone, without a repository.")
         return
     target = "registry-1.docker.io" if address == DOCKER_HUB else address

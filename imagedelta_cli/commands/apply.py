@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,14 @@ from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import AppliedImage, apply_patch
 from imagedelta.delta.decode.apply import LayerWriter
 from imagedelta_cli.images import unpacker
-from imagedelta_cli.options import image_options, json_option, source_option, trust_option, trusted_of
+from imagedelta_cli.options import (
+    checked_reference,
+    image_options,
+    json_option,
+    source_option,
+    trust_option,
+    trusted_of,
+)
 from imagedelta_cli.output import Counter, emit, peak_rss_bytes, progress
 from imagedelta_cli.outputs import Output, output_options
 from imagedelta_cli.seals import say_seal, seal_fields
@@ -26,7 +34,7 @@ _WRITERS = {"docker": write_docker_archive, "oci": write_oci_archive}
 @source_option
 @output_options()
 @click.option("--form", type=click.Choice(sorted(_WRITERS)), default="docker", show_default=True)
-@click.option("--reference", default="", help="name:tag of the image; the bundle's own by default.")
+@click.option("--reference", callback=checked_reference, help="name:tag of the image; the bundle's own by default.")
 @trust_option
 @image_options
 @json_option
@@ -35,7 +43,7 @@ def command(
     sources: tuple[str, ...],
     output: Output,
     form: str,
-    reference: str,
+    reference: str | None,
     trust_file: Path | None,
     scratch: Path | None,
     as_json: bool,
@@ -68,9 +76,10 @@ def command(
     )
 
 
-def _image(applied: AppliedImage, head: BundleHead, reference: str) -> Image:
+def _image(applied: AppliedImage, head: BundleHead, reference: str | None) -> Image:
     name = reference or head.reference
-    return image_from_config(applied.config, (name,) if name else ())
+    image = image_from_config(applied.config, (name,) if name else ())
+    return replace(image, platform=head.platform or image.platform)
 
 
 class _Counted:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one
 from imagedelta_cli.cells import field, ident, image, size, when
@@ -54,7 +55,14 @@ def command() -> None:
 @command.command("enrol")
 @click.argument("device_id")
 @click.option("--hub", required=True, help="Name of the device's hub.")
-@click.option("--platform", default="linux/amd64", show_default=True)
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    default=("linux/amd64",),
+    show_default=True,
+    help="What it runs, e.g. linux/arm/v7; several times, best first.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="May be given several times.")
 @click.option("--registry-address", help="Where modules on the device pull from.")
 @click.option("--bytes-per-second", type=float, help="Of the link, for the plan's hours.")
@@ -64,7 +72,7 @@ def enrol(
     api: Api,
     device_id: str,
     hub: str,
-    platform: str,
+    platforms: tuple[str, ...],
     tags: tuple[str, ...],
     registry_address: str | None,
     bytes_per_second: float | None,
@@ -77,7 +85,8 @@ def enrol(
         "bytesPerSecond": bytes_per_second,
         "moneyPerMegabyte": money_per_megabyte,
     }
-    body: dict[str, object] = {"hub": hub, "platform": platform, "tags": pairs(tags)}
+    main, *others = map(parse_platform, platforms)
+    body: dict[str, object] = {"hub": hub, "platform": main, "alsoRuns": others, "tags": pairs(tags)}
     body |= {name: value for name, value in optional.items() if value is not None}
     show_one(api.put(f"devices/{segment(device_id)}", body), _DETAILS, as_json)
 

@@ -6,16 +6,19 @@ Sealed with --key, it is for any device that trusts the key and has the sources:
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
+from imagedelta.archives import Image
 from imagedelta.bundles import BundleHead, FileSealer, compose
 from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_verified_patch, profile_named
+from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
-from imagedelta_cli.images import UnpackedImage, Unpacker, unpacker
-from imagedelta_cli.options import image_options, json_option, source_option
+from imagedelta_cli.images import UnpackedImage, unpacker
+from imagedelta_cli.options import checked_platform, checked_reference, image_options, json_option, source_option
 from imagedelta_cli.output import emit, peak_rss_bytes, progress, stages
 from imagedelta_cli.outputs import Output, output_options
 
@@ -29,7 +32,12 @@ from imagedelta_cli.outputs import Output, output_options
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Private key that seals the bundle; without it no device takes it.",
 )
-@click.option("--reference", default="", help="name:tag the image gets; the target's own by default.")
+@click.option("--reference", callback=checked_reference, help="name:tag the image gets; the target's own by default.")
+@click.option(
+    "--platform",
+    callback=checked_platform,
+    help="What the image is for, e.g. linux/arm/v7, where its config is wrong or does not say.",
+)
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default=DEFAULT_PROFILE.name, show_default=True)
 @image_options
 @json_option
@@ -38,7 +46,8 @@ def command(
     sources: tuple[str, ...],
     output: Output,
     key: Path | None,
-    reference: str,
+    reference: str | None,
+    platform: str | None,
     profile: str,
     scratch: Path | None,
     as_json: bool,
@@ -46,9 +55,11 @@ def command(
     started = time.monotonic()
     sealer = FileSealer(key) if key else None
     with unpacker(scratch) as unpacking, (unpacking.folder / "patch").open("w+b") as patch:
-        made, given = _unpack_all(unpacking, target, sources)
+        made = unpacking.unpack(target)
+        named = _named(made.image, reference, platform)
+        given = [unpacking.unpack(source) for source in sources]
         summary = _build(made, given, patch, profile, unpacking.folder)
-        head = _head(summary, made, reference)
+        head = _head(summary, named)
         before, after = compose(head, sealer, summary.crc32, summary.bytes)
         with progress(f"Writing {output.path}"), output.open() as bundle:
             bundle.write(before)
@@ -57,6 +68,9 @@ def command(
     emit(
         {
             "targetImageId": summary.target_image_id,
+            "reference": head.reference,
+            "references": list(made.image.references),
+            "platform": head.platform,
             "sources": list(summary.source_image_ids),
             "fullBytes": summary.full_bytes,
             "bundleBytes": len(before) + summary.bytes + len(after),
@@ -72,12 +86,6 @@ def command(
     )
 
 
-def _unpack_all(
-    unpacking: Unpacker, target: str, sources: tuple[str, ...]
-) -> tuple[UnpackedImage, list[UnpackedImage]]:
-    return unpacking.unpack(target), [unpacking.unpack(source) for source in sources]
-
-
 def _build(
     target: UnpackedImage, sources: list[UnpackedImage], patch: BinaryIO, profile: str, scratch: Path
 ) -> PatchSummary:
@@ -88,12 +96,31 @@ def _build(
         )
 
 
-def _head(summary: PatchSummary, target: UnpackedImage, reference: str) -> BundleHead:
+def _named(image: Image, reference: str | None, platform: str | None) -> Image:
+    """The image as the bundle describes it, under one name.
+
+    Raises:
+        RequestError: ``request.no_reference``, ``request.no_platform``: a person must say it, and before the build.
+    """
+    if not reference and not image.references and image.labels:
+        raise RequestError(
+            f"the archive calls the image {', '.join(map(repr, image.labels))}, which is no NAME:TAG",
+            code="request.no_reference",
+        )
+    if not (platform or image.platform):
+        raise RequestError(
+            "neither the archive nor the image's config says what machine it is for", code="request.no_platform"
+        )
+    names = (reference,) if reference else image.references[:1]
+    return replace(image, references=names, platform=platform or image.platform)
+
+
+def _head(summary: PatchSummary, target: Image) -> BundleHead:
     return BundleHead(
         target_image_id=summary.target_image_id,
         source_image_ids=summary.source_image_ids,
-        reference=reference or next(iter(target.image.references), ""),
-        platform=target.image.platform,
+        reference=next(iter(target.references), ""),
+        platform=target.platform,
         patch_sha256=summary.sha256,
         patch_bytes=summary.bytes,
         memory_bytes=summary.memory_bytes,

@@ -9,13 +9,15 @@ from typing import Any
 import click
 
 from imagedelta.errors import REMEDIES
+from imagedelta.names import spelled
+from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
 from imagedelta_cli.cells import field, ident, image, size, when
 from imagedelta_cli.output import progress
 from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
-from imagedelta_cli.terminal import say_json
+from imagedelta_cli.terminal import say, say_json
 
 _COLUMNS: tuple[Column, ...] = (
     ("IMAGE", image()),
@@ -30,6 +32,7 @@ _REGISTRATION: tuple[Column, ...] = (
     ("state", field("state")),
     ("reference", field("reference")),
     ("images", field("images")),
+    ("remark", field("detail")),
 )
 _DEVICES: tuple[Column, ...] = (
     ("DEVICE", ident("deviceId")),
@@ -47,14 +50,19 @@ def command() -> None:
 @command.command("register")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reference", help="Friendly name:tag; the archive's own when absent.")
+@click.option("--platform", help="What the image is for, e.g. linux/arm/v7, where its config is wrong or does not say.")
 @click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait for the cloud to read it.")
 @host_command
-def register(api: Api, file: Path, reference: str | None, timeout: float, as_json: bool) -> None:
+def register(api: Api, file: Path, reference: str | None, platform: str | None, timeout: float, as_json: bool) -> None:
     """Send FILE (docker save or OCI archive) and register the images it holds."""
+    wanted = {
+        "reference": spelled(reference) if reference else None,
+        "platform": parse_platform(platform) if platform else None,
+    }
     upload = api.post("uploads")
     with when_stopped("Nothing is registered."), progress(f"Sending {file.name}") as report:
         api.send_file(file, upload, report)
-    order = {"upload": upload["uploadId"]} | ({"reference": reference} if reference else {})
+    order = {"upload": upload["uploadId"]} | {name: value for name, value in wanted.items() if value}
     accepted = api.post("images", order)
     path = f"images/registrations/{segment(accepted['registrationId'])}"
     with when_stopped("The host goes on reading it; the image is in imagedelta images list when that is done."):
@@ -69,6 +77,7 @@ def register(api: Api, file: Path, reference: str | None, timeout: float, as_jso
         say_json(done)
     elif done["state"] == "registered":
         show_one(done, _REGISTRATION, as_json=False)
+        _show_names(api, done)
     _raise_if_failed(file, done)
 
 
@@ -97,6 +106,14 @@ def show(api: Api, image_id: str, as_json: bool) -> None:
 def devices(api: Api, image_id: str, limit: int, as_json: bool) -> None:
     """List the devices that have an image."""
     show_items(api.pages(f"images/{segment(image_id)}/devices", most=limit), _DEVICES, as_json)
+
+
+def _show_names(api: Api, registration: Mapping[str, Any]) -> None:
+    """Every name that leads to the images: an archive may give several."""
+    for platform, image_id in registration["images"].items():
+        names = api.get(f"images/{segment(image_id)}")["references"]
+        known_as = ", ".join(names) or "no name: no set can order it; register it again with --reference NAME:TAG"
+        say(f"{platform}: {known_as}")
 
 
 def _raise_if_failed(file: Path, registration: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from imagedelta.archives import Archive
 from imagedelta.bundles import BundleHead, read_bundle
 from imagedelta.delta import PatchHeader, read_patch_header
 from imagedelta.delta.format.coders import coder
@@ -150,13 +151,15 @@ def _signature(path: Path) -> dict[str, Any]:
 def _image(argument: str, scratch: Path | None) -> dict[str, Any]:
     with (
         scratch_folder(scratch) as folder,
-        open_image(argument, folder) as (_, image),
+        open_image(argument, folder) as (source, image),
     ):
         return {
             "kind": "image",
             "imageId": image.image_id,
-            "platform": image.platform,
+            "platform": image.platform or None,
             "references": list(image.references),
+            "labels": list(image.labels),
+            "passedOver": [str(over) for over in source.passed_over] if isinstance(source, Archive) else [],
             "diffIds": list(image.diff_ids),
             "configBytes": len(image.config),
         }

@@ -22,7 +22,7 @@ from typing import Any
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, RequestError
 from imagedelta.limits import MIB
-from imagedelta_cli.sources.names import DOCKER_HUB
+from imagedelta.names import DOCKER_HUB
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _MAX_BYTES = MIB

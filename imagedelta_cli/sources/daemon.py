@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,7 @@ from docker.errors import DockerException, ImageNotFound, NotFound
 from imagedelta.archives import Image
 from imagedelta.errors import DependencyError, LimitExceeded, RequestError
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
+from imagedelta.platforms import best_of
 
 Report = Callable[[int, int], None]
 
@@ -76,15 +77,22 @@ def choose_saved(images: Sequence[Image], diff_ids: tuple[str, ...], platform: s
         DependencyError: The name moved to another image while it was read.
     """
     if platform:
-        fitting = [image for image in images if image.platform == platform]
-        if not fitting:
-            there = ", ".join(image.platform for image in images)
-            raise RequestError(f"docker://{name} is for {there}, not {platform}", code="request.no_image")
-        return fitting[0]
+        return _for_platform(images, platform, name)
     for image in images:
         if image.diff_ids == diff_ids:
             return image
-    raise DependencyError(f"docker://{name} changed while it was read", code="dependency.daemon")
+    raise DependencyError(f"docker://{name} changed while it was read", code="dependency.moved")
+
+
+def _for_platform(images: Sequence[Image], platform: str, name: str) -> Image:
+    """What a person asks for, where the one image that is there does not say what it is for."""
+    found = best_of([platform], filter(None, (image.platform for image in images)))
+    if found is not None:
+        return next(image for image in images if image.platform == found)
+    if len(images) == 1 and not images[0].platform:
+        return replace(images[0], platform=platform)
+    there = ", ".join(image.platform or "an unknown platform" for image in images)
+    raise RequestError(f"docker://{name} is for {there}, not {platform}", code="request.no_image")
 
 
 def ask_daemon(environment: Mapping[str, str] = os.environ) -> DaemonFacts:

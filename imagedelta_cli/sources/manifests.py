@@ -5,35 +5,20 @@ Source: OCI image-spec 1.1, manifest.md and image-index.md; distribution, docs/s
 
 from __future__ import annotations
 
-import platform as machine
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from imagedelta.archives.json_reading import parse_object
-from imagedelta.archives.model import platform_of, require_digest
+from imagedelta.archives.json_reading import field_of, parse_object
+from imagedelta.archives.model import require_digest
+from imagedelta.archives.oci import INDEX_TYPES, MANIFEST_TYPES, foreign_kind, is_attestation, platform_stated
 from imagedelta.errors import ContentError, LimitExceeded, RequestError, UnsupportedFormat
-from imagedelta.limits import Limits
+from imagedelta.limits import Limits, over_limit
+from imagedelta.platforms import best_of, machine_platform, settled
 
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-ACCEPT = ", ".join((OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST))
+ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 """All four, always: a registry that is not told of a form answers with an older one."""
-
-_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_ATTESTATION = "attestation-manifest"
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv7l": "arm/v7",
-    "armv6l": "arm/v6",
-    "i386": "386",
-    "i686": "386",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,98 +57,71 @@ def read_manifest(data: bytes, limits: Limits) -> Manifest | tuple[Choice, ...]:
         ContentError: Malformed, ambiguous, or no image.
     """
     document = parse_object(data, "manifest")
-    if document.get("schemaVersion") == 1:
-        raise UnsupportedFormat("the manifest is of schema 1: push the image again with a newer tool")
-    if "manifests" in document:
-        if "layers" in document or "config" in document:
+    if field_of(document, "schemaVersion") == 1:
+        raise UnsupportedFormat("the manifest is of schema 1, not written since 2016", code="content.old_form")
+    if field_of(document, "manifests") is not None:
+        if field_of(document, "layers") is not None or field_of(document, "config") is not None:
             raise ContentError("the document is both a manifest and an image index")
-        return tuple(_choices(_objects(document, "manifests", limits.max_archive_images)))
+        entries = _objects(document, "manifests")
+        if len(entries) > limits.max_archive_images:
+            raise over_limit(f"an image index of {len(entries)} manifests", "archive-images", limits)
+        return tuple(_choices(entries))
     return _image_manifest(document, limits)
 
 
 def choose(offered: Sequence[Choice], wanted: str) -> Choice:
     """Choose the image for ``wanted``; without a wish the one for this machine, or the only one.
 
+    Of two for one platform it is the first, as for containerd and Docker.
+
     Raises:
         RequestError: ``request.no_image``: none fits; the message lists what there is.
     """
     if not wanted and len(offered) == 1:
         return offered[0]
-    fitting = [choice for choice in offered if choice.platform == (wanted or machine_platform())]
-    if not fitting and wanted:  # linux/arm means its one variant
-        fitting = [choice for choice in offered if choice.platform.startswith(f"{wanted}/")]
-        fitting = fitting if len(fitting) == 1 else []
-    if fitting:
-        return fitting[0]  # of two for one platform the first, as containerd and Docker do
+    own = wanted or machine_platform()
+    found = best_of([own], filter(None, (choice.platform for choice in offered)))
+    if found is not None:
+        return next(choice for choice in offered if choice.platform == found)
     there = ", ".join(dict.fromkeys(choice.platform or "unnamed" for choice in offered)) or "none"
     raise RequestError(
-        f"no image for {wanted or machine_platform()}; there are: {there}; add #PLATFORM to choose",
+        f"no image for {own}; there are: {there}; add #PLATFORM to choose",
         code="request.no_image",
     )
 
 
-def machine_platform() -> str:
-    """The platform of containers on this machine."""
-    name = machine.machine().lower()
-    return f"linux/{_ARCHITECTURES.get(name, name)}"
-
-
-def clean_platform(text: str) -> str:
-    """Return what a person wrote for a platform in the form that images have it (``linux/arm64/v8``: without ``/v8``).
-
-    Raises:
-        RequestError: It is no ``os/architecture[/variant]``.
-    """
-    parts = text.split("/")
-    try:
-        if not 2 <= len(parts) <= 3:
-            raise ContentError(f"platform: {text[:100]!r} is not os/architecture[/variant]")
-        return platform_of(dict(zip(("os", "architecture", "variant"), parts, strict=False)), "platform")
-    except ContentError as error:
-        raise RequestError(str(error), code="request.no_image") from None
-
-
 def _image_manifest(document: dict[str, Any], limits: Limits) -> Manifest:
-    config = document.get("config")
+    config = field_of(document, "config")
     if not isinstance(config, dict):
         raise ContentError("the manifest names no config")
-    if config.get("mediaType") not in _CONFIGS:
-        raise ContentError(f"it is a {str(config.get('mediaType'))[:100]}, no image", code="content.not_an_image")
-    layers = tuple(_blob(layer) for layer in _objects(document, "layers", limits.max_layers))
+    foreign = foreign_kind(document)
+    if foreign is not None:
+        raise ContentError(f"it is a {foreign[:100]}, no image", code="content.not_an_image")
+    layers = tuple(_blob(layer) for layer in _objects(document, "layers"))
+    if len(layers) > limits.max_layers:
+        raise LimitExceeded(f"an image of {len(layers)} layers: Docker runs at most {limits.max_layers}")
     if sum(layer.size for layer in layers) > limits.max_image_bytes:
         raise LimitExceeded(f"the manifest announces layers of more than {limits.max_image_bytes} bytes")
     return Manifest(_blob(config), layers)
 
 
-def _choices(entries: Sequence[dict[str, Any]]) -> list[Choice]:
-    """Without attestations of BuildKit, which stand beside the images."""
-    images = [entry for entry in entries if entry.get("mediaType") in (OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX)]
-    return [Choice(_blob(entry), _platform(entry)) for entry in images if not _is_attestation(entry)]
-
-
-def _is_attestation(entry: dict[str, Any]) -> bool:
-    annotations = entry.get("annotations")
-    return isinstance(annotations, dict) and annotations.get("vnd.docker.reference.type") == _ATTESTATION
-
-
-def _platform(entry: dict[str, Any]) -> str:
-    found = entry.get("platform")
-    if not isinstance(found, dict):
-        return ""
-    return platform_of(found, "platform in an image index")
+def _choices(entries: Sequence[dict[str, Any]]) -> Iterator[Choice]:
+    """Without attestations, which stand beside the images, and without what is no image or cannot be fetched."""
+    for entry in entries:
+        if field_of(entry, "mediaType") in (*MANIFEST_TYPES, *INDEX_TYPES) and not is_attestation(entry):
+            with suppress(ContentError):
+                yield Choice(_blob(entry), settled(platform_stated(entry)))
 
 
 def _blob(descriptor: dict[str, Any]) -> Blob:
-    digest, size = require_digest(descriptor.get("digest"), "descriptor"), descriptor.get("size")
+    digest, size = require_digest(field_of(descriptor, "digest"), "descriptor"), field_of(descriptor, "size")
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise ContentError(f"{digest}: {str(size)[:100]!r} is not a size")
     return Blob(digest, size)
 
 
-def _objects(document: dict[str, Any], name: str, most: int) -> list[dict[str, Any]]:
-    found = document.get(name) or []
+def _objects(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = field_of(document, name) or []
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise ContentError(f"manifest: {name} is not a list of descriptors")
-    if len(found) > most:
-        raise LimitExceeded(f"manifest: {len(found)} {name}, at most {most}")
     return found

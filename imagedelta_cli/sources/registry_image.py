@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +18,9 @@ from imagedelta.archives.model import Image, image_from_config, sha256_id
 from imagedelta.archives.unpacking import Section, unpack
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, RequestError
 from imagedelta.limits import DEFAULT_LIMITS, Limits
+from imagedelta.platforms import NOTHING_STATED, Stated, parse_platform, runs
 from imagedelta_cli.sources.credentials import Login
-from imagedelta_cli.sources.manifests import ACCEPT, Blob, Manifest, choose, clean_platform, read_manifest
+from imagedelta_cli.sources.manifests import ACCEPT, Blob, Manifest, choose, read_manifest
 from imagedelta_cli.sources.names import RegistryName
 from imagedelta_cli.sources.registry_http import PartialBlob, Registry, Report
 
@@ -77,6 +78,8 @@ class RegistryImage:
         self._scratch = scratch
         self._progress = progress
         self._limits = limits
+        self._wanted = parse_platform(name.platform) if name.platform else ""
+        self._chosen = ""
         self._manifest = self._find()
         self.image = self._read_config(self._manifest)
 
@@ -107,13 +110,13 @@ class RegistryImage:
 
     def _find(self) -> Manifest:
         """Follow the name, through image indexes if need be, to a manifest."""
-        wanted = clean_platform(self._name.platform) if self._name.platform else ""
         reference, size = self._name.reference, None
         for _ in range(_MAX_NESTING + 1):
             found = read_manifest(self._read_manifest(reference, size), self._limits)
             if isinstance(found, Manifest):
                 return found
-            chosen = choose(found, wanted)
+            chosen = choose(found, self._wanted)
+            self._chosen = chosen.platform
             reference, size = chosen.blob.digest, chosen.blob.size
         raise LimitExceeded(f"{self._name}: image indexes nested more than {_MAX_NESTING} deep")
 
@@ -135,15 +138,23 @@ class RegistryImage:
         if sha256_id(data) != digest:
             raise DigestMismatch(f"{self._name}: config {digest} arrived as {sha256_id(data)}")
         names = (self._name.tagged,) if self._name.tagged else ()
-        image = image_from_config(data, names, self._limits)
-        self._check(image, manifest)
-        return image
+        descriptor = Stated(*self._chosen.split("/")) if self._chosen else NOTHING_STATED
+        image = image_from_config(data, names, self._limits, descriptor)
+        self._check_layers(image, manifest)
+        return self._for_wanted(image)
 
-    def _check(self, image: Image, manifest: Manifest) -> None:
+    def _check_layers(self, image: Image, manifest: Manifest) -> None:
         if len(image.diff_ids) != len(manifest.layers):
             raise ContentError(
                 f"{self._name}: the manifest has {len(manifest.layers)} layers, the config {len(image.diff_ids)}"
             )
-        wanted = clean_platform(self._name.platform) if self._name.platform else ""
-        if wanted and image.platform != wanted and not image.platform.startswith(f"{wanted}/"):
-            raise RequestError(f"{self._name} is for {image.platform}, not {wanted}", code="request.no_image")
+
+    def _for_wanted(self, image: Image) -> Image:
+        """What a person asks for and the index confirms, or nothing denies, outweighs the config."""
+        if not self._wanted:
+            return image
+        if self._chosen or not image.platform:
+            return replace(image, platform=self._chosen or self._wanted)
+        if not runs([self._wanted], image.platform):
+            raise RequestError(f"{self._name} is for {image.platform}, not {self._wanted}", code="request.no_image")
+        return image

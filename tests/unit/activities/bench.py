@@ -123,10 +123,12 @@ class Bench:
 
     # ------------------------------------------------------------ images
 
-    def request(self, archive: bytes, reference: str | None = None, name: str = "archive.tar") -> str:
+    def request(
+        self, archive: bytes, reference: str | None = None, name: str = "archive.tar", platform: str | None = None
+    ) -> str:
         """An archive in intake, and a registration of it. Returns the registration's id."""
         self.blobs.put("intake", name, [archive])
-        request = RegisterImage(blob=f"intake/{name}", reference=reference)
+        request = RegisterImage(blob=f"intake/{name}", reference=reference, platform=platform)
         return self.store.images.request_registration(request, "pipeline", self.now()).registration_id
 
     def registration(self, registration_id: str) -> Registration:

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.requests import RegisterImage
 from imagedelta.errors import DependencyError
-from tests.images import BuiltImage, an_image, docker_save, gzipped, oci_archive
+from tests.images import BuiltImage, an_archive, an_image, docker_save, gzipped, oci_archive, oci_files
 from tests.simulators.calls import Crash
 from tests.unit.activities.bench import Bench, noise
 
@@ -80,10 +80,93 @@ def test_two_images_of_one_platform_are_refused(bench: Bench) -> None:
     assert bench.registration(registration_id).state == "failed"
 
 
+def test_two_images_are_refused_with_all_their_names(bench: Bench) -> None:
+    several = an_image(BASE, references=("app:1", "docker.io/team/app:latest"))
+    registration_id = bench.request(docker_save(several, APP_2))
+
+    bench.read(registration_id)
+
+    detail = bench.registration(registration_id).detail or ""
+    assert "app:1 = team/app:latest for linux/amd64; fleet.example/app:2 for linux/amd64" in detail
+
+
+WRONG = an_image(BASE, {"app/a.so": noise(6)}, references=("module:1",))
+"""Built for arm, and its config says amd64, as IoT Edge's cross builds do."""
+
+
+def test_a_platform_that_a_person_says_outweighs_the_config(bench: Bench) -> None:
+    answer = bench.read(bench.request(docker_save(WRONG), platform="arm32v7"))
+
+    assert answer["images"] == {"linux/arm/v7": WRONG.image_id}
+    assert bench.store.images.resolve(["module:1"]) == {"module:1": {"linux/arm/v7": WRONG.image_id}}
+
+
+def test_a_platform_can_be_corrected_and_the_wrong_one_is_forgotten(bench: Bench) -> None:
+    bench.register(WRONG)
+
+    bench.read(bench.request(docker_save(WRONG), platform="linux/arm/v7"))
+
+    image = bench.store.images.image(WRONG.image_id)
+    assert image is not None
+    assert (image.platform, image.references) == ("linux/arm/v7", ("module:1",))
+    assert bench.store.images.resolve(["module:1"]) == {"module:1": {"linux/arm/v7": WRONG.image_id}}
+
+
+def test_what_a_person_said_stands_when_the_image_is_registered_again_without_it(bench: Bench) -> None:
+    bench.read(bench.request(docker_save(WRONG), platform="linux/arm/v7"))
+
+    answer = bench.read(bench.request(docker_save(WRONG), "module:2"))
+
+    assert answer["images"] == {"linux/arm/v7": WRONG.image_id}
+
+
+def test_one_platform_does_not_fit_several_images(bench: Bench) -> None:
+    arm = an_image(BASE, platform="linux/arm64", references=("app:1",))
+
+    answer = bench.read(bench.request(docker_save(APP_1, arm), platform="linux/arm64"))
+
+    assert answer["code"] == "request.many_images"
+
+
+def test_an_image_that_does_not_say_what_it_is_for_asks_for_the_platform(bench: Bench) -> None:
+    silent = an_image(BASE, references=("app:1",), platform="")
+
+    assert bench.read(bench.request(docker_save(silent)))["code"] == "request.no_platform"
+    assert bench.read(bench.request(docker_save(silent), platform="arm64"))["images"] == {
+        "linux/arm64": silent.image_id
+    }
+
+
+def test_an_archives_own_name_that_is_none_asks_for_a_reference(bench: Bench) -> None:
+    tagged = an_image(BASE, references=("latest",))
+    registration_id = bench.request(oci_archive(tagged))
+
+    assert bench.read(registration_id)["code"] == "request.no_reference"
+    assert "'latest'" in (bench.registration(registration_id).detail or "")
+    assert bench.read(bench.request(oci_archive(tagged), "app:1"))["code"] is None
+
+
+def test_the_long_and_the_short_form_of_a_name_are_one_reference(bench: Bench) -> None:
+    bench.read(bench.request(docker_save(APP_1), "docker.io/library/app:1"))
+
+    assert set(bench.store.images.resolve(["app:1"])) == {"app:1"}
+
+
+def test_what_was_passed_over_is_told_with_the_images_that_were_registered(bench: Bench) -> None:
+    files = oci_files(APP_1, APP_2)
+    files[f"blobs/sha256/{APP_2.image_id[7:]}"] += b" "
+    registration_id = bench.request(an_archive(files))
+
+    assert bench.read(registration_id)["images"] == {"linux/amd64": APP_1.image_id}
+    registration = bench.registration(registration_id)
+    assert registration.state == "registered"
+    assert (registration.detail or "").startswith("passed over: fleet.example/app:2: blob sha256:")
+
+
 @pytest.mark.parametrize(
     ("archive", "code"),
     [
-        (b"no archive at all" * 100, "content.invalid"),
+        (b"no archive at all" * 100, "content.not_an_image"),
         (docker_save(APP_1)[:400_000], "content.truncated"),
         (docker_save(APP_1).replace(noise(2, 300_000)[1000:1100], bytes(100)), "content.digest_mismatch"),
     ],

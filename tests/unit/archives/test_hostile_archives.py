@@ -187,6 +187,8 @@ def test_documents_over_their_limit_are_refused_unread():
     assert code_of(data, Limits(max_config_bytes=10)) == "content.limit_exceeded"
     assert code_of(data, Limits(max_manifest_bytes=10)) == "content.limit_exceeded"
     assert code_of(oci_archive(IMAGE), Limits(max_manifest_bytes=10)) == "content.limit_exceeded"
+    with pytest.raises(LimitExceeded, match="the limit manifest-bytes is 10"):
+        opened(data, Limits(max_manifest_bytes=10))
 
 
 def test_too_many_images_or_members_are_refused():
@@ -237,7 +239,7 @@ def test_an_archive_cut_inside_a_member_is_truncated(at):
 
 
 def test_bytes_that_are_no_tar_are_refused():
-    assert code_of(b"\x01" * 2048) == "content.invalid"
+    assert code_of(b"\x01" * 2048) == "content.not_an_image"
 
 
 def test_a_layer_in_a_packing_that_docker_does_not_read_is_refused_by_name():

@@ -236,7 +236,7 @@ def test_encrypted_layers_are_told_as_what_they_are():
 
     with pytest.raises(ContentError, match="encrypted") as refusal:
         opened(an_archive({**blobs, "oci-layout": b"{}", "index.json": index}))
-    assert refusal.value.code == "content.unsupported"
+    assert refusal.value.code == "content.encrypted"
 
 
 def test_an_archive_of_a_signature_alone_says_what_it_holds():

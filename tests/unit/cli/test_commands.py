@@ -193,7 +193,8 @@ def test_an_archive_with_several_images_asks_which(folder, refused):
     code, message = refused("diff", "both.tar", "-o", "b")
     other_code, other = refused("diff", "both.tar#app:3", "-o", "b")
 
-    assert (code, "app:1, app:2" in message) == (exits.REFUSED, True)
+    assert code == exits.REFUSED
+    assert f"app:1 ({OLD.image_id[7:19]}, linux/amd64); app:2 ({NEW.image_id[7:19]}, linux/amd64)" in message
     assert (other_code, "holds no such image" in other) == (exits.REFUSED, True)
 
 
@@ -258,3 +259,79 @@ def test_what_is_known_of_the_seal_is_said(folder, capsys, command):
     assert f"Sealed by key {key}, as it says: that was not checked" in said("sealed")[1]
     assert said("sealed", "--trust", "seal.pem.pub")[0] == (key, True)
     assert f"Sealed by key {key}, checked against seal.pem.pub." in said("sealed", "--trust", "seal.pem.pub")[1]
+
+
+@pytest.mark.parametrize("reference", ["App:2", "app 2", "app@sha256:" + "a" * 64])
+def test_a_reference_that_is_none_is_refused_before_anything_is_read(folder, refused, monkeypatch, reference):
+    monkeypatch.setattr("imagedelta_cli.images.open_image", unwanted)
+
+    for arguments in (["diff", "new.tar"], ["apply", "new.tar"]):
+        code, message = refused(*arguments, "-o", "b", "--reference", reference)
+        assert (code, "code: request.image_name" in message) == (exits.REFUSED, True)
+
+
+def unwanted(*_: object) -> None:
+    raise AssertionError("the image was read")
+
+
+def test_an_archives_own_name_that_is_none_asks_for_a_reference_before_the_build(folder, refused, last_line):
+    (folder / "tagged.tar").write_bytes(oci_archive(an_image({"a": b"1"}, references=("latest",))))
+
+    code, message = refused("diff", "tagged.tar", "-o", "b")
+
+    assert (code, "'latest'" in message, "--reference" in message) == (exits.REFUSED, True, True)
+    assert last_line("diff", "tagged.tar", "-o", "b", "--reference", "docker.io/library/app:1")["reference"] == "app:1"
+
+
+def test_all_names_of_the_target_are_told_and_the_one_it_gets(folder, last_line):
+    (folder / "named.tar").write_bytes(docker_save(an_image({"a": b"1"}, references=("b:1", "a:1"))))
+
+    made = last_line("diff", "named.tar", "-o", "b")
+
+    assert (made["reference"], made["references"]) == ("a:1", ["a:1", "b:1"])
+
+
+@pytest.mark.parametrize(("said", "platform"), [("", "linux/arm/v7"), ("linux/amd64", "linux/arm/v7")])
+def test_a_platform_can_be_said_where_the_config_is_wrong_or_silent(folder, last_line, said, platform):
+    (folder / "odd.tar").write_bytes(docker_save(an_image({"a": b"1"}, references=("a:1",), platform=said)))
+
+    made = last_line("diff", "odd.tar", "-o", "b", "--platform", "linux/arm")
+    applied = last_line("apply", "b", "-o", "out.tar", "--form", "oci")
+
+    assert (made["platform"], applied["references"]) == (platform, ["a:1"])
+    assert last_line("inspect", "out.tar")["platform"] == (said or platform)
+
+
+def test_an_image_that_does_not_say_what_it_is_for_asks_for_the_platform(folder, refused):
+    (folder / "odd.tar").write_bytes(docker_save(an_image({"a": b"1"}, references=("a:1",), platform="")))
+
+    code, message = refused("diff", "odd.tar", "-o", "b")
+
+    assert (code, "code: request.no_platform" in message) == (exits.REFUSED, True)
+
+
+@pytest.mark.parametrize("which", ["app:2", "docker.io/library/app:2", "ID", "DIGITS"])
+def test_one_of_several_images_is_chosen_by_any_form_of_its_name_or_id(folder, last_line, which):
+    (folder / "both.tar").write_bytes(docker_save(OLD, NEW))
+    which = {"ID": NEW.image_id, "DIGITS": NEW.image_id[7:19]}.get(which, which)
+
+    assert last_line("inspect", f"both.tar#{which}")["imageId"] == NEW.image_id
+
+
+def test_a_limit_that_an_error_names_can_be_raised(folder, refused, last_line):
+    images = [an_image({"a": str(n).encode()}) for n in range(1001)]
+    (folder / "many.tar").write_bytes(docker_save(*images))
+    asked = ["inspect", f"many.tar#{images[0].image_id}"]
+
+    code, message = refused(*asked)
+
+    assert (code, "the limit archive-images is 1000" in message, "--limit" in message) == (exits.REFUSED, True, True)
+    assert last_line(*asked, "--limit", "archive-images=2k")["imageId"] == images[0].image_id
+
+
+def test_unpacking_stops_before_the_disk_is_full(folder, refused, monkeypatch):
+    monkeypatch.setattr("imagedelta.archives.disk_guard.RESERVE_BYTES", 1 << 62)
+
+    code, message = refused("diff", "new.tar", "--source", "old.tar", "-o", "b")
+
+    assert (code, "code: request.scratch_full" in message) == (exits.REFUSED, True)

@@ -188,6 +188,37 @@ REFUSALS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("own", "platform"),
+    [
+        (("linux/arm64", "linux/arm/v7"), "linux/arm/v7"),
+        (("linux/arm/v7",), "linux/arm/v6"),
+        (("linux/arm/v7",), "linux/arm"),
+    ],
+)
+def test_a_device_takes_what_any_of_its_platforms_runs_whatever_the_config_says(
+    own: tuple[str, ...], platform: str
+) -> None:
+    """The config says amd64, as that of a cross-built module; the sealed head says what a person said."""
+    world = World(APP_1)
+    world.settings = replace(world.settings, platforms=own)
+    world.publish(make_bundle(platform=platform))
+
+    world.run()
+
+    assert world.states()[-1] == "succeeded"
+    assert APP_2.image_id in world.image_ids()
+
+
+def test_the_long_form_of_a_name_in_a_bundle_is_the_short_one_on_the_device() -> None:
+    world = World(APP_1)
+    world.publish(make_bundle(reference="docker.io/library/app:2"))
+
+    world.run()
+
+    assert world.references()["app:2"] == APP_2.image_id
+
+
 @pytest.mark.parametrize("way", ["outbox", "inbox"])
 @pytest.mark.parametrize("code", REFUSALS)
 def test_a_bundle_that_does_not_fit_is_refused_with_its_code(code: str, way: str) -> None:

@@ -15,6 +15,7 @@ from edge_module.settings import (
     trusted_keys_from_environment,
 )
 from imagedelta.errors import RequestError
+from imagedelta.platforms import machine_platform
 from tests.unit.edge.world import SEALER, STRANGER
 
 CONNECTION = "HostName=http://h:1/iothub/n;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5"
@@ -24,7 +25,23 @@ def test_everything_but_the_root_has_a_default() -> None:
     settings = settings_from_environment({"IMAGEDELTA_ROOT": "/data", "IMAGEDELTA_PLATFORM": "linux/arm/v7"})
 
     assert (settings.root, settings.engine, settings.memory_bytes) == (Path("/data"), "layout", 128 << 20)
-    assert (settings.platform, settings.poll_seconds) == ("linux/arm/v7", None)
+    assert (settings.platforms, settings.poll_seconds) == (("linux/arm/v7",), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "platforms"),
+    [
+        ("linux/arm", ("linux/arm/v7",)),
+        ("linux/arm64,linux/arm/v7", ("linux/arm64", "linux/arm/v7")),
+        (None, (machine_platform(),)),
+    ],
+)
+def test_a_device_may_state_several_platforms(given: str | None, platforms: tuple[str, ...]) -> None:
+    settings = settings_from_environment(
+        {"IMAGEDELTA_ROOT": "/data", **({"IMAGEDELTA_PLATFORM": given} if given else {})}
+    )
+
+    assert settings.platforms == platforms
 
 
 @pytest.mark.parametrize(

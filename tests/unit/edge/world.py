@@ -122,7 +122,7 @@ class World:
         self.settings = Settings(
             root=Path("/unused"),
             engine="layout",
-            platform="linux/amd64",
+            platforms=("linux/amd64",),
             memory_bytes=128 * MIB,
             reserve_bytes=0,
             poll_seconds=None,

@@ -68,7 +68,7 @@ def test_the_short_and_the_long_form_mean_the_same(texts, one):
         ("h:x/app", "not HOST"),
         ("h:99999/app", "not HOST"),
         ("https://h/app", "not HOST"),
-        ("u:p@h/app", "64 hex"),
+        ("u:p@h/app", "not HOST"),
         ("<none>:<none>", "not a repository"),
         ("a" * 64, "image ID"),
         (f"app:{'a' * 129}", "not a tag"),

@@ -137,6 +137,23 @@ def test_one_that_cannot_be_planned_for_fails_with_its_code_and_the_others_go_on
     assert "v0" in details["old"]
 
 
+@pytest.mark.parametrize(
+    ("platform", "also_runs", "registered", "taken"),
+    [
+        ("linux/arm/v7", (), ("linux/arm/v6", "linux/arm/v5"), "linux/arm/v6"),
+        ("linux/arm64", ("linux/arm/v7",), ("linux/arm/v7",), "linux/arm/v7"),
+        ("linux/arm64", ("linux/arm/v7",), ("linux/arm/v7", "linux/arm64"), "linux/arm64"),
+        ("linux/arm64", (), ("linux/arm/v7",), None),
+    ],
+)
+def test_a_device_takes_the_best_image_of_what_it_states_that_it_runs(
+    platform: str, also_runs: tuple[str, ...], registered: tuple[str, ...], taken: str | None
+) -> None:
+    device = a_device(platform=platform, also_runs=also_runs)
+
+    assert device.image_of({each: f"image for {each}" for each in registered}) == (taken and f"image for {taken}")
+
+
 def test_the_best_profile_that_the_device_reads_is_taken() -> None:
     fleet = facts({"ship-1": has(APP_1)}, a_device(profiles=("v1-64m", "v1-16m")))
 

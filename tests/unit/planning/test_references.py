@@ -2,28 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from planning.references import ImageName, local_name, parse_name
+from planning.references import local_name
 
 DIGEST = "sha256:" + "a" * 64
 LOCAL = "sha256:" + "b" * 64
-
-
-@pytest.mark.parametrize(
-    ("reference", "name", "repository"),
-    [
-        ("app", ImageName("", "app", "", ""), "app"),
-        ("app:2", ImageName("", "app", "2", ""), "app"),
-        ("team/app:2", ImageName("", "team/app", "2", ""), "app"),
-        ("localhost/app:2", ImageName("localhost", "app", "2", ""), "app"),
-        ("localhost:5000/app", ImageName("localhost:5000", "app", "", ""), "app"),
-        ("fleet.example/a/b/app:2", ImageName("fleet.example", "a/b/app", "2", ""), "app"),
-        (f"fleet.example/app@{DIGEST}", ImageName("fleet.example", "app", "", DIGEST), "app"),
-        (f"fleet.example:443/app:2@{DIGEST}", ImageName("fleet.example:443", "app", "2", DIGEST), "app"),
-    ],
-)
-def test_a_reference_is_taken_apart(reference: str, name: ImageName, repository: str) -> None:
-    assert parse_name(reference) == name
-    assert parse_name(reference).repository == repository
 
 
 @pytest.mark.parametrize(
@@ -37,6 +19,8 @@ def test_a_reference_is_taken_apart(reference: str, name: ImageName, repository:
         ("fleet.example/app:2", None, LOCAL, "fleet.example/app:2"),
         (f"fleet.example/app:2@{DIGEST}", None, LOCAL, f"fleet.example/app@{DIGEST}"),
         ("app:2", None, None, "app:2"),
+        ("docker.io/library/app:2", "localhost:5000", None, "localhost:5000/app:2"),
+        ("library/app:2", "localhost:5000", None, "localhost:5000/app:2"),
     ],
 )
 def test_a_module_is_started_from_a_pinned_name(

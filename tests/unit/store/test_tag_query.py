@@ -31,6 +31,8 @@ FLEET = {
         ("tags.site in ['south', 'east']", "ship-2"),
         ("deviceId in ['bare','ship-2']", "bare ship-2"),
         ("hub = 'north' and platform = 'linux/amd64'", "bare brien ship-1 ship-2 truck-1"),
+        ("platform = 'linux/x86_64' and tags.site = 'south'", "ship-2"),
+        ("platform in ['linux/arm', 'amd64'] and tags.site = 'south'", "ship-2"),
         ("tags.site = 'o''hare'", "brien"),
         ("tags.site = 'NORTH'", ""),
     ],

@@ -85,3 +85,67 @@ def test_images_are_listed_and_shown(world: World) -> None:
 @pytest.mark.parametrize("path", ["/api/images/registrations/none", "/api/images/none", "/api/images/none/devices"])
 def test_what_is_not_known_is_404(world: World, path: str) -> None:
     assert world.call("GET", path).code == "request.not_found"
+
+
+NEAR = IMAGE[:60] + "b" * 11
+"""Another ID that begins with the same digits."""
+
+
+def add_image(world: World, image_id: str, reference: str) -> None:
+    world.deps.store.images.add_image(
+        ImageRecord(image_id, "linux/arm/v7", b"{}", (), 5, "sha256:" + "b" * 64, (reference,), START)
+    )
+
+
+@pytest.mark.parametrize("text", [IMAGE, IMAGE[7:], IMAGE[7:19], IMAGE[:30]])
+def test_an_image_is_found_by_its_first_digits(world: World, text: str) -> None:
+    add_image(world, IMAGE, "app:1")
+
+    assert world.call("GET", f"/api/images/{text}").body["imageId"] == IMAGE
+    assert world.call("GET", f"/api/images/{text}/devices").status == 200
+    assert world.call("GET", "/api/transfers", image=text).body["items"] == []
+    assert world.call("GET", "/api/patches", target=text).body["items"] == []
+
+
+def test_digits_that_several_images_begin_with_are_refused_with_their_ids(world: World) -> None:
+    add_image(world, IMAGE, "app:1")
+    add_image(world, NEAR, "app:2")
+
+    reply = world.call("GET", f"/api/images/{IMAGE[7:19]}")
+
+    assert (reply.status, reply.code) == (409, "request.ambiguous_id")
+    assert IMAGE in reply.body["detail"]
+    assert NEAR in reply.body["detail"]
+    assert world.call("GET", f"/api/images/{NEAR}").status == 200
+
+
+@pytest.mark.parametrize("text", ["a" * 11, "sha256:%25", "_" * 12, "app:1"])
+def test_what_is_no_id_finds_nothing(world: World, text: str) -> None:
+    add_image(world, IMAGE, "app:1")
+
+    assert world.call("GET", f"/api/images/{text}").status == 404
+
+
+def test_images_are_listed_by_any_form_of_their_name_and_platform(world: World) -> None:
+    add_image(world, IMAGE, "app:1")
+
+    for asked in ({"reference": "docker.io/library/app:1"}, {"platform": "linux/arm"}):
+        assert [item["imageId"] for item in world.call("GET", "/api/images", **asked).body["items"]] == [IMAGE]
+    for wrong in ({"reference": "App:1"}, {"platform": "linux"}):
+        assert world.call("GET", "/api/images", **wrong).code == "request.invalid"
+
+
+@pytest.mark.parametrize(("field", "value"), [("reference", "App:1"), ("reference", "a b"), ("platform", "linux")])
+def test_a_name_or_platform_that_is_none_is_refused_with_the_reason(world: World, field: str, value: str) -> None:
+    reply = world.call("POST", "/api/images", {"upload": "upload-1", field: value})
+
+    assert (reply.status, reply.code) == (400, "request.invalid")
+    assert reply.body["detail"].startswith(f"{field}: ")
+
+
+def test_a_platform_said_at_registration_is_kept_in_the_one_spelling(world: World) -> None:
+    world.deps.blobs.put("intake", "upload-1", [b"archive"])
+
+    reply = world.call("POST", "/api/images", {"upload": "upload-1", "platform": "linux/arm"})
+
+    assert (reply.status, reply.body["platform"]) == (202, "linux/arm/v7")
