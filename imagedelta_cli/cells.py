@@ -21,6 +21,11 @@ def ident(name: str) -> Cell:
     return Cell(lambda item: item[name], Fit.WHOLE)
 
 
+def word(name: str) -> Cell:
+    """One of a few known words, such as a state: short, and never cut."""
+    return Cell(lambda item: item[name], Fit.WHOLE)
+
+
 def sentence(name: str) -> Cell:
     """A reason or remark: on lines of its own below the row."""
     return Cell(lambda item: item[name], Fit.BELOW)

@@ -29,7 +29,7 @@ def whole_file(path: Path, *, replace: bool, private: bool = False) -> Iterator[
     Raises:
         RequestError: ``cli.output_exists``: without ``replace``, a file has come there meanwhile.
     """
-    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
+    part = path.with_name(f".imagedelta-{secrets.token_hex(8)}.part")
     try:
         with open(part, "x+b", opener=partial(os.open, mode=0o600 if private else 0o666)) as out:
             yield out

@@ -81,9 +81,10 @@ def _judged(given: Path, force: bool, inputs: Sequence[str]) -> Output:
         RequestError: ``cli.output_exists``, ``cli.output_is_input``, ``cli.output_unfit``.
         OSError: The folder is not there or cannot be written.
     """
-    if given == _STDOUT or _is_stream(given):
-        if given == _STDOUT or os.path.samestat(given.stat(), os.fstat(1)):
-            _take_stdout()
+    if given == _STDOUT or _is_stdout(given):
+        _take_stdout()
+        return Output(_STDOUT, replace=False)
+    if _is_stream(given):
         return Output(given, replace=False)
     path = Path(os.path.realpath(given))
     _require_folder(path.parent)
@@ -123,6 +124,13 @@ def _is_same(text: str, place: Path) -> bool:
         with suppress(OSError, ValueError):
             if name and Path(name).samefile(place):
                 return True
+    return False
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether a path is where stdout goes already, such as /dev/stdout."""
+    with suppress(OSError):
+        return os.path.samestat(path.stat(), os.fstat(1))
     return False
 
 

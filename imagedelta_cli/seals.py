@@ -21,5 +21,5 @@ def say_seal(opened: OpenedBundle, trust_file: Path | None) -> None:
     elif opened.seal_checked:
         say(f"Sealed by key {opened.sealed_by}, checked against {trust_file}.", err=True)
     else:
-        say(f"Sealed by key {opened.sealed_by}, as it says: that was not checked against a trusted key.", err=True)
+        say(f"Sealed by key {opened.sealed_by}, it says; not checked against a trusted key.", err=True)
         say("To check it: --trust FILE, with the public keys that you trust.", err=True)

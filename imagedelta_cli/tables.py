@@ -65,7 +65,9 @@ def table_lines(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], r
             yield from _sentence(cell.value(item), room or 0)
     if len(widths) < len(headings):
         yield ""
-        yield f"No room for {', '.join(headings[len(widths) :])}: widen the window, or use a pipe or --json."
+        yield from textwrap.wrap(
+            f"No room for {', '.join(headings[len(widths) :])}: use a wider window or a pipe.", room or 0
+        )
 
 
 def text_of(value: object) -> str:

@@ -10,13 +10,13 @@ import click
 from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one
-from imagedelta_cli.cells import field, ident, image, size, when
+from imagedelta_cli.cells import field, ident, image, size, when, word
 from imagedelta_cli.connecting import connect
 from imagedelta_cli.tables import Column
 
 _COLUMNS: tuple[Column, ...] = (
     ("DEVICE", ident("deviceId")),
-    ("STATE", field("state")),
+    ("STATE", word("state")),
     ("HUB", field("hub")),
     ("PLATFORM", field("platform")),
     ("LAST INVENTORY", when("lastInventoryAt")),

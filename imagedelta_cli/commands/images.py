@@ -13,7 +13,7 @@ from imagedelta.names import spelled
 from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
-from imagedelta_cli.cells import field, ident, image, size, when
+from imagedelta_cli.cells import field, ident, image, size, when, word
 from imagedelta_cli.output import progress
 from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
@@ -36,7 +36,7 @@ _REGISTRATION: tuple[Column, ...] = (
 )
 _DEVICES: tuple[Column, ...] = (
     ("DEVICE", ident("deviceId")),
-    ("STATE", field("state")),
+    ("STATE", word("state")),
     ("HUB", field("hub")),
     ("LAST INVENTORY", when("lastInventoryAt")),
 )

@@ -13,7 +13,7 @@ import click
 from imagedelta.errors import REMEDIES, RequestError
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
-from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when
+from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when, word
 from imagedelta_cli.commands.devices import pairs
 from imagedelta_cli.output import progress
 from imagedelta_cli.stopping import when_stopped
@@ -26,7 +26,7 @@ TERMINAL = ("completed", "completed_with_failures", "failed", "cancelled", "supe
 _COLUMNS: tuple[Column, ...] = (
     ("SET", ident("setId")),
     ("NAME", field("name")),
-    ("STATE", field("state")),
+    ("STATE", word("state")),
     ("BYTES", size("plannedBytes")),
     ("OVERDUE", field("overdue")),
     ("OWNER", field("ownerEmail")),
@@ -52,7 +52,7 @@ _DETAILS: tuple[Column, ...] = (
 )
 _MEMBERS: tuple[Column, ...] = (
     ("DEVICE", ident("deviceId")),
-    ("STATE", field("state")),
+    ("STATE", word("state")),
     ("CODE", field("code")),
     ("UPDATED", when("updatedAt")),
     ("DETAIL", sentence("detail")),

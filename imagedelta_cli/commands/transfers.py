@@ -6,18 +6,18 @@ import click
 
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items
-from imagedelta_cli.cells import counted, field, ident, image, image_text, sentence, size, when
-from imagedelta_cli.tables import Cell, Column
+from imagedelta_cli.cells import counted, field, ident, image, image_text, sentence, size, when, word
+from imagedelta_cli.tables import Cell, Column, Fit
 
 _COLUMNS: tuple[Column, ...] = (
     ("TRANSFER", ident("transferId")),
     ("DEVICE", ident("deviceId")),
     ("REFERENCE", field("reference")),
-    ("STATE", field("state")),
-    ("ATTEMPT", field("attempt")),
-    ("FULL", size("fullBytes")),
+    ("STATE", word("state")),
     ("BUNDLE", size("bundleBytes")),
+    ("FULL", size("fullBytes")),
     ("CODE", field("code")),
+    ("ATTEMPT", field("attempt")),
     ("UPDATED", when("updatedAt")),
 )
 _BUCKETS: tuple[Column, ...] = (
@@ -38,8 +38,8 @@ _HISTORY: tuple[Column, ...] = (
 _PATCHES: tuple[Column, ...] = (
     ("PATCH", ident("patchId")),
     ("TARGET", image("target")),
-    ("SOURCES", Cell(lambda item: list(map(image_text, item["sources"])) or "full")),
-    ("STATE", field("state")),
+    ("SOURCES", Cell(lambda item: list(map(image_text, item["sources"])) or "full", Fit.WHOLE)),
+    ("STATE", word("state")),
     ("SIZE", size("bytes")),
     ("SECONDS", counted("seconds", lambda seconds: round(seconds, 1))),
     ("CODE", field("code")),

@@ -256,7 +256,7 @@ def test_what_is_known_of_the_seal_is_said(folder, capsys, command):
     assert said("plain")[0] == (None, False)
     assert "not sealed" in said("plain")[1]
     assert said("sealed")[0] == (key, False)
-    assert f"Sealed by key {key}, as it says: that was not checked" in said("sealed")[1]
+    assert f"Sealed by key {key}, it says; not checked" in said("sealed")[1]
     assert said("sealed", "--trust", "seal.pem.pub")[0] == (key, True)
     assert f"Sealed by key {key}, checked against seal.pem.pub." in said("sealed", "--trust", "seal.pem.pub")[1]
 

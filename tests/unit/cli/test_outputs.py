@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -118,6 +119,19 @@ def test_a_file_of_the_temporary_name_of_old_is_left_alone(folder):
     assert Path("new.bundle.part").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "船" * 85, "\udcff"])
+def test_any_name_that_the_file_system_takes_is_written(folder, name):
+    assert run([*DIFF, name]) == exits.DONE
+
+    assert Path(name).read_bytes().startswith(b"PK")
+
+
+def test_a_device_that_is_full_is_told_plainly(folder, capsys):
+    assert run([*DIFF, "/dev/full"]) == exits.REFUSED
+
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_a_folder_without_hard_links_takes_results_too(folder, monkeypatch):
     def unable(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -159,6 +173,18 @@ def test_a_device_is_written_into_and_stays_one(folder):
     assert run([*DIFF, "/dev/null"]) == exits.DONE
 
     assert Path("/dev/null").is_char_device()
+
+
+def test_where_stdout_goes_already_is_stdout(folder):
+    """In a process of its own: a shell has opened the file."""
+    with Path("redirected").open("wb") as stdout:
+        command = [sys.executable, "-m", "imagedelta_cli.main", *DIFF, "/dev/stdout", "--key", "key"]
+        environment = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
+        done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment, check=False)
+
+    assert done.returncode == exits.DONE, done.stderr
+    assert b"targetImageId" in done.stderr
+    assert Path("redirected").read_bytes() == Path("b.bundle").read_bytes()
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_left_out_from_the_right_and_named():
 
     assert heading.split() == ["SET", "NAME", "STATE"]
     assert "2030" not in row
-    assert remark == "No room for CREATED: widen the window, or use a pipe or --json."
+    assert remark == "No room for CREATED: use a wider window or a pipe."
 
 
 def test_a_sentence_stands_whole_below_its_row():
