@@ -62,6 +62,7 @@ from imagedelta_host.route_templates import RouteTemplate
         ("api/{id}", "api/a%2Fb%20c", {"id": "a%2Fb c"}),
         ("api/{id}", "api/%FF", {"id": "\ufffd"}),
         ("api/{id}", "api/x/", None),
+        ("api/{*rest}", "api/a%0Ab", {"rest": "a\nb"}),
         ("a-{x}.json", "a-1.json", {"x": "1"}),
         ("v/{id:guid}", "v/01234567-89ab-cdef-0123-456789abcdef", {"id": "01234567-89ab-cdef-0123-456789abcdef"}),
     ],
