@@ -196,6 +196,7 @@ REMEDIES: dict[str, str] = {
     "host.binding_unsupported": "Use a trigger that the embedded host serves, or disable the function on this machine.",
     "host.setting_invalid": "Correct the named setting in host.json, local.settings.json or the environment.",
     "host.state_in_use": "Stop the other host, or choose another folder with --state.",
+    "host.state_damaged": "Put back a copy of the state folder, or do what the message says to go on without.",
     "host.port_taken": "Choose another port with --port, or 0 for any free one.",
     "host.function_missing": "Correct the name, or add the function to the app.",
     "host.instance_exists": "Wait until the instance has ended, terminate it, or use another id.",

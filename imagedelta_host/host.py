@@ -186,9 +186,14 @@ class Host:
     # Looking at it
 
     def _status(self) -> dict[str, Any]:
+        errors = [
+            *self._supervisor.errors,
+            *(f"orchestration {instance}: {error}" for instance, error in self._engine.troubles.items()),
+            *(f"activity {trouble}" for trouble in self._dispatcher.troubles.values()),
+        ]
         return {
-            "state": "Error" if self._supervisor.errors else "Running",
-            "errors": self._supervisor.errors,
+            "state": "Error" if errors else "Running",
+            "errors": errors,
             "processId": os.getpid(),
             "workerProcessIds": self._workers.process_ids,
             "functions": len(self.functions),

@@ -46,9 +46,17 @@ class HostKeys:
         self.function, self.master, self.durable, self.rpc = (self._keys[name] for name in _NAMES)
 
     def of_mount(self, name: str) -> str:
-        """The key of what is mounted beside the functions, base64; made when it is not there."""
+        """The key of what is mounted beside the functions, base64; made when it is not there.
+
+        Raises:
+            StateDamaged: The one in the file is no base64.
+        """
         if name not in self._keys:
             self._store({**self._keys, name: base64.b64encode(secrets.token_bytes(32)).decode()})
+        try:
+            base64.b64decode(self._keys[name], validate=True)
+        except ValueError as error:
+            raise StateDamaged(f"the key {name} in {self._path} is no base64. {_REMEDY}") from error
         return self._keys[name]
 
     def _store(self, keys: dict[str, str]) -> None:

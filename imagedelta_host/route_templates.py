@@ -52,7 +52,7 @@ class RouteTemplate:
         self.text = template.strip("/")
         self._parameters: list[Parameter] = []
         try:
-            self._pattern = re.compile(self._compile(), re.IGNORECASE)
+            self._pattern = re.compile(self._compile(), re.IGNORECASE | re.DOTALL)
         except ValueError as error:
             raise AppInvalid(f"the route {template!r} {error}") from error
 

@@ -54,6 +54,8 @@ class ActivityDispatcher:
         self._limit = limit
         self._waiting: deque[Work] = deque()
         self._known: set[int] = set()
+        self.troubles: dict[int, str] = {}
+        """Activities that could not be run, with the error; they are tried again."""
         self._running: set[asyncio.Task[None]] = set()
         self._ended: list[tuple[Work, Event]] = []
         self._store_soon: asyncio.TimerHandle | None = None
@@ -93,7 +95,9 @@ class ActivityDispatcher:
         """Run one activity; what is no fault of its own (disk, memory, processes) makes it wait and run again."""
         try:
             await self._run(work)
-        except Exception:
+            self.troubles.pop(work.n, None)
+        except Exception as error:
+            self.troubles[work.n] = f"{work.name} of {work.instance}: {type(error).__name__}: {error}"
             log.exception("the activity %s of %s could not be run; trying again", work.name, work.instance)
             asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._again, work)
 

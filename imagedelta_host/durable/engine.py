@@ -75,6 +75,8 @@ class Engine:
         """
         self.store = store
         self.queue: ActivityQueue | None = None
+        self.troubles: dict[str, str] = {}
+        """Instances whose last episode could not be run or stored, with the error; they are tried again."""
         self._orchestrate = orchestrate
         self._orchestrators = orchestrators
         self._activities = activities
@@ -195,7 +197,9 @@ class Engine:
             async with self._slots:
                 if not self._stopping:
                     await self._episode(instance)
-        except Exception:
+            self.troubles.pop(instance, None)
+        except Exception as error:
+            self.troubles[instance] = f"{type(error).__name__}: {error}"
             log.exception("an episode of instance %s could not be stored; it is tried again", instance)
             self._forget(instance)
             self.touch(instance, time.time() + _RETRY_EPISODE_SECONDS)

@@ -61,7 +61,7 @@ def by_embedded_host(both: Both) -> dict[str, Any]:
 
 async def _ended(process: Worker, name: str, payload: Any) -> Any:
     try:
-        return json.loads(await process.run(name, json.dumps(payload)) or "null")
+        return json.loads(await process.run(name, json.dumps(payload), "{}") or "null")
     except ActivityRaised as error:
         return {"raised": error.reason}
 

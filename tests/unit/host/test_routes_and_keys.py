@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -61,6 +62,7 @@ from imagedelta_host.route_templates import RouteTemplate
         ("api/{id}", "api/a%2Fb%20c", {"id": "a%2Fb c"}),
         ("api/{id}", "api/%FF", {"id": "\ufffd"}),
         ("api/{id}", "api/x/", None),
+        ("api/{*rest}", "api/a%0Ab", {"rest": "a\nb"}),
         ("a-{x}.json", "a-1.json", {"x": "1"}),
         ("v/{id:guid}", "v/01234567-89ab-cdef-0123-456789abcdef", {"id": "01234567-89ab-cdef-0123-456789abcdef"}),
     ],
@@ -110,6 +112,15 @@ def test_a_damaged_key_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(StateDamaged, match=r"keys\.json"):
         HostKeys(path)
     assert path.read_text() == "{}"
+
+
+def test_a_key_of_a_mount_that_is_no_base64_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    HostKeys(path).of_mount("blobs")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "blobs": "no base64!"}))
+
+    with pytest.raises(StateDamaged, match="blobs"):
+        HostKeys(path).of_mount("blobs")
 
 
 def test_a_key_opens_from_header_or_query_but_an_empty_one_never_does() -> None:

@@ -282,6 +282,37 @@ def test_an_activity_waits_while_no_process_can_be_started(store: DurableStore) 
     assert (row.status, workers.refusals) == ("Completed", [])
 
 
+def test_what_is_tried_again_and_again_shows_until_it_works(store: DurableStore) -> None:
+    machine = Machine(store, [activity_function(same), orchestrator(fan_out)])
+    dispatcher = dispatched(machine, Workers(NoWorker("no memory")))
+    machine.start("fan_out")
+    plan = store.instance
+    broken = [True]
+    seen: list[str] = []
+
+    def instance(name: str) -> Any:
+        if broken[0]:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return plan(name)
+
+    async def main() -> None:
+        task = asyncio.create_task(machine.engine.run())
+        store.instance = instance  # type: ignore[method-assign]
+        await until(lambda: machine.engine.troubles)
+        seen.extend(machine.engine.troubles.values())
+        broken[0] = False
+        await until(lambda: dispatcher.troubles)
+        seen.extend(dispatcher.troubles.values())
+        await until(lambda: plan("it").status == "Completed")  # type: ignore[union-attr]
+        machine.engine.stop()
+        await task
+
+    asyncio.run(main())
+
+    assert seen == ["DatabaseError: database disk image is malformed", "same of it: NoWorker: no memory"]
+    assert (machine.engine.troubles, dispatcher.troubles) == ({}, {})
+
+
 def test_a_commit_that_finds_the_disk_full_leaves_no_open_transaction(store: DurableStore) -> None:
     store._db.execute("create table parent(id integer primary key)")
     store._db.execute("create table child(p integer references parent(id) deferrable initially deferred)")
