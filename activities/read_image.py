@@ -62,7 +62,7 @@ def _read(deps: Deps, registration: Registration) -> tuple[dict[str, str], str |
     ):
         images = chosen_images(archive.images, registration, deps.store.images.images)
         for image in images:
-            _keep_image(deps, archive, image, registration)
+            _keep_image(deps, archive, image)
         unreadable = [str(over) for over in archive.passed_over if over.error]
     detail = f"passed over: {'; '.join(unreadable)}"[:_MAX_DETAIL] if unreadable else None
     return {image.platform: image.image_id for image in images}, detail
@@ -80,7 +80,7 @@ def _blob_of(registration: Registration) -> tuple[str, str]:
     )
 
 
-def _keep_image(deps: Deps, archive: Archive, image: Image, registration: Registration) -> None:
+def _keep_image(deps: Deps, archive: Archive, image: Image) -> None:
     known = dict(deps.store.images.known_layers(image.diff_ids))
     indexes = []
     for position, diff_id in enumerate(image.diff_ids):
@@ -90,7 +90,6 @@ def _keep_image(deps: Deps, archive: Archive, image: Image, registration: Regist
             index = read_index(deps, known[diff_id])
         indexes.append(index)
     signature = sign(image, indexes).to_bytes()
-    names = (registration.reference,) if registration.reference else image.references
     deps.store.images.add_image(
         ImageRecord(
             image_id=image.image_id,
@@ -99,7 +98,7 @@ def _keep_image(deps: Deps, archive: Archive, image: Image, registration: Regist
             diff_ids=image.diff_ids,
             full_bytes=len(image.config) + sum(index.size for index in indexes),
             signature=_put_named_by_content(deps, "signatures", signature),
-            references=tuple(names),
+            references=image.references,
             registered_at=deps.now(),
         )
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagedelta.archives.json_reading import field_of, parse_object
-from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.errors import ContentError, LimitExceeded, RequestError
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 from imagedelta.names import archive_name
 from imagedelta.platforms import NOTHING_STATED, Stated, settled, stated
@@ -36,6 +36,31 @@ class Image:
     """Names the archive gives the image, e.g. ``app:1``, in the one spelling; sorted, possibly none."""
     labels: tuple[str, ...] = ()
     """What the archive notes where a name belongs, but is none: a bare tag, mostly. Sorted."""
+
+
+def require_told(image: Image) -> None:
+    """Check that an image can be ordered and sent: that it is known what it is for, and what it is called.
+
+    One without any name may go, as a source for others; one with a label for a name was meant to have one.
+
+    Raises:
+        RequestError: ``request.no_platform`` or ``request.no_reference``: a person must say it.
+    """
+    if not image.platform:
+        raise RequestError(
+            f"neither the archive nor the config of {title_of(image)} says what machine it is for",
+            code="request.no_platform",
+        )
+    if image.labels and not image.references:
+        raise RequestError(
+            f"the archive calls its image {', '.join(map(repr, image.labels))}, which is no NAME:TAG",
+            code="request.no_reference",
+        )
+
+
+def title_of(image: Image) -> str:
+    """All names of an image, else its ID as lists show it."""
+    return " = ".join(image.references or image.labels) or hex_of(image.image_id)[:12]
 
 
 def image_from_config(

@@ -12,10 +12,9 @@ from typing import BinaryIO
 
 import click
 
-from imagedelta.archives import Image
+from imagedelta.archives.model import Image, require_told
 from imagedelta.bundles import BundleHead, FileSealer, compose
 from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_verified_patch, profile_named
-from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 from imagedelta_cli.images import UnpackedImage, unpacker
 from imagedelta_cli.options import checked_platform, checked_reference, image_options, json_option, source_option
@@ -102,17 +101,10 @@ def _named(image: Image, reference: str | None, platform: str | None) -> Image:
     Raises:
         RequestError: ``request.no_reference``, ``request.no_platform``: a person must say it, and before the build.
     """
-    if not reference and not image.references and image.labels:
-        raise RequestError(
-            f"the archive calls the image {', '.join(map(repr, image.labels))}, which is no NAME:TAG",
-            code="request.no_reference",
-        )
-    if not (platform or image.platform):
-        raise RequestError(
-            "neither the archive nor the image's config says what machine it is for", code="request.no_platform"
-        )
     names = (reference,) if reference else image.references[:1]
-    return replace(image, references=names, platform=platform or image.platform)
+    named = replace(image, references=names, platform=platform or image.platform)
+    require_told(named)
+    return named
 
 
 def _head(summary: PatchSummary, target: Image) -> BundleHead:
