@@ -46,7 +46,7 @@ def connect(
         "IMAGEDELTA_ROOT": str((root or _folder_of(device_id)).absolute()),
         "IMAGEDELTA_HUB": connection,
         "IMAGEDELTA_KEYS": str(keys.absolute()),
-        "IMAGEDELTA_PLATFORM": device["platform"],
+        "IMAGEDELTA_PLATFORM": ",".join((device["platform"], *device["alsoRuns"])),
         "IMAGEDELTA_POLL_SECONDS": _POLL_SECONDS,
     }
     with output.open(private=True) as out:

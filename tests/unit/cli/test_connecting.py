@@ -28,7 +28,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     def api(request: httpx.Request) -> httpx.Response:
         device = request.url.path.rpartition("/")[2]
-        return httpx.Response(200, json={"hub": "far" if device == "plane-1" else "north", "platform": "linux/arm64"})
+        hub = "far" if device == "plane-1" else "north"
+        return httpx.Response(200, json={"hub": hub, "platform": "linux/arm64", "alsoRuns": ["linux/arm/v7"]})
 
     def answer(request: httpx.Request) -> httpx.Response:
         path = request.url.path.removeprefix("/iothub/north")
@@ -72,7 +73,7 @@ def test_the_settings_file_is_private_and_what_the_module_reads(hub: set[str], c
     assert stat.S_IMODE(Path("ship-1.env").stat().st_mode) == 0o600
     environment = read_settings_file(Path("ship-1.env"))
     settings = settings_from_environment(environment)
-    assert (settings.root, settings.platform) == (Path.cwd() / "ship-1", "linux/arm64")
+    assert (settings.root, settings.platforms) == (Path.cwd() / "ship-1", ("linux/arm64", "linux/arm/v7"))
     assert connection_from_environment(environment).device_id == "ship-1"
     assert environment["IMAGEDELTA_KEYS"] == str(Path.cwd() / "fleet.key.pub")
 
