@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from contracts.messages import DesiredProperties
 from edge_module.hub import Envelope
 from edge_module.sas_token import ModuleConnection
+from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, DependencyError, RequestError
 
 TOKEN_SECONDS = 3600
@@ -52,13 +53,15 @@ class LocalHub:
         if len(response.content) > _MAX_TWIN_BYTES:
             raise ContentError("the module twin is larger than any hub allows", code="content.malformed_message")
         try:
-            return DesiredProperties.model_validate(response.json().get("desired", {}))
+            twin = parse_object(response.content, "the twin")
+        except ContentError as error:
+            raise DependencyError(f"hub: {error}") from error
+        try:
+            return DesiredProperties.model_validate(twin.get("desired", {}))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ContentError(f"desired {where}: {first['msg']}", code="content.malformed_message") from error
-        except (ValueError, AttributeError) as error:
-            raise DependencyError(f"hub: the twin is no JSON object: {error}") from error
 
     def report_properties(self, properties: Mapping[str, Any]) -> None:
         self._call("PATCH", "/twin/properties/reported", {}, json=dict(properties))

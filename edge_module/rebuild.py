@@ -16,9 +16,9 @@ from edge_module.refused import RefusedFiles
 from edge_module.scratch_file import SCRATCH, open_scratch
 from imagedelta.bundles import BundleHead, OpenedBundle
 from imagedelta.delta.decode.apply import apply_patch
-from imagedelta.delta.format.header import PatchHeader, read_patch_header
+from imagedelta.delta.format.header import PatchHeader
 from imagedelta.delta.format.source_images import name_layers
-from imagedelta.errors import ContentError, DependencyError
+from imagedelta.errors import DependencyError
 
 _SCRATCH_FILE = f"{SCRATCH}/apply-"
 
@@ -60,14 +60,13 @@ class Rebuilder:
         """
         if verify:
             bundle.verify_patch_digest()
-        header = _read_header(bundle)
+        header = bundle.read_patch_head()
         with self._engine.open_sources() as sources:
             diff_ids = name_layers(header, sources.config).target
         self._check_disk(header, diff_ids)
         begin()
         # A layer that is here is not made again, so its bytes are checked instead.
         self._engine.drop_damaged(set(diff_ids))
-        bundle.patch.seek(0)
         scratch_files = count()
         with self._engine.open_sources() as sources:
             image = apply_patch(
@@ -101,12 +100,3 @@ class Rebuilder:
         free = self._refused.make_room(needed, self._engine.free_bytes)
         if free < needed:
             raise DependencyError(f"{needed} bytes of disk needed, {free} are free", code="disk.full")
-
-
-def _read_header(bundle: OpenedBundle) -> PatchHeader:
-    bundle.patch.seek(0)
-    header = read_patch_header(bundle.patch)
-    head = bundle.head
-    if header.target_image_id != head.target_image_id:
-        raise ContentError("the patch makes another image than the bundle's head says")
-    return header

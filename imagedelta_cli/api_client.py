@@ -20,7 +20,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from imagedelta.archives.json_reading import parse_object
+from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, RequestError
 from imagedelta_cli.output import Report
 from imagedelta_cli.stopping import when_stopped
 
@@ -187,12 +188,9 @@ def _raise_for(answer: httpx.Response) -> None:
 
 def _object(answer: httpx.Response) -> dict[str, Any]:
     try:
-        found = answer.json()
-    except ValueError as error:
-        raise RequestError(f"{answer.url.host} answered no JSON: is it imagedelta?", code="cli.no_host") from error
-    if not isinstance(found, dict):
-        raise RequestError(f"{answer.url.host} answered no JSON object: is it imagedelta?", code="cli.no_host")
-    return found
+        return parse_object(answer.content, "answer")
+    except ContentError as error:
+        raise RequestError(f"{answer.url.host}: {error}: is it imagedelta?", code="cli.no_host") from error
 
 
 def _unanswered(url: str, error: Exception) -> DependencyError:

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from imagedelta.errors import RequestError
+from imagedelta.archives.json_reading import parse_object
+from imagedelta.errors import ContentError, RequestError
 from imagedelta.names import parse_name
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
@@ -178,11 +179,9 @@ def _options(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
 def _check_options(name: str, options: str) -> None:
     """edgeAgent reads them with the device far away; here a person still sees the answer."""
     try:
-        found = json.loads(options)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(f"module {name}: createOptions is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise _wrong(f"module {name}: createOptions is not a JSON object")
+        parse_object(options.encode("utf-8", "surrogatepass"), "createOptions")
+    except ContentError as error:
+        raise _wrong(f"module {name}: {error}") from error
 
 
 def _wrong(what: str) -> RequestError:

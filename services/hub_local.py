@@ -16,7 +16,8 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
-from imagedelta.errors import DependencyError, RequestError
+from imagedelta.archives.json_reading import parse_object
+from imagedelta.errors import ContentError, DependencyError, RequestError
 from services.clock import utc_now
 from services.hub_connection import HubConnection
 from services.ports import Clock, Twin
@@ -95,12 +96,9 @@ class LocalHub:
     def _json(self, answer: httpx.Response) -> Mapping[str, Any]:
         self._check(answer)
         try:
-            document = answer.json()
-        except ValueError as error:
-            raise DependencyError(f"hub {self._name} answered no JSON", code="dependency.hub") from error
-        if not isinstance(document, dict):
-            raise DependencyError(f"hub {self._name} answered no JSON object", code="dependency.hub")
-        return document
+            return parse_object(answer.content, "answer")
+        except ContentError as error:
+            raise DependencyError(f"hub {self._name}: {error}", code="dependency.hub") from error
 
     def _check(self, answer: httpx.Response) -> None:
         status = answer.status_code

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_
 
 from contracts.records import Page
-from imagedelta.errors import RequestError
+from imagedelta.archives.json_reading import parse
+from imagedelta.errors import ContentError, RequestError
 from store.types import UtcDateTime
 
 MAX_LIMIT = 1000
@@ -73,9 +74,9 @@ def _token(row: RowMapping, keys: Columns) -> str:
 
 def _parse(token: str, keys: Columns) -> list[Any]:
     try:
-        values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        values = parse(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), "after")
         return [_value(key, value) for key, value in zip(keys, values, strict=True)]
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, ContentError) as error:
         raise RequestError("after: is not the continuation of a page of this list") from error
 
 

@@ -1,4 +1,7 @@
-"""JSON from outside: whatever is wrong with it is a ContentError, also nesting made to exhaust the stack."""
+"""JSON from outside: whatever is wrong with it is a ContentError, also nesting made to exhaust the stack.
+
+All that reads JSON of others reads it here, so that what walks through it later may recurse.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from imagedelta.errors import ContentError
+
+MAX_DEPTH = 64
+"""Objects and lists in each other. Image configs and deployment manifests have about ten."""
 
 
 def parse_object(data: bytes, what: str) -> dict[str, Any]:
@@ -23,12 +29,27 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
 
 def parse(data: bytes, what: str) -> Any:
     """Parse ``data`` as any JSON value; see ``parse_object``."""
+    too_deep = ContentError(f"{what}: JSON of more than {MAX_DEPTH} objects and lists in each other")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except RecursionError:
-        raise ContentError(f"{what}: JSON nested too deeply") from None
+        raise too_deep from None
     except ValueError as error:
         raise ContentError(f"{what}: no valid JSON ({error})") from None
+    if _is_deeper(value, MAX_DEPTH):
+        raise too_deep
+    return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Look one level deeper at a time, so that this does not recurse itself."""
+    level = [value]
+    for _ in range(most + 1):
+        containers = [found for found in level if isinstance(found, dict | list)]
+        level = [each for found in containers for each in (found.values() if isinstance(found, dict) else found)]
+        if not containers:
+            return False
+    return True
 
 
 def field_of(document: Mapping[str, Any], name: str) -> Any:

@@ -20,8 +20,9 @@ from imagedelta.limits import KIB, MIB, Limits, over_limit
 
 PIECE = MIB
 """Bytes per read and per piece: a read may be a request to a far away store."""
-_FEED = 64 * KIB
-"""Bytes given to an unpacker at once: what it does not use is copied back, with eStargz after every few kilobytes."""
+_LEAST_FEED, _FEED = KIB, 64 * KIB
+"""Bytes given to an unpacker at once. What it does not use is copied back, with eStargz after every few kilobytes, so
+they are few after a short stream, and twice as many each time that all are used."""
 _XZ_OVERHEAD = MIB
 """What an xz decoder needs beside its dictionary, rounded up."""
 _GZIP_MEMBER = 16 + zlib.MAX_WBITS
@@ -36,6 +37,7 @@ _BZIP2_HEADER = 10
 _BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
 """What follows ``BZh`` and a digit: a file in a layer may have a name that starts so."""
 _SKIPPABLE_ZSTD = tuple(bytes([0x50 + n, 0x2A, 0x4D, 0x18]) for n in range(16))
+_SMALL = 64 * KIB
 MAGIC_BYTES = _BZIP2_HEADER
 
 
@@ -102,7 +104,7 @@ def unpack(packed: Section, limits: Limits) -> Iterator[bytes]:
     """
     packing = packing_of(packed.read(MAGIC_BYTES))
     packed.position = 0
-    return _bounded(_pieces(packed, packing, limits), limits)
+    return _bounded(_gathered(_pieces(packed, packing, limits)), limits)
 
 
 def _pieces(packed: Section, packing: str | None, limits: Limits) -> Iterator[bytes]:
@@ -117,6 +119,21 @@ def _pieces(packed: Section, packing: str | None, limits: Limits) -> Iterator[by
     if packing == "zstd":
         return _unzstd(packed, limits)
     raise UnsupportedFormat(f"packed with {packing}, which Docker does not read either", code="content.packed")
+
+
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small pieces: a layer may be packed as a gzip member per file, and each piece costs whoever takes it."""
+    small = bytearray()
+    for piece in pieces:
+        if len(piece) < _SMALL:
+            small += piece
+        if small and (len(piece) >= _SMALL or len(small) >= _SMALL):
+            yield bytes(small)
+            small.clear()
+        if len(piece) >= _SMALL:
+            yield piece
+    if small:
+        yield bytes(small)
 
 
 def _bounded(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
@@ -169,18 +186,22 @@ class _Feed:
         self._packed = packed
         self._piece = b""
         self._at = 0
+        self._size = _FEED
 
     def take(self) -> bytes:
         """Return the next bytes, none at the end."""
         if self._at == len(self._piece):
             self._piece, self._at = self._packed.read(PIECE), 0
-        taken = self._piece[self._at : self._at + _FEED]
+        taken = self._piece[self._at : self._at + self._size]
         self._at += len(taken)
+        self._size = min(2 * self._size, _FEED)
         return taken
 
     def give_back(self, count: int) -> None:
         """Return to where ``count`` bytes of the last slice are still to come."""
         self._at -= count
+        if count:
+            self._size = _LEAST_FEED
 
     def ends_after_padding(self) -> bool:
         """Pass over zeros, which tapes and xz leave between streams; tell whether nothing follows them."""

@@ -19,6 +19,7 @@ from imagedelta.bundles import zip_layout
 from imagedelta.bundles.head import CHUNK_BYTES, BundleHead, head_from_bytes
 from imagedelta.bundles.keys import PublicKey
 from imagedelta.bundles.seal import Sealer, seal, seal_key_id, verify_seal
+from imagedelta.delta.format.header import PatchHeader, read_patch_header
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, Truncated
 from imagedelta.limits import DEFAULT_LIMITS, Limits
 from imagedelta.slices import SliceReader
@@ -30,7 +31,10 @@ _READ_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OpenedBundle:
-    """A bundle whose layout and seal hold. The patch is verified by ``verify_patch_digest``."""
+    """A bundle whose layout and seal hold.
+
+    The patch is verified by ``verify_patch_digest``, and that it makes what was sealed by ``read_patch_head``.
+    """
 
     head: BundleHead
     sealed_by: str | None
@@ -54,6 +58,25 @@ class OpenedBundle:
         self.patch.seek(0)
         if digest.hexdigest() != self.head.patch_sha256:
             raise DigestMismatch(f"the patch has sha256 {digest.hexdigest()}, sealed {self.head.patch_sha256}")
+
+    def read_patch_head(self) -> PatchHeader:
+        """Read the head of the patch and compare what it makes with what was sealed; leaves the patch rewound.
+
+        Raises:
+            ContentError: It is for another image or other sources than the bundle's head says, or no patch. The
+                platforms may differ: a person's word outweighs the config's, which the patch has.
+        """
+        self.patch.seek(0)
+        header = read_patch_header(self.patch)
+        self.patch.seek(0)
+        head = self.head
+        if (header.target_image_id, header.source_image_ids) != (head.target_image_id, head.source_image_ids):
+            raise ContentError(
+                f"the patch makes {header.target_image_id} out of {len(header.source_image_ids)} images, the bundle's"
+                f" head says {head.target_image_id} out of {len(head.source_image_ids)}:"
+                " whoever sealed it put in the wrong patch"
+            )
+        return header
 
 
 def compose(head: BundleHead, sealer: Sealer | None, patch_crc32: int, patch_bytes: int) -> tuple[bytes, bytes]:

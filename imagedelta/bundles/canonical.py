@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError
 
 
@@ -31,12 +32,7 @@ def read_canonical(data: bytes, what: str) -> dict[str, Any]:
     Raises:
         ContentError: It is no JSON object, or spelled in another way (spaces, order, duplicate keys).
     """
-    try:
-        document = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise ContentError(f"{what}: not a JSON document: {error}") from error
-    if not isinstance(document, dict):
-        raise ContentError(f"{what}: not a JSON object")
+    document = parse_object(data, what)
     if canonical_bytes(document) != data:
         raise ContentError(f"{what}: not in canonical JSON")
     return document

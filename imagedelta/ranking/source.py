@@ -24,13 +24,13 @@ class Source:
         self.threshold = signature.threshold
         self.layers = frozenset(layer.diff_id for layer in signature.layers)
         self.files = signature.files
-        self._namesakes: dict[int, tuple[int, Namesakes]] = {}
+        self._namesakes: dict[int, tuple[int, Namesakes | None]] = {}
         """By key: the first row, and all of them."""
 
     def namesake(self, file: FileFacts) -> OldVersion | None:
         """Return the old version of a file by its name."""
         first, namesakes = self._namesakes_of(file.row.key)
-        found = namesakes.closest(file.row)
+        found = namesakes.closest(file.row) if namesakes else None
         return self._old_version(found[0], first + found[1]) if found else None
 
     def alike(self, file: FileFacts) -> OldVersion | None:
@@ -45,11 +45,11 @@ class Source:
         best = min(found, default=None)
         return self._old_version(*best) if best else None
 
-    def _namesakes_of(self, key: int) -> tuple[int, Namesakes]:
+    def _namesakes_of(self, key: int) -> tuple[int, Namesakes | None]:
         if key not in self._namesakes:
             first = bisect_left(self.files.keys, key)
             end = bisect_right(self.files.keys, key, first)
-            self._namesakes[key] = first, Namesakes(list(self.files.rows(first, end)))
+            self._namesakes[key] = first, Namesakes(list(self.files.rows(first, end))) if first < end else None
         return self._namesakes[key]
 
     def _rows_with(self, value: int) -> Sequence[int]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from imagedelta.signatures.summary import Row
@@ -23,6 +24,8 @@ COMMON_VALUE = 64
 _LEVELS = 4
 """Of names."""
 _BY_CONTENT = _LEVELS
+_FEW = 8
+"""Namesakes that are compared one by one, which is what most files have; there may be thousands."""
 
 
 class Closeness(NamedTuple):
@@ -41,26 +44,35 @@ class Closeness(NamedTuple):
 
 
 class Namesakes:
-    """The files of a source that are namesakes of each other. There may be thousands, so sizes are bisected."""
+    """The files of a source that are namesakes of each other."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         """Args:
         rows: In any order.
         """
         self._rows = rows
-        self._levels = tuple(defaultdict[Hashable, list[int]](list) for _ in range(_LEVELS))
-        """Places of rows by what they share, in the order of size and content."""
-        for place in sorted(range(len(rows)), key=self._size_and_content):
-            for level, shared in zip(self._levels, _names(rows[place]), strict=True):
-                level[shared].append(place)
 
     def closest(self, file: Row) -> tuple[Closeness, int] | None:
         """Return the best old version of a file: how close it is, and which of the rows."""
-        for number, (level, shared) in enumerate(zip(self._levels, _names(file), strict=True)):
+        few = len(self._rows) <= _FEW
+        near = range(len(self._rows)) if few else self._on_the_first_level(file)
+        rows = ((self._rows[place], place) for place in near)
+        return min(((_closeness(file, row, _level(file, row)), place) for row, place in rows), default=None)
+
+    def _on_the_first_level(self, file: Row) -> Iterable[int]:
+        for level, shared in zip(self._levels, _names(file), strict=True):
             if shared in level:
-                near = self._nearest(level[shared], file.size_code)
-                return min((_closeness(file, self._rows[place], number), place) for place in near)
-        return None
+                return self._nearest(level[shared], file.size_code)
+        return ()
+
+    @cached_property
+    def _levels(self) -> Sequence[Mapping[Hashable, Sequence[int]]]:
+        """Places of rows by what they share, in the order of size and content."""
+        levels = [defaultdict[Hashable, list[int]](list) for _ in range(_LEVELS)]
+        for place in sorted(range(len(self._rows)), key=self._size_and_content):
+            for level, shared in zip(levels, _names(self._rows[place]), strict=True):
+                level[shared].append(place)
+        return levels
 
     def _nearest(self, places: Sequence[int], size_code: int) -> Iterable[int]:
         """Return the first of the next smaller size, and the first of the same or the next larger one."""
@@ -84,6 +96,13 @@ def closeness_by_content(file: Row, old: Row, shared: int) -> Closeness:
 
 def _closeness(file: Row, old: Row, level: int, shared: int = 0) -> Closeness:
     return Closeness(level, -shared, abs(old.size_code - file.size_code), old.size_code, old.content)
+
+
+def _level(file: Row, namesake: Row) -> int:
+    for level, (one, other) in enumerate(zip(_names(file), _names(namesake), strict=True)):
+        if one == other:
+            return level
+    return _BY_CONTENT
 
 
 def _names(row: Row) -> tuple[Hashable, ...]:

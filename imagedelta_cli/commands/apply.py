@@ -53,6 +53,7 @@ def command(
         with progress("Checking the bundle"):
             opened = read_bundle(stream, trusted_of(trust_file))
             opened.verify_patch_digest()
+            opened.read_patch_head()
         given = [unpacking.unpack_plain(source) for source in sources]
         readers = {diff_id: reader for _, found in given for diff_id, reader in found.items()}
         configs = {image.image_id: image.config for image, _ in given}

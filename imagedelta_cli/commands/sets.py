@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import click
 
-from imagedelta.errors import REMEDIES, RequestError
+from imagedelta.archives.json_reading import parse_object
+from imagedelta.errors import REMEDIES, ContentError, RequestError
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
 from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when, word
@@ -310,12 +310,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             data = stream.read(_MAX_MANIFEST_BYTES + 1)
-        manifest = json.loads(data) if len(data) <= _MAX_MANIFEST_BYTES else None
-    except ValueError as error:
-        raise RequestError(f"{path} is not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise RequestError(f"{path} is not a JSON object of at most {_MAX_MANIFEST_BYTES} bytes")
-    return manifest
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}") from error
+    if len(data) > _MAX_MANIFEST_BYTES:
+        raise RequestError(f"{path} has more than {_MAX_MANIFEST_BYTES} bytes")
+    try:
+        return parse_object(data, str(path))
+    except ContentError as error:
+        raise RequestError(str(error)) from error
 
 
 def _plan_rows(planned: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -8,8 +8,6 @@ from typing import Any
 import click
 
 from imagedelta.bundles import read_bundle
-from imagedelta.delta import read_patch_header
-from imagedelta.errors import ContentError
 from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.images import local_file, open_image, verified_size
 from imagedelta_cli.options import image_options, json_option, trust_option, trusted_of
@@ -33,20 +31,16 @@ def _is_zip(path: Path) -> bool:
 
 
 def _bundle(path: Path, trust_file: Path | None) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        with progress("Checking the bundle"):
-            opened = read_bundle(stream, trusted_of(trust_file))
-            opened.verify_patch_digest()
-        header = read_patch_header(opened.patch)
-    head = opened.head
-    if (head.target_image_id, head.source_image_ids) != (header.target_image_id, header.source_image_ids):
-        raise ContentError("the patch in the bundle is of other images than its head says")
+    with path.open("rb") as stream, progress("Checking the bundle"):
+        opened = read_bundle(stream, trusted_of(trust_file))
+        opened.verify_patch_digest()
+        opened.read_patch_head()
     say_seal(opened, trust_file)
     return {
         "kind": "bundle",
         "verified": True,
         **seal_fields(opened),
-        "targetImageId": head.target_image_id,
+        "targetImageId": opened.head.target_image_id,
     }
 
 

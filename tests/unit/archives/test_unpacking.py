@@ -57,6 +57,27 @@ def test_pieces_are_at_most_a_mebibyte():
     assert max(len(piece) for piece in unpack(Section(io.BytesIO(data), 0, len(data)), Limits())) <= MIB
 
 
+def test_thousands_of_tiny_members_come_in_few_pieces():
+    """eStargz packs each file on its own; each piece costs whoever hashes or stores it."""
+    data = b"".join(gzip.compress(PLAIN[at : at + 100], mtime=0) for at in range(0, len(PLAIN), 100))
+
+    pieces = list(unpack(Section(io.BytesIO(data), 0, len(data)), Limits()))
+
+    assert (b"".join(pieces), len(pieces)) == (PLAIN, -(-len(PLAIN) // (64 * KIB)))
+
+
+def test_small_and_large_members_stay_in_order():
+    parts = [
+        bytes([number]) * size for number, size in enumerate((1, 70_000, 3, 5, MIB + 1, 2, 64 * KIB, 64 * KIB - 1))
+    ]
+    data = b"".join(map(gzip.compress, parts))
+
+    pieces = list(unpack(Section(io.BytesIO(data), 0, len(data)), Limits()))
+
+    assert b"".join(pieces) == b"".join(parts)
+    assert max(map(len, pieces)) <= MIB
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 @pytest.mark.parametrize("cut", [1, 5, 12, 30])
 def test_packed_bytes_that_end_early_are_truncated(pack, cut):

@@ -20,7 +20,9 @@ from imagedelta.bundles.keys import generate_private_key
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
 from imagedelta.errors import ContentError, DigestMismatch, ImageDeltaError, LimitExceeded, SealError, Truncated
 from imagedelta.limits import Limits
+from tests.images import an_image
 from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, TRUSTED, a_bundle, a_head, chunks_of
+from tests.unit.delta.patches import a_patch
 
 
 def refused(bundle: bytes, trusted=TRUSTED) -> str:
@@ -312,3 +314,37 @@ def test_without_keys_the_seal_is_named_and_not_checked():
     assert (opened.sealed_by, opened.seal_checked) == (SEALER.key_id, False)
     assert (unsealed.sealed_by, unsealed.seal_checked) == (None, False)
     assert read_bundle(io.BytesIO(a_bundle()), TRUSTED).seal_checked
+
+
+OLD, NEW = an_image({"a": b"old"}), an_image({"a": b"new"})
+SEALED = {"target_image_id": NEW.image_id, "source_image_ids": (OLD.image_id,), "platform": "linux/amd64"}
+
+
+@pytest.fixture
+def patch(tmp_path) -> bytes:
+    return a_patch(NEW, OLD, scratch=tmp_path)[0]
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm/v7"])
+def test_a_patch_that_makes_what_was_sealed_is_taken_whatever_a_person_said_of_its_platform(patch, platform):
+    opened = read_bundle(io.BytesIO(a_bundle(patch, **SEALED | {"platform": platform})), TRUSTED)
+
+    assert opened.read_patch_head().target_image_id == NEW.image_id
+    assert opened.patch.read() == patch
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"target_image_id": OLD.image_id},
+        {"source_image_ids": ()},
+        {"source_image_ids": (NEW.image_id,)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_patch_for_something_else_than_was_sealed_is_refused(patch, other):
+    opened = read_bundle(io.BytesIO(a_bundle(patch, **SEALED | other)), TRUSTED)
+
+    opened.verify_patch_digest()
+    with pytest.raises(ContentError, match="wrong patch"):
+        opened.read_patch_head()

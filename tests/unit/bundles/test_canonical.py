@@ -19,7 +19,10 @@ def test_another_spelling_of_the_same_value_is_refused(data):
         read_canonical(data, "document")
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a":NaN}', b'{"a":"\\ud800"}'])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b'{"a":NaN}', b'{"a":"\\ud800"}'],
+)
 def test_what_is_no_object_in_utf8_is_refused(data):
     with pytest.raises(ContentError):
         read_canonical(data, "document")

@@ -3,11 +3,13 @@
 import io
 import json
 import random
+import zlib
+from dataclasses import replace
 
 import pytest
 
 from imagedelta.archives import open_archive
-from imagedelta.bundles import FileSealer, read_bundle
+from imagedelta.bundles import FileSealer, compose, read_bundle
 from imagedelta.errors import DependencyError
 from imagedelta_cli import exits
 from imagedelta_cli.main import run
@@ -162,6 +164,21 @@ def test_an_unsealed_bundle_is_refused_where_a_seal_is_asked_for(folder, refused
     code, message = refused("apply", "b", "-o", "out.tar", "--trust", "seal.pem.pub")
 
     assert (code, "seal.missing" in message, (folder / "out.tar").exists()) == (exits.REFUSED, True, False)
+
+
+@pytest.mark.parametrize("command", [("apply", "b", "-o", "out.tar"), ("verify", "b")], ids=["apply", "verify"])
+def test_a_sealed_bundle_whose_patch_makes_another_image_is_refused(folder, refused, command):
+    run(["diff", "new.tar", "-o", "full"])
+    with (folder / "full").open("rb") as stream:
+        opened = read_bundle(stream, None)
+        patch = opened.patch.read()
+    head = replace(opened.head, target_image_id=OLD.image_id)
+    before, after = compose(head, FileSealer(folder / "seal.pem"), zlib.crc32(patch), len(patch))
+    (folder / "b").write_bytes(before + patch + after)
+
+    code, message = refused(*command, "--trust", "seal.pem.pub")
+
+    assert (code, "wrong patch" in message, (folder / "out.tar").exists()) == (exits.REFUSED, True, False)
 
 
 def test_applying_without_the_source_is_refused_and_leaves_nothing(folder, refused):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagedelta.signatures import FileEntry
 from imagedelta.signatures.old_versions import Namesakes, closeness_by_content
@@ -68,6 +70,22 @@ def test_the_nearest_in_size_may_be_smaller_or_larger(size, nearest):
     old = [(f"x{number}/lib/main.so", 100 * number) for number in (1, 2, 3)]
 
     assert old_version(("y/lib/main.so", size), *old) == (f"x{nearest // 100}/lib/main.so", nearest)
+
+
+ROWS = st.builds(
+    lambda size, form, path, tail, content: Row(7, size, form, path, tail, content, 0),
+    *(st.integers(0, most) for most in (40, 3, 5, 2, 99)),
+)
+
+
+@given(ROWS, st.lists(ROWS, min_size=1, max_size=30))
+def test_of_few_and_of_many_the_closest_is_taken(new, rows):
+    """Many are bisected, few are compared one by one."""
+    closest = Namesakes(rows).closest(new)
+    alone = [found[0] for row in rows if (found := Namesakes([row]).closest(new))]
+
+    assert closest and closest[0] == min(alone)
+    assert closest[0].content == rows[closest[1]].content
 
 
 def test_files_of_other_last_parts_are_no_namesakes():

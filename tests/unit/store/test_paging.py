@@ -56,12 +56,16 @@ def test_a_row_added_meanwhile_does_not_disturb_the_next_page(world: World) -> N
     assert [device.device_id for device in second.items] == ["f"]
 
 
+NESTED = base64.urlsafe_b64encode(b"[" * 3000 + b"]" * 3000).decode()
+
+
 def forged(values: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
 
 
 @pytest.mark.parametrize(
-    "after", ["", "%%%", "é", forged([]), forged(["a", "b", "c"]), forged([1, "x"]), forged({"a": 1}), forged(7)]
+    "after",
+    ["", "%%%", "é", forged([]), forged(["a", "b", "c"]), forged([1, "x"]), forged({"a": 1}), forged(7), NESTED],
 )
 def test_a_forged_continuation_is_refused(world: World, after: str) -> None:
     with pytest.raises(RequestError, match="after"):
