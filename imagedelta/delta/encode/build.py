@@ -154,7 +154,7 @@ class Build:
         choosing = (Job(chunk.choose, _CHOOSING_BYTES) for chunk in self._chunks)
         chosen = in_order(queue, choosing, _CHOSEN_AHEAD)
         making = (Job(partial(self._spooled, chunk), chunk.memory()) for chunk in chosen)
-        made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=BinaryIO.close)
+        made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=lambda file: file.close())
         done, total = 0, sum(chunk.new_bytes for chunk in self._chunks)
         progress(Stage.CODING, done, total)
         with closing(made):
@@ -217,7 +217,7 @@ class Build:
         has_text = old_text.finish()
         if has_text:
             budget -= old_text.memory_bytes
-            spools.write(Role.PRIMES, old_text.bases)
+            spools.write(Role.DICTIONARIES, old_text.bases)
         coded = code_streams(spools.streams(), budget, self._profile, self._scratch, exits, queue)
         coded.append(self._config())
         if has_text:
@@ -225,10 +225,10 @@ class Build:
         return sorted(coded, key=lambda item: item.stream.role)
 
     def _config(self) -> Coded:
-        prime = b""
+        dictionary = b""
         if self._sources:
-            prime = config_text.shorten(self._sources[0].config, self._sources[0].diff_ids)
-        return code_config(config_text.shorten(self._target.config, self._target.diff_ids), prime)
+            dictionary = config_text.shorten(self._sources[0].config, self._sources[0].diff_ids)
+        return code_config(config_text.shorten(self._target.config, self._target.diff_ids), dictionary)
 
     def _header(self, coded: Sequence[Coded], scratch_bytes: int) -> PatchHeader:
         plan = self._plan
