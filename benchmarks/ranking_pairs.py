@@ -21,7 +21,7 @@ from unittest import mock
 from benchmarks.ranking_images import ImageShelf
 from benchmarks.results import BadResults, append_line
 from imagedelta.delta import Profile, build_patch
-from imagedelta.delta.encode.crew import Crew
+from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.stream_coding import Coded, RawStream
 from imagedelta.delta.format.coders import LZMA2, Params, lzma2_filters
@@ -56,7 +56,7 @@ def measure(shelf: ImageShelf, target: str, source: str, coding: str, threads: i
 
 
 def _quick_streams(
-    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, crew: Crew
+    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, queue: JobQueue
 ) -> list[Coded]:
     """Stand in for ``stream_coding.code_streams``."""
     return [_quick_stream(stream, scratch, exits) for stream in raw]

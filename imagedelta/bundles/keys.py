@@ -30,7 +30,7 @@ _MAX_KEY_FILE_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What a device holds to check seals."""
+    """What a device needs to check seals."""
 
     alg: str
     raw: bytes
