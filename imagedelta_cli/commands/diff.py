@@ -14,7 +14,8 @@ import click
 
 from imagedelta.archives import Image
 from imagedelta.bundles import BundleHead, FileSealer, compose
-from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_verified_patch, profile_named
+from imagedelta.delta import DEFAULT_PROFILE, PROFILES, profile_named
+from imagedelta.delta.encode import PatchSummary, build_verified_patch
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 from imagedelta_cli.images import UnpackedImage, unpacker

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.e2e
 _COMMON = """
 import hashlib, io, json, random, sys, tarfile
 from pathlib import Path
-from imagedelta.delta import FileReader, ImageContent, LayerContent, apply_patch, build_patch
+from imagedelta.delta import FileReader, ImageContent, LayerContent, apply_patch
+from imagedelta.delta.encode import build_patch
 from imagedelta.signatures import index_layer
 
 def config_of(diff_ids):

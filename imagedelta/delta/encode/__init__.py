@@ -1,1 +1,7 @@
-"""Building a patch, and proving it; nothing here runs on a device."""
+"""Building patches, and proving them before anyone gets one."""
+
+from imagedelta.delta.encode.build import PatchSummary, build_patch
+from imagedelta.delta.encode.verified import build_verified_patch
+from imagedelta.delta.encode.verify import verify_patch
+
+__all__ = ["PatchSummary", "build_patch", "build_verified_patch", "verify_patch"]

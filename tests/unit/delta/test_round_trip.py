@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta import ImageContent, apply_patch, build_patch, read_patch_header, verify_patch
+from imagedelta.delta import ImageContent, apply_patch, read_patch_header
+from imagedelta.delta.encode import build_patch, verify_patch
 from imagedelta.delta.encode.stream_coding import share_memory
 from imagedelta.delta.format.coders import LZMA2, Params, coder
 from imagedelta.delta.format.profiles import PROFILES, V1_16M, V1_64M
