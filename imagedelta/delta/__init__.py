@@ -3,6 +3,7 @@
 What a device needs, and no more: building is in ``imagedelta.delta.encode``, with libraries that devices do not have.
 """
 
+import imagedelta.delta.codes  # noqa: F401 - explains them
 from imagedelta.delta.content import BytesReader, FileReader, ImageContent, LayerContent, LayerReader
 from imagedelta.delta.decode.apply import (
     DEFAULT_MEMORY_LIMIT,
