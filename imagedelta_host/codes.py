@@ -8,6 +8,7 @@ REMEDIES = {
     "host.start": "Read the message: it names what keeps the embedded host from starting.",
     "host.app_invalid": "Correct function_app.py; the message and the traceback name the place.",
     "host.binding_unsupported": "Use a trigger that the embedded host serves, or disable the function on this machine.",
+    "host.state_damaged": "Restore the named file from a backup, or move it aside: what was in it is lost then.",
     "host.setting_invalid": "Correct the named setting in host.json, local.settings.json or the environment.",
     "host.state_in_use": "Stop the other host, or choose another folder with --state.",
     "host.port_taken": "Choose another port with --port, or 0 for any free one.",

@@ -46,7 +46,6 @@ from imagedelta.delta.format.header import (
 )
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
-from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import RequestError
 from imagedelta.limits import KIB, MIB
@@ -205,9 +204,7 @@ class Build:
         )
 
     def _write_items(self, spools: Spools, pieces: PieceReader, old_text: OldTextStream) -> LayerItems:
-        headers = [layer.headers for layer in self._plan.source_layers]
-        references = References(headers.__getitem__, self._plan.member_counts)
-        items = LayerItems(self._plan, spools, references, headers.__getitem__, pieces, old_text)
+        items = LayerItems(self._plan, pieces, spools, old_text)
         for plan in self._plan.rebuilt:
             items.write(plan)
         return items
