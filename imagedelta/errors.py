@@ -51,7 +51,7 @@ class ContentError(ImageDeltaError):
 
 
 class Truncated(ContentError):
-    """The bytes end before the structure they hold does."""
+    """The bytes end before what they are said to be does."""
 
     code = "content.truncated"
 

@@ -36,7 +36,7 @@ class OpenedBundle:
     sealed_by: str | None
     """Id of the key that the seal names; ``None`` without a seal."""
     seal_checked: bool
-    """That key was among the trusted ones and the seal holds. False: no keys were given, so the name proves nothing."""
+    """That key was among the trusted ones and the seal fits. False: no keys were given, so the name proves nothing."""
     patch: BinaryIO
     """Seekable, read-only view of the patch member."""
     patch_offset: int

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imagedelta.delta.content import BytesReader, Extent, ImageContent, LayerContent
+from imagedelta.delta.content import BytesReader, Extent, LayerContent
 from imagedelta.delta.encode import build, chunks, old_text, spools
 from imagedelta.delta.encode.build import build_patch
 from imagedelta.delta.encode.job_queue import JobQueue
@@ -40,11 +41,9 @@ def every_file_on_disk(monkeypatch):
 def test_a_build_of_many_chunks_has_few_files_open(tmp_path, every_file_on_disk):
     before, seen = open_files(), []
 
-    build_patch(
-        content_of(SOME), [], io.BytesIO(), scratch=tmp_path, progress=lambda done, total: seen.append(open_files())
-    )
+    build_patch(content_of(SOME), [], io.BytesIO(), scratch=tmp_path, progress=lambda *_: seen.append(open_files()))
 
-    assert len(seen) == 400
+    assert len(seen) > 400
     assert max(seen) - before <= build.CHUNKS_UNDER_WAY + STREAMS
     assert open_files() == before
 
@@ -67,7 +66,7 @@ class Unreadable:
 def test_a_build_that_fails_midway_leaves_no_file_open(tmp_path, every_file_on_disk):
     whole, before = content_of(SOME), open_files()
     layer = LayerContent(whole.layers[0].index, Unreadable(SOME.layers[0], 600_000))
-    broken = ImageContent(whole.image_id, whole.config, whole.platform, (layer,))
+    broken = replace(whole, layers=(layer,))
 
     with pytest.raises(ContentError, match="the storage is gone"):
         build_patch(broken, [], io.BytesIO(), scratch=tmp_path)
