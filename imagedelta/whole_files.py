@@ -19,27 +19,30 @@ _numbers = itertools.count()
 
 
 @contextmanager
-def whole_file(path: Path, *, mode: int = _NEW_FILE, replace: bool = True) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, mode: int | None = None, replace: bool = True) -> Iterator[BinaryIO]:
     """Write a file under another name; it gets ``path`` once it is on disk, and is dropped on any error.
 
     Args:
-        mode: Permissions of a new file; one that is replaced hands its own on.
+        mode: Permissions; by default those of the file that is replaced, or what the umask leaves a new one.
         replace: Take the place of a file that is there.
 
     Raises:
         FileExistsError: Without ``replace``, there is a file at the end.
     """
-    temporary, stream = _create_beside(path, mode)
+    temporary, stream = _create_beside(path, _NEW_FILE if mode is None else mode)
     try:
         with stream:
             yield stream
+            if replace and mode is None:
+                with suppress(FileNotFoundError):
+                    temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             publish(stream, temporary, path, replace=replace)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = _NEW_FILE) -> None:
-    """Replace ``path`` by ``content``."""
+def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Replace ``path`` by ``content``; see ``whole_file``."""
     with whole_file(path, mode=mode) as stream:
         stream.write(content)
 
@@ -53,8 +56,6 @@ def publish(stream: BinaryIO, temporary: Path, path: Path, *, replace: bool) -> 
     stream.flush()
     os.fsync(stream.fileno())
     if replace:
-        with suppress(FileNotFoundError):
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         temporary.replace(path)
     else:
         _take_free_name(temporary, path)

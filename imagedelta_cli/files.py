@@ -20,13 +20,13 @@ def whole_file(path: Path, *, replace: bool, private: bool = False) -> Iterator[
 
     Args:
         replace: Take the place of a file that is there, with its permissions.
-        private: A new file is for its owner alone.
+        private: The file is for its owner alone, also where it takes the place of another.
 
     Raises:
         RequestError: ``cli.output_exists``: without ``replace``, a file has come there meanwhile.
     """
     try:
-        with whole_files.whole_file(path, mode=0o600 if private else 0o666, replace=replace) as out:
+        with whole_files.whole_file(path, mode=0o600 if private else None, replace=replace) as out:
             yield out
     except FileExistsError as error:
         raise RequestError(f"{path} exists", code="cli.output_exists") from error

@@ -81,14 +81,15 @@ def test_a_file_system_without_hard_links_takes_new_names_too(tmp_path, monkeypa
     assert (names(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"ours")
 
 
-def test_a_replaced_file_hands_its_permissions_on(tmp_path):
+@pytest.mark.parametrize(("mode", "after"), [(None, 0o640), (0o600, 0o600)])
+def test_a_replaced_file_hands_its_permissions_on_unless_others_are_asked_for(tmp_path, mode, after):
     path = tmp_path / "a"
     path.write_bytes(b"old")
     path.chmod(0o640)
 
-    write_whole(path, b"new", mode=0o600)
+    write_whole(path, b"new", mode=mode)
 
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == after
 
 
 def test_what_a_killed_process_of_the_same_number_left_is_not_written_into(tmp_path, monkeypatch):
