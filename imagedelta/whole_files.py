@@ -59,7 +59,12 @@ def publish(stream: BinaryIO, temporary: Path, path: Path, *, replace: bool) -> 
         temporary.replace(path)
     else:
         _take_free_name(temporary, path)
-    sync_folder(path.parent)
+    try:
+        sync_folder(path.parent)
+    except OSError:
+        if not replace:
+            path.unlink()  # it may be gone after a power cut, so nobody shall count on it
+        raise
 
 
 def make_folder(folder: Path) -> None:
