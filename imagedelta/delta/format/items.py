@@ -27,7 +27,7 @@ END_ZEROS = 2 * BLOCK
 
 
 class Way(IntEnum):
-    """What makes the data of an item."""
+    """What makes the data of an item. This is all that "way" means here."""
 
     SAME = 0
     """All data of the header's reference; nothing where the header states no data."""
