@@ -86,7 +86,7 @@ def sync_folder(folder: Path) -> None:
 
 def _create_beside(path: Path, mode: int) -> tuple[Path, BinaryIO]:
     while True:
-        temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{next(_numbers)}.tmp")
+        temporary = path.with_name(f".imagedelta-{os.getpid()}-{next(_numbers)}.tmp")
         with suppress(FileExistsError):  # left by a process of this number that was killed
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             return temporary, os.fdopen(descriptor, "w+b")

@@ -94,7 +94,7 @@ def test_a_replaced_file_hands_its_permissions_on_unless_others_are_asked_for(tm
 
 def test_what_a_killed_process_of_the_same_number_left_is_not_written_into(tmp_path, monkeypatch):
     monkeypatch.setattr("imagedelta.whole_files._numbers", iter([7, 8]))
-    left = tmp_path / f".a.{os.getpid()}-7.tmp"
+    left = tmp_path / f".imagedelta-{os.getpid()}-7.tmp"
     left.write_bytes(b"another's")
 
     write_whole(tmp_path / "a", b"new")
@@ -107,3 +107,10 @@ def test_folders_are_made_with_their_parents(tmp_path):
     make_folder(tmp_path / "one" / "two")
 
     assert (tmp_path / "one" / "two").is_dir()
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127], ids=["ascii", "two bytes a letter"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, name):
+    write_whole(tmp_path / name, b"whole")
+
+    assert names(tmp_path) == [name]
