@@ -65,8 +65,8 @@ Progress = Callable[[Stage, int, int], None]
 MEMORY_BYTES = 800 * MIB
 """What all jobs of a build take together, beside the interpreter and the indexes."""
 CHUNKS_UNDER_WAY = 64
-"""Each takes an open file, and 256 KiB of memory."""
-_CHOSEN_AHEAD, _CHOOSING_BYTES = 8, 64 * KIB
+"""Each takes an open file, and 256 KiB of memory. Methods are chosen as far ahead, so that no thread waits for them."""
+_CHOOSING_BYTES = 64 * KIB
 _MUCH_NEW_BYTES = 4 * MIB
 _CONFIG_BYTES = MIB
 """Set apart for the decoder of the config, which is done before the others begin."""
@@ -151,7 +151,7 @@ class Build:
     def make(self, queue: JobQueue, progress: Progress) -> Generator[BinaryIO]:
         """Make all chunks here, and yield the result of each, in order and at its start; whoever takes it closes it."""
         choosing = (Job(chunk.choose, _CHOOSING_BYTES) for chunk in self._chunks)
-        chosen = in_order(queue, choosing, _CHOSEN_AHEAD)
+        chosen = in_order(queue, choosing, CHUNKS_UNDER_WAY)
         making = (Job(partial(self._spooled, chunk), chunk.memory()) for chunk in chosen)
         made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=lambda file: file.close())
         done, total = 0, sum(chunk.new_bytes for chunk in self._chunks)
