@@ -1,5 +1,6 @@
 """Steps: ``(deps, payload) -> dict``, one per file, each safe to run twice. Durable knows them by their names."""
 
+import activities.codes  # noqa: F401 - explains them
 from activities.build_patch import build_patch
 from activities.confirm_member import confirm_member
 from activities.list_due import list_due

@@ -14,8 +14,7 @@ from activities.stored_images import StoredImages
 from contracts.records import Patch
 from imagedelta.archives import sha256_id
 from imagedelta.bundles import chunk_list
-from imagedelta.delta import build_verified_patch
-from imagedelta.delta.encode.build import PatchSummary
+from imagedelta.delta.encode import PatchSummary, build_verified_patch
 from imagedelta.delta.format.profiles import profile_named
 from services.deps import Deps
 

@@ -20,7 +20,8 @@ from unittest import mock
 
 from benchmarks.ranking_images import ImageShelf
 from benchmarks.results import BadResults, append_line
-from imagedelta.delta import Profile, build_patch
+from imagedelta.delta import Profile
+from imagedelta.delta.encode import build_patch
 from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.stream_coding import Coded, RawStream

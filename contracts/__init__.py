@@ -1,0 +1,1 @@
+import contracts.codes  # noqa: F401 - explains them

@@ -28,7 +28,7 @@ _UNITS = {None: 1, "k": KIB, "M": MIB, "G": GIB}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a reader accepts. The defaults fit every image Docker itself can hold; tests use smaller ones."""
+    """What a reader accepts. The defaults fit every image Docker itself can store; tests use smaller ones."""
 
     max_config_bytes: int = 4 * MIB
     max_manifest_bytes: int = 4 * MIB
@@ -45,7 +45,7 @@ class Limits:
     max_pax_bytes: int = MIB
     """One pax extended header; real ones stay under 10 KiB."""
     max_index_bytes: int = 256 * MIB
-    """A file index, unpacked, without the structure it holds."""
+    """A file index, unpacked, without the structure in it."""
     max_structure_bytes: int = 2 * GIB
     """Structure in a file index, unpacked; never unpacked at once. A million pax members have 1.8 GB."""
     max_signature_bytes: int = 16 * MIB

@@ -1,0 +1,1 @@
+import imagedelta_cli.codes  # noqa: F401 - explains them

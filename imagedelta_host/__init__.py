@@ -2,3 +2,5 @@
 
 It knows the Functions and Durable contracts and nothing of any particular app.
 """
+
+import imagedelta_host.codes  # noqa: F401 - explains them

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagedelta_host.errors import StateDamaged
-from imagedelta_host.files import read_object, write_atomic
+from imagedelta_host.files import read_object, write_private
 
 log = logging.getLogger("imagedelta_host")
 
@@ -51,7 +51,7 @@ class Database:
         except StateDamaged:
             self.connection.close()
             raise
-        write_atomic(marker, json.dumps({"session": number}).encode())
+        write_private(marker, json.dumps({"session": number}).encode())
 
     def _prepare(self, schema: str) -> None:
         if self.connection.execute("pragma journal_mode=wal").fetchone()[0] != "wal":

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagedelta_host.errors import StateDamaged
-from imagedelta_host.files import read_object, write_atomic
+from imagedelta_host.files import read_object, write_private
 
 log = logging.getLogger("imagedelta_host")
 
@@ -60,7 +60,7 @@ class HostKeys:
         return self._keys[name]
 
     def _store(self, keys: dict[str, str]) -> None:
-        write_atomic(self._path, json.dumps(keys, indent=2).encode())
+        write_private(self._path, json.dumps(keys, indent=2).encode())
         self._keys = keys
 
 

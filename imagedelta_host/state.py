@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from imagedelta_host.errors import HostError, StateInUse
-from imagedelta_host.files import write_atomic
+from imagedelta_host.files import write_private
 
 
 class StateFolder:
@@ -58,9 +58,9 @@ class StateFolder:
         Args:
             told: What mounts tell about themselves.
         """
-        write_atomic(self.path / "port", str(port).encode())
+        write_private(self.path / "port", str(port).encode())
         endpoint = {"url": url, "key": key, "masterKey": master_key, "pid": os.getpid(), **told}
-        write_atomic(self.path / "endpoint.json", json.dumps(endpoint, indent=2).encode())
+        write_private(self.path / "endpoint.json", json.dumps(endpoint, indent=2).encode())
 
     def withdraw(self) -> None:
         """Remove endpoint.json and let the folder go."""

@@ -14,7 +14,7 @@ from azure.functions import meta
 
 from imagedelta_host.converters import converter_of
 from imagedelta_host.errors import StateDamaged
-from imagedelta_host.files import read_object, set_aside, write_atomic
+from imagedelta_host.files import read_object, set_aside, write_private
 from imagedelta_host.invoke import Invoker, RetryContext
 from imagedelta_host.loader import AppFunction
 from imagedelta_host.ncrontab import Schedule
@@ -71,7 +71,7 @@ class TimerStatuses:
         """
         self._data[name] = status
         content = {timer: vars(noted) for timer, noted in self._data.items()}
-        write_atomic(self._path, json.dumps(content, indent=2).encode())
+        write_private(self._path, json.dumps(content, indent=2).encode())
 
 
 class Timer:

@@ -1,0 +1,1 @@
+import services.codes  # noqa: F401 - explains them

@@ -14,9 +14,7 @@ import contextlib
 import hashlib
 import hmac
 import io
-import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
 from imagedelta.errors import ContentError, DependencyError, RequestError
+from imagedelta.whole_files import make_folder, sync_folder, whole_file
 from services.clock import utc_now
 from services.ports import BlobInfo, BlobRange, Clock
 
@@ -54,21 +53,17 @@ class FolderBlobs:
 
     def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
         path = self._path(container, name)
-        with _vendor_errors(name), _temporary(path) as temporary:
-            _write(temporary, chunks)
-            temporary.rename(path)
-            _fsync_folder(path.parent)
+        with _vendor_errors(name):
+            _write(path, chunks, replace=True)
         return _info(path)
 
     def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
         path = self._path(container, name)
         if path.exists():
             return _info(path)
-        with _vendor_errors(name), _temporary(path) as temporary:
-            _write(temporary, chunks)
-            with contextlib.suppress(FileExistsError):  # another writer of the same content was first
-                os.link(temporary, path)
-            _fsync_folder(path.parent)
+        # another writer of the same content may be first
+        with _vendor_errors(name), contextlib.suppress(FileExistsError):
+            _write(path, chunks, replace=False)
         return _info(path)
 
     def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
@@ -108,7 +103,7 @@ class FolderBlobs:
         path = self._path(container, name)
         with _vendor_errors(name), contextlib.suppress(FileNotFoundError):
             path.unlink()
-            _fsync_folder(path.parent)
+            sync_folder(path.parent)
 
     def container_url(self, container: str) -> str:
         self._folder(container)
@@ -116,13 +111,13 @@ class FolderBlobs:
 
     def read_grant(self, container: str, lifetime: timedelta) -> str:
         with _vendor_errors(container):
-            _make_folder(self._folder(container))
+            make_folder(self._folder(container))
         return self._grant("rl", container, None, lifetime)
 
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
         self._path(container, name)
         with _vendor_errors(container):
-            _make_folder(self._folder(container))
+            make_folder(self._folder(container))
         return f"{self.container_url(container)}/{quote(name)}?{self._grant('cw', container, name, lifetime)}"
 
     def _grant(self, permissions: str, container: str, name: str | None, lifetime: timedelta) -> str:
@@ -163,7 +158,7 @@ class FolderBlobs:
 
     def _sweep_abandoned(self) -> None:
         with _vendor_errors(str(self._root)):
-            _make_folder(self._root)
+            make_folder(self._root)
             for path in self._root.glob("*/.*.tmp"):
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
@@ -207,38 +202,11 @@ class _FileReader(io.RawIOBase):
         super().close()
 
 
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """A hidden name beside ``path`` that is gone afterwards, whatever happens."""
-    _make_folder(path.parent)
-    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.tmp")
-    try:
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _write(path: Path, chunks: Iterable[bytes]) -> None:
-    with path.open("xb") as stream:
+def _write(path: Path, chunks: Iterable[bytes], *, replace: bool) -> None:
+    make_folder(path.parent)
+    with whole_file(path, replace=replace) as stream:
         for chunk in chunks:
             stream.write(chunk)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        _fsync_folder(folder.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _info(path: Path) -> BlobInfo:

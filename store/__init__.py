@@ -1,0 +1,1 @@
+import store.codes  # noqa: F401 - explains them

@@ -1,0 +1,1 @@
+import triggers.codes  # noqa: F401 - explains them

@@ -1,5 +1,6 @@
 """Image archives: what docker, skopeo and containerd write, read within bounds and written deterministically."""
 
+import imagedelta.archives.codes  # noqa: F401 - explains them
 from imagedelta.archives.archive import Archive, open_archive
 from imagedelta.archives.layout import OciLayout
 from imagedelta.archives.model import Image, image_from_config, sha256_id

@@ -8,7 +8,6 @@ Not here: the JSON itself (imagedelta.archives.oci_json).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -17,9 +16,9 @@ from imagedelta.archives.archive import open_archive
 from imagedelta.archives.model import Image, hex_of, sha256_id
 from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, blob_name
 from imagedelta.archives.oci_json import index_with, layout_marker, manifest_bytes
-from imagedelta.archives.writing import sync_folder
 from imagedelta.errors import ContentError, DigestMismatch
-from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
+from imagedelta.limits import DEFAULT_LIMITS, Limits
+from imagedelta.whole_files import make_folder, whole_file
 
 
 class OciLayout:
@@ -91,29 +90,14 @@ class OciLayout:
         path = self._root / INDEX_FILE
         return path.read_bytes() if path.is_file() else None
 
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder that is still there after a power cut."""
-        if not folder.is_dir():
-            self._make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
-            sync_folder(folder.parent)
-
     def _write(self, name: str, pieces: Iterable[bytes], digest: str | None = None) -> None:
         """Write a file under another name, check it, and give it its own name once it is on disk."""
         path = self._root / name
-        self._make_folder(path.parent)
-        part = path.with_name(path.name + ".part")
+        make_folder(path.parent)
         found = hashlib.sha256()
-        try:
-            with part.open("wb", buffering=MIB) as out:
-                for piece in pieces:
-                    found.update(piece)
-                    out.write(piece)
-                if digest and found.hexdigest() != hex_of(digest):
-                    raise DigestMismatch(f"{name} would hold the bytes of sha256:{found.hexdigest()}")
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(path)
-            sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(path) as out:
+            for piece in pieces:
+                found.update(piece)
+                out.write(piece)
+            if digest and found.hexdigest() != hex_of(digest):
+                raise DigestMismatch(f"{name} would have the bytes of sha256:{found.hexdigest()}")

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from imagedelta.octal import octal
+
 BLOCK = 512
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 _PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,9}) ")
 _MAX_SIZE = (1 << 63) - 1
 
@@ -77,8 +78,8 @@ def parse_number(field: bytes) -> int | None:
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         return value if field[0] == 0x80 and value <= _MAX_SIZE else None
-    matched = _OCTAL.fullmatch(field)
-    return int(matched[1] or b"0", 8) if matched else None
+    digits = field.strip(b" \0")
+    return octal(digits) if digits else 0
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes] | None:

@@ -7,7 +7,6 @@ bytes: fixed order, times and owners, layers uncompressed.
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from imagedelta.archives.tar_members import read_exactly
 from imagedelta.errors import ContentError
 from imagedelta.limits import MIB
 from imagedelta.names import parse_name
+from imagedelta.whole_files import whole_file
 
 OpenLayer = Callable[[int], BinaryIO]
 """Opens layer n of the image as an uncompressed tar; the writer closes it."""
@@ -70,25 +70,8 @@ def _output(target: Path | BinaryIO) -> Iterator[BinaryIO]:
     if not isinstance(target, Path):
         yield target
         return
-    part = target.with_name(target.name + ".part")
-    try:
-        with part.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(target)
-        sync_folder(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with whole_file(target) as out:
+        yield out
 
 
 def _write_layers(out: BinaryIO, names: Sequence[str], sizes: Sequence[int], open_layer: OpenLayer) -> None:

@@ -1,5 +1,6 @@
 """Bundles: what travels to a device. Keys, seals, and the zip around a patch (docs/formats/bundle.md)."""
 
+import imagedelta.bundles.codes  # noqa: F401 - explains them
 from imagedelta.bundles.bundle import (
     HEAD_BYTES,
     OpenedBundle,

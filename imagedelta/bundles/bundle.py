@@ -25,13 +25,13 @@ from imagedelta.limits import DEFAULT_LIMITS, Limits
 from imagedelta.slices import SliceReader
 
 HEAD_BYTES = 64 * 1024
-"""A prefix of this size always holds the whole head."""
+"""The whole head always lies in a prefix of this size."""
 _READ_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedBundle:
-    """A bundle whose layout and seal hold.
+    """A bundle whose layout and seal were checked.
 
     The patch is verified by ``verify_patch_digest``, and that it makes what was sealed by ``read_patch_head``.
     """
@@ -40,7 +40,7 @@ class OpenedBundle:
     sealed_by: str | None
     """Id of the key that the seal names; ``None`` without a seal."""
     seal_checked: bool
-    """That key was among the trusted ones and the seal holds. False: no keys were given, so the name proves nothing."""
+    """That key was among the trusted ones and the seal fits. False: no keys were given, so the name proves nothing."""
     patch: BinaryIO
     """Seekable, read-only view of the patch member."""
     patch_offset: int
@@ -109,7 +109,7 @@ def parse_head(prefix: bytes, trusted: Mapping[str, PublicKey] | None) -> tuple[
         The head, and the offset of the patch: chunk ``i`` of the patch begins ``i * head.chunk_bytes`` later.
 
     Raises:
-        SealError: See ``verify_seal``; nothing inside was interpreted before the seal held.
+        SealError: See ``verify_seal``; nothing inside was interpreted before the seal was checked.
         ContentError: Not a bundle, truncated, over a limit, of another version.
     """
     parts, offset = zip_layout.read_head(prefix[:HEAD_BYTES])
@@ -154,7 +154,7 @@ def chunk_list(patch: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> bytes:
 
 
 def check_chunk_list(head: BundleHead, chunks: bytes) -> None:
-    """Hold a downloaded chunk list against the sealed head.
+    """Check a downloaded chunk list against the sealed head.
 
     Raises:
         DigestMismatch: It is not the list the head names, or has another number of chunks than the patch.
@@ -165,7 +165,7 @@ def check_chunk_list(head: BundleHead, chunks: bytes) -> None:
 
 
 def check_chunk(chunks: bytes, number: int, data: bytes) -> None:
-    """Hold chunk ``number`` of a patch against a checked list.
+    """Check chunk ``number`` of a patch against a checked list.
 
     Raises:
         DigestMismatch: The chunk was damaged or exchanged on the way.

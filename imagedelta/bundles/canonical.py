@@ -16,7 +16,7 @@ def canonical_bytes(document: dict[str, Any]) -> bytes:
     """Return the one spelling of ``document``.
 
     Raises:
-        ContentError: It holds something outside the canonical set (a float, an unpaired surrogate).
+        ContentError: Something in it is outside the canonical set (a float, an unpaired surrogate).
     """
     _refuse_floats(document)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from imagedelta.errors import RequestError
+from imagedelta.whole_files import whole_file
 
 ED25519 = "Ed25519"
 ES256 = "ES256"
@@ -30,7 +30,7 @@ _MAX_KEY_FILE_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What a device holds to check seals."""
+    """What a device needs to check seals."""
 
     alg: str
     raw: bytes
@@ -150,19 +150,10 @@ def _read_small(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with whole_file(path, mode=mode, replace=False) as stream:
+            stream.write(data)
     except FileExistsError as error:
         raise RequestError(f"{path} exists", code="keys.exists") from error
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}", code="keys.invalid") from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except BaseException:
-        path.unlink()
-        raise
 
 
 def _check_point(alg: str, raw: bytes) -> None:

@@ -29,7 +29,7 @@ _SIGNATURE_BYTES = 64
 
 
 class Sealer(Protocol):
-    """Whatever holds a private key: a file, a Key Vault secret, a Key Vault key that never leaves it."""
+    """Whatever has a private key: a file, a Key Vault secret, a Key Vault key that never leaves it."""
 
     @property
     def alg(self) -> str:

@@ -1,5 +1,9 @@
-"""Patches: building one from a target and its sources, and rebuilding the target from it (docs/formats/patch.md)."""
+"""Patches: reading one, and rebuilding the target from it (docs/formats/patch.md).
 
+What a device needs, and no more: building is in ``imagedelta.delta.encode``, with libraries that devices do not have.
+"""
+
+import imagedelta.delta.codes  # noqa: F401 - explains them
 from imagedelta.delta.content import BytesReader, FileReader, ImageContent, LayerContent, LayerReader
 from imagedelta.delta.decode.apply import (
     DEFAULT_MEMORY_LIMIT,
@@ -8,9 +12,6 @@ from imagedelta.delta.decode.apply import (
     LayerWriter,
     apply_patch,
 )
-from imagedelta.delta.encode.build import PatchSummary, build_patch
-from imagedelta.delta.encode.verified import build_verified_patch
-from imagedelta.delta.encode.verify import verify_patch
 from imagedelta.delta.format.header import PatchHeader, read_patch_header
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES, Profile, profile_named
 from imagedelta.delta.format.source_images import name_layers
@@ -28,13 +29,9 @@ __all__ = [
     "LayerSink",
     "LayerWriter",
     "PatchHeader",
-    "PatchSummary",
     "Profile",
     "apply_patch",
-    "build_patch",
-    "build_verified_patch",
     "name_layers",
     "profile_named",
     "read_patch_header",
-    "verify_patch",
 ]

@@ -1,6 +1,6 @@
 """What the encoder and the device read from: uncompressed layer tars with random access.
 
-A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobody here holds a whole layer.
+A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobody here has a whole layer in memory.
 """
 
 from __future__ import annotations
@@ -109,14 +109,14 @@ class FileReader:
             Truncated: The file became shorter than it was.
         """
         check_range(offset, length, self.size)
-        parts = []
+        blocks = []
         while length:
             block = os.pread(self._descriptor, length, self._offset + offset)
             if not block:
                 raise Truncated(f"{self._path} ends {length} bytes before the layer does")
-            parts.append(block)
+            blocks.append(block)
             offset, length = offset + len(block), length - len(block)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def close(self) -> None:
         """Release the file; reading afterwards fails."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
+from imagedelta import leb128
 from imagedelta.archives.tar_headers import KINDS
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import Limits
 from imagedelta.signatures.sketch import MOST_VALUES
 from imagedelta.signatures.structure import FRAME_BYTES, check_frame, unpack_frame
-from imagedelta.signatures.varints import read_varints, write_varints
 
 if TYPE_CHECKING:
     from imagedelta.signatures.index import FileEntry, LayerIndex
@@ -27,6 +27,8 @@ MAGIC = b"IMDI"
 VERSION = 2
 HEADER = struct.Struct("<4sB3x32sQQQQQ")
 """magic, version, diff_id, layer size, members, bytes of the columns unpacked and packed, bytes of structure."""
+_NUMBER_BYTES = 9
+"""Numbers of an index are below 2^63."""
 _LEVEL = 6  # higher levels gain nothing on digests and paths, and take 40 MB
 _TIMELESS = 0x10
 """Bit of a file's extras byte; below it the number of values in its sketch."""
@@ -65,7 +67,7 @@ def encode(layer: LayerIndex) -> bytes:
 
 
 def decode(data: bytes, limits: Limits) -> StoredIndex:
-    """See LayerIndex.from_bytes, which holds the structure's size against the members."""
+    """See LayerIndex.from_bytes, which checks the structure's size against the members."""
     if len(data) < HEADER.size:
         raise Truncated(f"file index of {len(data)} bytes")
     magic, version, diff_id, size, count, unpacked, packed, structure = HEADER.unpack_from(data)
@@ -102,10 +104,10 @@ def _columns(entries: Sequence[FileEntry]) -> Iterable[bytes]:
     ends = [0, *(entry.offset + entry.size for entry in entries)]
     files = [entry for entry in entries if entry.size]
     yield bytes(KINDS.index(entry.kind) for entry in entries)
-    yield write_varints(len(entry.path) for entry in entries)
-    yield write_varints(entry.header_offset - end for entry, end in zip(entries, ends, strict=False))
-    yield write_varints(entry.offset - entry.header_offset for entry in entries)
-    yield write_varints(entry.size for entry in entries)
+    yield leb128.encode_all(len(entry.path) for entry in entries)
+    yield leb128.encode_all(entry.header_offset - end for entry, end in zip(entries, ends, strict=False))
+    yield leb128.encode_all(entry.offset - entry.header_offset for entry in entries)
+    yield leb128.encode_all(entry.size for entry in entries)
     yield b"".join(entry.path for entry in entries)
     yield b"".join(entry.digest for entry in files)
     yield bytes(len(entry.sketch) | (_TIMELESS if entry.timeless else 0) for entry in files)
@@ -121,7 +123,7 @@ def _rows(columns: bytes, count: int, layer_size: int, limits: Limits) -> Iterat
     at = count
     numbers = []
     for _ in range(4):
-        column, at = read_varints(columns, at, count)
+        column, at = leb128.decode_all(columns, at, count, _NUMBER_BYTES)
         numbers.append(column)
     path_lengths, gaps, header_lengths, sizes = numbers
     if max(path_lengths, default=0) > limits.max_path_bytes:

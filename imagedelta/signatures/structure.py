@@ -189,7 +189,7 @@ class StructureWriter:
 
 
 def check_frame(packed: bytes, size: int) -> None:
-    """Hold the size that a zstd frame states against the one it must have; nothing is unpacked.
+    """Check that a zstd frame states the size it must have; nothing is unpacked.
 
     Raises:
         ContentError: It states another size, or none, or is no frame.
@@ -199,11 +199,11 @@ def check_frame(packed: bytes, size: int) -> None:
             return
     except zstandard.ZstdError as error:
         raise ContentError(f"file index: {error}") from None
-    raise ContentError(f"file index: a frame does not hold the {size} bytes announced")
+    raise ContentError(f"file index: a frame does not have the {size} bytes announced")
 
 
 def unpack_frame(packed: bytes, size: int) -> bytes:
-    """Unpack one zstd frame of exactly ``size`` bytes, which the caller has held against the limits.
+    """Unpack one zstd frame of exactly ``size`` bytes, which the caller has checked against the limits.
 
     Raises:
         ContentError: It is damaged, states another size, or is followed by anything.

@@ -14,7 +14,8 @@ import click
 
 from imagedelta.archives.model import Image, require_told
 from imagedelta.bundles import BundleHead, FileSealer, compose
-from imagedelta.delta import DEFAULT_PROFILE, PROFILES, PatchSummary, build_verified_patch, profile_named
+from imagedelta.delta import DEFAULT_PROFILE, PROFILES, profile_named
+from imagedelta.delta.encode import PatchSummary, build_verified_patch
 from imagedelta.limits import MIB
 from imagedelta_cli.images import UnpackedImage, unpacker
 from imagedelta_cli.options import checked_platform, checked_reference, image_options, json_option, source_option

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from imagedelta_host.files import fsync_folder
+from imagedelta.whole_files import publish
 from imagedelta_local.blobs.access import AccessRefused, require
 from imagedelta_local.blobs.listing import MAX_PAGE, etag_of, list_page, to_xml
 from imagedelta_local.blobs.names import BadName, blob_file, container_folder
@@ -226,13 +226,7 @@ def _publish(stream: BinaryIO, temporary: Path, path: Path, only_new: bool) -> o
     Raises:
         FileExistsError: There is one already.
     """
-    stream.flush()
-    os.fsync(stream.fileno())
-    if only_new:
-        os.link(temporary, path)
-    else:
-        temporary.rename(path)
-    fsync_folder(path.parent)
+    publish(stream, temporary, path, replace=not only_new)
     return os.fstat(stream.fileno())
 
 

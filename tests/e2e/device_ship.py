@@ -17,7 +17,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from imagedelta.bundles import BundleHead, Ed25519Sealer, chunk_list, compose
-from imagedelta.delta import PatchSummary
+from imagedelta.delta.encode import PatchSummary
 from imagedelta_local.blobs.access import sign
 from tests.e2e.host_process import HostProcess, HubClient, hub_key, lines
 from tests.images import BuiltImage

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagedelta.delta import PatchSummary
+from imagedelta.delta.encode import PatchSummary
 from tests.e2e.device_ship import Ship
 from tests.e2e.host_process import APPS, HostProcess, wait_for
 from tests.images import an_image, docker_save

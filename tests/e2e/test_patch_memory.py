@@ -1,7 +1,7 @@
-"""Memory of building and applying, each in a process of its own, on images far larger than it may be.
+"""Memory and open files of building and applying, each in a process of its own, on images far larger than allowed.
 
-The images are 300 MB in many files and one file of 200 MB; their content repeats itself, so that they are
-quick to make and to code, which changes nothing about what is held in memory.
+The images are 300 MB in many files and one file of 200 MB, and changed texts; their content repeats itself, so that
+they are quick to make and to code, which changes nothing about what is kept in memory.
 """
 
 import hashlib
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.e2e
 _COMMON = """
 import hashlib, io, json, random, sys, tarfile
 from pathlib import Path
-from imagedelta.delta import FileReader, ImageContent, LayerContent, apply_patch, build_patch
+from imagedelta.delta import FileReader, ImageContent, LayerContent, apply_patch
+from imagedelta.delta.encode import build_patch
 from imagedelta.signatures import index_layer
 
 def config_of(diff_ids):
@@ -40,17 +41,20 @@ def peak():
     return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
 """
 
-_MAKE = """
-rng = random.Random(5)
-words = [rng.randbytes(400) for _ in range(500)]
-def stuff(size):
-    return b"".join(rng.choices(words, k=size // 400))
+_TAR = """
 def tar(path, files, mtime):
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as out:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size, info.mtime = len(data), mtime
             out.addfile(info, io.BytesIO(data))
+"""
+
+_MAKE = """
+rng = random.Random(5)
+words = [rng.randbytes(400) for _ in range(500)]
+def stuff(size):
+    return b"".join(rng.choices(words, k=size // 400))
 def sparse(size):
     return b"".join(rng.randbytes(1000) + bytes(99_000) for _ in range(size // 100_000))
 many = {f"lib/f{n}.so": stuff(400_000) + bytes(600_000) for n in range(100)}
@@ -59,6 +63,32 @@ tar(folder / "many-1", many, 1)
 tar(folder / "many-2", {name: data[:-1] + b"!" for name, data in many.items()}, 2)
 tar(folder / "big-1", {"big": big}, 1)
 tar(folder / "big-2", {"big": big[:101_000_000] + b"inserted" + big[101_000_000:]}, 2)
+"""
+
+_MAKE_TEXTS = """
+def text(n, change):
+    line = b"%d: the words of a line that comes again and again in this one text\\n" % n
+    return line * 700 + change + line * 700
+def texts(change):
+    return {f"src/{n % 40}/m{n}.js": text(n, change) for n in range(int(sys.argv[3]))}
+tar(folder / "texts-1", texts(b"old\\n"), 1)
+tar(folder / "texts-2", texts(b"new\\n"), 2)
+"""
+
+_BUILD_TEXTS = """
+target, source = content(folder / "texts-2"), content(folder / "texts-1")
+with (folder / "texts.patch").open("wb") as out:
+    summary = build_patch(target, [source], out, scratch=folder, threads=2)
+print(json.dumps({"peak": peak(), "bytes": summary.bytes, "full": summary.full_bytes}))
+"""
+
+_BUILD_WITH_FEW_FILES = """
+import resource
+tar(folder / "files", {f"data/{n}": n.to_bytes(4, "big") + bytes(1_100_000) for n in range(300)}, 1)
+target = content(folder / "files")
+resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+with (folder / "files.patch").open("wb") as out:
+    print(json.dumps({"bytes": build_patch(target, [], out, scratch=folder).bytes}))
 """
 
 _BUILD = """
@@ -84,7 +114,7 @@ print(json.dumps({"peak": peak()}))
 
 
 def run(part: str, folder: Path, name: str = "", *more: str) -> dict:
-    script = _COMMON + "folder, name = Path(sys.argv[1]), sys.argv[2]\n" + textwrap.dedent(part)
+    script = _COMMON + _TAR + "folder, name = Path(sys.argv[1]), sys.argv[2]\n" + textwrap.dedent(part)
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder), name, *more],
         check=True,
@@ -121,3 +151,18 @@ def test_a_300_mb_image_is_built_in_1_gib_and_applied_in_128_mib(folder, name):
     assert built["full"] > 300_000_000
     if name == "change":
         assert built["bytes"] < built["full"] / 1000
+
+
+def test_memory_does_not_grow_with_the_number_of_changed_texts(tmp_path):
+    peaks = []
+    for number in (400, 2000):
+        run(_MAKE_TEXTS, tmp_path, "", str(number))
+        built = run(_BUILD_TEXTS, tmp_path)
+        peaks.append(built["peak"])
+
+    assert built["full"] > 190_000_000
+    assert peaks[1] < peaks[0] + 100 * MIB
+
+
+def test_a_build_of_300_chunks_needs_few_open_files(tmp_path):
+    assert run(_BUILD_WITH_FEW_FILES, tmp_path)["bytes"] < 1_000_000

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
-from imagedelta.delta import BytesReader, ImageContent, apply_patch, verify_patch
+from imagedelta.delta import BytesReader, ImageContent, apply_patch
+from imagedelta.delta.encode import verify_patch
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ImageDeltaError
 from tests.fuzz.good_patches import GoodPatch, good_patches

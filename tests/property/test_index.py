@@ -10,10 +10,10 @@ from dataclasses import astuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagedelta import leb128
 from imagedelta.errors import ContentError
 from imagedelta.limits import KIB, Limits
 from imagedelta.signatures import LayerIndex, index_layer
-from imagedelta.signatures.varints import read_varints, write_varints
 from tests.images import a_layer
 from tests.vectors.index_reader import Index
 
@@ -83,6 +83,6 @@ def test_any_bytes_are_an_index_or_refused(data):
 
 @given(st.lists(st.integers(0, (1 << 63) - 1)))
 def test_numbers_survive_their_encoding(numbers):
-    data = write_varints(numbers)
+    data = leb128.encode_all(numbers)
 
-    assert read_varints(data, 0, len(numbers)) == (numbers, len(data))
+    assert leb128.decode_all(data, 0, len(numbers)) == (numbers, len(data))

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_PRIMED, Params
+from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, Params
 from imagedelta.delta.format.header import PatchHeader, SourceLayer, header_to_bytes
 from imagedelta.delta.format.items import HEADLESS, KEEP, ODD_HEADER, Way
-from imagedelta.delta.format.numbers import encode, zigzag
 from imagedelta.delta.format.roles import Role
+from imagedelta.leb128 import encode, zigzag
 from tests.vectors.raw_patch import RawPatch
 
 Refused = Mapping[str, tuple[bytes, str]]
@@ -52,7 +52,7 @@ def bad_heads(good: bytes, header: PatchHeader) -> Refused:
         "P8-text": (changed(platform="linux amd64"), "content.invalid"),
         "P8-source": (changed(source_layers=(SourceLayer(1, 0, 0), *header.source_layers[1:])), "content.invalid"),
         "P8-position": (changed(source_layers=(SourceLayer(0, 9, 0), *header.source_layers[1:])), "content.invalid"),
-        "P8-coder": (row(Role.TEXT, coder=LZMA2_PRIMED, params=Params(dictionary_bytes=4096)), "content.invalid"),
+        "P8-coder": (row(Role.TEXT, coder=LZMA2_DICTIONARY, params=Params(dictionary_bytes=4096)), "content.invalid"),
         "P9-config": (changed(target_image_id="sha256:" + "00" * 32), "content.digest_mismatch"),
         "P10-platform": (changed(platform="linux/arm64"), "content.invalid"),
         "P10-size": (changed(config_bytes=header.config_bytes + 1), "content.invalid"),

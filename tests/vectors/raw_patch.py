@@ -21,7 +21,7 @@ class RawPatch:
     """Its stream table is not looked at."""
     streams: Mapping[Role, bytes]
     coded: Mapping[Role, tuple[PatchStream, bytes]]
-    """Streams that stay as they are: text coded against old text, without which the primes have no use."""
+    """Streams that stay as they are: text coded against old text, without which its dictionaries have no use."""
 
     def with_streams(self, **changed: bytes) -> RawPatch:
         """Return a patch with other bytes in the streams of these names (``items``, ``diff_lengths`` …)."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import brotli
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
-SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, PRIMES, FOLDS, ZEROS = range(11, 21)
+SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
@@ -307,7 +307,7 @@ class Patch:
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
         self.streams = {role: Bytes(b"") for role in (*range(1, 21), *range(COLUMNS, COLUMNS + 11))}
-        for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs the primes
+        for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs its dictionaries
             coder, parameter, raw, packed = parts[role]
             self.streams[role] = Bytes(self._decode(role, coder, parameter, packed))
             assert len(self.streams[role].data) == raw
@@ -359,11 +359,11 @@ class Patch:
             made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
             assert not rest
             return made
-        made, primes, member = b"", self.streams[PRIMES], 0
+        made, dictionaries, member = b"", self.streams[DICTIONARIES], 0
         while data:
             old = b""
-            for _ in range(primes.number()):
-                member += primes.signed()
+            for _ in range(dictionaries.number()):
+                member += dictionaries.signed()
                 old += self.members[member][1]
                 member += 1
             frame, data = lzma_behind(old, parameter, data)

@@ -2,7 +2,7 @@
 
 Streaming, layer after layer, in bounded memory: the decoders (stated in the head) and pieces of 64 KiB.
 A layer the sink has already is not made again, so what a kill leaves finished stays finished. Nothing is
-committed before its digest holds.
+committed before its digest fits.
 
 Source: docs/formats/patch.md, section 10.
 """

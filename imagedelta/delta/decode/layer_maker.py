@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imagedelta.delta import byte_sums
-from imagedelta.delta.content import LayerReader, check_range, read_pieces
+from imagedelta.delta.content import Extent, LayerReader
 from imagedelta.delta.decode.scratch import Scratch
-from imagedelta.delta.decode.tapes import Tape
+from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.deflate.fold_list import read_folds
 from imagedelta.delta.deflate.folding import Folder
 from imagedelta.delta.deflate.folds import Fold
@@ -24,7 +24,7 @@ from imagedelta.limits import MIB
 
 PIECE_BYTES = byte_sums.PIECE_BYTES
 _STAMP = slice(8, 12)
-"""Where a .pyc holds the time of its source (PEP 552)."""
+"""Where a .pyc has the time of its source (PEP 552)."""
 _STAMP_END = 12
 
 
@@ -66,7 +66,7 @@ class LayerOutput:
         return False
 
     def check(self, diff_id: str) -> None:
-        """Hold the finished layer against its size and digest.
+        """Compare the finished layer with its size and digest.
 
         Raises:
             DigestMismatch: It is not the layer that was promised.
@@ -87,7 +87,9 @@ class Sources:
 class LayerMaker:
     """Makes the rebuilt layers of a patch, in the order of its head."""
 
-    def __init__(self, tapes: Mapping[Role, Tape], sources: Sources, scratch: Scratch, unfolding_bytes: int) -> None:
+    def __init__(
+        self, tapes: Mapping[Role, StreamTape], sources: Sources, scratch: Scratch, unfolding_bytes: int
+    ) -> None:
         """Args:
         unfolding_bytes: Most that may be read and made to unfold bases.
         """
@@ -121,19 +123,19 @@ class LayerMaker:
             raise ContentError(f"the items of a layer of {size} bytes end after {made}")
 
     def make_last(self, size: int, output: Output) -> None:
-        """Make the last layer, and hold that all streams are used up before anyone commits it.
+        """Make the last layer, and check that all streams are used up before anyone commits it.
 
         Raises:
-            ContentError: As ``make``, or a stream holds more.
+            ContentError: As ``make``, or bytes of a stream are left over.
         """
         self.make(size, output)
         self.finish()
 
     def finish(self) -> None:
-        """Hold that all streams are used up.
+        """Check that all streams are used up.
 
         Raises:
-            ContentError: A stream holds more.
+            ContentError: Bytes of a stream are left over.
         """
         for tape in self._tapes.values():
             tape.finish()
@@ -163,7 +165,7 @@ class LayerMaker:
             return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
         return self._plain(item, self._base(member) if needed and member else None, needed)
 
-    def _plain(self, item: Item, base: _Base | None, needed: bool) -> Iterator[bytes]:
+    def _plain(self, item: Item, base: Extent | None, needed: bool) -> Iterator[bytes]:
         if item.way is Way.END:
             return map(bytes, _sizes(item.length))
         if item.way is Way.DELTA:
@@ -177,8 +179,8 @@ class LayerMaker:
         copied = base.pieces(item.offset, item.length)
         return _stamped(copied, item.stamp) if item.way is Way.STAMPED else copied
 
-    def _base(self, member: Member) -> _Base:
-        return _Base(self._sources.open_layer(member.layer), member.offset, member.size)
+    def _base(self, member: Member) -> Extent:
+        return Extent(self._sources.open_layer(member.layer), member.offset, member.size)
 
     def _folded(self, item: Item, member: Member | None, needed: bool) -> Iterator[bytes]:
         """Make the unfolded form by the items that follow, and fold it again."""
@@ -188,24 +190,24 @@ class LayerMaker:
             return
         whole = self._base(member)
         self._take_unfolding(whole.size + _UNFOLDING_AT_LEAST)
-        with self._scratch.part() as part:
+        with self._scratch.unfolded_base() as unfolded:
 
             def append(data: bytes) -> None:
                 self._take_unfolding(len(data))
-                part.append(data)
+                unfolded.append(data)
 
             base_folds = unfold(whole.read_at, whole.size, append)
             if base_folds is None:
                 raise ContentError("a patch unfolds a member that has no unfolded form")
             folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)
-            yield from self._fold(item, folds, _Base(part, 0, part.size), needed)
+            yield from self._fold(item, folds, Extent(unfolded, 0, unfolded.size), needed)
 
     def _take_unfolding(self, size: int) -> None:
         self._unfolding_bytes -= size
         if self._unfolding_bytes < 0:
             raise LimitExceeded("the patch unfolds more than an image of its size has use for")
 
-    def _fold(self, item: Item, folds: list[Fold], base: _Base | None, needed: bool) -> Iterator[bytes]:
+    def _fold(self, item: Item, folds: list[Fold], base: Extent | None, needed: bool) -> Iterator[bytes]:
         out: list[bytes] = []
         folder = Folder(iter(folds), out.append, item.inner_length)
         left = item.inner_length
@@ -220,21 +222,18 @@ class LayerMaker:
         if needed:
             folder.finish()
 
-    def _changed(self, item: Item, base: _Base | None) -> Iterator[bytes]:
+    def _changed(self, item: Item, base: Extent | None) -> Iterator[bytes]:
         """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
         position, made = item.offset, 0
         differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS])
         while made < item.length:
             same, extra, seek = self._control(item.length - made)
-            for piece in differences.take(same):
-                if isinstance(piece, int):
-                    if base:
-                        yield from base.pieces(position, piece)
-                    position += piece
-                else:
-                    if base:
-                        yield byte_sums.add(base.read_at(position, len(piece)), piece)
-                    position += len(piece)
+            for run in differences.take(same):
+                if base and run.differences:
+                    yield byte_sums.add(base.read_at(position, run.length), run.differences)
+                elif base:
+                    yield from base.pieces(position, run.length)
+                position += run.length
             yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
             position += seek
             made += same + extra
@@ -247,23 +246,6 @@ class LayerMaker:
         if not 0 < same + extra <= remaining:
             raise ContentError(f"a delta makes {same + extra} bytes where {remaining} are left")
         return same, extra, seek
-
-
-class _Base:
-    """The old bytes of an item: a part of a layer, or an unfolded form."""
-
-    def __init__(self, reader: LayerReader, offset: int, size: int) -> None:
-        self._reader = reader
-        self._offset = offset
-        self.size = size
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        check_range(offset, length, self.size)
-        return self._reader.read_at(self._offset + offset, length)
-
-    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
-        check_range(offset, length, self.size)
-        yield from read_pieces(self._reader, self._offset + offset, length)
 
 
 def _is_whole(read: ReadItem) -> bool:

@@ -1,4 +1,4 @@
-"""Opening a patch: everything about it that can be held before any layer is made.
+"""Opening a patch: everything about it that can be checked before any layer is made.
 
 Source: docs/formats/patch.md, section 10.
 """
@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta.content import LayerReader, read_pieces
 from imagedelta.delta.decode.layer_maker import Sources
-from imagedelta.delta.decode.tapes import Tape, open_tapes
+from imagedelta.delta.decode.tapes import CodedStreams, StreamTape
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.format import config_text
 from imagedelta.delta.format.header import PatchHeader, read_patch_header
@@ -23,6 +23,7 @@ from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.source_images import FindConfig, LayerNames, SourceImages
+from imagedelta.delta.format.tape import Tape
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated, UnsupportedFormat
 from imagedelta.limits import MIB, Limits
 
@@ -70,23 +71,25 @@ class SourceLayers:
                 raise SourceMissing(f"layer {diff_id} of the source has other bytes", code="source.different")
 
 
-class Primes:
-    """The old text before each frame of a primed stream, in the order of the PRIMES stream."""
+class OldText:
+    """The old text before each frame of changed text."""
 
-    def __init__(self, sources: Sources) -> None:
-        self.tape: Tape | None = None
+    def __init__(self, members: Tape, sources: Sources) -> None:
+        """Args:
+        members: Says which members are the old text of each frame.
+        """
+        self._members = members
         self._sources = sources
         self._next = 0
 
-    def next_prime(self, limit: int) -> Iterator[bytes]:
+    def next_dictionary(self, limit: int) -> Iterator[bytes]:
         """Yield the old text of the next frame.
 
         Raises:
             LimitExceeded: It has more than ``limit`` bytes.
         """
-        assert self.tape is not None  # noqa: S101 - set before any stream is read
-        for _ in range(self.tape.number()):
-            number = self._next + self.tape.signed()
+        for _ in range(self._members.number()):
+            number = self._next + self._members.signed()
             self._next = number + 1
             member = self._sources.references.member(number)
             limit -= member.size
@@ -97,12 +100,12 @@ class Primes:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPatch:
-    """A patch whose head and config hold, with its streams at their start."""
+    """A patch whose head and config were checked, with its streams at their start."""
 
     header: PatchHeader
     names: LayerNames
     config: bytes
-    tapes: dict[Role, Tape]
+    tapes: dict[Role, StreamTape]
     layers: SourceLayers
     sources: Sources
 
@@ -122,11 +125,17 @@ def open_patch(
     layers = SourceLayers(names.sources, find_layer)
     counts = [layer.members for layer in header.source_layers]
     sources = Sources(References(layers.reader, counts), layers.reader)
-    primes = Primes(sources)
-    tapes = open_tapes(patch, start, header, {Role.OLD_TEXT: primes.next_prime, Role.CONFIG: images.prime})
-    primes.tape = tapes[Role.PRIMES]
+    tapes = _open_tapes(CodedStreams(patch, start, header), images, sources)
     config = _read_config(header, names.target, tapes[Role.CONFIG], limits)
     return OpenedPatch(header, names, config, tapes, layers, sources)
+
+
+def _open_tapes(streams: CodedStreams, images: SourceImages, sources: Sources) -> dict[Role, StreamTape]:
+    tapes = {role: streams.tape(role) for role in Role}
+    old_text = OldText(tapes[Role.DICTIONARIES], sources)
+    tapes[Role.OLD_TEXT] = streams.tape(Role.OLD_TEXT, old_text.next_dictionary)
+    tapes[Role.CONFIG] = streams.tape(Role.CONFIG, images.dictionary)
+    return tapes
 
 
 def temporary_file() -> BinaryIO:
@@ -134,7 +143,7 @@ def temporary_file() -> BinaryIO:
     return cast(BinaryIO, tempfile.TemporaryFile())
 
 
-def _read_config(header: PatchHeader, diff_ids: Sequence[str], tape: Tape, limits: Limits) -> bytes:
+def _read_config(header: PatchHeader, diff_ids: Sequence[str], tape: StreamTape, limits: Limits) -> bytes:
     size = sum(stream.raw_bytes for stream in header.streams if stream.role is Role.CONFIG)
     config = config_text.restore(tape.read(size), diff_ids, header.config_bytes)
     tape.finish()

@@ -66,14 +66,14 @@ class Scratch:
         return self._kept
 
     @contextmanager
-    def part(self) -> Iterator[ScratchFile]:
+    def unfolded_base(self) -> Iterator[ScratchFile]:
         """Give a file for one unfolded base, and its room back afterwards."""
         with self._open_file() as file:
-            part = ScratchFile(file, self._take_room)
+            base = ScratchFile(file, self._take_room)
             try:
-                yield part
+                yield base
             finally:
-                self.room += part.size
+                self.room += base.size
 
     def _take_room(self, size: int) -> None:
         if size > self.room:

@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from imagedelta import leb128
 from imagedelta.delta.deflate.folds import LEVELS, MAX_FOLDS, MEM_LEVELS, BaseFold, Fold
-from imagedelta.delta.format import numbers
 from imagedelta.errors import ContentError, LimitExceeded
 
 _NO_BASE = BaseFold(0, 0, 0)
-_USUAL_WAY = 6 * len(MEM_LEVELS)
+_USUAL_SETTING = 6 * len(MEM_LEVELS)
 """Level 6, mem_level 8: what zip tools use."""
 
 
 def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None) -> bytes:
     """Return the list as numbers: how many, then four per fold."""
     places = {fold.name: place for place, fold in enumerate(base_folds or ())}
-    out = bytearray(numbers.encode(len(folds)))
-    place, way = 0, _USUAL_WAY
+    out = bytearray(leb128.encode(len(folds)))
+    place, setting = 0, _USUAL_SETTING
     for fold in folds:
         own = places.get(fold.name, place)
         base = _base(base_folds, own)
-        own_way = fold.level * len(MEM_LEVELS) + fold.mem_level - MEM_LEVELS.start
-        for value in (own - place, fold.raw - base.raw, fold.plain - base.plain, own_way - way):
-            out += numbers.encode(numbers.zigzag(value))
-        place, way = own + 1, own_way
+        own_setting = fold.level * len(MEM_LEVELS) + fold.mem_level - MEM_LEVELS.start
+        for value in (own - place, fold.raw - base.raw, fold.plain - base.plain, own_setting - setting):
+            out += leb128.encode(leb128.zigzag(value))
+        place, setting = own + 1, own_setting
     return bytes(out)
 
 
@@ -48,14 +48,14 @@ def read_folds(next_number: Callable[[], int], base_folds: Sequence[BaseFold] | 
     if count > min(MAX_FOLDS, size):
         raise LimitExceeded(f"{count} folds of a file of {size} bytes")
     folds = []
-    place, way = 0, _USUAL_WAY
+    place, setting = 0, _USUAL_SETTING
     for _ in range(count):
-        skip, raw, plain, way_difference = (numbers.unzigzag(next_number()) for _ in range(4))
+        skip, raw, plain, difference = (leb128.unzigzag(next_number()) for _ in range(4))
         place += skip
         base = _base(base_folds, place)
-        way += way_difference
+        setting += difference
         fold = Fold(
-            base.raw + raw, base.plain + plain, way // len(MEM_LEVELS), MEM_LEVELS.start + way % len(MEM_LEVELS)
+            base.raw + raw, base.plain + plain, setting // len(MEM_LEVELS), MEM_LEVELS.start + setting % len(MEM_LEVELS)
         )
         size -= fold.raw + fold.plain
         if fold.raw < 0 or fold.plain < 1 or fold.level not in LEVELS or size < 0:

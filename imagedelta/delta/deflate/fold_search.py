@@ -2,7 +2,7 @@
 
 gzip members are taken from the start of the file on; then local zip headers are looked for at every byte, so that
 neither a zip's directory nor its declared sizes are ever believed, and zips stored in zips are found as well. Only a
-stream that inflates to its end counts. Memory is a few pieces, whatever the file holds; the work on streams that
+stream that inflates to its end counts. Memory is a few pieces, whatever is in the file; the work on streams that
 break off is bounded too, because thousands of headers can point into one long stream that fails at its end.
 
 Source: docs/formats/patch.md, the section on folds; RFC 1951, RFC 1952; PKWARE APPNOTE 6.3, sections 4.3.7 and 4.4.4.
@@ -64,18 +64,18 @@ class FileBytes:
 
     def some(self, offset: int, most: int) -> bytes:
         """Return 1 to ``most`` bytes from ``offset`` on; none at the end of the file."""
-        at = self._hold(offset, 1)
+        at = self._load(offset, 1)
         return self._piece[at : at + most]
 
     def exactly(self, offset: int, length: int) -> bytes:
         """Return ``length`` bytes, at most a piece; fewer where the file ends before."""
-        at = self._hold(offset, length)
+        at = self._load(offset, length)
         return self._piece[at : at + length]
 
     def find(self, mark: bytes, offset: int) -> int:
         """Return where ``mark`` comes next, or -1."""
         while offset + len(mark) <= self.size:
-            at = self._hold(offset, len(mark))
+            at = self._load(offset, len(mark))
             found = self._piece.find(mark, at)
             if found >= 0:
                 return self._start + found
@@ -89,7 +89,7 @@ class FileBytes:
             yield data
             start += len(data)
 
-    def holds(self, offset: int, data: bytes) -> bool:
+    def has(self, offset: int, data: bytes) -> bool:
         """Whether exactly ``data`` is at ``offset``."""
         at = 0
         while at < len(data):
@@ -99,8 +99,8 @@ class FileBytes:
             at += len(there)
         return True
 
-    def _hold(self, offset: int, length: int) -> int:
-        """Load a piece unless ``length`` bytes from ``offset`` are held; return where they start in the piece."""
+    def _load(self, offset: int, length: int) -> int:
+        """Load a piece unless ``length`` bytes from ``offset`` are loaded; return where they start in the piece."""
         length = max(0, min(length, self.size - offset))
         if not self._start <= offset <= offset + length <= self._start + len(self._piece):
             wanted = max(0, min(PIECE_BYTES, self.size - offset))

@@ -1,7 +1,7 @@
 """Folds: the words that unfolding, folding and the list of folds share, and their limits.
 
-The unfolded form of a file holds, for each deflate stream found in it, the plain bytes instead. A fold is what the
-way back needs to know of one stream: how many raw bytes come before it, how many plain bytes it has, how to deflate.
+The unfolded form of a file has, for each deflate stream found in it, the plain bytes instead. A fold is what deflating
+one stream again takes: how many raw bytes come before it, how many plain bytes it has, and the settings of zlib.
 
 Source: docs/formats/patch.md, the section on folds.
 """
@@ -16,7 +16,7 @@ from imagedelta.limits import MIB
 PIECE_BYTES = 64 * 1024
 """Files are read, inflated and deflated in pieces of at most this."""
 MAX_FOLDS = 100_000
-"""Per file. A list of so many takes about 20 MiB; zip without its 64-bit form holds at most 65,535 members."""
+"""Per file. A list of so many takes about 20 MiB; zip without its 64-bit form has at most 65,535 members."""
 MAX_PLAIN_BYTES = 256 * MIB
 """Of one stream. A file with a longer one has no unfolded form; a fixed number, since both sides must find the same."""
 RAW_DEFLATE = -15

@@ -14,12 +14,12 @@ from imagedelta.delta.deflate.folds import LEVELS, MEM_LEVELS, PIECE_BYTES
 _SAMPLE_BYTES = 160 * 1024
 """Several windows of 32 KiB, and several blocks."""
 _EXPECTED = "07d1ee004c1178ac60a5954db3f6c0f1497083e956bc967528495221deb0a91b"
-"""Of what zlib 1.2.13 makes of the sample in every way that folds can name."""
+"""Of what zlib 1.2.13 makes of the sample with all settings that folds can name."""
 
 
 @cache
 def deflate_is_zlib() -> bool:
-    """Try every way to deflate that folds can name; a tenth of a second, once."""
+    """Try all settings of zlib that folds can name; a tenth of a second, once."""
     digest = hashlib.sha256()
     data = _sample()
     for level in LEVELS:

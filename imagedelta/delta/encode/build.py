@@ -46,7 +46,6 @@ from imagedelta.delta.format.header import (
 )
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
-from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import RequestError
 from imagedelta.limits import KIB, MIB
@@ -66,8 +65,8 @@ Progress = Callable[[Stage, int, int], None]
 MEMORY_BYTES = 800 * MIB
 """What all jobs of a build take together, beside the interpreter and the indexes."""
 CHUNKS_UNDER_WAY = 64
-"""Each takes an open file, and 256 KiB of memory."""
-_CHOSEN_AHEAD, _CHOOSING_BYTES = 8, 64 * KIB
+"""Each takes an open file, and 256 KiB of memory. Methods are chosen as far ahead, so that no thread waits for them."""
+_CHOOSING_BYTES = 64 * KIB
 _MUCH_NEW_BYTES = 4 * MIB
 _CONFIG_BYTES = MIB
 """Set apart for the decoder of the config, which is done before the others begin."""
@@ -152,9 +151,9 @@ class Build:
     def make(self, queue: JobQueue, progress: Progress) -> Generator[BinaryIO]:
         """Make all chunks here, and yield the result of each, in order and at its start; whoever takes it closes it."""
         choosing = (Job(chunk.choose, _CHOOSING_BYTES) for chunk in self._chunks)
-        chosen = in_order(queue, choosing, _CHOSEN_AHEAD)
+        chosen = in_order(queue, choosing, CHUNKS_UNDER_WAY)
         making = (Job(partial(self._spooled, chunk), chunk.memory()) for chunk in chosen)
-        made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=BinaryIO.close)
+        made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=lambda file: file.close())
         done, total = 0, sum(chunk.new_bytes for chunk in self._chunks)
         progress(Stage.CODING, done, total)
         with closing(made):
@@ -205,9 +204,7 @@ class Build:
         )
 
     def _write_items(self, spools: Spools, pieces: PieceReader, old_text: OldTextStream) -> LayerItems:
-        headers = [layer.headers for layer in self._plan.source_layers]
-        references = References(headers.__getitem__, self._plan.member_counts)
-        items = LayerItems(self._plan, spools, references, headers.__getitem__, pieces, old_text)
+        items = LayerItems(self._plan, pieces, spools, old_text)
         for plan in self._plan.rebuilt:
             items.write(plan)
         return items
@@ -217,7 +214,7 @@ class Build:
         has_text = old_text.finish()
         if has_text:
             budget -= old_text.memory_bytes
-            spools.write(Role.PRIMES, old_text.bases)
+            spools.write(Role.DICTIONARIES, old_text.bases)
         coded = code_streams(spools.streams(), budget, self._profile, self._scratch, exits, queue)
         coded.append(self._config())
         if has_text:
@@ -225,10 +222,10 @@ class Build:
         return sorted(coded, key=lambda item: item.stream.role)
 
     def _config(self) -> Coded:
-        prime = b""
+        dictionary = b""
         if self._sources:
-            prime = config_text.shorten(self._sources[0].config, self._sources[0].diff_ids)
-        return code_config(config_text.shorten(self._target.config, self._target.diff_ids), prime)
+            dictionary = config_text.shorten(self._sources[0].config, self._sources[0].diff_ids)
+        return code_config(config_text.shorten(self._target.config, self._target.diff_ids), dictionary)
 
     def _header(self, coded: Sequence[Coded], scratch_bytes: int) -> PatchHeader:
         plan = self._plan

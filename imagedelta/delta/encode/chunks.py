@@ -6,7 +6,7 @@ reads little and tells the memory that the second step takes, then the pieces ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from imagedelta.delta.encode.bases import same_name
 from imagedelta.delta.encode.methods import ChangedFile, Encoding, Method, choose
 from imagedelta.delta.encode.pieces import end_file, write_file
 from imagedelta.delta.encode.plan import FilePlan, PatchPlan
+from imagedelta.delta.encode.windows import window_count
 from imagedelta.limits import MIB
 
 CHUNK_BYTES = 2 * MIB
@@ -23,31 +24,59 @@ CHUNK_BYTES = 2 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A window of a file; most files have one."""
+    """A window of a file; most files have one. A build may have a million, so what else is needed is made later."""
 
-    file: ChangedFile
+    layer: LayerContent
+    file: FilePlan
     window: int
+    windows: int
 
     @property
     def new_bytes(self) -> int:
         """Bytes of the target, about."""
-        return self.file.new.size // self.file.windows
+        return self.file.entry.size // self.windows
 
     @property
     def bytes(self) -> int:
         """Bytes of target and source, about."""
-        return (self.file.new.size + (self.file.old.size if self.file.old else 0)) // self.file.windows
+        old = self.file.base.entry.size if self.file.base else 0
+        return (self.file.entry.size + old) // self.windows
 
     @property
     def ends_file(self) -> bool:
         """Whether this is the last window of its file."""
-        return self.window + 1 == self.file.windows
+        return self.window + 1 == self.windows
+
+
+class ChangedFiles:
+    """The files of a plan that must be carried; several threads may ask."""
+
+    def __init__(self, plan: PatchPlan, encoding: Encoding) -> None:
+        self._plan = plan
+        self._encoding = encoding
+        self._cut: dict[tuple[str, int], ChangedFile] = {}
+
+    def work(self) -> Iterator[Work]:
+        """Yield all work, in the order of the patch."""
+        for layer, file in self._plan.diffed():
+            old = file.base.entry.size if file.base else 0
+            windows = window_count(file.entry.size, old, self._encoding.profile) if file.base else 1
+            for window in range(windows):
+                yield Work(layer, file, window, windows)
+
+    def file(self, work: Work) -> ChangedFile:
+        """Return the file of some work; all windows of a file share it."""
+        file = changed_file(self._plan, work.layer, work.file, self._encoding)
+        if work.windows == 1:
+            return file
+        return self._cut.setdefault((work.layer.index.diff_id, work.file.entry.offset), file)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Work that is done in one go."""
 
+    files: ChangedFiles
     works: Sequence[Work]
 
     @property
@@ -57,7 +86,7 @@ class Chunk:
 
     def choose(self) -> ChosenChunk:
         """Choose the method of each file."""
-        return ChosenChunk([(choose(work.file, work.window), work.ends_file) for work in self.works])
+        return ChosenChunk([(choose(self.files.file(work), work.window), work.ends_file) for work in self.works])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +111,16 @@ class ChosenChunk:
 
 def cut(plan: PatchPlan, encoding: Encoding) -> Sequence[Chunk]:
     """Return all work of a plan in chunks, in the order of the patch."""
+    files = ChangedFiles(plan, encoding)
     chunks: list[list[Work]] = []
     room = 0
-    for work in _works(plan, encoding):
+    for work in files.work():
         if not chunks or work.bytes > room:
             chunks.append([])
             room = CHUNK_BYTES
         chunks[-1].append(work)
         room -= work.bytes
-    return [Chunk(works) for works in chunks]
-
-
-def _works(plan: PatchPlan, encoding: Encoding) -> Iterable[Work]:
-    for layer, file_plan in plan.diffed():
-        file = changed_file(plan, layer, file_plan, encoding)
-        for window in range(file.windows):
-            yield Work(file, window)
+    return [Chunk(files, works) for works in chunks]
 
 
 def changed_file(plan: PatchPlan, layer: LayerContent, file: FilePlan, encoding: Encoding) -> ChangedFile:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagedelta.delta.content import ImageContent, LayerContent
-from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.chunks import changed_file
 from imagedelta.delta.encode.methods import Encoding, pieces_of
 from imagedelta.delta.encode.plan import Choice, FilePlan, PatchPlan, plan_patch
@@ -75,7 +75,7 @@ def _cost(plan: PatchPlan, layer: LayerContent, file: FilePlan, encoding: Encodi
     for piece in pieces_of(changed_file(plan, layer, file, encoding)):
         for role, data in piece.streams.items():
             if role is Role.OLD_TEXT and file.base:
-                total += len(primed_lzma.compress(file.base.data.whole(), data, _DICTIONARY))
+                total += len(dictionary_lzma.compress(file.base.data.whole(), data, _DICTIONARY))
             else:
                 total += _packed(data)
     return total

@@ -1,4 +1,4 @@
-"""Straightening matches: a match search takes the longest equal stretch, wherever it is, and so leaves the way.
+"""Straightening matches: a search takes the longest equal stretch wherever it is, and so jumps about.
 
 In code whose addresses moved, every instruction with an address differs, and some other place has a longer equal
 stretch by chance. Along one drift (place in the old file less place in the new) the differences are regular, and
@@ -22,21 +22,21 @@ _SERVES = 2
 
 def straighten(found: Iterable[Match], old: bytes, new: bytes) -> list[Match]:
     """Return the matches with those of one drift joined, where what is between them fits it too."""
-    way: list[Match] = []
+    line: list[Match] = []
     for match in found:
-        way.append(match)
-        while joined := _joined(way, old, new):
+        line.append(match)
+        while joined := _joined(line, old, new):
             count, match_over_all = joined
-            way[-count:] = [match_over_all]
-    return way
+            line[-count:] = [match_over_all]
+    return line
 
 
-def _joined(way: list[Match], old: bytes, new: bytes) -> tuple[int, Match] | None:
+def _joined(line: list[Match], old: bytes, new: bytes) -> tuple[int, Match] | None:
     """Return how many of the last matches one can stand for, and that one."""
-    last = way[-1]
+    last = line[-1]
     drift = last.old - last.new
-    for count in range(2, min(_FAR, len(way)) + 1):
-        first = way[-count]
+    for count in range(2, min(_FAR, len(line)) + 1):
+        first = line[-count]
         if first.old - first.new != drift:
             continue
         if not _serves(old, new, drift, first.new + first.length, last.new):

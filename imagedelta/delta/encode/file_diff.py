@@ -65,8 +65,8 @@ def difference(old: bytes, new: bytes, min_match: int) -> Difference:
     found = [matches(old, new)]
     if max(len(old), len(new)) <= _BOTH_UP_TO:
         found.append(_bsdiff_matches(old, new))
-    found += [straight for ways in found if (straight := straighten(ways, old, new)) != ways]
-    return min((_difference(old, new, ways, min_match) for ways in found), key=Difference.cost)
+    found += [straight for matched in found if (straight := straighten(matched, old, new)) != matched]
+    return min((_difference(old, new, matched, min_match) for matched in found), key=Difference.cost)
 
 
 def _bsdiff_matches(old: bytes, new: bytes) -> list[Match]:

@@ -16,7 +16,8 @@ _ALL = tuple((level, mem_level) for mem_level in MEM_LEVELS for level in _LIKELY
 _FIRST_CHOICE = _ALL[0]
 _MAX_TRIED_BYTES = 64 * 1024 * 1024
 _HOPELESS = 32
-"""After so many streams in a row that nothing makes again, another deflater was at work: only few ways are tried."""
+"""After so many streams in a row that nothing makes again, another deflater was at work: only what worked last is
+tried."""
 
 
 def find_folds(read_at: ReadAt, size: int, out: Write, limit: int) -> list[Fold] | None:
@@ -32,22 +33,22 @@ def find_folds(read_at: ReadAt, size: int, out: Write, limit: int) -> list[Fold]
         The folds; ``None`` where there are none or the limit is too small: then what was written is of no use.
     """
     file = FileBytes(read_at, size)
-    ways = _Ways()
+    settings = _Settings()
     folds: list[Fold] = []
     end = written = 0
     try:
         for stream in StreamSearch(file):
             if len(folds) == MAX_FOLDS:
                 break
-            way = ways.find(file, stream)
-            if way is None:
+            setting = settings.find(file, stream)
+            if setting is None:
                 continue
             written += stream.start - end + stream.plain
             if written > limit:
                 return None
             _copy(file.pieces(end, stream.start), out)
             _copy(plain_pieces(file, stream), out)
-            folds.append(Fold(stream.start - end, stream.plain, *way, stream.name))
+            folds.append(Fold(stream.start - end, stream.plain, *setting, stream.name))
             end = stream.start + stream.packed
     except SearchAbandoned:
         return None
@@ -62,7 +63,7 @@ def _copy(pieces: Iterator[bytes], out: Write) -> None:
         out(piece)
 
 
-class _Ways:
+class _Settings:
     """Which (level, mem_level) to try on a stream: what worked last comes first."""
 
     def __init__(self) -> None:
@@ -72,17 +73,17 @@ class _Ways:
     def find(self, file: FileBytes, stream: DeflateStream) -> tuple[int, int] | None:
         if stream.plain > _MAX_TRIED_BYTES or stream.packed > _most_packed(stream.plain):
             return None
-        for way in self._order():
-            if _makes_again(file, stream, way):
-                self._last, self._failed = way, 0
-                return way
+        for setting in self._order():
+            if _makes_again(file, stream, setting):
+                self._last, self._failed = setting, 0
+                return setting
         self._failed += 1
         return None
 
     def _order(self) -> Iterator[tuple[int, int]]:
         yield self._last
         if self._failed < _HOPELESS:
-            yield from (way for way in _ALL if way != self._last)
+            yield from (setting for setting in _ALL if setting != self._last)
 
 
 def _most_packed(plain: int) -> int:
@@ -90,15 +91,15 @@ def _most_packed(plain: int) -> int:
     return plain + plain // 8 + plain // 64 + 64
 
 
-def _makes_again(file: FileBytes, stream: DeflateStream, way: tuple[int, int]) -> bool:
+def _makes_again(file: FileBytes, stream: DeflateStream, setting: tuple[int, int]) -> bool:
     """Deflate the plain bytes beside the packed ones, up to the first difference."""
-    compressor = deflater(*way)
+    compressor = deflater(*setting)
     same = 0
     for plain in plain_pieces(file, stream):
         for at in range(0, len(plain), PIECE_BYTES):
             packed = compressor.compress(plain[at : at + PIECE_BYTES])
-            if not file.holds(stream.start + same, packed):
+            if not file.has(stream.start + same, packed):
                 return False
             same += len(packed)
     packed = compressor.flush()
-    return same + len(packed) == stream.packed and file.holds(stream.start + same, packed)
+    return same + len(packed) == stream.packed and file.has(stream.start + same, packed)

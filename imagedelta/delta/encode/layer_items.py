@@ -5,7 +5,7 @@ Whatever does not look like a tar is carried as it is, so every layer comes out 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from imagedelta.delta.content import LayerContent
@@ -14,7 +14,7 @@ from imagedelta.delta.encode.pieces import Piece, PieceReader
 from imagedelta.delta.encode.plan import Choice, FilePlan, LayerPlan, PatchPlan
 from imagedelta.delta.encode.spools import Spools
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
-from imagedelta.delta.format.references import References, SizedLayer
+from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.tar_walk import BLOCK, HeaderBlock, ReadsAt, data_size, walk_headers
 from imagedelta.limits import KIB, MIB
@@ -29,25 +29,18 @@ _TYPE = 156
 class LayerItems:
     """Writes the items of the rebuilt layers, one layer after the other."""
 
-    def __init__(
-        self,
-        plan: PatchPlan,
-        spools: Spools,
-        references: References,
-        open_headers: Callable[[int], SizedLayer],
-        pieces: PieceReader,
-        old_text: OldTextStream,
-    ) -> None:
+    def __init__(self, plan: PatchPlan, pieces: PieceReader, spools: Spools, old_text: OldTextStream) -> None:
         """Args:
-        open_headers: Number of a source layer → the bytes outside its file data.
+        pieces: Of all files whose data must be read, in the order of the plan.
+        spools: Take the streams, but for text behind its old text, which ``old_text`` takes.
         """
         self._plan = plan
-        self._spools = spools
-        self._references = references
-        self._open_headers = open_headers
         self._pieces = pieces
+        self._spools = spools
         self._old_text = old_text
-        self._writer = ItemWriter(spools, references)
+        self._source_headers = [layer.headers for layer in plan.source_layers]
+        self._references = References(self._source_headers.__getitem__, plan.member_counts)
+        self._writer = ItemWriter(spools, self._references)
         self._kept: dict[tuple[bytes, int], int] = {}
         self._kept_bytes = 0
         self._largest_base = 0
@@ -122,7 +115,7 @@ class LayerItems:
         if reference is None or not block.size:
             return not block.size
         member = self._references.member(reference)
-        old = _pieces(self._open_headers(member.layer), member.offset, member.size)
+        old = _pieces(self._source_headers[member.layer], member.offset, member.size)
         return member.size == block.size and all(
             one == other for one, other in zip(old, _pieces(layer.headers, block.data_offset, block.size), strict=True)
         )

@@ -18,18 +18,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from imagedelta import leb128
 from imagedelta.delta.content import Extent
 from imagedelta.delta.deflate.fold_list import write_folds
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.deflate.unfolding import unfold
-from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.windows import Windows, window_count
-from imagedelta.delta.format import numbers, zero_runs
+from imagedelta.delta.format import zero_runs
 from imagedelta.delta.format.items import STREAM_OF, Item, Way
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
@@ -138,7 +139,7 @@ def _is_old_text(encoding: Encoding, start: bytes, new: Extent, old: Extent) -> 
         new.size + old.size <= encoding.profile.old_text_bytes
         and _is_text(start)
         and _is_text(_start(old))
-        and primed_lzma.can_compress()
+        and dictionary_lzma.can_compress()
     )
 
 
@@ -309,9 +310,9 @@ def _delta(found: Difference, base: int | None, offset: int) -> Piece:
     sames, extras, seeks = zip(*found.controls, strict=True)
     dense, zeros = zero_runs.shorten(found.difference)
     streams = {
-        Role.DIFF_LENGTHS: b"".join(map(numbers.encode, sames)),
-        Role.EXTRA_LENGTHS: b"".join(map(numbers.encode, extras)),
-        Role.SEEKS: b"".join(numbers.encode(numbers.zigzag(seek)) for seek in seeks),
+        Role.DIFF_LENGTHS: b"".join(map(leb128.encode, sames)),
+        Role.EXTRA_LENGTHS: b"".join(map(leb128.encode, extras)),
+        Role.SEEKS: b"".join(leb128.encode(leb128.zigzag(seek)) for seek in seeks),
         Role.DIFF: dense,
         Role.ZEROS: zeros,
         Role.EXTRA: found.extra,

@@ -17,12 +17,12 @@ from functools import partial
 from itertools import pairwise, takewhile
 from typing import BinaryIO
 
+from imagedelta import leb128
 from imagedelta.delta.content import Extent
-from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.job_queue import Job, JobQueue
 from imagedelta.delta.encode.stream_coding import Coded
-from imagedelta.delta.format import numbers
-from imagedelta.delta.format.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, MIN_DICTIONARY, Params, coder
+from imagedelta.delta.format.coders import LEAST_FRAME_BYTES, LZMA2_DICTIONARY, MIN_DICTIONARY, Params, coder
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
@@ -85,13 +85,13 @@ class OldTextStream:
     @property
     def memory_bytes(self) -> int:
         """What the decoder takes."""
-        return coder(LZMA2_PRIMED).memory(self._params)
+        return coder(LZMA2_DICTIONARY).memory(self._params)
 
     def coded(self) -> Coded:
         """Return the stream, once every frame is coded."""
         while self._under_way:
             self._take()
-        stream = PatchStream(Role.OLD_TEXT, LZMA2_PRIMED, self._params, self._new_bytes, self._out.tell())
+        stream = PatchStream(Role.OLD_TEXT, LZMA2_DICTIONARY, self._params, self._new_bytes, self._out.tell())
         self._out.seek(0)
         return Coded(stream, self._out)
 
@@ -118,9 +118,9 @@ class OldTextStream:
         self._out.write(self._under_way.popleft().result())
 
     def _write_bases(self, old: Mapping[int, Extent]) -> None:
-        self._bases += numbers.encode(len(old))
+        self._bases += leb128.encode(len(old))
         for base in old:
-            self._bases += numbers.encode(numbers.zigzag(base - self._expected_base))
+            self._bases += leb128.encode(leb128.zigzag(base - self._expected_base))
             self._expected_base = base + 1
 
 
@@ -135,7 +135,7 @@ def _old_text(frame: Sequence[_File], limit: int) -> dict[int, Extent]:
 
 
 def _code(old: Sequence[Extent], new: bytes, dictionary_bytes: int) -> bytes:
-    return primed_lzma.compress(b"".join(extent.whole() for extent in old), new, dictionary_bytes)
+    return dictionary_lzma.compress(b"".join(extent.whole() for extent in old), new, dictionary_bytes)
 
 
 def _cut(files: Sequence[_File]) -> int:

@@ -1,6 +1,6 @@
 """Coding the raw streams of a patch: which coder, with which parameters, within the device's memory.
 
-Small streams are coded in every way and the shortest is kept; large ones in the one way that measured best on
+Small streams are coded with every coder and tuning, and the shortest is kept; large ones with what measured best on
 their kind (docs/adr/0009). Dictionaries share the profile's decoder memory: the small streams get all they can
 use, the rest is divided among the large ones. Streams are coded side by side as far as memory allows; the
 order in which they finish changes nothing.
@@ -20,12 +20,12 @@ from typing import Any, BinaryIO, cast
 
 import brotli
 
-from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.job_queue import Job, JobQueue
 from imagedelta.delta.format.coders import (
     BROTLI,
     LZMA2,
-    LZMA2_PRIMED,
+    LZMA2_DICTIONARY,
     LZMA2_X86,
     MAX_WINDOW_LOG,
     MIN_DICTIONARY,
@@ -42,14 +42,14 @@ from imagedelta.limits import MIB
 
 _SMALL_BYTES = 2 * MIB
 """Up to this raw size several codings are tried."""
-_HELD_BYTES = {Role.DIFF: 16 * MIB, Role.TEXT: 4 * MIB}
-"""Larger sizes up to which streams are held in memory all the same: differences are mostly zeros, so that
+_IN_MEMORY_BYTES = {Role.DIFF: 16 * MIB, Role.TEXT: 4 * MIB}
+"""Larger sizes up to which streams are read into memory all the same: differences are mostly zeros, so that
 several codings are quick, and text gains most by Brotli."""
 _BROTLI_ROLES = frozenset({Role.TEXT, Role.LITERAL})
 _TINY = 64 * 1024
 """Every stream up to this size is tried with Brotli."""
-_SAMPLE_PARTS, _SAMPLE_PART = 4, 128 * 1024
-"""Of a longer stream, the way of coding is chosen by a sample of so many parts of so many bytes."""
+_SAMPLE_BLOCKS, _SAMPLE_BLOCK = 4, 128 * 1024
+"""Of a longer stream, coder and tuning are chosen by a sample of so many blocks of so many bytes."""
 _TUNINGS: tuple[dict[str, int], ...] = (
     {},
     {"lc": 0, "lp": 0, "pb": 0},
@@ -66,7 +66,7 @@ RawStream = tuple[Role, BinaryIO, int]
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A coded stream and the file that holds its bytes."""
+    """A coded stream and the file with its bytes."""
 
     stream: PatchStream
     data: BinaryIO
@@ -85,7 +85,7 @@ def code_streams(
     jobs: list[Future[Coded]] = []
     for role, stream, size in raw:
         job: Callable[[], Coded]
-        if size > _HELD_BYTES.get(role, _SMALL_BYTES):
+        if size > _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
             out = exits.enter_context(_scratch_file(scratch))
             job = _Large(role, stream, size, dictionaries[role], out)
         else:
@@ -94,14 +94,14 @@ def code_streams(
     return [job.result() for job in jobs]
 
 
-def code_config(config: bytes, prime: bytes) -> Coded:
-    """Return the stream of the config, coded against ``prime``, the config of the first source, if there is one."""
-    dictionary = max(MIN_DICTIONARY, len(prime) + len(config))
-    if prime and primed_lzma.can_compress():
-        packed = primed_lzma.compress(prime, config, dictionary)
-        params = Params(dictionary_bytes=dictionary)
-        return Coded(PatchStream(Role.CONFIG, LZMA2_PRIMED, params, len(config), len(packed)), io.BytesIO(packed))
-    return _Small(Role.CONFIG, io.BytesIO(config), dictionary)()
+def code_config(config: bytes, dictionary: bytes) -> Coded:
+    """Return the stream of the config, coded against that of the first source, if there is one."""
+    dictionary_bytes = max(MIN_DICTIONARY, len(dictionary) + len(config))
+    if dictionary and dictionary_lzma.can_compress():
+        packed = dictionary_lzma.compress(dictionary, config, dictionary_bytes)
+        params = Params(dictionary_bytes=dictionary_bytes)
+        return Coded(PatchStream(Role.CONFIG, LZMA2_DICTIONARY, params, len(config), len(packed)), io.BytesIO(packed))
+    return _Small(Role.CONFIG, io.BytesIO(config), dictionary_bytes)()
 
 
 def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile) -> Mapping[Role, int]:
@@ -117,8 +117,8 @@ def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profil
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to code by LZMA2."""
+class _Lzma2:
+    """A coder of LZMA2 and its tuning."""
 
     coder: int
     tuning: dict[str, int]
@@ -131,15 +131,15 @@ class _Way:
         return lzma.compress(data, lzma.FORMAT_RAW, filters=self.filters(dictionary))
 
 
-def _ways(role: Role) -> list[_Way]:
+def _tuned(role: Role) -> list[_Lzma2]:
     coders = (LZMA2_X86, LZMA2) if role is Role.CODE else (LZMA2,)
-    return [_Way(number, tuning) for number in coders for tuning in _TUNINGS]
+    return [_Lzma2(number, tuning) for number in coders for tuning in _TUNINGS]
 
 
-def _best_way(role: Role, sample: bytes) -> _Way:
-    """Return the way that packs a sample best, the first of equals."""
+def _best(role: Role, sample: bytes) -> _Lzma2:
+    """Return what packs a sample best, the first of equals."""
     dictionary = max(MIN_DICTIONARY, len(sample))
-    return min(_ways(role), key=lambda way: len(way.pack(sample, dictionary)))
+    return min(_tuned(role), key=lambda lzma2: len(lzma2.pack(sample, dictionary)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +151,13 @@ class _Large:
     out: BinaryIO
 
     def __call__(self) -> Coded:
-        way = _best_way(self.role, _sample(self.stream, self.size))
-        packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=way.filters(self.dictionary))
+        lzma2 = _best(self.role, _sample(self.stream, self.size))
+        packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=lzma2.filters(self.dictionary))
         while block := self.stream.read(MIB):
             self.out.write(packer.compress(block))
         self.out.write(packer.flush())
         params = Params(dictionary_bytes=self.dictionary)
-        coded = PatchStream(self.role, way.coder, params, self.size, self.out.tell())
+        coded = PatchStream(self.role, lzma2.coder, params, self.size, self.out.tell())
         self.out.seek(0)
         return Coded(coded, self.out)
 
@@ -175,24 +175,24 @@ class _Small:
 
     def _candidates(self, data: bytes) -> Iterator[tuple[int, Params, bytes]]:
         yield RAW, Params(), data
-        ways = _ways(self.role)
-        if len(data) > _SAMPLE_PARTS * _SAMPLE_PART:
-            ways = [_best_way(self.role, _sample(self.stream, len(data)))]
-        for way in ways:
-            yield way.coder, Params(dictionary_bytes=self.dictionary), way.pack(data, self.dictionary)
+        candidates = _tuned(self.role)
+        if len(data) > _SAMPLE_BLOCKS * _SAMPLE_BLOCK:
+            candidates = [_best(self.role, _sample(self.stream, len(data)))]
+        for lzma2 in candidates:
+            yield lzma2.coder, Params(dictionary_bytes=self.dictionary), lzma2.pack(data, self.dictionary)
         if self.role in _BROTLI_ROLES or len(data) <= _TINY:
             window = _window_log(self.dictionary)
             yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
 
 
 def _sample(stream: BinaryIO, size: int) -> bytes:
-    """Return parts that are spread over a stream of ``size`` bytes; it is left at its start."""
-    parts = []
-    for part in range(_SAMPLE_PARTS):
-        stream.seek(size * (2 * part + 1) // (2 * _SAMPLE_PARTS) - _SAMPLE_PART // 2)
-        parts.append(stream.read(_SAMPLE_PART))
+    """Return blocks that are spread over a stream of ``size`` bytes; it is left at its start."""
+    blocks = []
+    for number in range(_SAMPLE_BLOCKS):
+        stream.seek(size * (2 * number + 1) // (2 * _SAMPLE_BLOCKS) - _SAMPLE_BLOCK // 2)
+        blocks.append(stream.read(_SAMPLE_BLOCK))
     stream.seek(0)
-    return b"".join(parts)
+    return b"".join(blocks)
 
 
 def _window_log(dictionary: int) -> int:

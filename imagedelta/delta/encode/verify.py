@@ -1,6 +1,6 @@
 """Proof that a patch makes its image, given before it is published: a coder bug is never found at sea.
 
-The device's own reader runs every item. What it makes is held against the target's index: each file against its
+The device's own reader runs every item. What it makes is compared with the target's index: each file with its
 digest, everything else byte by byte, so that the target's data need not be read once more, and a layer whose
 stored bytes were damaged is found, too. Only a file that is copied whole from a source is not made: the indexes
 say that both have one digest, and headers of sources are taken from their indexes, not by a request for each. So the
@@ -80,7 +80,7 @@ class _Contents:
 
 
 class _Comparison:
-    """Takes the bytes of a layer and holds each against the target's index."""
+    """Takes the bytes of a layer and compares each with the target's index."""
 
     def __init__(self, layer: LayerContent, sources: _Contents) -> None:
         self._layer = layer
@@ -116,7 +116,7 @@ class _Comparison:
         return same
 
     def finish(self) -> None:
-        """Hold the end of the layer.
+        """Check that the layer is complete.
 
         Raises:
             DigestMismatch: The target's layer has another size.

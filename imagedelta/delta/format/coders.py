@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Protocol
 
 import brotli
 
-from imagedelta.delta.format import numbers
-from imagedelta.delta.format.primed_reading import primed_decoder
+from imagedelta import leb128
+from imagedelta.delta.format.dictionary_reading import decoder_behind
 from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import KIB, MIB
 
@@ -27,11 +27,11 @@ MIN_WINDOW_LOG, MAX_WINDOW_LOG = 10, 24
 _LZMA_EXTRA = 256 * KIB
 _BROTLI_EXTRA = MIB
 LEAST_FRAME_BYTES = MIB
-"""A primed frame before the last makes at least so many bytes, so that priming stays in proportion."""
+"""A frame before the last makes at least so many bytes, so that reading its old text stays in proportion."""
 
-RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_PRIMED = range(5)
+RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY = range(5)
 
-NextPrime = Callable[[int], Iterator[bytes]]
+NextDictionary = Callable[[int], Iterator[bytes]]
 """Most bytes → the old text of the next frame, in pieces."""
 
 
@@ -55,7 +55,7 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """One way to code a stream."""
+    """How a kind of stream is read, and its parameters written."""
 
     name: str
     write_params: Callable[[Params], bytes]
@@ -63,7 +63,7 @@ class Coder:
     """Takes a function that reads the next number of the parameters."""
     memory: Callable[[Params], int]
     """Bytes that reading takes."""
-    reader: Callable[[Params, NextPrime], StreamReader]
+    reader: Callable[[Params, NextDictionary], StreamReader]
 
 
 def coder(number: int) -> Coder:
@@ -100,17 +100,17 @@ class _LzmaReader:
             raise ContentError("an LZMA2 stream goes on after its end mark")
 
 
-class _PrimedReader:
+class _DictionaryReader:
     """Frames of LZMA2, each behind its own old text."""
 
-    def __init__(self, params: Params, next_prime: NextPrime) -> None:
+    def __init__(self, params: Params, next_dictionary: NextDictionary) -> None:
         self._dictionary_bytes = params.dictionary_bytes
-        self._next_prime = next_prime
+        self._next_dictionary = next_dictionary
 
     def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
         feed = coded.read(PIECE_BYTES)
         while feed:
-            decoder = primed_decoder(self._next_prime(self._dictionary_bytes), self._dictionary_bytes)
+            decoder = decoder_behind(self._next_dictionary(self._dictionary_bytes), self._dictionary_bytes)
             made = 0
             for piece in _decoded(decoder, feed, coded):
                 made += len(piece)
@@ -159,7 +159,7 @@ class _BrotliReader:
             raise ContentError("a Brotli stream goes on after its last block")
 
     def _check_window(self, start: bytes) -> None:
-        """Hold the window that the stream itself states against the one of the table (RFC 7932, section 9.1)."""
+        """Check the window that the stream itself states against that of the table (RFC 7932, section 9.1)."""
         stated = _brotli_window(start[0]) if start else 0
         if stated > self._window_log:
             raise LimitExceeded(f"a Brotli stream of window {stated}, stated is {self._window_log}")
@@ -187,10 +187,10 @@ def _read_window(number: Callable[[], int]) -> Params:
     return Params(window_log=_checked(number(), MIN_WINDOW_LOG, MAX_WINDOW_LOG, "window log"))
 
 
-def _lzma_coder(name: str, reader: Callable[[Params, NextPrime], StreamReader]) -> Coder:
+def _lzma_coder(name: str, reader: Callable[[Params, NextDictionary], StreamReader]) -> Coder:
     return Coder(
         name=name,
-        write_params=lambda params: numbers.encode(params.dictionary_bytes),
+        write_params=lambda params: leb128.encode(params.dictionary_bytes),
         read_params=_read_dictionary,
         memory=lambda params: params.dictionary_bytes + _LZMA_EXTRA,
         reader=reader,
@@ -203,16 +203,16 @@ CODERS: dict[int, Coder] = {
         write_params=lambda params: b"",
         read_params=lambda number: Params(),
         memory=lambda params: PIECE_BYTES,
-        reader=lambda params, next_prime: _RawReader(),
+        reader=lambda params, next_dictionary: _RawReader(),
     ),
-    LZMA2: _lzma_coder("lzma2", lambda params, next_prime: _LzmaReader(params, x86=False)),
-    LZMA2_X86: _lzma_coder("x86+lzma2", lambda params, next_prime: _LzmaReader(params, x86=True)),
+    LZMA2: _lzma_coder("lzma2", lambda params, next_dictionary: _LzmaReader(params, x86=False)),
+    LZMA2_X86: _lzma_coder("x86+lzma2", lambda params, next_dictionary: _LzmaReader(params, x86=True)),
     BROTLI: Coder(
         name="brotli",
-        write_params=lambda params: numbers.encode(params.window_log),
+        write_params=lambda params: leb128.encode(params.window_log),
         read_params=_read_window,
         memory=lambda params: (1 << params.window_log) + _BROTLI_EXTRA,
-        reader=lambda params, next_prime: _BrotliReader(params),
+        reader=lambda params, next_dictionary: _BrotliReader(params),
     ),
-    LZMA2_PRIMED: _lzma_coder("old-text+lzma2", _PrimedReader),
+    LZMA2_DICTIONARY: _lzma_coder("old-text+lzma2", _DictionaryReader),
 }

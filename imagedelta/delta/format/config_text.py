@@ -1,4 +1,4 @@
-"""The image's config without the digests that the head of the patch holds anyway.
+"""The image's config without the digests that are in the head of the patch anyway.
 
 Each layer's digest, 64 hex digits, becomes 0xFF and the layer's position; 0xFF itself, which UTF-8 never
 has, becomes 0xFF 0xFF. Saves about 35 bytes per layer, since hex of a digest does not compress.

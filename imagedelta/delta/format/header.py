@@ -5,15 +5,14 @@ Everything is bounded before it is allocated. Source: docs/formats/patch.md, sec
 
 from __future__ import annotations
 
-import io
 import re
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from imagedelta.delta.format import numbers
-from imagedelta.delta.format.coders import LZMA2_PRIMED, Params, coder
-from imagedelta.delta.format.roles import COLUMN_ROLES, NUMBER_ROLES, PRIMED_ROLES, Role
+from imagedelta import leb128
+from imagedelta.delta.format.coders import LZMA2_DICTIONARY, Params, coder
+from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
 
@@ -133,7 +132,7 @@ def header_to_bytes(header: PatchHeader) -> bytes:
 
 
 def read_patch_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> PatchHeader:
-    """Read the head of a patch and hold it against the limits.
+    """Read the head of a patch and check it against the limits.
 
     Args:
         stream: On the first byte of the patch; left on the first byte of its first stream.
@@ -144,7 +143,7 @@ def read_patch_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Patc
         LimitExceeded: A size or count is over its limit; nothing was allocated for it.
         ContentError: Not a patch, or its head is damaged.
     """
-    prefix = _exactly(stream, _PREFIX_BYTES)
+    prefix = _exactly(stream.read(_PREFIX_BYTES), _PREFIX_BYTES)
     if prefix[: len(MAGIC)] != MAGIC:
         raise ContentError("not a patch: wrong magic")
     if prefix[len(MAGIC)] != VERSION:
@@ -152,7 +151,7 @@ def read_patch_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Patc
     length = int.from_bytes(prefix[-8:-4], "little")
     if length > MAX_HEADER_BYTES:
         raise LimitExceeded(f"patch head of {length} bytes, at most {MAX_HEADER_BYTES}")
-    body = _exactly(stream, length)
+    body = _exactly(stream.read(length), length)
     if zlib.crc32(body) != int.from_bytes(prefix[-4:], "little"):
         raise ContentError("the head of the patch is damaged")
     header = _read_body(_Fields(body), limits)
@@ -163,23 +162,23 @@ def read_patch_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Patc
 def _body(header: PatchHeader) -> bytes:
     out = bytearray()
     for text in (header.profile, header.platform):
-        out += numbers.encode(len(text)) + text.encode()
+        out += leb128.encode(len(text)) + text.encode()
     out += _raw_digest(header.target_image_id)
-    out += numbers.encode(len(header.source_image_ids)) + b"".join(map(_raw_digest, header.source_image_ids))
-    out += numbers.encode(len(header.source_layers))
+    out += leb128.encode(len(header.source_image_ids)) + b"".join(map(_raw_digest, header.source_image_ids))
+    out += leb128.encode(len(header.source_layers))
     for source in header.source_layers:
-        out += b"".join(map(numbers.encode, (source.source, source.position, source.members)))
-    out += numbers.encode(header.config_bytes) + numbers.encode(header.scratch_bytes)
-    out += numbers.encode(len(header.layers))
+        out += b"".join(map(leb128.encode, (source.source, source.position, source.members)))
+    out += leb128.encode(header.config_bytes) + leb128.encode(header.scratch_bytes)
+    out += leb128.encode(len(header.layers))
     for layer in header.layers:
         if isinstance(layer, RebuiltLayer):
-            out += bytes([REBUILT]) + numbers.encode(layer.size) + _raw_digest(layer.diff_id)
+            out += bytes([REBUILT]) + leb128.encode(layer.size) + _raw_digest(layer.diff_id)
         else:
-            out += bytes([WHOLE]) + numbers.encode(layer.size) + numbers.encode(layer.source_layer)
-    out += numbers.encode(len(header.streams))
+            out += bytes([WHOLE]) + leb128.encode(layer.size) + leb128.encode(layer.source_layer)
+    out += leb128.encode(len(header.streams))
     for stream in header.streams:
         out += bytes([stream.role, stream.coder]) + coder(stream.coder).write_params(stream.params)
-        out += numbers.encode(stream.raw_bytes) + numbers.encode(stream.coded_bytes)
+        out += leb128.encode(stream.raw_bytes) + leb128.encode(stream.coded_bytes)
     return bytes(out)
 
 
@@ -187,21 +186,20 @@ class _Fields:
     """Reads the body of a head from front to back."""
 
     def __init__(self, body: bytes) -> None:
-        self._stream = io.BytesIO(body)
+        self._body = body
+        self._at = 0
 
     def take(self, size: int) -> bytes:
-        return _exactly(self._stream, size)
+        data = self._body[self._at : self._at + size]
+        self._at += size
+        return _exactly(data, size)
 
     def number(self) -> int:
-        value = 0
-        for place in range(numbers.MAX_BYTES):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << 7 * place
-            if byte < 0x80:
-                if (byte == 0 and place) or value >> 63:
-                    break
-                return value
-        raise ContentError("a number of the patch head is longer than it needs to be, or over 63 bits")
+        value, end = leb128.decode(self._body, self._at)
+        if value >> 63 or self._body[self._at : end] != leb128.encode(value):
+            raise ContentError("a number of the patch head is longer than it needs to be, or over 63 bits")
+        self._at = end
+        return value
 
     def count(self, limit: int, what: str) -> int:
         value = self.number()
@@ -220,7 +218,7 @@ class _Fields:
         return "sha256:" + self.take(DIGEST_BYTES).hex()
 
     def end(self) -> None:
-        if self._stream.read(1):
+        if self._at != len(self._body):
             raise ContentError("the head of the patch goes on after its last field")
 
 
@@ -263,7 +261,7 @@ def _read_stream(fields: _Fields) -> PatchStream:
     role, number = fields.take(2)
     if role not in set(Role):
         raise UnsupportedFormat(f"patch stream of role {role}")
-    if number == LZMA2_PRIMED and role not in PRIMED_ROLES:
+    if number == LZMA2_DICTIONARY and role not in DICTIONARY_ROLES:
         raise ContentError(f"patch stream of role {role} coded against old text")
     params = coder(number).read_params(fields.number)
     return PatchStream(Role(role), number, params, fields.number(), fields.number())
@@ -292,7 +290,7 @@ def _most_raw_bytes(role: Role, header: PatchHeader, total: int) -> int:
         return 2 * header.config_bytes  # a byte that is escaped takes two
     if role in NUMBER_ROLES or role in COLUMN_ROLES:
         # An item, a control or a header makes at least one byte, and writes at most two numbers to one stream.
-        return 2 * numbers.MAX_BYTES * (total + len(header.layers))
+        return 2 * leb128.MAX_BYTES * (total + len(header.layers))
     return _MOST_UNFOLDED * total
 
 
@@ -300,8 +298,7 @@ def _raw_digest(digest: str) -> bytes:
     return bytes.fromhex(digest.removeprefix("sha256:"))
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
+def _exactly(data: bytes, size: int) -> bytes:
     if len(data) != size:
         raise Truncated("the patch ends inside its head")
     return data

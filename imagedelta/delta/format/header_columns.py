@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from imagedelta.delta.format import number_forms, numbers
+from imagedelta import leb128
+from imagedelta.delta.format import number_forms
+from imagedelta.delta.format.tape import Tape
 from imagedelta.delta.format.tar_walk import BLOCK
 from imagedelta.errors import ContentError
 
@@ -37,19 +39,6 @@ class Column(IntEnum):
     LINKS = 9
     """Link names: the bytes between, ended by NUL."""
     OTHERS = 10
-
-
-class NumberTape(Protocol):
-    """A stream read forward."""
-
-    def read(self, length: int) -> bytes:
-        """Return exactly ``length`` bytes."""
-
-    def number(self) -> int:
-        """Return the next number."""
-
-    def signed(self) -> int:
-        """Return the next number that may be negative."""
 
 
 class _Kind(IntEnum):
@@ -223,7 +212,7 @@ class HeaderWriter:
             if checksum != _checksum(block, bytes(8)):
                 return None
             mask |= _OWN_CHECKSUM
-        return [(Column.MASKS, numbers.encode(mask)), *coded]
+        return [(Column.MASKS, leb128.encode(mask)), *coded]
 
     def _value(
         self, field: _Field, block: bytes, prediction: bytes, reference: bytes | None, *, own_form: bool
@@ -237,9 +226,9 @@ class HeaderWriter:
             if found is None:
                 return None
             form, value = found
-            difference = numbers.zigzag(value - _base(field, self._previous, reference))
+            difference = leb128.zigzag(value - _base(field, self._previous, reference))
             stated = [(Column.OTHERS, bytes([form]))] if own_form else []
-            return [*stated, (field.column, numbers.encode(difference))]
+            return [*stated, (field.column, leb128.encode(difference))]
         text = _text(raw)
         if text is None:
             return None
@@ -266,11 +255,11 @@ def _predicted_path(field: _Field, prediction: bytes) -> bytes:
 
 def _path(column: Column, text: bytes, predicted: bytes, suffixes: bool) -> list[tuple[Column, bytes]]:
     prefix = _common_prefix(text, predicted)
-    coded = [(Column.NAME_PREFIXES, numbers.encode(prefix))]
+    coded = [(Column.NAME_PREFIXES, leb128.encode(prefix))]
     end = len(text)
     if suffixes:
         suffix = _common_prefix(text[prefix:][::-1], predicted[prefix:][::-1])
-        coded.append((Column.NAME_SUFFIXES, numbers.encode(suffix)))
+        coded.append((Column.NAME_SUFFIXES, leb128.encode(suffix)))
         end -= suffix
     return [*coded, (column, text[prefix:end] + b"\0")]
 
@@ -278,7 +267,7 @@ def _path(column: Column, text: bytes, predicted: bytes, suffixes: bool) -> list
 class HeaderReader:
     """Makes the headers again; one reader for all headers of a patch."""
 
-    def __init__(self, tapes: Mapping[Column, NumberTape]) -> None:
+    def __init__(self, tapes: Mapping[Column, Tape]) -> None:
         self._tapes = tapes
         self._masks = tapes[Column.MASKS]
         self._previous = _FIRST
@@ -335,7 +324,7 @@ class HeaderReader:
         return predicted[:prefix] + middle + predicted[len(predicted) - suffix :]
 
 
-def _until_nul(tape: NumberTape, room: int) -> bytes:
+def _until_nul(tape: Tape, room: int) -> bytes:
     """Read a text of at most ``room`` bytes and the NUL that ends it."""
     text = bytearray()
     while (byte := tape.read(1)) != b"\0":

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
 
-from imagedelta.delta.format import numbers
+from imagedelta import leb128
 from imagedelta.delta.format.header_columns import Column, HeaderReader, HeaderWriter
 from imagedelta.delta.format.references import Member
 from imagedelta.delta.format.roles import COLUMN_ROLES, Role
+from imagedelta.delta.format.tape import Tape
 from imagedelta.delta.format.tar_walk import BLOCK, data_size
 from imagedelta.errors import ContentError, UnsupportedFormat
 
@@ -26,7 +27,7 @@ END_ZEROS = 2 * BLOCK
 
 
 class Way(IntEnum):
-    """What makes the data of an item."""
+    """What makes the data of an item. This is all that "way" means here."""
 
     SAME = 0
     """All data of the header's reference; nothing where the header states no data."""
@@ -98,16 +99,6 @@ class Streams(Protocol):
     """Where an ItemWriter writes."""
 
     def write(self, role: Role, data: bytes) -> None: ...
-
-
-class Tape(Protocol):
-    """What an ItemReader reads from."""
-
-    def read(self, length: int) -> bytes: ...
-
-    def number(self) -> int: ...
-
-    def signed(self) -> int: ...
 
 
 class FindMember(Protocol):
@@ -236,14 +227,14 @@ class ItemWriter:
         elif item.way is Way.KEPT:
             self._signed(Role.OFFSETS, item.offset - expected.kept)
         elif item.way is Way.FOLDED:
-            self._number(Role.BASES, 0 if item.base is None else 1 + numbers.zigzag(item.base - expected.base))
+            self._number(Role.BASES, 0 if item.base is None else 1 + leb128.zigzag(item.base - expected.base))
             self._signed(Role.LENGTHS, item.inner_length - item.length)
 
     def _number(self, role: Role, value: int) -> None:
-        self._streams.write(role, numbers.encode(value))
+        self._streams.write(role, leb128.encode(value))
 
     def _signed(self, role: Role, value: int) -> None:
-        self._streams.write(role, numbers.encode(numbers.zigzag(value)))
+        self._streams.write(role, leb128.encode(leb128.zigzag(value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +300,7 @@ class ItemReader:
         else:
             code = self._tapes[Role.REFERENCES].number()
             if code != 1:
-                reference = expected.reference + (numbers.unzigzag(code - 1) if code else 0)
+                reference = expected.reference + (leb128.unzigzag(code - 1) if code else 0)
                 member = self._references.member(reference)
             block = self._headers.read(member.header if member else None)
         expected.header(block, reference)
@@ -344,7 +335,7 @@ class ItemReader:
 
     def _folded(self, length: int, keep: bool, member: Member | None) -> tuple[Item, Member | None]:
         code = self._tapes[Role.BASES].number()
-        base, member = self._base(numbers.unzigzag(code - 1), member) if code else (None, None)
+        base, member = self._base(leb128.unzigzag(code - 1), member) if code else (None, None)
         inner = _at_least(1, self._tapes[Role.LENGTHS].signed() + length)
         return Item(Way.FOLDED, length, base, inner_length=inner, keep=keep), member
 
@@ -374,4 +365,4 @@ def _at_least(least: int, value: int) -> int:
 def _reference_code(reference: int | None, expected: int) -> int:
     if reference is None:
         return 1
-    return 0 if reference == expected else 1 + numbers.zigzag(reference - expected)
+    return 0 if reference == expected else 1 + leb128.zigzag(reference - expected)

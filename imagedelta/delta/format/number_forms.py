@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-_OCTAL = frozenset(b"01234567")
+from imagedelta.octal import octal
+
 _BASE_256 = 0x80
 
 
@@ -24,8 +25,7 @@ class _Form(NamedTuple):
 
 def _digits(padding: bytes, tail: bytes) -> _Form:
     def parse(field: bytes) -> int | None:
-        digits = field[: len(field) - len(tail)].lstrip(b" ")
-        return int(digits, 8) if digits and _OCTAL.issuperset(digits) else None
+        return octal(field[: len(field) - len(tail)].lstrip(b" "))
 
     def write(value: int, width: int) -> bytes | None:
         room = width - len(tail)

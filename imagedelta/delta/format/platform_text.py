@@ -1,6 +1,6 @@
 """What the head of a patch says of its image's platform: the words of the config, as they stand there.
 
-It is a further hold on the config, not what a device decides by: that is the platform in the bundle's sealed head,
+It is one more check of the config, not what a device decides by: that is the platform in the bundle's sealed head,
 where a person may have said better than the config (imagedelta.platforms).
 """
 

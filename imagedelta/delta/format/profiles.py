@@ -22,7 +22,7 @@ class Profile:
     max_dictionary_bytes: int
     """One dictionary; the encoder takes 11 times as much."""
     old_text_bytes: int
-    """Old and new text of one frame together, the dictionary of the primed coder."""
+    """Old and new text of one frame together, the size of the dictionary."""
     min_match_bytes: int = 16
     """Shorter matches of a delta cost more in controls than they save."""
     whole_file_bytes: int = 40 * MIB

@@ -1,4 +1,4 @@
-"""What each stream of a patch holds. Bytes of one kind lie together, because like compresses with like.
+"""What is in each stream of a patch. Bytes of one kind lie together, because like compresses with like.
 
 Source: docs/formats/patch.md, section 4.
 """
@@ -37,8 +37,8 @@ class Role(IntEnum):
     """Literal text."""
     OLD_TEXT = 17
     """Text, coded against the text it was made from."""
-    PRIMES = 18
-    """Which members are that text."""
+    DICTIONARIES = 18
+    """Which members are that text, frame by frame."""
     FOLDS = 19
     """How to deflate again what was inflated."""
     ZEROS = 20
@@ -69,11 +69,11 @@ NUMBER_ROLES = frozenset(
         Role.DIFF_LENGTHS,
         Role.EXTRA_LENGTHS,
         Role.SEEKS,
-        Role.PRIMES,
+        Role.DICTIONARIES,
         Role.FOLDS,
         Role.ZEROS,
     }
 )
 COLUMN_ROLES = frozenset(role for role in Role if role >= Role.MASKS)
-PRIMED_ROLES = frozenset({Role.CONFIG, Role.OLD_TEXT})
+DICTIONARY_ROLES = frozenset({Role.CONFIG, Role.OLD_TEXT})
 """Streams that may be coded against old text."""

@@ -48,7 +48,7 @@ class SourceImages:
         self._find_config = find_config
         self._limits = limits
         self._diff_ids: dict[int, tuple[str, ...]] = {}
-        self._primed = False
+        self._dictionary_given = False
 
     def names(self) -> LayerNames:
         """Return the digests of all layers; errors as ``name_layers``."""
@@ -61,7 +61,7 @@ class SourceImages:
             raise ContentError("patch head: one layer is described in two ways")
         return LayerNames(sources, target)
 
-    def prime(self, limit: int) -> Iterator[bytes]:
+    def dictionary(self, limit: int) -> Iterator[bytes]:
         """Yield the config of the first source, shortened: what the target's own is coded against.
 
         Raises:
@@ -69,15 +69,15 @@ class SourceImages:
             LimitExceeded: It has more than ``limit`` bytes.
             ContentError: There is no source, or this is not the first frame of the stream.
         """
-        if self._primed:
+        if self._dictionary_given:
             raise ContentError("the config of a patch is coded in more than one frame")
-        self._primed = True
+        self._dictionary_given = True
         if not self._header.source_image_ids:
             raise ContentError("a patch without sources codes its config against one")
-        prime = config_text.shorten(self._config(0), self._layers(0))
-        if len(prime) > limit:
+        text = config_text.shorten(self._config(0), self._layers(0))
+        if len(text) > limit:
             raise LimitExceeded("the config of the source is longer than the dictionary of the target's")
-        yield prime
+        yield text
 
     def _diff_id(self, layer: SourceLayer) -> str:
         diff_ids = self._layers(layer.source)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imagedelta.archives.tar_headers import parse_pax
+from imagedelta.octal import octal
 
 BLOCK = 512
 _CHECKSUM = slice(148, 156)
@@ -94,17 +95,15 @@ def data_size(block: bytes) -> int:
 
 def is_header(block: bytes) -> bool:
     """Whether a block of 512 bytes has the checksum of a header."""
-    field = block[_CHECKSUM].split(b"\0", 1)[0].strip(b" ")
-    if not field or field.strip(b"01234567"):
-        return False
     # The checksum counts its own field as eight spaces.
-    return int(field, 8) == sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20
+    return _number(block[_CHECKSUM]) == sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20
 
 
 def _stated_size(field: bytes) -> int:
     if field[0] & 0x80:
         return int.from_bytes(field[-8:], "big") & 0x7FFFFFFFFFFFFFFF
-    digits = field.split(b"\0", 1)[0].strip(b" ")
-    if not digits or digits.strip(b"01234567"):
-        return 0
-    return int(digits, 8)
+    return _number(field) or 0
+
+
+def _number(field: bytes) -> int | None:
+    return octal(field.split(b"\0", 1)[0].strip(b" "))

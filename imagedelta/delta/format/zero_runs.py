@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple
 
+from imagedelta import leb128
 from imagedelta.delta.byte_sums import PIECE_BYTES
-from imagedelta.delta.format import numbers
+from imagedelta.delta.format.tape import Tape
 from imagedelta.errors import ContentError
 
 RUN = 32
@@ -22,18 +23,12 @@ _RUN = bytes(RUN)
 _LONG_RUN = re.compile(rb"\0{%d,}" % RUN)
 
 
-class DiffTape(Protocol):
-    """The stream of differences."""
+class Run(NamedTuple):
+    """Differences that are all zero, or given."""
 
-    def some(self, most: int) -> bytes: ...
-
-    def unread(self, count: int) -> None: ...
-
-
-class NumberTape(Protocol):
-    """The stream of counts."""
-
-    def number(self) -> int: ...
+    length: int
+    differences: bytes
+    """None where they are zero."""
 
 
 def shorten(differences: bytes) -> tuple[bytes, bytes]:
@@ -42,7 +37,7 @@ def shorten(differences: bytes) -> tuple[bytes, bytes]:
     at = 0
     for run in _LONG_RUN.finditer(differences):
         dense += differences[at : run.start() + RUN]
-        counts += numbers.encode(run.end() - run.start() - RUN)
+        counts += leb128.encode(run.end() - run.start() - RUN)
         at = run.end()
     dense += differences[at:]
     return bytes(dense), bytes(counts)
@@ -51,29 +46,32 @@ def shorten(differences: bytes) -> tuple[bytes, bytes]:
 class ZeroRuns:
     """The differences of one item as they were, piece by piece."""
 
-    def __init__(self, dense: DiffTape, counts: NumberTape) -> None:
+    def __init__(self, dense: Tape, counts: Tape) -> None:
         self._dense = dense
         self._counts = counts
         self._left = 0
         self._row = 0
 
-    def take(self, length: int) -> Iterator[bytes | int]:
-        """Yield ``length`` differences, a number standing for as many zeros."""
+    def take(self, length: int) -> Iterator[Run]:
+        """Yield the next ``length`` differences."""
         while length:
-            if self._left:
-                zeros = min(self._left, length)
-                self._left -= zeros
-                length -= zeros
-                yield zeros
-            else:
-                piece = self._next(length)
-                length -= len(piece)
-                yield piece
+            run = self._zeros(length) if self._left else self._given(length)
+            length -= run.length
+            yield run
 
     def finish(self) -> None:
-        """Hold that no zeros are left over at the end of the item."""
+        """Check that no zeros are left over at the end of the item."""
         if self._left:
             raise ContentError(f"{self._left} zeros too many in the differences of an item")
+
+    def _zeros(self, most: int) -> Run:
+        zeros = min(self._left, most)
+        self._left -= zeros
+        return Run(zeros, b"")
+
+    def _given(self, most: int) -> Run:
+        piece = self._next(most)
+        return Run(len(piece), piece)
 
     def _next(self, most: int) -> bytes:
         piece = self._dense.some(min(most, PIECE_BYTES))

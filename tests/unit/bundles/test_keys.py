@@ -1,10 +1,11 @@
+import os
 import stat
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from imagedelta.bundles import FileSealer, keys, public_key_from_text, read_trusted_keys, trusted_keys, write_key_pair
+from imagedelta.bundles import FileSealer, public_key_from_text, read_trusted_keys, trusted_keys, write_key_pair
 from imagedelta.errors import RequestError
 
 
@@ -72,17 +73,18 @@ def test_a_file_that_is_no_private_key_is_refused(tmp_path, content):
     assert refusal.value.code == "keys.invalid"
 
 
-def test_half_a_key_pair_is_never_left(tmp_path, monkeypatch):
-    real = keys.os.fsync
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_half_a_key_pair_is_never_left(tmp_path, monkeypatch, failing):
+    real = os.fsync
     calls = []
 
     def full_disk(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) == 2:
+        if len(calls) == failing:
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(keys.os, "fsync", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
 
     with pytest.raises(OSError, match="No space"):
         write_key_pair(tmp_path / "key")

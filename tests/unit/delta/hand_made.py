@@ -9,9 +9,9 @@ from imagedelta.delta import BytesReader, apply_patch
 from imagedelta.delta.format.coders import RAW, Params
 from imagedelta.delta.format.header import PatchHeader, PatchStream, RebuiltLayer, SourceLayer, header_to_bytes
 from imagedelta.delta.format.items import HEADLESS, Way
-from imagedelta.delta.format.numbers import encode, zigzag
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ImageDeltaError
+from imagedelta.leb128 import encode, zigzag
 from imagedelta.limits import Limits
 from tests.images import an_image
 from tests.unit.delta.patches import MemorySink, layers_of

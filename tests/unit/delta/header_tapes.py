@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Sequence
 
-from imagedelta.delta.decode.tapes import Tape
+from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.format.header_columns import BLOCK, Column, HeaderReader, HeaderWriter
 
 Columns = dict[Column, bytes]
@@ -41,9 +41,11 @@ def split(*headers: tuple[bytes, bytes | None]) -> tuple[Columns, list[bool]]:
     return columns, [writer.write(block, reference) for block, reference in headers]
 
 
-def reader_of(columns: Columns) -> tuple[HeaderReader, dict[Column, Tape]]:
+def reader_of(columns: Columns) -> tuple[HeaderReader, dict[Column, StreamTape]]:
     """Return a reader of the columns, and its tapes."""
-    tapes = {column: Tape(column.name, iter([data] if data else []), len(data)) for column, data in columns.items()}
+    tapes = {
+        column: StreamTape(column.name, iter([data] if data else []), len(data)) for column, data in columns.items()
+    }
     return HeaderReader(tapes), tapes
 
 

@@ -12,12 +12,11 @@ from imagedelta.delta import (
     BytesReader,
     ImageContent,
     LayerContent,
-    PatchSummary,
     Profile,
     apply_patch,
-    build_patch,
     read_patch_header,
 )
+from imagedelta.delta.encode import PatchSummary, build_patch
 from imagedelta.delta.format.roles import Role
 from imagedelta.signatures.index import index_layer
 from tests.images import BuiltImage

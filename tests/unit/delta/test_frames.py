@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from imagedelta.delta.encode import primed_lzma
-from imagedelta.delta.format.coders import LEAST_FRAME_BYTES, LZMA2_PRIMED, Params
+from imagedelta.delta.encode import dictionary_lzma
+from imagedelta.delta.format.coders import LEAST_FRAME_BYTES, LZMA2_DICTIONARY, Params
 from imagedelta.delta.format.header import RebuiltLayer
 from imagedelta.delta.format.items import HEADLESS, Way
 from imagedelta.delta.format.roles import Role
@@ -25,10 +25,10 @@ BOTH = plain(1) + signed(0) + plain(1) + signed(0)
 
 @cache
 def frame(member: int, new: bytes) -> bytes:
-    return primed_lzma.compress(OLD[member], new, 4 * MIB)
+    return dictionary_lzma.compress(OLD[member], new, 4 * MIB)
 
 
-def a_patch_of(*frames: tuple[int, bytes], primes: bytes = BOTH, dictionary: int = 4 * MIB) -> bytes:
+def a_patch_of(*frames: tuple[int, bytes], dictionaries: bytes = BOTH, dictionary: int = 4 * MIB) -> bytes:
     """Return a patch whose layer is ``NEW``.
 
     Args:
@@ -40,11 +40,11 @@ def a_patch_of(*frames: tuple[int, bytes], primes: bytes = BOTH, dictionary: int
         Role.ITEMS: bytes([Way.OLD_TEXT | HEADLESS, Way.END | HEADLESS]),
         Role.LENGTHS: signed(len(NEW), -(-len(NEW) % 512) - 1024),
         Role.OLD_TEXT: NEW,
-        Role.PRIMES: primes,
+        Role.DICTIONARIES: dictionaries,
     }
     return by_hand(
         streams,
-        coded={Role.OLD_TEXT: (LZMA2_PRIMED, Params(dictionary_bytes=dictionary), coded)},
+        coded={Role.OLD_TEXT: (LZMA2_DICTIONARY, Params(dictionary_bytes=dictionary), coded)},
         target_image_id=TARGET.image_id,
         layers=(RebuiltLayer(TARGET.image.diff_ids[0], len(NEW)),),
         config_bytes=len(TARGET.image.config),
@@ -69,21 +69,21 @@ def test_two_frames_are_taken_by_both_readers(first):
     ("patch", "code"),
     [
         (a_patch_of(*halves(LEAST_FRAME_BYTES - 1)), "content.invalid"),
-        (a_patch_of(*halves(LEAST_FRAME_BYTES), primes=plain(1) + signed(0)), "content.truncated"),
+        (a_patch_of(*halves(LEAST_FRAME_BYTES), dictionaries=plain(1) + signed(0)), "content.truncated"),
         (a_patch_of((0, NEW)), "content.invalid"),
         (a_patch_of(*halves(LEAST_FRAME_BYTES), dictionary=16 * 1024), "content.limit_exceeded"),
-        (a_patch_of((0, NEW), primes=plain(1) + signed(2)), "content.invalid"),
-        (a_patch_of((0, NEW), primes=plain(1) + signed(-1)), "content.invalid"),
-        (a_patch_of((0, NEW), primes=plain(1 << 60) + signed(0)), "content.truncated"),
+        (a_patch_of((0, NEW), dictionaries=plain(1) + signed(2)), "content.invalid"),
+        (a_patch_of((0, NEW), dictionaries=plain(1) + signed(-1)), "content.invalid"),
+        (a_patch_of((0, NEW), dictionaries=plain(1 << 60) + signed(0)), "content.truncated"),
     ],
     ids=[
         "a short frame before the last",
-        "fewer primes than frames",
-        "primes left over",
+        "fewer dictionaries than frames",
+        "dictionaries left over",
         "old text longer than the dictionary",
         "a member that there is none of",
         "a member before the first",
-        "more primes than there can be",
+        "more dictionaries than there can be",
     ],
 )
 def test_frames_that_break_a_rule_are_refused(patch, code):

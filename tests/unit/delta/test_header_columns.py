@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagedelta.delta.format import numbers
+from imagedelta import leb128
 from imagedelta.delta.format.header_columns import Column
 from imagedelta.errors import ContentError
 from tests.unit.delta.header_tapes import a_header, joined, patched, reader_of, split, with_checksum
@@ -59,7 +59,7 @@ def test_times_count_from_the_header_before():
 
     columns, _ = split((first, old), (second, old))
 
-    assert columns[Column.TIMES] == numbers.encode(2000) + numbers.encode(2)
+    assert columns[Column.TIMES] == leb128.encode(2000) + leb128.encode(2)
     assert joined(columns, [old, old]) == [first, second]
 
 
@@ -68,7 +68,7 @@ def test_a_size_counts_from_the_reference_and_without_one_from_nothing():
 
     columns, _ = split((a_header(size=99), old), (a_header(size=7), None))
 
-    assert columns[Column.SIZES] == numbers.encode(1) + numbers.encode(14)
+    assert columns[Column.SIZES] == leb128.encode(1) + leb128.encode(14)
     assert joined(columns, [old, None]) == [a_header(size=99), a_header(size=7)]
 
 
@@ -122,7 +122,7 @@ def test_a_canonical_checksum_is_taken_whatever_form_the_reference_has(form):
 
     columns, taken = split((a_header(), old))
 
-    assert (used(columns), taken) == ({Column.MASKS: numbers.encode(OWN_CHECKSUM)}, [True])
+    assert (used(columns), taken) == ({Column.MASKS: leb128.encode(OWN_CHECKSUM)}, [True])
     assert joined(columns, [old]) == [a_header()]
 
 
@@ -210,20 +210,20 @@ def test_sizes_over_eight_gibibytes_in_base_256_are_numbers():
 
 
 HOSTILE = {
-    "a mask of unknown fields": {Column.MASKS: numbers.encode(1 << 17)},
-    "forms of no number": {Column.MASKS: numbers.encode(OWN_FORMS | NAME)},
+    "a mask of unknown fields": {Column.MASKS: leb128.encode(1 << 17)},
+    "forms of no number": {Column.MASKS: leb128.encode(OWN_FORMS | NAME)},
     "an unknown form": {
-        Column.MASKS: numbers.encode(OWN_FORMS | SIZE),
+        Column.MASKS: leb128.encode(OWN_FORMS | SIZE),
         Column.OTHERS: b"\x09",
         Column.SIZES: b"\0",
     },
     "a size of 2^63 in base 256": {
-        Column.MASKS: numbers.encode(OWN_FORMS | SIZE),
+        Column.MASKS: leb128.encode(OWN_FORMS | SIZE),
         Column.OTHERS: b"\x08",
-        Column.SIZES: numbers.encode(1 << 64),
+        Column.SIZES: leb128.encode(1 << 64),
     },
     "a negative size": {Column.MASKS: bytes([SIZE]), Column.SIZES: b"\1"},
-    "a size of 2^33": {Column.MASKS: bytes([SIZE]), Column.SIZES: numbers.encode(1 << 34)},
+    "a size of 2^33": {Column.MASKS: bytes([SIZE]), Column.SIZES: leb128.encode(1 << 34)},
     "more of the name kept than it has": {
         Column.MASKS: bytes([NAME]),
         Column.NAME_PREFIXES: b"\5",
@@ -236,7 +236,7 @@ HOSTILE = {
         Column.NAME_SUFFIXES: b"\0",
         Column.NAMES: b"n" * 100 + b"\0",
     },
-    "a user of 33 bytes": {Column.MASKS: numbers.encode(1 << 9), Column.OTHERS: b"u" * 33 + b"\0"},
+    "a user of 33 bytes": {Column.MASKS: leb128.encode(1 << 9), Column.OTHERS: b"u" * 33 + b"\0"},
     "a name without an end": {
         Column.MASKS: bytes([NAME]),
         Column.NAME_PREFIXES: b"\0",

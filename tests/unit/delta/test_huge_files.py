@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 from imagedelta.archives import image_from_config
-from imagedelta.delta import ImageContent, LayerContent, apply_patch, build_patch, verify_patch
+from imagedelta.delta import ImageContent, LayerContent, apply_patch
+from imagedelta.delta.encode import build_patch, verify_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.format.items import ItemReader, Way
 from imagedelta.limits import GIB, MIB

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from imagedelta.delta import read_patch_header
-from imagedelta.delta.encode import primed_lzma
-from imagedelta.delta.format.coders import LZMA2_PRIMED
-from imagedelta.delta.format.primed_reading import primed_decoder
+from imagedelta.delta.encode import dictionary_lzma
+from imagedelta.delta.format.coders import LZMA2_DICTIONARY
+from imagedelta.delta.format.dictionary_reading import decoder_behind
 from imagedelta.delta.format.profiles import V1_64M
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
@@ -27,9 +27,9 @@ def text(lines: int, seed: int) -> bytes:
 @pytest.mark.parametrize("old", [b"", b"x", text(50, 1), text(9000, 1)], ids=["none", "one byte", "some", "much"])
 @pytest.mark.parametrize("new", [b"y", text(60, 1), text(9000, 2)], ids=["one byte", "alike", "other"])
 def test_what_was_compressed_behind_old_text_comes_out(old, new):
-    coded = primed_lzma.compress(old, new, 1 * MIB)
+    coded = dictionary_lzma.compress(old, new, 1 * MIB)
 
-    decoder = primed_decoder([old[:100], old[100:]], 1 * MIB)
+    decoder = decoder_behind([old[:100], old[100:]], 1 * MIB)
 
     assert decoder.decompress(coded) == new
     assert (decoder.eof, decoder.unused_data) == (True, b"")
@@ -38,7 +38,7 @@ def test_what_was_compressed_behind_old_text_comes_out(old, new):
 def test_old_text_makes_like_text_small():
     old = text(5000, 1)
 
-    assert len(primed_lzma.compress(old, old[:-7] + b"// end\n", 1 * MIB)) < 100
+    assert len(dictionary_lzma.compress(old, old[:-7] + b"// end\n", 1 * MIB)) < 100
 
 
 def many(seed: int) -> dict[str, bytes]:
@@ -52,13 +52,13 @@ def test_much_text_goes_into_several_frames(tmp_path):
     patch, _ = a_patch(target, source, scratch=tmp_path, profile=small_frames)
 
     stream = next(stream for stream in read_patch_header(io.BytesIO(patch)).streams if stream.role is Role.OLD_TEXT)
-    assert (stream.coder, stream.params.dictionary_bytes <= 3 * MIB) == (LZMA2_PRIMED, True)
+    assert (stream.coder, stream.params.dictionary_bytes <= 3 * MIB) == (LZMA2_DICTIONARY, True)
     assert stream.raw_bytes > 5 * MIB
     assert_rebuilt(target, patch, source)
 
 
 def test_where_liblzma_cannot_be_called_text_is_a_delta(tmp_path, monkeypatch):
-    monkeypatch.setattr(primed_lzma, "can_compress", lambda: False)
+    monkeypatch.setattr(dictionary_lzma, "can_compress", lambda: False)
     source, target = an_image({"a.txt": text(300, 1)}), an_image({"a.txt": text(300, 1) + b"end"})
 
     patch, _ = a_patch(target, source, scratch=tmp_path)

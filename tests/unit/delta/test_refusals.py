@@ -10,9 +10,9 @@ import brotli
 import pytest
 
 from imagedelta.delta import BytesReader, apply_patch, name_layers, read_patch_header
-from imagedelta.delta.encode import primed_lzma
+from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.format import config_text
-from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_PRIMED, RAW, Params
+from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, RAW, Params
 from imagedelta.delta.format.header import (
     MAGIC,
     RebuiltLayer,
@@ -253,7 +253,7 @@ def test_a_stream_that_unpacks_to_more_than_it_states_is_refused_without_unpacki
         (LZMA2, Params(dictionary_bytes=1 << 30), "patch.memory"),
         (BROTLI, Params(window_log=9), "content.limit_exceeded"),
         (BROTLI, Params(window_log=25), "content.limit_exceeded"),
-        (LZMA2_PRIMED, Params(dictionary_bytes=4096), "content.invalid"),
+        (LZMA2_DICTIONARY, Params(dictionary_bytes=4096), "content.invalid"),
         (LZMA2, Params(dictionary_bytes=4096), "content.invalid"),
         (BROTLI, Params(window_log=24), "content.invalid"),
     ],
@@ -350,7 +350,7 @@ def test_an_empty_stream_must_not_be_coded_against_old_text_where_there_is_none(
     streams = LITERAL | {Role.TEXT: b""}
 
     assert applied(by_hand(streams), SOURCE)[1].layers == layers_of(HAND)
-    coded = {Role.TEXT: (LZMA2_PRIMED, Params(dictionary_bytes=4096), b"")}
+    coded = {Role.TEXT: (LZMA2_DICTIONARY, Params(dictionary_bytes=4096), b"")}
     assert refused(by_hand(streams, coded=coded), SOURCE) == "content.invalid"
 
 
@@ -361,9 +361,9 @@ def test_a_config_is_one_frame(tmp_path, frames):
     header = read_patch_header(io.BytesIO(good))
     (row, *rows), end = header.streams, len(header_to_bytes(header))
     text = config_text.shorten(target.image.config, target.image.diff_ids)
-    prime = config_text.shorten(SOURCE.image.config, SOURCE.image.diff_ids)
+    dictionary = config_text.shorten(SOURCE.image.config, SOURCE.image.diff_ids)
     parts = [text] if frames == 1 else [text[: MIB + 9], text[MIB + 9 :]]
-    coded = b"".join(primed_lzma.compress(prime, part, row.params.dictionary_bytes) for part in parts)
+    coded = b"".join(dictionary_lzma.compress(dictionary, part, row.params.dictionary_bytes) for part in parts)
     head = header_to_bytes(replace(header, streams=(replace(row, coded_bytes=len(coded)), *rows)))
 
     patch = head + coded + good[end + row.coded_bytes :]

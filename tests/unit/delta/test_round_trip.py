@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta import ImageContent, apply_patch, build_patch, read_patch_header, verify_patch
+from imagedelta.delta import ImageContent, apply_patch, read_patch_header
+from imagedelta.delta.encode import build_patch, verify_patch
+from imagedelta.delta.encode.build import Stage
 from imagedelta.delta.encode.stream_coding import share_memory
 from imagedelta.delta.format.coders import LZMA2, Params, coder
 from imagedelta.delta.format.profiles import PROFILES, V1_16M, V1_64M
@@ -362,9 +364,11 @@ def test_progress_ends_at_all_of_all(tmp_path):
     seen: list[tuple[int, int]] = []
     target = an_image(APP_1, {"b": noise(1000)})
 
-    build_patch(
-        content_of(target), [], io.BytesIO(), scratch=tmp_path, progress=lambda done, total: seen.append((done, total))
-    )
+    def progress(stage: Stage, done: int, total: int) -> None:
+        if stage is Stage.CODING:
+            seen.append((done, total))
+
+    build_patch(content_of(target), [], io.BytesIO(), scratch=tmp_path, progress=progress)
 
     assert seen == sorted(seen)
     changed = sum(map(len, APP_1.values())) - len(APP_1["app/run"]) + 1000

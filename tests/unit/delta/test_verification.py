@@ -6,15 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta import (
-    BytesReader,
-    ImageContent,
-    LayerContent,
-    build_patch,
-    build_verified_patch,
-    read_patch_header,
-    verify_patch,
-)
+from imagedelta.delta import BytesReader, ImageContent, LayerContent, read_patch_header
+from imagedelta.delta.encode import build_patch, build_verified_patch, verify_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.format.header import header_to_bytes
 from imagedelta.errors import ContentError, DigestMismatch

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +41,52 @@ def test_the_files_that_the_dockerfile_copies_are_enough_to_start_the_module(tmp
         check=False,
     )
 
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+_IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"{name} is not among the module's requirements", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import edge_module
+for module in pkgutil.walk_packages(edge_module.__path__, "edge_module."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def installed_with(requirements: list[str]) -> set[str]:
+    """Names of the distributions that pip installs for these, as far as they are installed here."""
+    found: set[str] = set()
+    while requirements:
+        line = requirements.pop()
+        name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-")
+        if name not in found and "extra ==" not in line:
+            found.add(name)
+            with suppress(metadata.PackageNotFoundError):
+                requirements += metadata.requires(name) or []
+    return found
+
+
+def test_the_module_needs_no_library_that_its_requirements_do_not_bring() -> None:
+    lines = (ROOT / "edge_module/requirements.txt").read_text().splitlines()
+    there = installed_with([line for line in lines if line and line[0] != "#"]) | {"imagedelta"}
+    others = [
+        package
+        for package, distributions in metadata.packages_distributions().items()
+        if not there & {name.lower().replace("_", "-") for name in distributions}
+    ]
+
+    ran = subprocess.run(
+        [sys.executable, "-c", _IMPORT_ALL, *others], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert {"hdiffpatch", "bsdiff4", "sqlalchemy"} <= set(others)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 

@@ -144,7 +144,7 @@ def test_a_timer_goes_on_after_a_full_disk_and_fires_no_run_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     left = [failures]
-    write = timers.write_atomic
+    write = timers.write_private
 
     def full(path: Path, content: bytes) -> None:
         if left[0]:
@@ -152,7 +152,7 @@ def test_a_timer_goes_on_after_a_full_disk_and_fires_no_run_twice(
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(timers, "write_atomic", full)
+    monkeypatch.setattr(timers, "write_private", full)
     path = tmp_path / "timers.json"
     missed = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     path.write_text(json.dumps({"sweep": {"last": missed, "next": missed}}))

@@ -1,7 +1,7 @@
 """LZMA2 with old text as preset dictionary, written by liblzma itself.
 
 Python's lzma cannot write with one, so the liblzma is called that Python's module is linked with. Devices only read
-(``imagedelta.delta.format.primed_reading``), and need no more than Python's module.
+(``imagedelta.delta.format.dictionary_reading``), and need no more than Python's module.
 
 Source: liblzma's lzma/lzma12.h (lzma_options_lzma).
 """
@@ -53,12 +53,12 @@ def can_compress() -> bool:
     return _library() is not None
 
 
-def compress(prime: bytes, data: bytes, dictionary_bytes: int) -> bytes:
-    """Return ``data`` as a raw LZMA2 stream behind ``prime``.
+def compress(dictionary: bytes, data: bytes, dictionary_bytes: int) -> bytes:
+    """Return ``data`` as a raw LZMA2 stream behind ``dictionary``.
 
     Args:
-        prime: Only its last ``dictionary_bytes`` are of use.
-        dictionary_bytes: How far matches may reach back, in ``prime`` as in ``data``. Memory: 12 times as much.
+        dictionary: Only its last ``dictionary_bytes`` are of use.
+        dictionary_bytes: How far matches may reach back, in ``dictionary`` as in ``data``. Memory: 12 times as much.
 
     Raises:
         ImageDeltaError: ``can_compress`` is false, or liblzma refuses.
@@ -66,13 +66,13 @@ def compress(prime: bytes, data: bytes, dictionary_bytes: int) -> bytes:
     library = _library()
     if library is None:
         raise ImageDeltaError("Python's lzma module gives no access to liblzma")
-    prime = prime[-dictionary_bytes:]
+    dictionary = dictionary[-dictionary_bytes:]
     options = _Options()
     library.lzma_lzma_preset(ctypes.byref(options), ctypes.c_uint32(_PRESET_EXTREME))
     options.dict_size, options.pb = dictionary_bytes, 0
-    held = ctypes.create_string_buffer(prime, len(prime)) if prime else None
-    if held is not None:
-        options.preset_dict, options.preset_dict_size = ctypes.addressof(held), len(prime)
+    before = ctypes.create_string_buffer(dictionary, len(dictionary)) if dictionary else None
+    if before is not None:
+        options.preset_dict, options.preset_dict_size = ctypes.addressof(before), len(dictionary)
     filters = (_Filter * 2)()
     filters[0].id, filters[0].options = lzma.FILTER_LZMA2, ctypes.addressof(options)
     filters[1].id = _LAST_FILTER

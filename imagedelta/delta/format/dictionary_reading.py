@@ -15,21 +15,21 @@ _CHUNK_BYTES = 64 * 1024
 _RESET_AND_COPY, _COPY = b"\x01", b"\x02"
 
 
-def primed_decoder(prime: Iterable[bytes], dictionary_bytes: int) -> lzma.LZMADecompressor:
-    """Return a decoder of a raw LZMA2 stream that was coded behind ``prime``, with the old text in its window.
+def decoder_behind(dictionary: Iterable[bytes], dictionary_bytes: int) -> lzma.LZMADecompressor:
+    """Return a decoder of a raw LZMA2 stream that was coded behind ``dictionary``, with the old text in its window.
 
     Args:
-        prime: The old text, in pieces of any size, at most ``dictionary_bytes`` in all.
+        dictionary: The old text, in pieces of any size, at most ``dictionary_bytes`` in all.
     """
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": dictionary_bytes}])
     control = _RESET_AND_COPY
-    for piece in _chunks(prime):
+    for piece in _chunks(dictionary):
         decoder.decompress(control + (len(piece) - 1).to_bytes(2, "big") + piece)
         control = _COPY
     return decoder
 
 
-def _chunks(prime: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in prime:
+def _chunks(dictionary: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in dictionary:
         for at in range(0, len(piece), _CHUNK_BYTES):
             yield piece[at : at + _CHUNK_BYTES]

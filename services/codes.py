@@ -1,0 +1,16 @@
+"""Codes of the outside systems, and what their reader can do."""
+
+from __future__ import annotations
+
+from imagedelta.errors import explain
+
+REMEDIES = {
+    "outbox.denied": "Nothing to do: the device takes the fresh access from its twin. Check it was written.",
+    "blob.changed": "Nothing to do: it is fetched anew from the start.",
+    "request.blob_name": "Use a name of letters, digits, dots, dashes and underscores.",
+    "dependency.blobs": "Nothing to do: it is tried again. Look at the storage and its free space if this lasts.",
+    "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",
+    "hub.unknown_device": "Create the device and its module in the hub, or correct the hub it is enrolled with.",
+    "mail.refused": "Correct the owner's mail address; the mail server does not take it.",
+}
+explain(REMEDIES)

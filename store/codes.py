@@ -1,0 +1,17 @@
+"""Codes of what SQL knows, and what their reader can do."""
+
+from __future__ import annotations
+
+from imagedelta.errors import explain
+
+REMEDIES = {
+    "request.idempotency_mismatch": "Use a new Idempotency-Key for another request.",
+    "request.unknown_device": "Enrol the device first (PUT /api/devices/{id}), or correct its id.",
+    "request.no_device": "Correct the tag query; GET /api/devices shows the tags that devices have.",
+    "request.retired_device": "Leave it out: a retired device does not come back. Enrol new hardware under a new id.",
+    "request.not_ready": "Wait for the named devices, retry or exclude them, then ask for the release again.",
+    "set.no_member_left": "Retry the devices that failed, or start a new set for those that are to have the images.",
+    "transfer.failed": "Look at the history of the transfer, then retry the device.",
+    "device.retired": "Nothing to do: the device was taken out of service.",
+}
+explain(REMEDIES)

@@ -1,0 +1,16 @@
+"""Codes of requests and messages, and what their reader can do."""
+
+from __future__ import annotations
+
+from imagedelta.errors import explain
+
+REMEDIES = {
+    "request.method": "Use one of the methods that the Allow header names.",
+    "request.media_type": "Send the body as application/json.",
+    "request.unknown_upload": "Send the archive to the URL that POST /api/uploads gives, then register it.",
+    "request.no_previous": "Start an ordinary set with the images and manifest you want to go back to.",
+    "message.unknown_sender": "Give the module that reports the identity that IMAGEDELTA_MODULE_ID names.",
+    "message.unknown_kind": "Update the function app: the device speaks a newer language, or something else sends.",
+    "request.in_progress": "Send the same request again a little later: it is answered as the first one was.",
+}
+explain(REMEDIES)
