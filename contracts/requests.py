@@ -36,13 +36,6 @@ def _reference(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _registry_address(text: str) -> str:
-    host, _, path = text.partition("/")
-    if not names.is_host(host) or (path and names.name_or_none(path) is None):
-        raise ValueError(f"{text[:100]!r} is not HOST or HOST:PORT")
-    return text
-
-
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Reference = Annotated[
     str,
@@ -51,11 +44,7 @@ Reference = Annotated[
     WithJsonSchema({"type": "string", "pattern": names.PATTERN, "maxLength": names.MAX_NAME}),
 ]
 """In any of its spellings; kept in the one of imagedelta.names."""
-RegistryAddress = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9\[][A-Za-z0-9.:/\[\]_-]{0,254}$"),
-    AfterValidator(_registry_address),
-]
+RegistryAddress = Annotated[str, StringConstraints(pattern=names.ADDRESS_PATTERN, max_length=names.MAX_NAME)]
 _NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]"
 r"""Spelt out: what ``\s`` means differs between readers of a JSON schema."""
 Email = Annotated[str, StringConstraints(pattern=rf"^{_NO_SPACE}{{1,64}}@{_NO_SPACE}{{1,189}}$")]

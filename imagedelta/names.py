@@ -24,10 +24,16 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_ADDRESS = rf"(?:\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*)(?::{_PORT})?"
+_DOTLESS = r"[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*"
 PATTERN = (
-    rf"^(?:{_HOST.pattern.replace('?P<port>', '?:')}/)?{_PATH.pattern}(?::{_TAG.pattern})?(?:@{_DIGEST.pattern})?$"
+    rf"^(?:{_ADDRESS}/{_PATH.pattern}|{_DOTLESS}/{_PATH.pattern}|{_PART})"
+    rf"(?::{_TAG.pattern})?(?:@{_DIGEST.pattern})?$"
 )
-"""What every name fits; ``parse_name`` looks closer."""
+"""The names that ``parse_name`` takes, for schemas: a first part with a dot is a host."""
+ADDRESS_PATTERN = rf"^{_ADDRESS}(?:/{_PATH.pattern})?$"
+"""``HOST[:PORT]`` of a registry, with a path below which its images are."""
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 
 

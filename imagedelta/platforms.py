@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from imagedelta.errors import ContentError, RequestError
 
-PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}(/[A-Za-z0-9][A-Za-z0-9._-]{0,31}){0,2}$"
-"""What every platform fits; ``parse_platform`` looks closer."""
+PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}(/[A-Za-z0-9][A-Za-z0-9._-]{0,31}){1,2}$"
+"""``os/architecture[/variant]`` in any spelling, for schemas."""
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 _VERSION = re.compile(r"v?(\d{1,2})(?:\.(\d{1,2}))?")
 _UNSAID = ("", "unknown")

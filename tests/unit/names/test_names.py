@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagedelta.errors import RequestError
-from imagedelta.names import ImageName, archive_name, id_prefix, is_host, name_or_none, parse_name, spelled
+from imagedelta.names import (
+    MAX_NAME,
+    PATTERN,
+    ImageName,
+    archive_name,
+    id_prefix,
+    is_host,
+    name_or_none,
+    parse_name,
+    spelled,
+)
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -107,6 +117,11 @@ def test_a_digest_names_no_tag_to_load_an_image_under():
     assert parse_name(f"app@{DIGEST}").tagged == ""
     assert parse_name(f"app:1@{DIGEST}").tagged == "app:1"
     assert parse_name("app").tagged == "app:latest"
+
+
+@given(st.from_regex(PATTERN, fullmatch=True).filter(lambda text: len(text) <= MAX_NAME and "\n" not in text))
+def test_what_fits_the_pattern_of_schemas_is_a_name(text):
+    assert name_or_none(text)
 
 
 @given(st.text(max_size=80))
