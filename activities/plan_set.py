@@ -102,26 +102,17 @@ def _stops_for_approval(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDev
     Those that come later in a set that needed none are held back one by one (planning.plan.hold_back).
     """
     reasons = () if of.approved_by else needs_approval(plan, policy)
-    if of.state == "planning":
-        deps.store.sets.set_planned_bytes(of.set_id, sum(planned.spending.bytes for planned in plan))
     if not reasons or of.state != "planning":
         return False
-    deps.store.sets.move(
-        of.set_id,
-        "planning",
-        "awaiting_approval",
-        ORCHESTRATOR,
-        deps.now(),
-        code="plan.needs_approval",
-        detail="; ".join(reasons)[:1000],
-    )
+    total = sum(planned.spending.bytes for planned in plan)
+    deps.store.sets.ask_approval(of.set_id, total, "; ".join(reasons)[:1000], deps.now())
     return True
 
 
 def _spent_on_others(deps: Deps, of: DeploymentSet, plan: Sequence[PlannedDevice]) -> int:
     here = {planned.device.device_id for planned in plan}
-    others = (one for one in deps.store.transfers.of_set(of.set_id) if one.device_id not in here)
-    return sum(one.estimated_bytes or 0 for one in others)
+    figures = deps.store.sets.figures_of_members(of.set_id)
+    return sum(its.planned_bytes for device_id, its in figures.items() if device_id not in here)
 
 
 def _fail_unplannable(deps: Deps, of: DeploymentSet, members: Sequence[Member], plan: Sequence[PlannedDevice]) -> None:
@@ -148,6 +139,7 @@ def _transfers(planned: PlannedDevice) -> list[PlannedTransfer]:
             estimated_bytes=image.estimated_bytes,
             full_bytes=image.full_bytes,
             priority=image.priority,
+            unregistered=image.unregistered,
         )
         for image in planned.images
     ]

@@ -1,4 +1,4 @@
-"""Send one mail: claimed under a lease, sent, marked.
+"""Send one mail: claimed under a lease, put into words, sent, marked.
 
 A crash between the server's answer and the mark sends it again with the same Message-ID: no protocol closes that
 window. Everything else happens once.
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from activities.mail_kinds import KINDS, Facts
+from activities.mail_text import mail_text
+from contracts.records import Notification
 from imagedelta.errors import DependencyError, ImageDeltaError
 from services.deps import Deps
 from services.ports import Mail
@@ -20,8 +23,12 @@ def send_notification(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     claimed = deps.store.notifications.claim(notification_id, deps.settings.claim_lease, deps.now())
     if claimed is None:
         return {"sent": False}
+    text = _text(deps, claimed)
+    if text is None:
+        deps.store.notifications.drop(notification_id)
+        return {"sent": False}
     try:
-        deps.mailer.send(Mail(claimed.message_id, claimed.recipient, claimed.subject, claimed.body))
+        deps.mailer.send(Mail(claimed.message_id, claimed.recipient, *text))
     except ImageDeltaError as error:
         deps.store.notifications.failed(
             notification_id,
@@ -31,4 +38,21 @@ def send_notification(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
             at=deps.now(),
         )
         return {"sent": False, "code": error.code}
-    return {"sent": deps.store.notifications.sent(notification_id, deps.now())}
+    return {"sent": deps.store.notifications.sent(notification_id, *text, deps.now())}
+
+
+def _text(deps: Deps, claimed: Notification) -> tuple[str, str] | None:
+    """Read after the claim: what happens from now on is told by the next mail of the kind. None: it is no longer so."""
+    set_id, sets = claimed.set_id, deps.store.sets
+    of = sets.deployment_set(set_id)
+    if of is None:
+        return None
+    kind = KINDS[claimed.kind]
+    facts = Facts(
+        of=of,
+        members=sets.member_states(set_id),
+        figures=sets.figures([set_id]).get(set_id),
+        troubles=tuple(filter(kind.names, sets.troubles(set_id, kind.states))),
+        waiting=sets.waiting(set_id) if claimed.kind == "overdue" else {},
+    )
+    return mail_text(kind, facts) if kind.is_so(facts) else None

@@ -19,10 +19,22 @@ _WANTED = IN_TRANSIT | {"building"}
 
 
 def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"deviceId"}`` -> ``{"written": bool}``; a retired device is left without an outbox."""
+    """``{"deviceId"}`` -> ``{"written": bool}``; a retired device is left without an outbox.
+
+    Why a twin cannot be written is kept with the device: people ask why nothing comes of it.
+    """
     device = deps.store.devices.device(payload["deviceId"])
     if device is None:
         raise RequestError(f"there is no device {payload['deviceId']}", code="request.not_found")
+    try:
+        return _sync(deps, device)
+    except RequestError as error:
+        if error.code != device.twin_code:
+            deps.store.devices.twin_refused(device.device_id, error.code)
+        raise
+
+
+def _sync(deps: Deps, device: Device) -> dict[str, Any]:
     hub = deps.hubs.get(device.hub)
     if hub is None:
         raise RequestError(f"hub {device.hub} is not configured", code="request.unknown_hub")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "device.no_inventory": "Start the Image Reconstruction module there and let it reach its hub; links that are down "
+    "for weeks are normal.",
+    "device.held": "`imagedelta devices show` names the reason; put it right, then `imagedelta devices resync`.",
     "disk.full": "Free disk on the device: the bundle is kept and the device goes on by itself.",
     "disk.failing": "Look at the disk of the device and its file system; the module tries again by itself.",
     "bundle.other_device": "Take the bundle to the device it is sealed for: one for any device into its inbox folder.",

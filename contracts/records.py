@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from contracts.states import stage_of, waits_for
 from imagedelta.platforms import best_of
 
 
@@ -78,6 +79,12 @@ class Device:
     outbox_renew_after: datetime | None
     also_runs: tuple[str, ...] = ()
     """Further platforms that the device states, best first."""
+    twin_code: str | None = None
+    """Why its twin could not be written the last time; None once it was, or before the first try."""
+
+    @property
+    def waits_for(self) -> str | None:
+        return waits_for(self.state, self.twin_code)
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -129,10 +136,49 @@ class DeploymentSet:
     """An operator or pipeline asked for release (policy ``manual``)."""
     code: str | None
     detail: str | None
-    planned_bytes: int | None
+    asked_bytes: int | None
+    """What the plan that a person is asked to approve would send; nothing of it is recorded before."""
     rollback_of: str | None
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a set, or one device of it, costs on the links. A transfer that two sets wait for counts in both."""
+
+    planned_bytes: int
+    """Estimates of the present attempts, and of those before that arrived."""
+    sent_bytes: int
+    """Of bundles known to have arrived."""
+    whole_bytes: int
+    """What the images that arrived are when they are sent whole, uncompressed."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Members of a set that are in one state for one reason."""
+
+    state: str
+    code: str | None
+    detail: str | None
+    """Of the first of them."""
+    devices: int
+    named: tuple[str, ...]
+    """Ids in order, as many as a person reads; the rest is only counted."""
+
+
+@dataclass(frozen=True)
+class Unregistered:
+    """Devices that hold images which could have been sources, had they been registered."""
+
+    reference: str
+    """What was sent in full, or from a source further away."""
+    held: tuple[str, ...]
+    devices: int
+    example: str
+    estimated_bytes: int
+    """What all these transfers cost as planned."""
 
 
 @dataclass(frozen=True)
@@ -204,16 +250,27 @@ class Transfer:
     detail: str | None
     local_digest: str | None
     bytes_fetched: int | None
+    """Of this attempt's bundle, as the device counted them; so are the seconds."""
     seconds_on_link: float | None
     created_at: datetime
     updated_at: datetime
     floor: int | None = None
     """Given with ``number``: the lowest number of a bundle that was still wanted on the device by then."""
+    received_at: datetime | None = None
+    """When the bundle of this attempt was first known to be on the device."""
+    patch_state: str | None = None
+    """Of the patch it waits for; None until it is planned."""
+    unregistered: tuple[str, ...] | None = None
+    """Images on the device that the plan could have started from, had they been registered; () is never stored."""
 
     @property
     def bundle_id(self) -> str:
         """Of this attempt's bundle: sealed in its head, repeated in reports, named when it is revoked."""
         return f"{self.transfer_id}-{self.attempt}"
+
+    @property
+    def stage(self) -> str:
+        return stage_of(self.state, self.patch_state)
 
 
 @dataclass(frozen=True)
@@ -235,12 +292,15 @@ class Notification:
     notification_id: str
     set_id: str
     kind: str
-    """completed, failed, overdue, awaiting_approval, member_failed, conflict, apply_failed."""
+    """arrived, completed, failed, overdue, awaiting_approval, member_failed, conflict, apply_failed."""
+    number: int
+    """A further one of the kind tells what happened since the one before was on its way."""
     recipient: str
     message_id: str
     """RFC 5322 Message-ID, the same in every try."""
-    subject: str
-    body: str
+    subject: str | None
+    """As it was sent; so is the body."""
+    body: str | None
     state: str
     tries: int
     lease_until: datetime | None

@@ -14,13 +14,17 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model, field_validator
 from pydantic.alias_generators import to_camel
 
-from contracts.states import DEVICE_STATES, MEMBER, PATCH, SET, TRANSFER, StateMachine
+from contracts.records import DeploymentSet, Figures
+from contracts.states import DEVICE_STATES, MEMBER, NOTIFICATION, PATCH, SET, STAGES, TRANSFER, StateMachine
 from imagedelta.errors import REMEDIES
 
 
 def _states(machine: StateMachine) -> Any:
     names: list[JsonValue] = [*sorted(machine.states)]
     return Field(json_schema_extra={"enum": names})
+
+
+_WAITS = "Code of what is missing on the device's side: not in its hub, held, or no inventory yet."
 
 
 class View(BaseModel):
@@ -116,6 +120,12 @@ class DeviceView(View):
     held_reason: str | None
     last_inventory_at: datetime | None
     enrolled_at: datetime
+    waits_for: str | None = Field(description=_WAITS)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def remedy(self) -> str | None:
+        return REMEDIES[self.waits_for] if self.waits_for else None
 
 
 class DeviceImageView(View):
@@ -123,6 +133,7 @@ class DeviceImageView(View):
 
     image_id: str
     references: list[str]
+    registered: bool = Field(description="Only registered images can be what a patch starts from.")
     local_digest: str | None
     seen_at: datetime
 
@@ -148,10 +159,21 @@ class SetView(Outcome):
     approved_by: str | None
     images: dict[str, dict[str, str]] = Field(description="reference -> platform -> image ID, frozen at creation")
     release_requested: bool
-    planned_bytes: int | None
+    planned_bytes: int | None = Field(
+        description="Estimated for all attempts that arrived and for the present ones; null before a plan is made."
+    )
+    sent_bytes: int = Field(description="Of bundles that are known to have arrived.")
+    whole_bytes: int = Field(description="Of the images that arrived, uncompressed: what whole ones would have been.")
     rollback_of: str | None
     created_at: datetime
     updated_at: datetime
+
+    @classmethod
+    def of_set(cls, record: DeploymentSet, figures: Figures | None) -> Self:
+        """Before a plan is recorded, what is planned is what a person is asked to approve."""
+        planned = {"planned_bytes": figures.planned_bytes if figures else record.asked_bytes}
+        sent = {"sent_bytes": figures.sent_bytes, "whole_bytes": figures.whole_bytes} if figures else {}
+        return cls.model_validate(vars(record) | {"sent_bytes": 0, "whole_bytes": 0} | planned | sent)
 
 
 class MemberView(Outcome):
@@ -164,13 +186,20 @@ class MemberView(Outcome):
     updated_at: datetime
 
 
+class MemberDetail(MemberView):
+    waits_for: str | None = Field(description=_WAITS)
+    planned_bytes: int | None = Field(description="Null before a plan is made.")
+    sent_bytes: int
+
+
 class NotificationView(View):
     notification_id: str
     kind: str
+    number: int = Field(description="A further one tells what happened since the one before was on its way.")
     recipient: str
     message_id: str
-    subject: str
-    state: str
+    subject: str | None = Field(description="As it was sent.")
+    state: str = _states(NOTIFICATION)
     tries: int
     detail: str | None
     created_at: datetime
@@ -187,12 +216,31 @@ class ReleaseView(View):
     released_at: datetime
 
 
+class WaitingView(Outcome):
+    """Devices that a set waits for, for one reason: ``code``."""
+
+    devices: int
+    example: str
+
+
+class UnregisteredView(Outcome):
+    """Devices hold an image that a patch could have started from, had it been registered."""
+
+    reference: str
+    held: list[str]
+    devices: int
+    example: str
+    estimated_bytes: int
+
+
 class SetDetail(SetView):
     """A set with its members, and what was told and released because of it."""
 
-    members: list[MemberView]
+    members: list[MemberDetail]
     member_states: dict[str, int] = Field(description="state -> number of members")
-    transfer_states: dict[str, int] = Field(description="state -> number of transfers")
+    transfer_stages: dict[str, int] = Field(description="stage (as in Transfer) -> number of transfers")
+    waiting: list[WaitingView]
+    warnings: list[UnregisteredView]
     notifications: list[NotificationView]
     releases: list[ReleaseView]
 
@@ -211,6 +259,8 @@ class PlannedImage(View):
     image_id: str
     already_present: bool
     source: str | None = Field(description="Image ID the patch starts from; null for a full bundle or none at all.")
+    source_references: list[str] = Field(description="Names the source is registered under.")
+    unregistered: list[str] = Field(description="On the device, and a nearer source if it were registered.")
     estimated_bytes: int
     full_bytes: int
 
@@ -239,6 +289,11 @@ class TransferView(Outcome):
     image_id: str
     reference: str
     state: str = _states(TRANSFER)
+    stage: str = Field(
+        description="As people see it: before it is published unplanned, queued (its patch waits to be built), "
+        "building or publishing, then its state.",
+        json_schema_extra={"enum": [*sorted({*STAGES} | (TRANSFER.states - {"queued", "building"}))]},
+    )
     attempt: int
     sequence: int
     sources: list[str] | None
@@ -249,6 +304,7 @@ class TransferView(Outcome):
     bundle_bytes: int | None
     estimated_bytes: int | None
     full_bytes: int
+    unregistered: list[str] | None = Field(description="On the device, and a nearer source had it been registered.")
     local_digest: str | None
     bytes_fetched: int | None
     seconds_on_link: float | None
@@ -283,7 +339,9 @@ class TimeSeries(View):
 class PatchView(Outcome):
     patch_id: str
     target: str
+    target_references: list[str]
     sources: list[str]
+    source_references: list[list[str]] = Field(description="Names of each source.")
     profile: str
     state: str = _states(PATCH)
     bytes: int | None

@@ -136,9 +136,9 @@ PATCH = _machine(
 NOTIFICATION = _machine(
     "notification",
     "pending",
-    "sent dead",
+    "sent dead dropped",
     ("pending", "claimed", "timer"),
-    ("claimed", "sent pending dead", "timer"),
+    ("claimed", "sent pending dead dropped", "timer"),
 )
 
 DEVICE_STATES = _machine(
@@ -168,3 +168,35 @@ ACTIVE_TRANSFER = IN_TRANSIT | {"queued", "building", "source_missing"}
 """A transfer in one of these is the only one of its (device, image): later sets join it."""
 
 OPEN_SET = SET.states - SET.terminal
+
+ARRIVED = frozenset({"ready", "releasing", "conflict", "released", "applied", "apply_failed"})
+"""Member states in which every image is, or was, on the device."""
+
+OUT = frozenset({"excluded", "cancelled", "superseded"})
+"""Member states of devices that the set goes on without."""
+
+
+STAGES = ("unplanned", "queued", "building", "publishing")
+"""What people see of a transfer that is still on this side of the link; afterwards they see its state."""
+
+BUNDLE_ARRIVED = frozenset({"received", "applying", "succeeded"})
+"""States of a report that say that the whole bundle has crossed the link."""
+
+
+def stage_of(transfer: str, patch: str | None) -> str:
+    """What a transfer in this state waits for: its plan, a builder, the build that runs, or its bundle.
+
+    ``patch`` is the state of its patch, None without a plan.
+    """
+    if transfer == "building":
+        return "publishing"
+    if transfer != "queued":
+        return transfer
+    return {None: "unplanned", "building": "building", "verified": "publishing"}.get(patch, "queued")
+
+
+def waits_for(device: str, twin_code: str | None) -> str | None:
+    """Code of what must happen on a device's side before anything can be sent to it; None when nothing must."""
+    if device == "held":
+        return "device.held"
+    return twin_code or ("device.no_inventory" if device == "enrolled" else None)

@@ -14,6 +14,10 @@ FIRST_SHARE = 0.40
 """Of full, at most, for an image that the device has no earlier release of."""
 
 
+MAILS = ("has arrived", "is complete")
+"""What the subjects of the owner's mails say."""
+
+
 @dataclass(frozen=True)
 class Check:
     claim: str
@@ -42,7 +46,7 @@ def check_run(record: RunRecord, expected: Expected) -> tuple[Check, ...]:
         *_transfer_checks(record, expected),
         *_size_checks(record.transfers, expected),
         _untouched(record, expected),
-        _one_mail(record, expected),
+        _mails(record, expected),
         *_release_checks(record, expected),
         *_kill_checks(record),
     )
@@ -106,10 +110,12 @@ def _untouched(record: RunRecord, expected: Expected) -> Check:
     )
 
 
-def _one_mail(record: RunRecord, expected: Expected) -> Check:
-    recipients = [mail.recipient for mail in record.mails]
-    held = len(recipients) == 1 and expected.owner_email in recipients[0]
-    return Check("One mail, to the owner", held, f"{len(recipients)} to {_listing(recipients) or 'nobody'}")
+def _mails(record: RunRecord, expected: Expected) -> Check:
+    told = [mail.subject for mail in record.mails if expected.owner_email in mail.recipient]
+    once = [sum(news in subject for subject in told) for news in MAILS]
+    held = len(record.mails) == len(told) == len(MAILS) and once == [1] * len(MAILS)
+    claim = "The owner is told once that all has arrived and once that it runs"
+    return Check(claim, held, _listing(told) or "told nothing")
 
 
 def _release_checks(record: RunRecord, expected: Expected) -> Iterator[Check]:

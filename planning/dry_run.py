@@ -39,6 +39,8 @@ def _image(image: PlannedImage) -> dict[str, Any]:
         "imageId": image.image_id,
         "alreadyPresent": image.already_present,
         "source": image.sources[0] if image.sources else None,
+        "sourceReferences": list(image.source_references),
+        "unregistered": list(image.unregistered),
         "estimatedBytes": image.estimated_bytes,
         "fullBytes": image.full_bytes,
     }

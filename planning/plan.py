@@ -15,6 +15,9 @@ from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
 from planning.sources import SourceChooser, Spending
 
+_MAX_NAMED = 8
+"""Unregistered images that are named for one image on one device."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -45,6 +48,10 @@ class PlannedImage:
     estimated_bytes: int
     full_bytes: int
     priority: str
+    source_references: tuple[str, ...] = ()
+    """Names that the first source is registered under."""
+    unregistered: tuple[str, ...] = ()
+    """Older images of the same repository on the device, which cannot be sources because they are not registered."""
 
     @property
     def is_full(self) -> bool:
@@ -93,15 +100,21 @@ def needs_approval(plan: Sequence[PlannedDevice], policy: Policy, spent: int = 0
                 f"{planned.device.device_id} would get {bytes_here} bytes, over maxBytesPerDevice of "
                 f"{policy.max_bytes_per_device}"
             )
-        full = [image.reference for image in planned.images if image.is_full]
+        full = [image for image in planned.images if image.is_full]
         if full and not policy.allow_full_bundles:
+            names = ", ".join(image.reference for image in full)
             reasons.append(
-                f"{planned.device.device_id} has no source for {', '.join(full)}: only a full bundle is left"
+                f"{planned.device.device_id} has no source for {names}: only a full bundle is left{_held(full)}"
             )
     total = spent + sum(planned.spending.bytes for planned in plan)
     if policy.max_bytes is not None and total > policy.max_bytes:
         reasons.append(f"the set would send {total} bytes, over maxBytes of {policy.max_bytes}")
     return tuple(reasons)
+
+
+def _held(full: Sequence[PlannedImage]) -> str:
+    held = sorted({name for image in full for name in image.unregistered})
+    return f" (it has {', '.join(held)}, not registered)" if held else ""
 
 
 def hold_back(plan: Sequence[PlannedDevice], policy: Policy, spent: int) -> tuple[PlannedDevice, ...]:
@@ -165,8 +178,27 @@ def _plan_images(
             estimated_bytes=0 if is_here else choice.estimated_bytes,
             full_bytes=facts.images[image_id].full_bytes,
             priority=policy.priority or class_of(policy.rules, policy.workstream, item.modules, device.tags),
+            source_references=() if is_here else _names_of(choice.sources[:1], facts),
+            unregistered=() if is_here else _unregistered(item, choice.sources, present, facts),
         )
     return list(planned.values())
+
+
+def _names_of(image_ids: Sequence[str], facts: FleetFacts) -> tuple[str, ...]:
+    return tuple(name for image_id in image_ids for name in facts.images[image_id].references)
+
+
+def _unregistered(
+    item: Wanted, sources: Sequence[str], present: Sequence[DeviceImage], facts: FleetFacts
+) -> tuple[str, ...]:
+    """What would have been a nearer source; () when the patch starts from an image of the repository anyway."""
+    repository = parse_name(item.reference).repository
+    here = {image.image_id: image.references for image in present}
+    names = [*_names_of(sources, facts), *(name for source in sources for name in here.get(source, ()))]
+    if any(parse_name(name).repository == repository for name in names):
+        return ()
+    strange = (name for image in present if image.image_id not in facts.images for name in image.references)
+    return tuple(sorted({name for name in strange if parse_name(name).repository == repository}))[:_MAX_NAMED]
 
 
 def _image_for(device: Device, item: Wanted) -> str:

@@ -7,7 +7,7 @@ Raises: RequestError (``request.*``) for the impossible, DependencyError when SQ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from contracts.records import (
     DeploymentSet,
     Device,
     DeviceImage,
+    Figures,
     ImageRecord,
     LayerRecord,
     Member,
@@ -27,6 +28,8 @@ from contracts.records import (
     Release,
     Transfer,
     TransferEvent,
+    Trouble,
+    Unregistered,
 )
 from contracts.requests import EnrolDevice, RegisterImage, StartDeployment
 
@@ -67,6 +70,8 @@ class PlannedTransfer:
     estimated_bytes: int
     full_bytes: int
     priority: str
+    unregistered: tuple[str, ...] = ()
+    """Images on the device that could have been sources, had they been registered."""
 
 
 class Images(Protocol):
@@ -95,6 +100,10 @@ class Images(Protocol):
 
     def image(self, image_id: str) -> ImageRecord | None: ...
     def images(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]: ...
+    def names(self, image_ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Of registered images: the references that name them now."""
+        ...
+
     def resolve(self, references: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """reference -> platform -> image ID; unknown references are absent."""
         ...
@@ -150,6 +159,9 @@ class Devices(Protocol):
         ...
 
     def mark_synced(self, device_id: str, digest: str, renew_after: datetime) -> None: ...
+    def twin_refused(self, device_id: str, code: str) -> None:
+        """Keep why the twin cannot be written, until it is."""
+        ...
 
 
 class Sets(Protocol):
@@ -224,7 +236,32 @@ class Sets(Protocol):
         contradicts by now is left to be planned again. One transaction for each group of devices."""
         ...
 
-    def set_planned_bytes(self, set_id: str, total: int) -> None: ...
+    def ask_approval(self, set_id: str, asked_bytes: int, detail: str, at: datetime) -> bool:
+        """planning -> awaiting_approval, with what the plan would send."""
+        ...
+
+    def figures(self, set_ids: Sequence[str]) -> Mapping[str, Figures]:
+        """Of the sets for which a plan was recorded."""
+        ...
+
+    def member_states(self, set_id: str) -> Mapping[str, int]:
+        """state -> number of members."""
+        ...
+
+    def troubles(self, set_id: str, states: Collection[str]) -> tuple[Trouble, ...]:
+        """Members in these states, by state and code, most of them first."""
+        ...
+
+    def waiting(self, set_id: str) -> Mapping[str, str]:
+        """device -> code of what the device itself keeps its member waiting for: unseen, silent or held."""
+        ...
+
+    def unregistered(self, set_id: str) -> tuple[Unregistered, ...]: ...
+
+    def figures_of_members(self, set_id: str) -> Mapping[str, Figures]:
+        """device -> its part of the set's figures."""
+        ...
+
     def approve(self, set_id: str, by: str, at: datetime) -> DeploymentSet: ...
     def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
         """Cancels the set, its members, and transfers that no other open set needs (their bundles are revoked)."""
@@ -287,6 +324,10 @@ class Transfers(Protocol):
         """[{bucketStart, succeeded, failed, bytes}], bucket hour, day or week (ISO)."""
         ...
 
+    def stages(self, set_id: str) -> Mapping[str, int]:
+        """Stage (contracts.states.stage_of) -> number of transfers that the set is linked to."""
+        ...
+
     def patches_to_build(self, set_id: str) -> tuple[str, ...]:
         """Distinct patch ids that queued transfers of the set wait for and that are not verified or failed."""
         ...
@@ -347,7 +388,14 @@ class Notifications(Protocol):
         ...
 
     def claim(self, notification_id: str, lease: timedelta, at: datetime) -> Notification | None: ...
-    def sent(self, notification_id: str, at: datetime) -> bool: ...
+    def sent(self, notification_id: str, subject: str, body: str, at: datetime) -> bool:
+        """The text is kept as it went out."""
+        ...
+
+    def drop(self, notification_id: str) -> bool:
+        """claimed -> dropped: what it would tell is no longer so."""
+        ...
+
     def failed(self, notification_id: str, detail: str, *, final: bool, max_tries: int, at: datetime) -> bool:
         """Back to pending (later, with growing pause), or dead."""
         ...

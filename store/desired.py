@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from contracts.records import Device
-from contracts.states import ACTIVE_TRANSFER
+from contracts.states import ACTIVE_TRANSFER, ARRIVED
 from store.schema import bundles, member_transfers, members, sets, transfers
 from store.set_rows import wanted_by_a_member
 from store.transfer_rows import fetch_transfers
@@ -17,7 +17,6 @@ KEPT_SETS = 2
 """Of each workstream: the one that runs, and the one a rollback would return to."""
 MAX_REVOKED = 100
 """Newest first; a desired property document holds 32 KiB."""
-ARRIVED = ("ready", "releasing", "conflict", "released", "applied", "apply_failed")
 GONE_SETS = ("cancelled", "superseded", "failed")
 
 
@@ -50,7 +49,7 @@ def _standing(connection: Connection, device_id: str) -> set[str]:
         )
         .where(
             members.c.device_id == device_id,
-            members.c.state.in_(ARRIVED),
+            members.c.state.in_(sorted(ARRIVED)),
             sets.c.state.not_in(GONE_SETS),
         )
         .order_by(sets.c.ordinal.desc())

@@ -102,7 +102,7 @@ class SqlDevices:
             .where(
                 or_(devices.c.twin != SYNCED, and_(devices.c.state != "retired", devices.c.outbox_renew_after <= at))
             )
-            .order_by(devices.c.outbox_renew_after, devices.c.device_id)
+            .order_by(devices.c.twin_code, devices.c.outbox_renew_after, devices.c.device_id)
             .limit(limit)
         )
         return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
@@ -118,11 +118,15 @@ class SqlDevices:
 
     def mark_synced(self, device_id: str, digest: str, renew_after: datetime) -> None:
         def work(connection: Connection) -> None:
-            update_device(connection, device_id, desired_digest=digest, outbox_renew_after=renew_after)
+            update_device(connection, device_id, desired_digest=digest, outbox_renew_after=renew_after, twin_code=None)
             where = (devices.c.device_id == device_id, devices.c.twin == TAKEN)
             connection.execute(devices.update().where(*where).values(twin=SYNCED))
 
         self._db.write(work)
+
+    def twin_refused(self, device_id: str, code: str) -> None:
+        update = devices.update().where(devices.c.device_id == device_id).values(twin_code=code)
+        self._db.write(lambda connection: connection.execute(update))
 
 
 def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> tuple[Device, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -110,6 +110,14 @@ class SqlImages:
         def work(connection: Connection) -> dict[str, ImageRecord]:
             rows = rows_in(connection, select(images), images.c.image_id, image_ids)
             return {record.image_id: record for record in _records(connection, rows)}
+
+        return self._db.read(work)
+
+    def names(self, image_ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        def work(connection: Connection) -> dict[str, tuple[str, ...]]:
+            known = rows_in(connection, select(images.c.image_id), images.c.image_id, image_ids)
+            names = _names(connection, image_ids)
+            return {row["image_id"]: names.get(row["image_id"], ()) for row in known}
 
         return self._db.read(work)
 
@@ -222,15 +230,7 @@ def _records(connection: Connection, rows: Sequence[RowMapping]) -> list[ImageRe
         rows_in(connection, select(image_layers).order_by(image_layers.c.position), image_layers.c.image_id, ids),
         "diff_id",
     )
-    names = _grouped(
-        rows_in(
-            connection,
-            select(image_references).order_by(image_references.c.reference),
-            image_references.c.image_id,
-            ids,
-        ),
-        "reference",
-    )
+    names = _names(connection, ids)
     return [
         as_record(
             ImageRecord,
@@ -240,6 +240,11 @@ def _records(connection: Connection, rows: Sequence[RowMapping]) -> list[ImageRe
         )
         for row in rows
     ]
+
+
+def _names(connection: Connection, image_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    query = select(image_references).order_by(image_references.c.reference)
+    return _grouped(rows_in(connection, query, image_references.c.image_id, image_ids), "reference")
 
 
 def _grouped(rows: Iterable[RowMapping], column: str) -> dict[str, tuple[str, ...]]:

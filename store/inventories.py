@@ -17,8 +17,9 @@ from contracts.states import ACTIVE_TRANSFER, DEVICE, TIMER
 from services.store_port import Origin, Outcome
 from store.device_rows import find_device, twin_changed, update_device
 from store.device_states import hold, move_device
-from store.moves import move_member, move_transfer, requeue
-from store.reports import APPLIED, DUPLICATE, HELD, STALE, Told, apply_told, relink, stranger
+from store.links import relink
+from store.moves import UNPLANNED, move_member, move_transfer, requeue
+from store.reports import APPLIED, DUPLICATE, HELD, STALE, Told, apply_told, stranger
 from store.schema import device_images, device_installations, member_transfers, members, transfers
 from store.set_rows import wanted_by_a_member
 from store.tools import lock_device
@@ -185,7 +186,6 @@ def _finish_present(connection: Connection, device_id: str, present: dict[str, P
             who="inventory",
             evidence_at=at,
             local_digest=image.local_digest or transfer.local_digest,
-            bytes=transfer.bundle_bytes,
         )
 
 
@@ -227,7 +227,7 @@ def _forget_plans(connection: Connection, device_id: str, present: set[str]) -> 
             connection.execute(
                 transfers.update()
                 .where(transfers.c.transfer_id == transfer.transfer_id, transfers.c.state == "queued")
-                .values(sources=None, patch_id=None, estimated_bytes=None)
+                .values(**UNPLANNED)
             )
 
 

@@ -6,6 +6,7 @@ makes due, in the caller's transaction. A move that finds another state than it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +15,14 @@ from sqlalchemy import Connection
 from contracts.records import Transfer
 from contracts.states import MEMBER, SET, TRANSFER
 from store.history import remember
+from store.links import close_links
 from store.notices import announce_member, announce_set
 from store.schema import members, sets, transfers
 from store.set_rows import this_member
 
 MAX_DETAIL = 2000
+UNPLANNED: Mapping[str, None] = dict.fromkeys(("sources", "patch_id", "estimated_bytes", "unregistered"))
+"""Columns of a transfer's plan, once it holds no more."""
 
 
 def move_set(connection: Connection, set_id: str, old: str, new: str, mover: str, at: datetime, **values: Any) -> bool:
@@ -54,7 +58,7 @@ def move_member(
     if not connection.execute(statement).rowcount:
         return False
     remember(connection, "member", device_id, old, new, at, set_id=set_id, who=who, **reason)
-    announce_member(connection, set_id, device_id, new, at)
+    announce_member(connection, set_id, new, reason["code"], at)
     return True
 
 
@@ -97,6 +101,7 @@ def move_transfer(
 
 def requeue(connection: Connection, transfer: Transfer, mover: str, at: datetime, **values: Any) -> bool:
     """Start the next attempt, without a plan: sources are chosen anew."""
+    close_links(connection, transfer)
     return move_transfer(
         connection,
         transfer,
@@ -105,9 +110,8 @@ def requeue(connection: Connection, transfer: Transfer, mover: str, at: datetime
         at,
         attempt=transfer.attempt + 1,
         sequence=0,
-        sources=None,
-        patch_id=None,
-        estimated_bytes=None,
+        **UNPLANNED,
+        local_digest=None,
         **values,
     )
 

@@ -1,4 +1,4 @@
-"""Notifications on their way out: claimed under a lease, then sent, tried again later, or dead."""
+"""Notifications on their way out: claimed under a lease, then sent, tried again later, dropped, or dead."""
 
 from __future__ import annotations
 
@@ -44,8 +44,12 @@ class SqlNotifications:
 
         return self._db.write(work)
 
-    def sent(self, notification_id: str, at: datetime) -> bool:
-        return self._leave_claim(notification_id, "sent", {"sent_at": at, "detail": None})
+    def sent(self, notification_id: str, subject: str, body: str, at: datetime) -> bool:
+        values = {"sent_at": at, "detail": None, "subject": subject, "body": body}
+        return self._leave_claim(notification_id, "sent", values)
+
+    def drop(self, notification_id: str) -> bool:
+        return self._leave_claim(notification_id, "dropped", {"detail": None})
 
     def failed(self, notification_id: str, detail: str, *, final: bool, max_tries: int, at: datetime) -> bool:
         known = self._db.read(lambda connection: _find(connection, notification_id))
@@ -60,7 +64,7 @@ class SqlNotifications:
         query = (
             select(notifications)
             .where(notifications.c.set_id == set_id)
-            .order_by(notifications.c.created_at, notifications.c.kind, notifications.c.device_id)
+            .order_by(notifications.c.created_at, notifications.c.kind, notifications.c.number)
         )
         return self._db.read(
             lambda connection: tuple(as_record(Notification, row) for row in connection.execute(query).mappings())

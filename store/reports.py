@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 
 from contracts.messages import LastResult, Report
 from contracts.records import Device, Transfer
-from contracts.states import DEVICE, TRANSFER
+from contracts.states import BUNDLE_ARRIVED, DEVICE, TRANSFER
 from services.store_port import Origin, Outcome
 from store.device_rows import find_device, twin_changed
 from store.history import reported
 from store.moves import move_transfer, requeue
-from store.schema import device_images, member_transfers
+from store.schema import bundles, device_images
 from store.tools import lock_device
 from store.transfer_rows import find_transfer, known_transfer
 from store.work import sets_with_work
@@ -90,14 +90,30 @@ def _move(connection: Connection, transfer: Transfer, told: Told) -> None:
         "detail": message.detail,
         "who": told.who,
         "evidence_at": told.at,
-        "bytes": transfer.bundle_bytes if message.state == "succeeded" else None,
+        "bytes": _bundle_arrived(connection, transfer, told),
     }
-    for name in ("local_digest", "bytes_fetched", "seconds_on_link"):
-        if (value := getattr(message, name, None)) is not None:
-            values[name] = value
+    if (digest := getattr(message, "local_digest", None)) is not None:
+        values["local_digest"] = digest
     move_transfer(connection, transfer, message.state, DEVICE, told.at, **values)
     if message.state == "source_missing":
         _choose_another_source(connection, known_transfer(connection, transfer.transfer_id), told)
+
+
+def _bundle_arrived(connection: Connection, transfer: Transfer, told: Told) -> int | None:
+    """Keep that the attempt's bundle is on the device, and what the link carried for it; its bytes the first time."""
+    message = told.message
+    counted = {
+        name: value
+        for name in ("bytes_fetched", "seconds_on_link")
+        if (value := getattr(message, name, None)) not in (None, getattr(transfer, name))
+    }
+    first = transfer.received_at is None and ("bytes_fetched" in counted or message.state in BUNDLE_ARRIVED)
+    if not first and not counted:
+        return None
+    values = counted | ({"received_at": told.at} if first else {})
+    this = (bundles.c.transfer_id == transfer.transfer_id, bundles.c.attempt == transfer.attempt)
+    connection.execute(bundles.update().where(*this).values(**values))
+    return counted.get("bytes_fetched", transfer.bundle_bytes) if first else None
 
 
 def _choose_another_source(connection: Connection, transfer: Transfer, told: Told) -> None:
@@ -128,12 +144,3 @@ def forget_images(connection: Connection, device_id: str, image_ids: list[str]) 
         where = (device_images.c.device_id == device_id, device_images.c.image_id.in_(image_ids))
         connection.execute(device_images.delete().where(*where))
         twin_changed(connection, [device_id])
-
-
-def relink(connection: Connection, old: Transfer, new: Transfer) -> None:
-    """Members that waited for ``old`` wait for ``new``, the active one of the same image."""
-    connection.execute(
-        member_transfers.update()
-        .where(member_transfers.c.transfer_id == old.transfer_id)
-        .values(transfer_id=new.transfer_id)
-    )

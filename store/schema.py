@@ -1,7 +1,7 @@
 """Every table of the record of truth, one schema for SQLite and SQL Server.
 
 What must never be broken is a constraint here and not only a check in code: one active transfer of an image
-to a device, one notification of a kind, one release of a member, one patch of (target, sources, profile),
+to a device, one notification of a kind and number, one release of a member, one patch of (target, sources, profile),
 one bundle of a number on a device. Source: docs/schema.md.
 """
 
@@ -125,6 +125,7 @@ devices = Table(
     Column("resync", Integer, nullable=False),
     Column("last_number", BigInteger, nullable=False),
     Column("twin", key(NAME), nullable=False),
+    Column("twin_code", key(NAME)),
     Column("desired_digest", key(DIGEST)),
     Column("outbox_renew_after", UtcDateTime),
     Column("locks", BigInteger, nullable=False),
@@ -191,7 +192,7 @@ sets = Table(
     Column("release_requested", Boolean, nullable=False),
     Column("code", key(NAME)),
     Column("detail", long_text()),
-    Column("planned_bytes", BigInteger),
+    Column("asked_bytes", BigInteger),
     Column("rollback_of", key(ID)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -267,9 +268,8 @@ transfers = Table(
     Column("full_bytes", BigInteger, nullable=False),
     Column("code", key(NAME)),
     Column("detail", long_text()),
+    Column("unregistered", Json),
     Column("local_digest", text(256)),
-    Column("bytes_fetched", BigInteger),
-    Column("seconds_on_link", Float),
     Column("evidence_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -296,6 +296,10 @@ member_transfers = Table(
     Column("image_id", ForeignKey("images.image_id"), nullable=False),
     Column("transfer_id", ForeignKey("transfers.transfer_id"), nullable=False, index=True),
     Column("reference", key(REFERENCE), nullable=False),
+    Column("since_attempt", Integer, nullable=False),
+    Column("until_attempt", Integer),
+    Column("planned_before", BigInteger, nullable=False),
+    Column("sent_before", BigInteger, nullable=False),
     PrimaryKeyConstraint("set_id", "device_id", "image_id"),
 )
 
@@ -308,8 +312,12 @@ bundles = Table(
     Column("number", BigInteger, nullable=False),
     Column("lowest", BigInteger, nullable=False),
     Column("blob", key(REFERENCE)),
+    Column("estimated_bytes", BigInteger, nullable=False),
     Column("bytes", BigInteger),
     Column("published_at", UtcDateTime),
+    Column("received_at", UtcDateTime),
+    Column("bytes_fetched", BigInteger),
+    Column("seconds_on_link", Float),
     Column("revoked_at", UtcDateTime),
     PrimaryKeyConstraint("transfer_id", "attempt"),
     UniqueConstraint("device_id", "number"),
@@ -345,11 +353,11 @@ notifications = Table(
     Column("notification_id", key(ID), primary_key=True),
     Column("set_id", ForeignKey("deployment_sets.set_id"), nullable=False),
     Column("kind", key(NAME), nullable=False),
-    Column("device_id", key(DEVICE), nullable=False),
+    Column("number", Integer, nullable=False),
     Column("recipient", text(256), nullable=False),
     Column("message_id", key(REFERENCE), nullable=False),
-    Column("subject", text(256), nullable=False),
-    Column("body", long_text(), nullable=False),
+    Column("subject", text(256)),
+    Column("body", long_text()),
     Column("state", key(NAME), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("not_before", UtcDateTime, nullable=False),
@@ -357,7 +365,8 @@ notifications = Table(
     Column("detail", long_text()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
-    UniqueConstraint("set_id", "kind", "device_id"),
+    Column("locks", BigInteger, nullable=False),
+    UniqueConstraint("set_id", "kind", "number"),
     Index("ix_notifications_state_not_before", "state", "not_before"),
 )
 

@@ -11,16 +11,16 @@ from typing import Any
 from sqlalchemy import Connection
 
 from contracts.records import DeploymentSet, Member
-from contracts.states import ACTIVE_TRANSFER, API, MEMBER, OPEN_SET
+from contracts.states import ACTIVE_TRANSFER, API, ARRIVED, MEMBER, OPEN_SET, OUT
 from imagedelta.errors import RequestError
 from store.device_rows import twin_changed
 from store.history import remember
+from store.links import relink, reopen_links
 from store.moves import move_member, move_set, requeue
 from store.patches import request_again
-from store.reports import relink
 from store.schema import member_transfers, sets, transfers
 from store.set_rows import known_member, known_set, members_of
-from store.settle import ARRIVED, OUT, settle_members
+from store.settle import settle_members
 from store.tools import lock_devices, lock_set
 from store.transfer_rows import DONE, active_transfer, linked_transfers
 from store.withdraw import withdraw_unwanted
@@ -146,6 +146,7 @@ def retry_member(connection: Connection, set_id: str, device_id: str, by: str, a
     elif of.state not in OPEN_SET:
         raise RequestError(f"set {set_id} is {of.state}", code="request.state", status=409)
     move_member(connection, set_id, device_id, "failed", "planned", API, at, who=by)
+    reopen_links(connection, set_id, device_id)
     _retry_transfers(connection, set_id, device_id, by, at)
     twin_changed(connection, [device_id])
     return known_member(connection, set_id, device_id)

@@ -13,7 +13,8 @@ from contracts.states import OPEN_SET, ORCHESTRATOR, TRANSFER
 from services.store_port import PlannedTransfer
 from store.device_rows import confirmed_images, twin_changed
 from store.history import remember
-from store.moves import move_member, move_set, move_transfer
+from store.links import first_attempt_to_come, relink
+from store.moves import UNPLANNED, move_member, move_set, move_transfer
 from store.patches import request_patch
 from store.schema import member_transfers, members, sets, transfers
 from store.set_rows import known_set, members_of, this_member
@@ -92,11 +93,11 @@ def _plan_one(
     if linked is not None and linked.state in DONE | {"failed"}:
         return True
     if here:
-        _link(connection, of.set_id, item, active or _finished(connection, item, at))
+        _link(connection, of.set_id, item, linked, active or _finished(connection, item, at))
         return True
     if active is None:
         active = _start(connection, item, at)
-    _link(connection, of.set_id, item, active)
+    _link(connection, of.set_id, item, linked, active)
     _give_plan(connection, active, item, at, max_attempts)
     return True
 
@@ -111,23 +112,24 @@ def _linked(connection: Connection, set_id: str, item: PlannedTransfer) -> Trans
     return find_transfer(connection, transfer_id) if transfer_id else None
 
 
-def _link(connection: Connection, set_id: str, item: PlannedTransfer, transfer: Transfer) -> None:
-    this = (
-        member_transfers.c.set_id == set_id,
-        member_transfers.c.device_id == item.device_id,
-        member_transfers.c.image_id == item.image_id,
-    )
-    update = member_transfers.update().where(*this).values(transfer_id=transfer.transfer_id)
-    if not connection.execute(update).rowcount:
-        connection.execute(
-            member_transfers.insert().values(
-                set_id=set_id,
-                device_id=item.device_id,
-                image_id=item.image_id,
-                transfer_id=transfer.transfer_id,
-                reference=item.reference,
-            )
+def _link(
+    connection: Connection, set_id: str, item: PlannedTransfer, linked: Transfer | None, transfer: Transfer
+) -> None:
+    if linked is not None:
+        relink(connection, linked, transfer, set_id)
+        return
+    connection.execute(
+        member_transfers.insert().values(
+            set_id=set_id,
+            device_id=item.device_id,
+            image_id=item.image_id,
+            transfer_id=transfer.transfer_id,
+            reference=item.reference,
+            since_attempt=first_attempt_to_come(transfer),
+            planned_before=0,
+            sent_before=0,
         )
+    )
 
 
 def _finished(connection: Connection, item: PlannedTransfer, at: datetime) -> Transfer:
@@ -193,6 +195,7 @@ def _give_plan(
             "patch_id": patch.patch_id,
             "estimated_bytes": item.estimated_bytes,
             "full_bytes": item.full_bytes,
+            "unregistered": list(item.unregistered) or None,
         }
     if values:
         where = (transfers.c.transfer_id == transfer.transfer_id, transfers.c.state == "queued")
@@ -203,7 +206,7 @@ def _queued_again(connection: Connection, transfer: Transfer, at: datetime, max_
     if transfer.state != "source_missing":
         return transfer
     more = transfer.attempt < max_attempts
-    values = {"attempt": transfer.attempt + 1, "sequence": 0, "sources": None, "patch_id": None} if more else {}
+    values = {"attempt": transfer.attempt + 1, "sequence": 0, **UNPLANNED} if more else {}
     reason = {"code": transfer.code, "detail": transfer.detail}
     move_transfer(connection, transfer, "queued" if more else "failed", ORCHESTRATOR, at, **values, **reason)
     return known_transfer(connection, transfer.transfer_id)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import select
 
-from contracts.records import DeploymentSet, Device, Member, Page
+from contracts.records import DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered
 from contracts.requests import StartDeployment
+from contracts.states import ORCHESTRATOR
 from services.store_port import PlannedTransfer
-from store import history, set_orders, work
+from store import history, set_orders, set_views, work
 from store.engine import Database
+from store.figures import figures_of_members, figures_of_sets
 from store.moves import move_member, move_set
 from store.paging import each, fetch_page
 from store.release_rules import releasable_devices
@@ -121,9 +123,38 @@ class SqlSets:
                 )
             )
 
-    def set_planned_bytes(self, set_id: str, total: int) -> None:
-        statement = sets.update().where(sets.c.set_id == set_id).values(planned_bytes=total)
-        self._db.write(lambda connection: connection.execute(statement))
+    def ask_approval(self, set_id: str, asked_bytes: int, detail: str, at: datetime) -> bool:
+        reason = {"code": "plan.needs_approval", "detail": detail}
+        return self._db.write(
+            lambda connection: move_set(
+                connection,
+                set_id,
+                "planning",
+                "awaiting_approval",
+                ORCHESTRATOR,
+                at,
+                asked_bytes=asked_bytes,
+                **reason,
+            )
+        )
+
+    def figures(self, set_ids: Sequence[str]) -> Mapping[str, Figures]:
+        return self._db.read(lambda connection: figures_of_sets(connection, set_ids))
+
+    def member_states(self, set_id: str) -> Mapping[str, int]:
+        return self._db.read(lambda connection: set_views.member_states(connection, set_id))
+
+    def troubles(self, set_id: str, states: Collection[str]) -> tuple[Trouble, ...]:
+        return self._db.read(lambda connection: set_views.troubles(connection, set_id, states))
+
+    def waiting(self, set_id: str) -> Mapping[str, str]:
+        return self._db.read(lambda connection: set_views.waiting(connection, set_id))
+
+    def unregistered(self, set_id: str) -> tuple[Unregistered, ...]:
+        return self._db.read(lambda connection: set_views.unregistered(connection, set_id))
+
+    def figures_of_members(self, set_id: str) -> Mapping[str, Figures]:
+        return self._db.read(lambda connection: figures_of_members(connection, set_id))
 
     def approve(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
         return self._db.write(lambda connection: set_orders.approve(connection, set_id, by, at))

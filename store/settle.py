@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, false
 
 from contracts.records import DeploymentSet, Member, Transfer
-from contracts.states import OPEN_SET, SET, TIMER
+from contracts.states import ARRIVED, OPEN_SET, OUT, SET, TIMER
 from store.device_rows import twin_changed
 from store.moves import move_member, move_set
 from store.notices import announce
@@ -23,10 +23,7 @@ from store.transfer_rows import DONE, linked_transfers
 from store.work import has_work
 
 UNSETTLED = ("preparing", "in_transit", "ready", "releasing", "released")
-OUT = frozenset({"excluded", "cancelled", "superseded"})
 BAD = frozenset({"failed", "apply_failed"})
-ARRIVED = frozenset({"ready", "releasing", "conflict", "released", "applied", "apply_failed"})
-"""Member states in which every image is, or was, on the device."""
 MAX_STEPS = len(SET.states)
 
 
@@ -144,5 +141,5 @@ def _mark_overdue(connection: Connection, of: DeploymentSet, at: datetime) -> De
         return of
     where = (sets.c.set_id == of.set_id, sets.c.overdue == false())
     if connection.execute(sets.update().where(*where).values(overdue=True, updated_at=at)).rowcount:
-        announce(connection, of.set_id, "overdue", None, at, title="overdue")
+        announce(connection, of.set_id, "overdue", at)
     return known_set(connection, of.set_id)

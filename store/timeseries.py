@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from imagedelta.errors import RequestError
 from store.schema import history
 
 MAX_BUCKETS = 10_000
+OUTCOMES = ("succeeded", "failed")
 _LENGTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
 def outcomes_over_time(
     connection: Connection, bucket: str, start: datetime, end: datetime
 ) -> tuple[Mapping[str, Any], ...]:
-    """One entry for every bucket that overlaps [start, end), also the empty ones.
+    """One entry for every bucket that overlaps [start, end), also the empty ones. Bytes are those of bundles that
+    arrived then, whatever came of them.
 
     Grouped by hour in SQL, so that the rows read are as many as hours with an outcome. Both ends are rounded
     down and up to whole buckets; buckets begin at UTC midnight, weeks on Monday.
@@ -30,7 +32,7 @@ def outcomes_over_time(
         select(history.c.hour, history.c.new, func.count(), func.coalesce(func.sum(history.c.bytes), 0))
         .where(
             history.c.kind == "transfer",
-            history.c.new.in_(("succeeded", "failed")),
+            or_(history.c.new.in_(OUTCOMES), history.c.bytes.is_not(None)),
             history.c.hour >= bucket_start(bucket, start),
             history.c.hour < end,
         )
@@ -38,7 +40,8 @@ def outcomes_over_time(
     )
     for hour, new, count, moved in connection.execute(query):
         entry = found[bucket_start(bucket, hour)]
-        entry[new] += count
+        if new in OUTCOMES:
+            entry[new] += count
         entry["bytes"] += int(moved)
     return tuple({"bucketStart": begin, **entry} for begin, entry in found.items())
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, sele
 
 from contracts.records import Transfer
 from contracts.states import ACTIVE_TRANSFER
-from store.schema import bundles, member_transfers, transfers
+from store.schema import bundles, member_transfers, patches, transfers
 from store.tools import as_record, unknown
 
 DONE = frozenset({"succeeded", "already_present"})
@@ -24,7 +24,11 @@ def transfer_query() -> Select[Any]:
         bundles.c.lowest.label("floor"),
         bundles.c.blob.label("bundle"),
         bundles.c.bytes.label("bundle_bytes"),
-    ).select_from(transfers.outerjoin(bundles, this_attempt))
+        bundles.c.received_at,
+        bundles.c.bytes_fetched,
+        bundles.c.seconds_on_link,
+        patches.c.state.label("patch_state"),
+    ).select_from(transfers.outerjoin(bundles, this_attempt).outerjoin(patches))
 
 
 def transfer_record(row: RowMapping) -> Transfer:

@@ -20,6 +20,7 @@ from store.paging import each, fetch_page
 from store.reports import take_report
 from store.schema import bundles, devices, member_transfers, patches, transfers
 from store.set_rows import wanted_by_a_member
+from store.set_views import stages
 from store.timeseries import outcomes_over_time
 from store.tools import lock_device
 from store.transfer_rows import fetch_transfers, find_transfer, known_transfer, transfer_query, transfer_record
@@ -78,6 +79,9 @@ class SqlTransfers:
 
     def timeseries(self, bucket: str, start: datetime, end: datetime) -> tuple[Mapping[str, Any], ...]:
         return self._db.read(lambda connection: outcomes_over_time(connection, bucket, start, end))
+
+    def stages(self, set_id: str) -> Mapping[str, int]:
+        return self._db.read(lambda connection: stages(connection, set_id))
 
     def patches_to_build(self, set_id: str) -> tuple[str, ...]:
         query = (
@@ -198,5 +202,6 @@ def _number_bundle(connection: Connection, transfer: Transfer) -> None:
             device_id=device_id,
             number=number,
             lowest=min(lowest, number),
+            estimated_bytes=transfer.estimated_bytes or 0,
         )
     )

@@ -42,7 +42,11 @@ def list_devices(request: Request, deps: Deps) -> Answer:
 def images_on(request: Request, deps: Deps) -> Answer:
     device = _known(request, deps)
     images = deps.store.devices.images_on(device.device_id)
-    return Answer(200, DeviceImageList(items=[DeviceImageView.of(image) for image in images]))
+    registered = deps.store.images.names([image.image_id for image in images])
+    items = [
+        DeviceImageView.model_validate(vars(image) | {"registered": image.image_id in registered}) for image in images
+    ]
+    return Answer(200, DeviceImageList(items=items))
 
 
 def change(name: str) -> Handler:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.parameters import PAGING, Flag, Parameter, one_of
-from contracts.records import DeploymentSet, Member
+from contracts.records import DeploymentSet, Member, Unregistered
 from contracts.requests import StartDeployment, StartRollback
-from contracts.responses import MemberView, NotificationView, Plan, ReleaseView, SetDetail, SetEvent, SetView, page_of
+from contracts.responses import (
+    MemberDetail,
+    MemberView,
+    NotificationView,
+    Plan,
+    ReleaseView,
+    SetDetail,
+    SetEvent,
+    SetView,
+    UnregisteredView,
+    WaitingView,
+    page_of,
+)
 from contracts.states import SET
 from imagedelta.errors import RequestError
 from services.deps import Deps
@@ -51,19 +62,24 @@ def list_sets(request: Request, deps: Deps) -> Answer:
         workstream=request.query.get("workstream"),
         **request.page(),
     )
-    return page_answer(SetView, page)
+    figures = deps.store.sets.figures([item.set_id for item in page.items])
+    items = [SetView.of_set(item, figures.get(item.set_id)) for item in page.items]
+    return Answer(200, page_of(SetView).model_validate({"items": items, "next": page.next}))
 
 
 def get_set(request: Request, deps: Deps) -> Answer:
     found = _known(request, deps)
-    members = deps.store.sets.members(found.set_id)
+    set_id, sets = found.set_id, deps.store.sets
+    waiting = sets.waiting(set_id)
     detail = SetDetail(
-        **SetView.of(found).model_dump(exclude={"remedy"}),
-        members=[MemberView.of(member) for member in members],
-        member_states=Counter(member.state for member in members),
-        transfer_states=Counter(transfer.state for transfer in deps.store.transfers.of_set(found.set_id)),
-        notifications=[NotificationView.of(item) for item in deps.store.notifications.of_set(found.set_id)],
-        releases=[ReleaseView.of(item) for item in deps.store.releases.of_set(found.set_id)],
+        **_view(found, deps).model_dump(exclude={"remedy"}),
+        members=_members(set_id, waiting, deps),
+        member_states=dict(sets.member_states(set_id)),
+        transfer_stages=dict(deps.store.transfers.stages(set_id)),
+        waiting=_waiting(waiting),
+        warnings=[_warning(item) for item in sets.unregistered(set_id)],
+        notifications=[NotificationView.of(item) for item in deps.store.notifications.of_set(set_id)],
+        releases=[ReleaseView.of(item) for item in deps.store.releases.of_set(set_id)],
     )
     return Answer(200, detail)
 
@@ -86,7 +102,7 @@ def act(name: str, status: int) -> Handler:
         }
         changed = acts[name](set_id, request.who, deps.now())
         audit.record(request, deps, f"set.{name}", set_id)
-        return Answer(status, SetView.of(changed), _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+        return Answer(status, _view(changed, deps), _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
 
     return handler
 
@@ -113,7 +129,40 @@ def act_on_member(name: str, status: int) -> Handler:
 def _accepted(request: Request, deps: Deps, action: str, created: DeploymentSet) -> Answer:
     detail = {"name": created.name, "workstream": created.workstream, "owner": created.owner_email}
     audit.record(request, deps, action, created.set_id, detail)
-    return Answer(202, SetView.of(created), _location(created.set_id, 202), start=(deploy_set(created.set_id),))
+    return Answer(202, _view(created, deps), _location(created.set_id, 202), start=(deploy_set(created.set_id),))
+
+
+def _view(found: DeploymentSet, deps: Deps) -> SetView:
+    return SetView.of_set(found, deps.store.sets.figures([found.set_id]).get(found.set_id))
+
+
+def _members(set_id: str, waiting: Mapping[str, str], deps: Deps) -> list[MemberDetail]:
+    figures = deps.store.sets.figures_of_members(set_id)
+    return [
+        MemberDetail(
+            **MemberView.of(member).model_dump(exclude={"remedy"}),
+            waits_for=waiting.get(member.device_id),
+            planned_bytes=its.planned_bytes if its else None,
+            sent_bytes=its.sent_bytes if its else 0,
+        )
+        for member in deps.store.sets.members(set_id)
+        for its in [figures.get(member.device_id)]
+    ]
+
+
+def _waiting(waiting: Mapping[str, str]) -> list[WaitingView]:
+    devices: dict[str, list[str]] = {}
+    for device_id, code in waiting.items():
+        devices.setdefault(code, []).append(device_id)
+    return [WaitingView(code=code, devices=len(ids), example=ids[0]) for code, ids in sorted(devices.items())]
+
+
+def _warning(found: Unregistered) -> UnregisteredView:
+    detail = (
+        f"{found.reference} costs {found.estimated_bytes} bytes on {found.devices} devices that have "
+        f"{', '.join(found.held)}, which is not registered"
+    )
+    return UnregisteredView(**vars(found), code="plan.unregistered_source", detail=detail)
 
 
 def _location(set_id: str, status: int) -> dict[str, str]:

@@ -53,7 +53,18 @@ def timeseries(request: Request, deps: Deps) -> Answer:
 def list_patches(request: Request, deps: Deps) -> Answer:
     target = filtered_image_id(request.query.get("target"), deps)
     page = deps.store.patches.list_patches(state=request.query.get("state"), target=target, **request.page())
-    return page_answer(PatchView, page)
+    names = deps.store.images.names({image_id for item in page.items for image_id in (item.target, *item.sources)})
+    items = [
+        PatchView.model_validate(
+            vars(item)
+            | {
+                "target_references": names.get(item.target, ()),
+                "source_references": [names.get(source, ()) for source in item.sources],
+            }
+        )
+        for item in page.items
+    ]
+    return Answer(200, page_of(PatchView).model_validate({"items": items, "next": page.next}))
 
 
 def _check_span(start: datetime, end: datetime, bucket: timedelta) -> None:

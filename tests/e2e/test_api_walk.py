@@ -104,7 +104,7 @@ def test_the_main_job_from_order_to_mail(cloud: CloudProcess, images: dict[str, 
     boat.reports(transfer, "receiving", "received", "applying", "succeeded")
     done = cloud.settled(path, "completed")
     assert {member["state"] for member in done["members"]} == {"ready"}
-    assert done["transferStates"] == {"succeeded": 1, "already_present": 1}
+    assert done["transferStages"] == {"succeeded": 1, "already_present": 1}
 
     wait_for(lambda: cloud.mail.to("main@example.org"))
     events = cloud.items(f"{path}/events?limit=500")

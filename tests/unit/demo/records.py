@@ -77,8 +77,14 @@ def a_record() -> RunRecord:
             ReceivedMail(
                 "<n1@imagedelta>",
                 "Ada Keller <ada@example.org>",
-                "Autumn release: completed on 3 devices",
-                "All images are on all 3 devices and their manifests are set.\n\naurora   app:2, tool:1\n",
+                "Deployment set Autumn release has arrived on 3 devices",
+                "All images are on all 3 devices.\n\naurora   app:2, tool:1\n",
+            ),
+            ReceivedMail(
+                "<n2@imagedelta>",
+                "Ada Keller <ada@example.org>",
+                "Deployment set Autumn release is complete",
+                "Its release is applied: the modules run on 3 devices.\n",
             ),
         ),
         releases=(a_release("aurora", "north"), a_release("boreas", "south"), a_release("calypso", "south")),

@@ -66,10 +66,12 @@ def test_bytes_for_the_device_that_had_everything_fail() -> None:
     assert failed(replace(record, devices=devices)) == ["calypso had everything and got no bytes"]
 
 
-def test_two_mails_or_none_fail() -> None:
-    record = a_record()
-    assert failed(replace(record, mails=record.mails * 2)) == ["One mail, to the owner"]
-    assert failed(replace(record, mails=())) == ["One mail, to the owner"]
+def test_a_mail_too_many_or_too_few_fails() -> None:
+    record, claim = a_record(), "The owner is told once that all has arrived and once that it runs"
+    assert failed(replace(record, mails=record.mails * 2)) == [claim]
+    assert failed(replace(record, mails=record.mails[:1])) == [claim]
+    assert failed(replace(record, mails=(record.mails[0],) * 2)) == [claim]
+    assert failed(replace(record, mails=())) == [claim]
 
 
 def test_a_manifest_in_the_wrong_hub_fails() -> None:

@@ -95,7 +95,7 @@ def test_the_summary_has_the_agreed_form() -> None:
     assert {key: value for key, value in summary.items() if key != "transfers"} == {
         "state": "completed",
         "alreadyPresent": ["calypso"],
-        "mails": 1,
+        "mails": 2,
         "releases": [
             {"device": "aurora", "hub": "north"},
             {"device": "boreas", "hub": "south"},

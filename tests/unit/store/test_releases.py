@@ -36,7 +36,7 @@ def test_a_set_is_released_recorded_and_confirmed_member_by_member(world: World)
     assert world.settled(of).state == "completed"
     assert world.member(of, "ship-2").released_version == 9
     assert [release.version for release in world.store.releases.of_set(of.set_id)] == [8, 9]
-    assert world.kinds(of) == ["completed"]
+    assert world.kinds(of) == ["arrived", "completed"]
 
 
 def test_a_release_is_recorded_once(world: World) -> None:
@@ -152,7 +152,7 @@ def test_a_conflict_is_told_and_rebased_or_skipped(world: World) -> None:
     skipped = world.store.sets.skip_member(of.set_id, "ship-2", "tester", world.now)
 
     assert (rebased.state, rebased.agent_version, skipped.state) == ("ready", 12, "excluded")
-    assert world.kinds(of) == ["conflict", "conflict"]
+    assert world.kinds(of) == ["arrived", "conflict"]
     world.release(of, "ship-1")
     world.settled(of)
     world.store.releases.confirm(of.set_id, "ship-1", "applied", None, None, world.now)

@@ -10,6 +10,7 @@ import pytest
 from contracts.messages import Inventory
 from contracts.records import ImageRecord, Release
 from contracts.requests import EnrolDevice, StartDeployment
+from imagedelta.errors import REMEDIES
 from services.store_port import Origin
 from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import START, World, make_world
@@ -92,7 +93,17 @@ def test_a_set_is_shown_with_its_members_and_events(world: World) -> None:
 
     assert [(member["deviceId"], member["state"]) for member in shown["members"]] == [("boat", "waiting_inventory")]
     assert shown["memberStates"] == {"waiting_inventory": 1}
-    assert (shown["transferStates"], shown["notifications"], shown["releases"]) == ({}, [], [])
+    assert (shown["transferStages"], shown["notifications"], shown["releases"]) == ({}, [], [])
+    assert shown["waiting"] == [
+        {
+            "code": "device.no_inventory",
+            "detail": None,
+            "remedy": REMEDIES["device.no_inventory"],
+            "devices": 1,
+            "example": "boat",
+        }
+    ]
+    assert (shown["plannedBytes"], shown["sentBytes"], shown["warnings"]) == (None, 0, [])
     assert events["items"][0]["who"] == "grace"
 
 
