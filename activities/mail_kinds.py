@@ -42,7 +42,8 @@ class Facts:
         chosen = [one for one in self.troubles if (not states or one.state in states) and _takes(verb, one)]
         named = [device for one in chosen for device in one.named]
         lines = [self.command(verb, device) for device in named[:COPIED]]
-        return lines + ([f"{self.command(verb)} DEVICE"] if len(named) > COPIED else [])
+        more = sum(one.devices for one in chosen) > len(lines)
+        return lines + ([f"{self.command(verb)} DEVICE"] if more else [])
 
     def second_chances(self) -> list[str]:
         held_back = any(one.code == HELD_BACK for one in self.troubles)

@@ -52,7 +52,7 @@ def _reasons(facts: Facts) -> Iterator[str]:
 
 
 def _reason(code: str, detail: str | None) -> str:
-    told = f" {one_line(detail)}" if detail else ""
+    told = f" {one_line(detail).rstrip('.')}." if detail else ""
     return f"Reason: {code}.{told} {REMEDIES.get(code, '')}".rstrip()
 
 

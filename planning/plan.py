@@ -140,7 +140,7 @@ def _plan_device(
     if device.state == "retired":
         return PlannedDevice(device, "failed", code="plan.retired_device", detail=f"{device.device_id} is retired")
     if device.state != "active":
-        return PlannedDevice(device, "waiting_inventory")
+        return PlannedDevice(device, "waiting_inventory", code=device.waits_for)
     try:
         profile = _profile(device, policy)
         images = tuple(_plan_images(device, facts, wanted, policy, chooser, profile))

@@ -10,13 +10,15 @@ import click
 from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one
-from imagedelta_cli.cells import field, ident, image, size, when, word
+from imagedelta_cli.cells import field, ident, image, sentence, size, when, word
 from imagedelta_cli.connecting import connect
 from imagedelta_cli.tables import Column
+from imagedelta_cli.terminal import say
 
 _COLUMNS: tuple[Column, ...] = (
     ("DEVICE", ident("deviceId")),
     ("STATE", word("state")),
+    ("WAITS FOR", field("waitsFor")),
     ("HUB", field("hub")),
     ("PLATFORM", field("platform")),
     ("LAST INVENTORY", when("lastInventoryAt")),
@@ -26,6 +28,8 @@ _DETAILS: tuple[Column, ...] = (
     ("device", field("deviceId")),
     ("state", field("state")),
     ("held because", field("heldReason")),
+    ("waits for", field("waitsFor")),
+    ("what to do", field("remedy")),
     ("hub", field("hub")),
     ("platform", field("platform")),
     ("tags", field("tags")),
@@ -40,11 +44,25 @@ _DETAILS: tuple[Column, ...] = (
     ("enrolled", when("enrolledAt")),
 )
 _IMAGES: tuple[Column, ...] = (
+    ("NAMES", ident("references")),
     ("IMAGE", image()),
-    ("REFERENCES", field("references")),
+    ("REGISTERED", field("registered")),
     ("SEEN", when("seenAt")),
     ("LOCAL DIGEST", field("localDigest")),
 )
+
+
+_TRANSFERS: tuple[Column, ...] = (
+    ("REFERENCE", ident("reference")),
+    ("STATE", word("stage")),
+    ("PLANNED", size("estimatedBytes")),
+    ("BUNDLE", size("bundleBytes")),
+    ("CODE", field("code")),
+    ("UPDATED", when("updatedAt")),
+    ("DETAIL", sentence("detail")),
+)
+_OVER = ("succeeded", "already_present", "cancelled")
+_TRANSFERS_LOOKED_AT = 100
 
 
 @click.group(help=__doc__)
@@ -106,8 +124,17 @@ def list_(api: Api, state: str | None, hub: str | None, tag: str | None, limit: 
 @click.argument("device_id")
 @host_command
 def show(api: Api, device_id: str, as_json: bool) -> None:
-    """Show one device."""
-    show_one(api.get(f"devices/{segment(device_id)}"), _DETAILS, as_json)
+    """Show one device: what it waits for, what is on it, what is on its way to it."""
+    path = f"devices/{segment(device_id)}"
+    show_one(api.get(path), _DETAILS, as_json)
+    if as_json:
+        return
+    say()
+    say("On the device:")
+    show_items(api.get(f"{path}/images")["items"], _IMAGES, as_json=False)
+    say()
+    say("On its way:")
+    show_items(_under_way(api, device_id), _TRANSFERS, as_json=False)
 
 
 @command.command("images")
@@ -116,6 +143,12 @@ def show(api: Api, device_id: str, as_json: bool) -> None:
 def images(api: Api, device_id: str, as_json: bool) -> None:
     """List the images on a device, as its inventory confirmed them."""
     show_items(api.get(f"devices/{segment(device_id)}/images")["items"], _IMAGES, as_json)
+
+
+def _under_way(api: Api, device_id: str) -> list[dict[str, Any]]:
+    """The newest transfers that are not over; a device has few at a time."""
+    newest = api.pages("transfers", most=_TRANSFERS_LOOKED_AT, device=device_id)
+    return [item for item in newest if item["stage"] not in _OVER]
 
 
 def _action(name: str, help_text: str) -> None:

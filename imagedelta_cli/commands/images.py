@@ -20,12 +20,20 @@ from imagedelta_cli.tables import Cell, Column
 from imagedelta_cli.terminal import say, say_json
 
 _COLUMNS: tuple[Column, ...] = (
+    ("NAMES", ident("references")),
     ("IMAGE", image()),
-    ("REFERENCES", field("references")),
     ("PLATFORM", field("platform")),
     ("SIZE", size("fullBytes")),
     ("LAYERS", Cell(lambda item: len(item["diffIds"]))),
     ("REGISTERED", when("registeredAt")),
+)
+_DETAILS: tuple[Column, ...] = (
+    ("image", field("imageId")),
+    ("names", field("references")),
+    ("platform", field("platform")),
+    ("size", size("fullBytes")),
+    ("layers", Cell(lambda item: len(item["diffIds"]))),
+    ("registered", when("registeredAt")),
 )
 _REGISTRATION: tuple[Column, ...] = (
     ("registration", field("registrationId")),
@@ -96,7 +104,7 @@ def list_(api: Api, reference: str | None, platform: str | None, limit: int, as_
 @host_command
 def show(api: Api, image_id: str, as_json: bool) -> None:
     """Show one image."""
-    show_one(api.get(f"images/{segment(image_id)}"), _COLUMNS, as_json)
+    show_one(api.get(f"images/{segment(image_id)}"), _DETAILS, as_json)
 
 
 @command.command("devices")

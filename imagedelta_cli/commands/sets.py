@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +12,17 @@ from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import REMEDIES, ContentError, RequestError
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
-from imagedelta_cli.cells import bytes_text, duration_text, field, ident, image, sentence, size, when, word
+from imagedelta_cli.cells import field, sentence, when
 from imagedelta_cli.commands.devices import pairs
 from imagedelta_cli.output import progress
+from imagedelta_cli.set_texts import DETAILS, LIST, MEMBERS, PLAN, plan_remarks, plan_rows, progress_of, remarks
 from imagedelta_cli.stopping import when_stopped
-from imagedelta_cli.tables import Cell, Column
+from imagedelta_cli.tables import Column
 from imagedelta_cli.terminal import say, say_json
 
 _MAX_MANIFEST_BYTES = 1 << 20
 TERMINAL = ("completed", "completed_with_failures", "failed", "cancelled", "superseded")
 
-_COLUMNS: tuple[Column, ...] = (
-    ("SET", ident("setId")),
-    ("NAME", field("name")),
-    ("STATE", word("state")),
-    ("BYTES", size("plannedBytes")),
-    ("OVERDUE", field("overdue")),
-    ("OWNER", field("ownerEmail")),
-    ("WORKSTREAM", field("workstream")),
-    ("CREATED", when("createdAt")),
-)
-_DETAILS: tuple[Column, ...] = (
-    ("set", field("setId")),
-    ("name", field("name")),
-    ("state", field("state")),
-    ("code", field("code")),
-    ("detail", field("detail")),
-    ("what to do", field("remedy")),
-    ("overdue", field("overdue")),
-    ("workstream", field("workstream")),
-    ("owner", Cell(lambda item: f"{item['ownerName']} <{item['ownerEmail']}>")),
-    ("ordered by", field("orderedBy")),
-    ("release", field("releasePolicy")),
-    ("images", Cell(lambda item: list(item["images"]))),
-    ("planned bytes", size("plannedBytes")),
-    ("created", when("createdAt")),
-    ("updated", when("updatedAt")),
-)
-_MEMBERS: tuple[Column, ...] = (
-    ("DEVICE", ident("deviceId")),
-    ("STATE", word("state")),
-    ("CODE", field("code")),
-    ("UPDATED", when("updatedAt")),
-    ("DETAIL", sentence("detail")),
-)
 _MEMBER: tuple[Column, ...] = (
     ("device", field("deviceId")),
     ("state", field("state")),
@@ -72,16 +38,6 @@ _EVENTS: tuple[Column, ...] = (
     ("BY", field("who")),
     ("CODE", field("code")),
     ("DETAIL", sentence("detail")),
-)
-_PLAN: tuple[Column, ...] = (
-    ("DEVICE", ident("device")),
-    ("REFERENCE", field("reference")),
-    ("FROM", image("source")),
-    ("FULL", size("fullBytes")),
-    ("TO SEND", size("estimatedBytes")),
-    ("%", field("percent")),
-    ("ON LINK", field("onLink")),
-    ("MONEY", field("money")),
 )
 
 
@@ -143,11 +99,10 @@ def plan(api: Api, order: dict[str, Any], as_json: bool) -> None:
     if as_json:
         say_json(planned)
         return
-    show_items(_plan_rows(planned), _PLAN, as_json=False)
+    show_items(plan_rows(planned), PLAN, as_json=False)
     say()
-    say(f"{bytes_text(planned['totalBytes'])} in all.")
-    for reason in planned["reasons"]:
-        say(f"Needs approval: {reason}" if planned["needsApproval"] else reason)
+    for line in plan_remarks(planned):
+        say(line)
 
 
 @command.command("start")
@@ -161,19 +116,21 @@ def start(api: Api, order: dict[str, Any], wait: bool, timeout: float, as_json: 
     if wait:
         _show_ended(api, started["setId"], (), timeout, as_json)
     else:
-        show_one(started, _DETAILS, as_json)
+        show_one(started, DETAILS, as_json)
 
 
 @command.command("show")
 @click.argument("set_id")
 @host_command
 def show(api: Api, set_id: str, as_json: bool) -> None:
-    """Show a set and its members."""
+    """Show a set and its members: what it waits for, what it costs, what to do next."""
     found = api.get(f"deployment-sets/{segment(set_id)}")
-    show_one(found, _DETAILS, as_json)
+    show_one(found, DETAILS, as_json)
     if not as_json:
+        for line in remarks(found):
+            say(line)
         say()
-        show_items(found["members"], _MEMBERS, as_json=False)
+        show_items(found["members"], MEMBERS, as_json=False)
 
 
 @command.command("list")
@@ -185,7 +142,7 @@ def show(api: Api, set_id: str, as_json: bool) -> None:
 def list_(api: Api, owner: str | None, state: str | None, workstream: str | None, limit: int, as_json: bool) -> None:
     """List deployment sets."""
     wanted = {"owner": owner, "state": state, "workstream": workstream}
-    show_items(api.pages("deployment-sets", most=limit, **wanted), _COLUMNS, as_json)
+    show_items(api.pages("deployment-sets", most=limit, **wanted), LIST, as_json)
 
 
 @command.command("events")
@@ -214,7 +171,7 @@ def wait(api: Api, set_id: str, until: tuple[str, ...], timeout: float, as_json:
 def rollback(api: Api, set_id: str, name: str | None, as_json: bool) -> None:
     """Start a new set with what the devices ran before SET_ID."""
     body = {"name": name} if name else {}
-    show_one(api.post(f"deployment-sets/{segment(set_id)}/rollback", body), _DETAILS, as_json)
+    show_one(api.post(f"deployment-sets/{segment(set_id)}/rollback", body), DETAILS, as_json)
 
 
 def _show_ended(api: Api, set_id: str, until: tuple[str, ...], timeout: float, as_json: bool) -> None:
@@ -224,20 +181,13 @@ def _show_ended(api: Api, set_id: str, until: tuple[str, ...], timeout: float, a
             lambda: api.get(f"deployment-sets/{segment(set_id)}"),
             lambda item: item["state"] in (*TERMINAL, *until),
             timeout=timeout,
-            tell=_progress_of,
+            tell=progress_of,
         )
-    show_one(found, _DETAILS, as_json)
+    show_one(found, DETAILS, as_json)
     if found["state"] not in ("completed", *until):
         code = found["code"] or "set.not_completed"
         detail = f"{set_id} is {found['state']}" + (f": {found['detail']}" if found["detail"] else "")
         raise Problem(detail, code, found["remedy"] or REMEDIES["set.not_completed"], retryable=False)
-
-
-def _progress_of(found: Mapping[str, Any]) -> str:
-    """``set-1: in_transit (devices: 2 in_transit, 1 ready)``."""
-    states = Counter(member["state"] for member in found.get("members", ()))
-    members = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{found['setId']}: {found['state']}" + (f" (devices: {members})" if members else "")
 
 
 def _action(name: str, help_text: str) -> None:
@@ -245,7 +195,7 @@ def _action(name: str, help_text: str) -> None:
     @click.argument("set_id")
     @host_command
     def act(api: Api, set_id: str, as_json: bool) -> None:
-        show_one(api.post(f"deployment-sets/{segment(set_id)}/{name}"), _DETAILS, as_json)
+        show_one(api.post(f"deployment-sets/{segment(set_id)}/{name}"), DETAILS, as_json)
 
 
 def _member_action(name: str, help_text: str) -> None:
@@ -318,22 +268,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         return parse_object(data, str(path))
     except ContentError as error:
         raise RequestError(str(error)) from error
-
-
-def _plan_rows(planned: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    for device in planned["devices"]:
-        money = device["money"]
-        ends = {"onLink": duration_text(device["hoursOnLink"]), "money": None if money is None else f"{money:.3g}"}
-        if not device["images"]:
-            nothing = {"reference": device["detail"] or device["state"], "source": None, "fullBytes": None}
-            rows.append({"device": device["deviceId"], **nothing, "estimatedBytes": None, "percent": None, **ends})
-        for number, item in enumerate(device["images"]):
-            rows.append(_plan_row(device["deviceId"], item) | (ends if not number else {"onLink": None, "money": None}))
-    return rows
-
-
-def _plan_row(device_id: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    percent = 100 * item["estimatedBytes"] / item["fullBytes"] if item["fullBytes"] else 0
-    source = "already there" if item["alreadyPresent"] else item["source"] or "nothing"
-    return {"device": device_id, **item, "source": source, "percent": f"{percent:.1f}"}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items
-from imagedelta_cli.cells import counted, field, ident, image, image_text, sentence, size, when, word
+from imagedelta_cli.cells import counted, field, ident, image_text, sentence, size, when, word
 from imagedelta_cli.tables import Cell, Column, Fit
 
 _COLUMNS: tuple[Column, ...] = (
     ("TRANSFER", ident("transferId")),
     ("DEVICE", ident("deviceId")),
     ("REFERENCE", field("reference")),
-    ("STATE", word("state")),
+    ("STATE", word("stage")),
+    ("PLANNED", size("estimatedBytes")),
     ("BUNDLE", size("bundleBytes")),
     ("FULL", size("fullBytes")),
     ("CODE", field("code")),
@@ -35,10 +38,16 @@ _HISTORY: tuple[Column, ...] = (
     ("CODE", field("code")),
     ("DETAIL", sentence("detail")),
 )
+
+
+def _named(image_id: str, references: Sequence[str]) -> object:
+    return references[0] if references else image_text(image_id)
+
+
 _PATCHES: tuple[Column, ...] = (
     ("PATCH", ident("patchId")),
-    ("TARGET", image("target")),
-    ("SOURCES", Cell(lambda item: list(map(image_text, item["sources"])) or "full", Fit.WHOLE)),
+    ("TARGET", Cell(lambda item: item["targetReferences"] or image_text(item["target"]))),
+    ("SOURCES", Cell(lambda item: list(map(_named, item["sources"], item["sourceReferences"])) or "full", Fit.WHOLE)),
     ("STATE", word("state")),
     ("SIZE", size("bytes")),
     ("SECONDS", counted("seconds", lambda seconds: round(seconds, 1))),

@@ -13,6 +13,7 @@ from contracts.records import Transfer
 from imagedelta.errors import DependencyError, RequestError
 from tests.images import an_image
 from tests.simulators.calls import Crash
+from tests.simulators.hub import HubSimulator
 from tests.unit.activities.bench import DEVICE, MODULE, Bench, noise
 
 FILES = {f"app/{name}.dll": noise(n) for n, name in enumerate("ab")}
@@ -42,6 +43,32 @@ def published(bench: Bench) -> Transfer:
     build_patch(bench.deps, {"patchId": transfer.patch_id, "worker": "set-1"})
     assert publish_bundle(bench.deps, {"transferId": transfer.transfer_id}) == {"published": True}
     return transfer
+
+
+def test_a_device_that_its_hub_does_not_know_says_so_until_it_is_written_to(bench: Bench) -> None:
+    bench.enrol()
+    bench.with_deps(hubs={"north": HubSimulator("north")})
+    with pytest.raises(RequestError):
+        sync(bench)
+    unknown = bench.store.devices.device(DEVICE)
+
+    bench.with_deps(hubs={"north": bench.hub})
+    assert sync(bench) == {"written": True}
+    known = bench.store.devices.device(DEVICE)
+
+    assert unknown is not None
+    assert known is not None
+    assert (unknown.twin_code, unknown.waits_for) == ("hub.unknown_device", "hub.unknown_device")
+    assert (known.twin_code, known.waits_for) == (None, None)
+
+
+def test_devices_that_can_be_written_to_come_before_those_that_cannot(bench: Bench) -> None:
+    bench.enrol(device_id="boat")
+    bench.enrol(device_id="ship-1")
+
+    bench.store.devices.twin_refused("boat", "hub.unknown_device")
+
+    assert due(bench) == ("ship-1", "boat")
 
 
 def test_a_device_gets_its_outbox_and_what_it_is_to_keep(bench: Bench) -> None:

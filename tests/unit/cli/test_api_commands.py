@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from imagedelta.errors import REMEDIES
 from imagedelta_cli import api_options
 from imagedelta_cli.api_client import Api, Endpoint
 from imagedelta_cli.cells import bytes_text, duration_text
 from imagedelta_cli.main import run
+from imagedelta_cli.set_texts import next_step
 
 IMAGE = "sha256:" + "a" * 64
 SET: dict[str, Any] = {
@@ -31,6 +33,12 @@ SET: dict[str, Any] = {
     "releasePolicy": "set",
     "images": {"app:2": {"linux/amd64": IMAGE}},
     "plannedBytes": 1500,
+    "sentBytes": 1400,
+    "wholeBytes": 140_000,
+    "approvedBy": None,
+    "canaries": [],
+    "promoted": False,
+    "releaseRequested": False,
     "createdAt": "2030-01-01T00:00:00.123456Z",
     "updatedAt": "2030-01-01T00:00:00Z",
 }
@@ -68,9 +76,10 @@ def test_a_set_is_shown_without_what_is_not_known(host: Any, capsys: pytest.Capt
     assert run(["sets", "cancel", "set-1"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert "planned bytes  1.5 kB" in lines
-    assert "owner          Ada <ada@example.org>" in lines
-    assert "created        2030-01-01 00:00:00" in lines
+    assert "planned      1.5 kB" in lines
+    assert "sent         1.4 kB instead of 140.0 kB of whole images (1.0%)" in lines
+    assert "owner        Ada <ada@example.org>" in lines
+    assert "created      2030-01-01 00:00:00" in lines
     assert not any(line.startswith(("code", "detail", "what to do")) for line in lines)
 
 
@@ -117,18 +126,35 @@ def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
 
 
 def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    image = {"imageId": IMAGE, "alreadyPresent": False, "source": IMAGE, "estimatedBytes": 3000, "fullBytes": 60_000}
-    here = {**image, "alreadyPresent": True, "source": None, "estimatedBytes": 0}
+    image = {
+        "imageId": IMAGE,
+        "alreadyPresent": False,
+        "source": IMAGE,
+        "sourceReferences": ["app:1"],
+        "estimatedBytes": 3000,
+        "fullBytes": 60_000,
+        "unregistered": [],
+    }
+    here = {**image, "alreadyPresent": True, "source": None, "sourceReferences": [], "estimatedBytes": 0}
+    nameless = {**image, "sourceReferences": []}
+    whole = {**image, "source": None, "sourceReferences": [], "unregistered": ["host/big:1"], "estimatedBytes": 60_000}
     boat = {
         "deviceId": "boat",
         "state": "planned",
+        "code": None,
         "detail": None,
-        "images": [{**image, "reference": "app:2"}, {**here, "reference": "tool:1"}],
+        "images": [
+            {**image, "reference": "app:2"},
+            {**here, "reference": "tool:1"},
+            {**nameless, "reference": "old:2"},
+            {**whole, "reference": "big:2"},
+        ],
         "estimatedBytes": 3000,
         "hoursOnLink": 0.5,
         "money": 0.006,
     }
     ship = {"deviceId": "ship", "state": "waiting_inventory", "detail": None, "images": [], "estimatedBytes": 0}
+    ship["code"] = "device.no_inventory"
     plan = {
         "devices": [boat, {**ship, "hoursOnLink": None, "money": None}],
         "totalBytes": 3000,
@@ -141,10 +167,99 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
 
     assert calls[0][1] == "deployment-sets?dryRun=true"
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[1] == ["boat", "app:2", "a" * 12, "60.0", "kB", "3.0", "kB", "5.0", "30", "min", "0.006"]
+    assert rows[1] == ["boat", "app:2", "app:1", "60.0", "kB", "3.0", "kB", "5.0", "30", "min", "0.006"]
     assert rows[2][:4] == ["boat", "tool:1", "already", "there"]
-    assert rows[3][:2] == ["ship", "waiting_inventory"]
-    assert " ".join(rows[-1]) == "Needs approval: the set would send 3000 bytes, over maxBytes of 5"
+    assert rows[3][:3] == ["boat", "old:2", "a" * 12]
+    assert rows[4][:3] == ["boat", "big:2", "nothing"]
+    assert rows[5][:2] == ["ship", "device.no_inventory"]
+    said = [" ".join(row) for row in rows[7:]]
+    assert said[:2] == ["3.0 kB in all.", "Needs approval: the set would send 3000 bytes, over maxBytes of 5"]
+    assert said[2].startswith("Waits for ship: device.no_inventory. Start the Image Reconstruction module")
+    assert said[3].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")
+
+
+def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
+    host: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    member = {"deviceId": "boat", "state": "waiting_inventory", "code": None, "detail": None}
+    member |= {"waitsFor": "hub.unknown_device", "plannedBytes": None, "sentBytes": 0, "updatedAt": SET["updatedAt"]}
+    waiting = {"code": "hub.unknown_device", "devices": 3, "example": "boat"}
+    warning = {"reference": "app:2", "held": ["app:1"], "devices": 1, "example": "ship", "estimatedBytes": 5_000_000}
+    shown = {
+        **SET,
+        "state": "ready",
+        "releasePolicy": "manual",
+        "members": [member],
+        "waiting": [waiting],
+        "warnings": [warning],
+        "memberStates": {"in_transit": 2},
+        "transferStages": {"building": 1, "queued": 2},
+    }
+    host(lambda method, path, body: shown)
+
+    assert run(["sets", "show", "set-1"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "next step    imagedelta sets release set-1" in lines
+    assert "devices      2 in transit" in lines
+    assert "transfers    1 building, 2 queued" in lines
+    assert f"Waits for boat and 2 more: hub.unknown_device. {REMEDIES['hub.unknown_device']}" in lines
+    dear = "Warning: app:2 costs 5.0 MB; not registered but on ship: app:1. "
+    assert dear + REMEDIES["plan.unregistered_source"] in lines
+    assert lines[-1].split()[:3] == ["boat", "waiting_inventory", "hub.unknown_device"]
+
+
+@pytest.mark.parametrize(
+    ("found", "verb"),
+    [
+        ({"state": "awaiting_approval"}, "approve"),
+        ({"state": "completed_with_failures", "members": [{"code": "plan.needs_approval"}]}, "approve"),
+        ({"state": "ready", "releasePolicy": "manual"}, "release"),
+        ({"state": "releasing", "canaries": ["boat"]}, "promote"),
+    ],
+)
+def test_the_next_step_is_a_command_to_copy(found: dict[str, Any], verb: str) -> None:
+    assert next_step({**SET, **found}) == f"imagedelta sets {verb} set-1"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"state": "in_transit", "releasePolicy": "manual", "canaries": ["boat"]},
+        {"state": "ready", "releasePolicy": "manual", "releaseRequested": True},
+        {"state": "releasing", "canaries": ["boat"], "promoted": True},
+        {"state": "completed"},
+    ],
+)
+def test_a_set_that_goes_on_by_itself_has_no_next_step(found: dict[str, Any]) -> None:
+    assert next_step({**SET, **found}) is None
+
+
+def test_a_device_says_what_it_waits_for_what_it_has_and_what_is_under_way(
+    host: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = dict.fromkeys(
+        ["heldReason", "registryAddress", "bytesPerSecond", "moneyPerMegabyte", "freeDiskBytes", "installationId"]
+    )
+    device |= {"deviceId": "boat", "state": "active", "hub": "north", "platform": "linux/amd64", "tags": {}}
+    device |= {"profiles": [], "trustedKeys": [], "lastInventoryAt": None, "enrolledAt": SET["createdAt"]}
+    device |= {"waitsFor": "hub.unknown_device", "remedy": "Create it."}
+    stray = {"imageId": IMAGE, "references": ["app:1"], "registered": False, "seenAt": None, "localDigest": None}
+    moving = {"reference": "app:2", "stage": "building", "estimatedBytes": 3000, "bundleBytes": None, "code": None}
+    moving |= {"updatedAt": SET["updatedAt"], "detail": None}
+    answers = {
+        "devices/boat": device,
+        "devices/boat/images": {"items": [stray]},
+        "transfers": {"items": [moving, {**moving, "reference": "old:1", "stage": "succeeded"}], "next": None},
+    }
+    host(lambda method, path, body: answers[path.partition("?")[0]])
+
+    assert run(["devices", "show", "boat"]) == 0
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["waits", "for", "hub.unknown_device"] in rows
+    assert ["app:1", "a" * 12, "no", "-", "-"] in rows
+    assert [row[:3] for row in rows if row and row[0] in ("app:2", "old:1")] == [["app:2", "building", "3.0"]]
 
 
 @pytest.mark.parametrize(("state", "code"), [("completed", 0), ("completed_with_failures", 1), ("cancelled", 1)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from imagedelta.bundles import Ed25519Sealer
 from imagedelta.bundles.keys import generate_private_key
 from tests.simulators.fleet import FleetSimulator, an_app
@@ -124,3 +126,24 @@ def test_a_device_that_trusts_no_cloud_key_fails_with_its_code_and_the_others_go
     assert (failed.state, failed.code) == ("failed", "seal.no_trusted_key")
     assert fleet.members(set_id) == {"ship-1": "applied", "ship-2": "failed"}
     assert other.fetched == []
+
+
+def test_a_set_warns_of_what_an_unregistered_image_on_a_device_costs(fleet: FleetSimulator) -> None:
+    fleet.register("app:1", "app:2")
+    ship = fleet.enrol("ship-1", "app:1")
+    (known,) = ship.images.values()
+    stray = replace(known, reference="localhost:5000/app:0")
+    ship.images = {"sha256:" + "5" * 64: stray}
+    fleet.deliver(ship, ship.inventory())
+
+    set_id = fleet.start("app:2")
+    fleet.tick()
+    warned = fleet.deps.store.sets.unregistered(set_id)
+    fleet.run()
+
+    transfer = fleet.transfer(set_id, "ship-1")
+    assert transfer.sources == ()
+    (warning,) = warned
+    assert (warning.reference, warning.held, warning.example) == ("app:2", ("localhost:5000/app:0",), "ship-1")
+    assert warning.estimated_bytes == transfer.estimated_bytes
+    assert fleet.deps.store.sets.unregistered(set_id) == warned

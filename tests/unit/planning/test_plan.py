@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from planning.dry_run import plan_answer
 from planning.facts import FleetFacts, Wanted
 from planning.plan import PlannedDevice, needs_approval, plan_fleet, wanted_images
 from planning.priorities import parse_rules
+from tests.images import BuiltImage
 from tests.unit.planning.facts import (
     APP_1,
     APP_2,
@@ -89,6 +91,42 @@ def test_images_that_are_not_registered_are_no_sources() -> None:
     assert (planned.images[0].sources, planned.images[0].is_full) == ((), True)
 
 
+def unregistered(*known: BuiltImage) -> dict[str, Any]:
+    """Facts in which only these are registered."""
+    return {
+        "images": {built.image_id: RECORDS[built.image_id] for built in known},
+        "signatures": {built.image_id: SIGNATURES[built.image_id] for built in known},
+    }
+
+
+def test_an_older_image_of_the_repository_that_is_not_registered_is_named() -> None:
+    present = (*has(APP_1, references=("localhost:5000/fleet.example/app:1",)), *has(TOOL, references=("tool:1",)))
+
+    first = only(facts({"ship-1": present}, **unregistered(APP_2, TOOL))).images[0]
+    alone = only(facts({"ship-1": present}, **unregistered(APP_2))).images[0]
+
+    assert (first.sources, first.source_references) == ((TOOL.image_id,), ("fleet.example/tool:1",))
+    assert first.unregistered == alone.unregistered == ("localhost:5000/fleet.example/app:1",)
+    assert alone.is_full
+
+
+def test_an_unregistered_image_is_no_news_where_another_of_its_repository_serves() -> None:
+    present = (*has(APP_1), *has(STRANGER, references=("fleet.example/app:0",)))
+
+    (image,) = only(facts({"ship-1": present}, **unregistered(APP_1, APP_2))).images
+
+    assert (image.sources, image.unregistered) == ((APP_1.image_id,), ())
+
+
+def test_the_reason_for_an_approval_names_what_is_not_registered() -> None:
+    present = has(APP_1, references=("app:1",))
+
+    planned = only(facts({"ship-1": present}, **unregistered(APP_2)))
+
+    (reason,) = needs_approval([planned], a_policy(allow_full_bundles=False))
+    assert reason.endswith("only a full bundle is left (it has app:1, not registered)")
+
+
 def test_two_names_of_one_image_travel_once() -> None:
     names = (Wanted("a:1", ("a",), {PLATFORM: APP_2.image_id}), Wanted("b:1", ("b",), {PLATFORM: APP_2.image_id}))
 
@@ -107,11 +145,18 @@ def test_the_order_overrides_the_rules() -> None:
 # ------------------------------------------------------------ devices that cannot be planned for
 
 
-@pytest.mark.parametrize("state", ["enrolled", "held"])
-def test_a_device_of_which_nothing_is_known_waits_for_its_inventory(state: str) -> None:
-    planned = only(facts({"ship-1": has(APP_2)}, a_device(state=state)))
+@pytest.mark.parametrize(
+    ("state", "code", "why"),
+    [
+        ("enrolled", None, "device.no_inventory"),
+        ("enrolled", "hub.unknown_device", "hub.unknown_device"),
+        ("held", None, "device.held"),
+    ],
+)
+def test_a_device_of_which_nothing_is_known_waits_for_its_inventory(state: str, code: str | None, why: str) -> None:
+    planned = only(facts({"ship-1": has(APP_2)}, a_device(state=state, twin_code=code)))
 
-    assert (planned.state, planned.images) == ("waiting_inventory", ())
+    assert (planned.state, planned.images, planned.code) == ("waiting_inventory", (), why)
 
 
 def test_one_that_cannot_be_planned_for_fails_with_its_code_and_the_others_go_on() -> None:
@@ -214,6 +259,8 @@ def test_a_dry_run_says_bytes_hours_and_money_for_each_device() -> None:
             "imageId": APP_2.image_id,
             "alreadyPresent": False,
             "source": APP_1.image_id,
+            "sourceReferences": ["fleet.example/app:1"],
+            "unregistered": [],
             "estimatedBytes": sent,
             "fullBytes": RECORDS[APP_2.image_id].full_bytes,
         }

@@ -67,7 +67,7 @@ def sink() -> Sink:
     return Sink()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -79,7 +79,7 @@ def server(sink: Sink) -> Iterator[MailSettings]:
         right = (data.login, data.password) == (b"user", b"right")
         return AuthResult(success=right, handled=False)  # not handled: the server is to answer 535
 
-    controller = Controller(sink, hostname="127.0.0.1", port=_free_port(), authenticator=login, auth_require_tls=False)
+    controller = Controller(sink, hostname="127.0.0.1", port=free_port(), authenticator=login, auth_require_tls=False)
     controller.start()
     yield _settings(controller.port)
     controller.stop()
@@ -168,7 +168,7 @@ def test_a_message_that_was_taken_is_sent_however_the_server_says_goodbye(
 
 def test_a_server_that_is_not_there_is_tried_again() -> None:
     with pytest.raises(DependencyError):
-        _mailer(_settings(_free_port())).send(MAIL)
+        _mailer(_settings(free_port())).send(MAIL)
 
 
 def test_a_subject_that_would_add_headers_is_refused(server: MailSettings, sink: Sink) -> None:

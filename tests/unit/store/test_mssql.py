@@ -63,6 +63,13 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
     store.devices.desired_facts("ship-0")
     store.devices.mark_synced("ship-0", "sha256:0", world.now)
     store.devices.devices_to_sync(world.now, 10)
+    store.sets.figures([of.set_id, newer.set_id])
+    store.sets.figures_of_members(of.set_id)
+    store.sets.member_states(of.set_id)
+    store.sets.troubles(of.set_id, {"released", "failed"})
+    store.sets.waiting(of.set_id)
+    store.sets.unregistered(of.set_id)
+    store.transfers.stages(of.set_id)
     for notification_id in store.notifications.due(world.later(), 10):
         store.notifications.claim(notification_id, timedelta(minutes=1), world.now)
         store.notifications.failed(notification_id, "x", final=False, max_tries=3, at=world.now)

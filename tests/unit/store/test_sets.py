@@ -471,3 +471,54 @@ def test_what_else_a_failed_member_waited_for_is_not_sent_until_it_is_retried(wo
     of = world.deliver(of, "bad")
 
     assert world.states(of) == ("completed", {"bad": "ready", "good": "ready"})
+
+
+def test_members_in_trouble_are_counted_by_reason_and_the_rarest_reason_has_its_name(world: World) -> None:
+    names = [f"ship-{number:02}" for number in range(25)]
+    for name in (*names, "zulu"):
+        world.device(name, "-")
+    of = world.set([*names, "zulu"], "app:2")
+    world.publish(of)
+    for name in names:
+        world.report(world.transfer(of, name), "failed", code="seal.invalid", detail="no seal")
+    world.report(world.transfer(of, "zulu"), "failed", code="disk.full")
+    world.settled(of)
+
+    many, one = world.store.sets.troubles(of.set_id, {"failed"})
+
+    assert (many.code, many.devices, many.named) == ("seal.invalid", 25, tuple(names[:20]))
+    assert many.detail == "app:2: no seal"
+    assert (one.code, one.devices, one.named) == ("disk.full", 1, ("zulu",))
+    assert world.store.sets.troubles(of.set_id, {"ready"}) == ()
+    assert world.store.sets.member_states(of.set_id) == {"failed": 26}
+
+
+def test_a_set_knows_which_devices_keep_it_waiting_and_why(world: World) -> None:
+    for name in ("lost", "silent"):
+        world.device(name)
+    for name in ("held", "well"):
+        world.device(name, "-")
+    of = world.set(["lost", "silent", "held", "well"], "app:2")
+
+    world.store.devices.twin_refused("lost", "hub.unknown_device")
+    world.inventory("held", installation="disk-2")
+    world.inventory("held", installation="disk-1", sequence=9)
+
+    assert world.store.sets.waiting(of.set_id) == {
+        "held": "device.held",
+        "lost": "hub.unknown_device",
+        "silent": "device.no_inventory",
+    }
+
+
+def test_transfers_show_building_apart_from_queued(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2", "tool:1", "lib:1")
+    first, second, _ = world.store.transfers.patches_to_build(of.set_id)
+    world.store.patches.claim(first, "worker", timedelta(hours=1), world.now)
+    world.build(second)
+
+    stages = world.store.transfers.stages(of.set_id)
+
+    assert stages == {"building": 1, "publishing": 1, "queued": 1}
+    assert sorted(transfer.stage for transfer in world.store.transfers.of_set(of.set_id)) == sorted(stages)

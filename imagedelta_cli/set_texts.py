@@ -1,0 +1,185 @@
+"""A deployment set and a plan in words: what it waits for, what it costs, what to do next with a command to copy."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from imagedelta_cli.cells import (
+    bytes_text,
+    counted,
+    duration_text,
+    field,
+    ident,
+    image_text,
+    sentence,
+    size,
+    when,
+    word,
+)
+from imagedelta_cli.tables import Cell, Column
+
+Item = Mapping[str, Any]
+
+_UNRELEASED = ("ready", "releasing")
+_HELD_BACK = "plan.needs_approval"
+NAMED = 20
+"""Warnings of one plan."""
+
+
+def next_step(item: Item) -> str | None:
+    """The command that a person has to give before the set goes on; None when it goes on by itself."""
+    if item["state"] == "awaiting_approval" or any(one["code"] == _HELD_BACK for one in item.get("members", ())):
+        return _command("approve", item)
+    if item["state"] not in _UNRELEASED:
+        return None
+    if item["releasePolicy"] == "manual" and not item["releaseRequested"]:
+        return _command("release", item)
+    return _command("promote", item) if item["canaries"] and not item["promoted"] else None
+
+
+def _command(verb: str, item: Item) -> str:
+    return shlex.join(["imagedelta", "sets", verb, item["setId"]])
+
+
+def _sent(item: Item) -> str:
+    if not item["wholeBytes"]:
+        return bytes_text(item["sentBytes"])
+    share = item["sentBytes"] / item["wholeBytes"]
+    return f"{bytes_text(item['sentBytes'])} instead of {bytes_text(item['wholeBytes'])} of whole images ({share:.1%})"
+
+
+def _counts(name: str) -> Cell:
+    """``2 building, 1 queued``; nothing where the answer does not say."""
+
+    return Cell(lambda item: _counted(item.get(name)))
+
+
+def _counted(found: Mapping[str, int] | None) -> str | None:
+    return ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in (found or {}).items()) or None
+
+
+LIST: tuple[Column, ...] = (
+    ("SET", ident("setId")),
+    ("NAME", field("name")),
+    ("STATE", word("state")),
+    ("PLANNED", size("plannedBytes")),
+    ("SENT", size("sentBytes")),
+    ("OVERDUE", field("overdue")),
+    ("OWNER", field("ownerEmail")),
+    ("WORKSTREAM", field("workstream")),
+    ("CREATED", when("createdAt")),
+)
+DETAILS: tuple[Column, ...] = (
+    ("set", field("setId")),
+    ("name", field("name")),
+    ("state", field("state")),
+    ("code", field("code")),
+    ("detail", field("detail")),
+    ("what to do", field("remedy")),
+    ("next step", Cell(next_step)),
+    ("overdue", field("overdue")),
+    ("workstream", field("workstream")),
+    ("owner", Cell(lambda item: f"{item['ownerName']} <{item['ownerEmail']}>")),
+    ("ordered by", field("orderedBy")),
+    ("approved by", field("approvedBy")),
+    ("release", field("releasePolicy")),
+    ("images", Cell(lambda item: list(item["images"]))),
+    ("devices", _counts("memberStates")),
+    ("transfers", _counts("transferStages")),
+    ("planned", size("plannedBytes")),
+    ("sent", Cell(_sent)),
+    ("created", when("createdAt")),
+    ("updated", when("updatedAt")),
+)
+MEMBERS: tuple[Column, ...] = (
+    ("DEVICE", ident("deviceId")),
+    ("STATE", word("state")),
+    ("WAITS FOR", field("waitsFor")),
+    ("PLANNED", size("plannedBytes")),
+    ("SENT", size("sentBytes")),
+    ("CODE", field("code")),
+    ("UPDATED", when("updatedAt")),
+    ("DETAIL", sentence("detail")),
+)
+PLAN: tuple[Column, ...] = (
+    ("DEVICE", ident("device")),
+    ("REFERENCE", field("reference")),
+    ("FROM", field("source")),
+    ("FULL", size("fullBytes")),
+    ("TO SEND", size("estimatedBytes")),
+    ("%", field("percent")),
+    ("ON LINK", counted("hoursOnLink", duration_text)),
+    ("MONEY", counted("money", lambda money: f"{money:.3g}")),
+)
+
+
+def progress_of(item: Item) -> str:
+    """``set-1: preparing (1 in transit; 1 building, 2 queued; waits for boat: device.no_inventory)``, what is known."""
+    counts = [words for name in ("memberStates", "transferStages") if (words := _counted(item.get(name)))]
+    waits = [f"waits for {_devices(one['example'], one['devices'])}: {one['code']}" for one in item.get("waiting", ())]
+    known = "; ".join(counts + waits)
+    return f"{item['setId']}: {item['state']}" + (f" ({known})" if known else "")
+
+
+def remarks(item: Item) -> Iterator[str]:
+    """A sentence for each thing that the set waits for, and for each that made it dearer than it need be."""
+    for waiting in item["waiting"]:
+        yield f"{_waits(waiting['code'], waiting['example'], waiting['devices'])} {waiting['remedy']}"
+    for warning in item["warnings"]:
+        devices = _devices(warning["example"], warning["devices"])
+        yield _dearer(warning["reference"], warning["held"], devices, warning["estimatedBytes"])
+
+
+def _devices(example: str, number: int) -> str:
+    return example + (f" and {number - 1:,} more" if number > 1 else "")
+
+
+def _waits(code: str, example: str, number: int) -> str:
+    return f"Waits for {_devices(example, number)}: {code}."
+
+
+def _dearer(reference: str, held: Sequence[str], devices: str, cost: int) -> str:
+    """What is held is named as the devices name it."""
+    why = f"not registered but on {devices}: {', '.join(held)}"
+    return f"Warning: {reference} costs {bytes_text(cost)}; {why}. Register it, so that later patches start from it."
+
+
+def plan_rows(planned: Item) -> Iterator[dict[str, Any]]:
+    """A row for each image of each device; link and money stand at a device's first."""
+    for device in planned["devices"]:
+        costs = {"hoursOnLink": device["hoursOnLink"], "money": device["money"]}
+        if not device["images"]:
+            nothing = dict.fromkeys(("source", "fullBytes", "estimatedBytes", "percent"))
+            why = device["detail"] or device["code"] or device["state"]
+            yield {"device": device["deviceId"], "reference": why, **nothing, **costs}
+        for item in device["images"]:
+            yield _plan_row(device["deviceId"], item) | costs
+            costs = dict.fromkeys(costs)
+
+
+def _plan_row(device_id: str, item: Item) -> dict[str, Any]:
+    percent = 100 * item["estimatedBytes"] / item["fullBytes"] if item["fullBytes"] else 0
+    named = ", ".join(item["sourceReferences"]) or image_text(item["source"]) or "nothing"
+    source = "already there" if item["alreadyPresent"] else named
+    return {"device": device_id, **item, "source": source, "percent": f"{percent:.1f}"}
+
+
+def plan_remarks(planned: Item) -> Iterator[str]:
+    yield f"{bytes_text(planned['totalBytes'])} in all."
+    for reason in planned["reasons"]:
+        yield f"Needs approval: {reason}"
+    silent: dict[tuple[str, str], list[str]] = {}
+    dear: dict[tuple[str, tuple[str, ...]], list[tuple[str, int]]] = {}
+    for device in planned["devices"]:
+        if device["state"] == "waiting_inventory" and device["code"]:
+            silent.setdefault((device["code"], device["remedy"]), []).append(device["deviceId"])
+        for item in device["images"]:
+            if item["unregistered"]:
+                what = item["reference"], tuple(item["unregistered"])
+                dear.setdefault(what, []).append((device["deviceId"], item["estimatedBytes"]))
+    for (code, remedy), names in silent.items():
+        yield f"{_waits(code, names[0], len(names))} {remedy}"
+    for (reference, held), costs in list(dear.items())[:NAMED]:
+        yield _dearer(reference, held, _devices(costs[0][0], len(costs)), sum(count for _, count in costs))

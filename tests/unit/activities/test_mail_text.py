@@ -1,0 +1,215 @@
+"""What mails to the owner of a set say, and when they say nothing because it is no longer so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activities.mail_kinds import KINDS, Facts
+from activities.mail_text import mail_text, one_line
+from contracts.records import DeploymentSet, Figures, Trouble
+from contracts.states import MEMBER, SET
+from imagedelta_cli.commands.sets import command
+from store.notices import OF_MEMBER, OF_SET
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+SET_1 = DeploymentSet(
+    set_id="set-1",
+    ordinal=1,
+    state="in_transit",
+    name="March",
+    workstream="default",
+    owner_name="Olga",
+    owner_email="olga@example.com",
+    ordered_by="olga",
+    priority=None,
+    release_policy="set",
+    canaries=(),
+    promoted=False,
+    deadline=NOW,
+    overdue=False,
+    max_bytes_per_device=None,
+    max_bytes=None,
+    allow_full_bundles=True,
+    approved_by=None,
+    manifest={"modulesContent": {}},
+    images={"app:2": {"linux/amd64": "sha256:0"}},
+    release_requested=False,
+    code=None,
+    detail=None,
+    asked_bytes=None,
+    rollback_of=None,
+    created_at=NOW,
+    updated_at=NOW,
+)
+LOST = Trouble("failed", "seal.invalid", "app:2: the seal\r\nBcc: x@y does not fit", 400, ("ship-1", "ship-2"))
+HELD = Trouble("failed", "plan.needs_approval", "would get 9 bytes", 1, ("ship-9",))
+
+
+def facts(*troubles: Trouble, **changes: Any) -> Facts:
+    members = changes.pop("members", {"failed": 400, "ready": 2})
+    figures = changes.pop("figures", Figures(2000, 1500, 30_000))
+    waiting = changes.pop("waiting", {})
+    return Facts(replace(SET_1, **changes), members, figures, troubles, waiting)
+
+
+def body_of(kind: str, told: Facts) -> str:
+    return mail_text(KINDS[kind], told)[1]
+
+
+def test_every_kind_that_is_announced_has_its_words() -> None:
+    assert {*OF_MEMBER.values(), *OF_SET.values(), "overdue"} == KINDS.keys()
+
+
+def test_a_mail_has_the_reason_what_to_do_commands_and_the_numbers() -> None:
+    subject, body = mail_text(KINDS["member_failed"], facts(LOST))
+
+    assert subject == "Deployment set March failed on 400 devices"
+    assert body.splitlines() == [
+        "Hello Olga,",
+        "",
+        'your deployment set "March" failed on 400 devices.',
+        "",
+        "400 failed: ship-1, ship-2 and 398 more",
+        "  Reason: seal.invalid. app:2: the seal Bcc: x@y does not fit. Seal the bundle with a key that the device "
+        "trusts, and check who made it.",
+        "",
+        "The other devices go on. Mend the cause and retry, or go on without:",
+        "    imagedelta sets retry set-1 ship-1",
+        "    imagedelta sets retry set-1 ship-2",
+        "    imagedelta sets retry set-1 DEVICE",
+        "    imagedelta sets exclude set-1 ship-1",
+        "    imagedelta sets exclude set-1 ship-2",
+        "    imagedelta sets exclude set-1 DEVICE",
+        "",
+        "Devices: 400 failed, 2 ready",
+        "Images: app:2",
+        "Workstream: default",
+        "Deadline: 2030-01-01 12:00 UTC",
+        "Planned: 2,000 bytes",
+        "Sent: 1,500 bytes instead of 30,000 of whole images (5.0%)",
+        "",
+        "Set: set-1",
+        "Look: imagedelta sets show set-1",
+        "More: docs/runbooks/transfer-trouble.md",
+    ]
+
+
+def test_a_set_that_waits_says_what_it_would_send_before_anything_is_planned() -> None:
+    waiting = facts(state="awaiting_approval", figures=None, asked_bytes=5000, code="plan.needs_approval", detail="9>1")
+
+    body = body_of("awaiting_approval", waiting)
+
+    assert "Reason: plan.needs_approval. 9>1" in body
+    assert "Planned: 5,000 bytes" in body
+    assert "    imagedelta sets approve set-1\n    imagedelta sets cancel set-1\n" in body
+
+
+def test_an_overdue_set_says_what_it_is_held_up_by() -> None:
+    late = Trouble("waiting_inventory", None, None, 2, ("boat", "ship"))
+    waiting = {"boat": "hub.unknown_device", "ship": "device.no_inventory", "tug": "device.no_inventory"}
+
+    body = body_of("overdue", facts(late, waiting=waiting))
+
+    assert "2 held up, the first of them ship. Reason: device.no_inventory. Start the Image Recon" in body
+    assert "1 held up, the first of them boat. Reason: hub.unknown_device. Create the device" in body
+    assert "    imagedelta sets exclude set-1 boat\n" in body
+
+
+@pytest.mark.parametrize(
+    ("changes", "verb"),
+    [
+        ({"state": "ready", "release_policy": "manual"}, "release"),
+        ({"state": "releasing", "canaries": ("boat",)}, "promote"),
+        ({"state": "releasing"}, None),
+        ({"state": "released"}, None),
+    ],
+)
+def test_who_must_say_go_is_told_how_when_all_has_arrived(changes: dict[str, Any], verb: str | None) -> None:
+    body = body_of("arrived", facts(**changes))
+
+    commands = re.findall(r"^    imagedelta sets (\w+) set-1$", body, re.MULTILINE)
+    assert commands == ([verb] if verb else [])
+
+
+def test_an_arrival_counts_the_devices_that_are_left() -> None:
+    title = KINDS["arrived"].title(facts(state="ready", members={"ready": 3, "released": 1, "excluded": 5}))
+    flawed = KINDS["arrived"].title(facts(state="ready", members={"ready": 1, "failed": 2}))
+
+    assert (title, flawed) == ("has arrived on 4 devices", "has arrived on 1 device of 3")
+
+
+def test_a_completed_set_says_that_its_release_is_applied_and_how_to_go_back() -> None:
+    body = body_of("completed", facts(state="completed", members={"applied": 2}))
+
+    assert "Its release is applied: the modules run on 2 devices. To go back to what ran before:" in body
+    assert "    imagedelta sets rollback set-1\n" in body
+
+
+def test_what_waits_for_approval_is_approved_and_not_retried() -> None:
+    body = body_of("completed", facts(LOST, HELD, state="completed_with_failures"))
+
+    assert "imagedelta sets approve set-1" in body
+    assert "retry set-1 ship-1" in body
+    assert "retry set-1 ship-9" not in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "so"),
+    [
+        ("arrived", "ready", True),
+        ("arrived", "completed", True),
+        ("arrived", "in_transit", False),
+        ("arrived", "cancelled", False),
+        ("completed", "preparing", False),
+        ("failed", "preparing", False),
+        ("overdue", "ready", True),
+        ("overdue", "completed", False),
+        ("awaiting_approval", "awaiting_approval", True),
+        ("awaiting_approval", "preparing", False),
+        ("member_failed", "in_transit", False),
+        ("conflict", "cancelled", False),
+    ],
+)
+def test_what_is_no_longer_so_is_not_told(kind: str, state: str, so: bool) -> None:
+    assert KINDS[kind].is_so(facts(state=state)) is so
+
+
+def test_single_devices_are_told_of_in_the_last_mail_of_a_set_that_ended() -> None:
+    assert KINDS["member_failed"].is_so(facts(LOST))
+    assert not KINDS["member_failed"].is_so(facts(LOST, state="completed_with_failures"))
+    assert KINDS["awaiting_approval"].is_so(facts(HELD, state="completed_with_failures"))
+
+
+def test_text_from_outside_adds_no_lines() -> None:
+    assert one_line("a\r\nBcc: everyone\x85\u2028b") == "a Bcc: everyone b"
+
+
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.sampled_from(sorted(SET.states)),
+    st.sampled_from(sorted(MEMBER.states)),
+    st.text(min_size=1, max_size=60),
+    st.sampled_from(["ship-1", "ship$1", "a:b@c"]),
+)
+def test_every_command_in_a_mail_is_one_that_the_command_line_knows(
+    kind: str, state: str, member: str, words: str, device: str
+) -> None:
+    trouble = Trouble(member, "plan.needs_approval" if "a" in words else "seal.invalid", words, 1, (device,))
+    told = facts(trouble, state=state, name=words, owner_name=words, canaries=("boat",), detail=words, code="internal")
+
+    subject, body = mail_text(KINDS[kind], told)
+
+    assert len(subject.splitlines()) <= 1
+    for line in re.findall(r"^(?:    |Look: )(imagedelta .*)$", body, re.MULTILINE):
+        _, group, verb, *arguments = shlex.split(line)
+        wanted = [one for one in command.commands[verb].params if isinstance(one, click.Argument)]
+        assert (group, arguments[0], len(arguments)) == ("sets", "set-1", len(wanted)), line
