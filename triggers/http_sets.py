@@ -158,10 +158,9 @@ def _waiting(waiting: Mapping[str, str]) -> list[WaitingView]:
 
 
 def _warning(found: Unregistered) -> UnregisteredView:
-    detail = (
-        f"{found.reference} costs {found.estimated_bytes} bytes on {found.devices} devices that have "
-        f"{', '.join(found.held)}, which is not registered"
-    )
+    devices = "1 device that has" if found.devices == 1 else f"{found.devices} devices that have"
+    held = ", ".join(found.held)
+    detail = f"{found.reference} costs {found.estimated_bytes} bytes on {devices} {held}, which is not registered"
     return UnregisteredView(**vars(found), code="plan.unregistered_source", detail=detail)
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from contracts.messages import Inventory
+from imagedelta.errors import REMEDIES
+from services.store_port import Origin
 from tests.unit.triggers.hubs import VersionedHub
-from tests.unit.triggers.world import World, make_world
+from tests.unit.triggers.world import START, World, make_world
 
 
 @pytest.fixture
@@ -119,3 +122,19 @@ def test_nothing_is_stored_of_an_enrolment_that_is_refused(world: World) -> None
     assert world.call("PUT", "/api/devices/boat", {"hub": "north"}).code == "request.unknown_hub"
 
     assert world.call("GET", "/api/devices").body["items"] == []
+
+
+def test_a_device_says_what_it_waits_for_and_which_of_its_images_are_not_registered(world: World) -> None:
+    silent = enrol(world).body
+    world.deps.store.devices.twin_refused("boat", "hub.unknown_device")
+    lost = world.call("GET", "/api/devices/boat").body
+    image = {"imageId": "sha256:" + "5" * 64, "references": ["app:0"]}
+    whole = {"installationId": "disk", "sequence": 1, "platform": "linux/amd64", "profiles": [], "freeDiskBytes": 1}
+    origin = Origin("north", "boat", "imagereconstruction", None, START)
+    world.deps.store.devices.record_inventory(origin, Inventory.model_validate({**whole, "images": [image]}))
+
+    (found,) = world.call("GET", "/api/devices/boat/images").body["items"]
+
+    assert (silent["waitsFor"], silent["remedy"]) == ("device.no_inventory", REMEDIES["device.no_inventory"])
+    assert lost["waitsFor"] == "hub.unknown_device"
+    assert (found["references"], found["registered"]) == (["app:0"], False)

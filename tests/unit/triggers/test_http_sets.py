@@ -11,7 +11,7 @@ from contracts.messages import Inventory
 from contracts.records import ImageRecord, Release
 from contracts.requests import EnrolDevice, StartDeployment
 from imagedelta.errors import REMEDIES
-from services.store_port import Origin
+from services.store_port import Origin, PlannedTransfer
 from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import START, World, make_world
 
@@ -271,3 +271,37 @@ def test_there_is_no_rollback_of_the_first_set_nor_to_different_ones(world: Worl
     reply = world.call("POST", f"/api/deployment-sets/{both}/rollback")
     assert (reply.status, reply.code) == (409, "request.no_previous")
     assert "different sets" in reply.body["detail"]
+
+
+def test_a_set_says_what_it_costs_as_a_whole_and_on_each_device(world: World) -> None:
+    path = start(world).headers["Location"]
+    set_id = path.rpartition("/")[2]
+    store = world.deps.store
+    store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
+    planned = PlannedTransfer(
+        *("boat", APP["2"], "app:2", False, (), "v1-64m", 5000, 5000, "normal", ("host/app:0",)),
+    )
+    store.sets.record_plan(set_id, [planned], {"boat": 1}, START, max_attempts=4)
+
+    shown = world.call("GET", path).body
+    listed = world.call("GET", "/api/deployment-sets").body["items"]
+    transfers = world.call("GET", "/api/transfers").body["items"]
+    patches = world.call("GET", "/api/patches").body["items"]
+
+    assert (shown["plannedBytes"], shown["sentBytes"], shown["transferStages"]) == (5000, 0, {"queued": 1})
+    assert [(one["plannedBytes"], one["sentBytes"]) for one in (*shown["members"], *listed)] == [(5000, 0)] * 2
+    (warning,) = shown["warnings"]
+    assert (warning["code"], warning["held"], warning["devices"]) == ("plan.unregistered_source", ["host/app:0"], 1)
+    assert warning["detail"] == "app:2 costs 5000 bytes on 1 device that has host/app:0, which is not registered"
+    assert [(one["stage"], one["unregistered"]) for one in transfers] == [("queued", ["host/app:0"])]
+    assert [(one["targetReferences"], one["sourceReferences"]) for one in patches] == [(["app:2"], [])]
+
+
+def test_a_set_that_waits_for_approval_says_what_it_would_send(world: World) -> None:
+    path = start(world).headers["Location"]
+    set_id = path.rpartition("/")[2]
+    world.deps.store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
+
+    world.deps.store.sets.ask_approval(set_id, 123, "over maxBytes", START)
+
+    assert world.call("GET", path).body["plannedBytes"] == 123
