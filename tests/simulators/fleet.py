@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class FleetSimulator:
         self.hubs = {"north": HubSimulator("north"), "south": HubSimulator("south")}
         self.sealer = _sealer()
         self.deps = Deps(
-            settings=load_settings({"IMAGEDELTA_PRIORITIES": str(Path("no priorities"))}),
+            settings=replace(load_settings({}), priorities_file=Path("no priorities")),
             store=store,
             blobs=self.blobs,
             hubs=self.hubs,
