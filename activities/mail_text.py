@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from activities.mail_kinds import Facts, Kind
 from imagedelta.errors import REMEDIES
+from imagedelta.printable import printable
 
 _MAX_DETAIL = 500
 _MAX_SUBJECT = 256
@@ -33,8 +34,8 @@ def mail_text(kind: Kind, facts: Facts) -> tuple[str, str]:
 
 
 def one_line(text: str) -> str:
-    """No line breaks: text from outside must not add header or body lines to a mail."""
-    return " ".join(text.split())[:_MAX_DETAIL]
+    """Text from outside must not add header or body lines to a mail, nor move what a terminal shows of it."""
+    return printable(" ".join(text.split()))[:_MAX_DETAIL]
 
 
 def _reasons(facts: Facts) -> Iterator[str]:

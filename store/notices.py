@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
+from imagedelta.errors import DependencyError
 from store.schema import notifications, sets
 from store.tools import new_id
 
@@ -28,6 +29,7 @@ OF_SET = {
     "awaiting_approval": "awaiting_approval",
 }
 _DIGESTS = frozenset(OF_MEMBER.values())
+_RIVALS = 3
 
 
 def announce_set(connection: Connection, set_id: str, state: str, at: datetime) -> None:
@@ -46,14 +48,14 @@ def announce_member(connection: Connection, set_id: str, state: str, code: str |
 
 
 def announce(connection: Connection, set_id: str, kind: str, at: datetime) -> None:
-    """See that a mail of the kind goes out after this moment: the one that is pending, or a new one."""
-    while not _joined(connection, set_id, kind):
-        try:
-            with connection.begin_nested():
-                _insert(connection, set_id, kind, at)
+    """See that a mail of the kind goes out after this moment: the one that is pending, or a new one.
+
+    Raises: DependencyError when others were quicker again and again; the whole transaction is to be tried again.
+    """
+    for _ in range(_RIVALS):
+        if _joined(connection, set_id, kind) or _inserted(connection, set_id, kind, at):
             return
-        except IntegrityError:
-            continue  # a rival's is pending now
+    raise DependencyError(f"the notifications of {set_id} changed {_RIVALS} times meanwhile")
 
 
 def _joined(connection: Connection, set_id: str, kind: str) -> bool:
@@ -61,6 +63,16 @@ def _joined(connection: Connection, set_id: str, kind: str) -> bool:
     pending = (notifications.c.set_id == set_id, notifications.c.kind == kind, notifications.c.state == "pending")
     touched = notifications.update().where(*pending).values(locks=notifications.c.locks + 1)
     return connection.execute(touched).rowcount > 0
+
+
+def _inserted(connection: Connection, set_id: str, kind: str, at: datetime) -> bool:
+    """False when a rival's has this number now."""
+    try:
+        with connection.begin_nested():
+            _insert(connection, set_id, kind, at)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _insert(connection: Connection, set_id: str, kind: str, at: datetime) -> None:

@@ -191,6 +191,7 @@ def test_single_devices_are_told_of_in_the_last_mail_of_a_set_that_ended() -> No
 
 def test_text_from_outside_adds_no_lines() -> None:
     assert one_line("a\r\nBcc: everyone\x85\u2028b") == "a Bcc: everyone b"
+    assert one_line("a\x1b[2Jb\x00") == "a\\x1b[2Jb\\x00"
 
 
 @given(
