@@ -203,3 +203,20 @@ def run_through_crashes(fleet: FleetSimulator) -> int:
         fleet.now.forward(minutes=10)
         return 1 + run_through_crashes(fleet)
     return 0
+
+
+def test_a_crash_between_a_plan_and_its_sets_state_leaves_no_figure_behind(fleet: FleetSimulator) -> None:
+    fleet.register("app:1", "app:2")
+    fleet.enrol("ship-1", "app:1")
+    set_id = fleet.start("app:2")
+    sets = fleet.deps.store.sets
+    fleet.steps.fail("plan_set", after=True, error=Crash())
+    with pytest.raises(Crash):
+        fleet.tick()
+    planned = sets.figures([set_id])[set_id]
+
+    fleet.step("plan_set", setId=set_id)
+    fleet.step("plan_set", setId=set_id)
+
+    assert planned.planned_bytes == fleet.transfer(set_id, "ship-1").estimated_bytes
+    assert sets.figures([set_id])[set_id] == planned

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from contracts.records import DeploymentSet, Notification
 from store.notices import BETWEEN, GATHER
@@ -149,3 +150,24 @@ def test_a_second_success_after_a_retry_is_told_too(world: World) -> None:
 
     assert world.deliver(of, "bad").state == "completed"
     assert [notice.number for notice in of_kind(world, of, "completed")] == [1, 2]
+
+
+def test_what_a_failing_device_costs_does_not_grow_with_their_number(world: World) -> None:
+    def statements_of(count: int) -> int:
+        ids = [f"of-{count}-{number:03}" for number in range(count)]
+        for device_id in ids:
+            world.device(device_id, "-")
+        of = world.set(ids, "app:2", workstream=f"of-{count}")
+        world.publish(of)
+        for device_id in ids:
+            world.report(world.transfer(of, device_id), "failed", code="seal.invalid")
+        seen: list[str] = []
+        engine = world.store._db.engine
+        listener = event.listens_for(engine, "before_cursor_execute")(lambda *call: seen.append(call[2]))
+        world.settled(of)
+        event.remove(engine, "before_cursor_execute", listener)
+        return len(seen)
+
+    few, many = statements_of(5), statements_of(25)
+
+    assert (many - few) / 20 <= 3
