@@ -195,10 +195,10 @@ def _unregistered(
     repository = parse_name(item.reference).repository
     here = {image.image_id: image.references for image in present}
     names = [*_names_of(sources, facts), *(name for source in sources for name in here.get(source, ()))]
-    if any(parse_name(name).repository == repository for name in names):
+    if any(_repository(name) == repository for name in names):
         return ()
     strange = (name for image in present if image.image_id not in facts.images for name in image.references)
-    return tuple(sorted({name for name in strange if parse_name(name).repository == repository}))[:_MAX_NAMED]
+    return tuple(sorted({name for name in strange if _repository(name) == repository}))[:_MAX_NAMED]
 
 
 def _image_for(device: Device, item: Wanted) -> str:

@@ -100,7 +100,8 @@ def unregistered(*known: BuiltImage) -> dict[str, Any]:
 
 
 def test_an_older_image_of_the_repository_that_is_not_registered_is_named() -> None:
-    present = (*has(APP_1, references=("localhost:5000/fleet.example/app:1",)), *has(TOOL, references=("tool:1",)))
+    odd = has(RECON, references=("No Name",))
+    present = (*has(APP_1, references=("localhost:5000/fleet.example/app:1",)), *has(TOOL), *odd)
 
     first = only(facts({"ship-1": present}, **unregistered(APP_2, TOOL))).images[0]
     alone = only(facts({"ship-1": present}, **unregistered(APP_2))).images[0]
