@@ -25,21 +25,24 @@ from pydantic_core import CoreSchema
 
 from contracts.messages import DeviceId, Platform
 from contracts.parameters import Moment
+from contracts.refusals import refuse, status_of
 from imagedelta import names
 from imagedelta.errors import RequestError
+
+_ADDRESS = r"^[A-Za-z0-9\[][A-Za-z0-9.:/\[\]_-]{0,254}$"
 
 
 def _reference(text: str) -> str:
     try:
         return names.spelled(text)
     except RequestError as error:
-        raise ValueError(str(error)) from None
+        refuse(text, names.PATTERN, str(error))
 
 
 def _registry_address(text: str) -> str:
     host, _, path = text.partition("/")
     if not names.is_host(host) or (path and names.name_or_none(path) is None):
-        raise ValueError(f"{text[:100]!r} is not HOST or HOST:PORT")
+        refuse(text, _ADDRESS, f"{text[:100]!r} is not HOST or HOST:PORT")
     return text
 
 
@@ -53,7 +56,7 @@ Reference = Annotated[
 """In any of its spellings; kept in the one of imagedelta.names."""
 RegistryAddress = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9\[][A-Za-z0-9.:/\[\]_-]{0,254}$"),
+    StringConstraints(pattern=_ADDRESS),
     AfterValidator(_registry_address),
 ]
 _NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]"
@@ -200,7 +203,7 @@ class StartRollback(RequestBody):
 def parse_body(model: type[RequestBody], body: bytes) -> Any:
     """An instance of ``model``; a value of another JSON type than its field's is refused, not converted.
 
-    Raises: RequestError ``request.invalid`` (400) naming every field that does not fit.
+    Raises: RequestError ``request.invalid`` (400, or 422: contracts.refusals) naming every field that does not fit.
     """
     try:
         return model.model_validate_json(body, strict=True)
@@ -209,4 +212,4 @@ def parse_body(model: type[RequestBody], body: bytes) -> Any:
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False)[:10]
         )
-        raise RequestError(problems, status=400) from error
+        raise RequestError(problems, status=status_of(error)) from error
