@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from contracts.refusals import refuse
 from imagedelta.errors import ContentError, LimitExceeded, RequestError
 from imagedelta.platforms import PATTERN, parse_platform
 
@@ -38,7 +39,7 @@ def _platform(text: str) -> str:
     try:
         return parse_platform(text)
     except RequestError as error:
-        raise ValueError(f"{error}: os/architecture[/variant] is needed, e.g. linux/arm/v7") from None
+        refuse(text, PATTERN, f"{error}: os/architecture[/variant] is needed, e.g. linux/arm/v7")
 
 
 Platform = Annotated[

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, StringConstraints, 
 from pydantic import WithJsonSchema as JsonSchema
 
 from contracts.messages import DeviceId
+from contracts.refusals import status_of
 from imagedelta.errors import RequestError
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
@@ -80,7 +81,7 @@ class Parameter:
             return self._adapter.validate_python(text)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise RequestError(f"{self.name}: {problem}, not {text[:100]!r}", status=400) from error
+            raise RequestError(f"{self.name}: {problem}, not {text[:100]!r}", status=status_of(error)) from error
 
 
 PAGING = (

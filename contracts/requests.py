@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema
 
 from contracts.messages import DeviceId, Platform
 from contracts.parameters import Moment
+from contracts.refusals import refuse, status_of
 from imagedelta import names
 from imagedelta.errors import RequestError
 
@@ -33,7 +34,7 @@ def _reference(text: str) -> str:
     try:
         return names.spelled(text)
     except RequestError as error:
-        raise ValueError(str(error)) from None
+        refuse(text, names.PATTERN, str(error))
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -189,7 +190,7 @@ class StartRollback(RequestBody):
 def parse_body(model: type[RequestBody], body: bytes) -> Any:
     """An instance of ``model``; a value of another JSON type than its field's is refused, not converted.
 
-    Raises: RequestError ``request.invalid`` (400) naming every field that does not fit.
+    Raises: RequestError ``request.invalid`` (400, or 422: contracts.refusals) naming every field that does not fit.
     """
     try:
         return model.model_validate_json(body, strict=True)
@@ -198,4 +199,4 @@ def parse_body(model: type[RequestBody], body: bytes) -> Any:
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False)[:10]
         )
-        raise RequestError(problems, status=400) from error
+        raise RequestError(problems, status=status_of(error)) from error

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.parameters import ONCE, PAGING, PATH, USER, Moment, Parameter, TagFilter, one_of
-from contracts.requests import StartDeployment, parse_body
+from contracts.requests import Reference, StartDeployment, parse_body
 from imagedelta.errors import RequestError
 
 LIMIT, AFTER = PAGING
@@ -76,3 +76,16 @@ def test_no_value_of_another_json_type_is_converted(change: dict[str, Any]) -> N
         parse_body(StartDeployment, order(**change))
 
     assert refused.value.status == 400
+
+
+def test_a_value_that_fits_the_document_and_means_nothing_is_another_problem_than_one_that_does_not_fit() -> None:
+    reference = Parameter("reference", "", Reference)
+
+    statuses = {}
+    for text in ("app:1", "example.org:99999/app:1", "?"):
+        try:
+            reference.read(text)
+        except RequestError as refused:
+            statuses[text] = refused.status
+
+    assert statuses == {"example.org:99999/app:1": 422, "?": 400}
