@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from imagedelta.errors import REMEDIES
 from imagedelta_cli import api_options
 from imagedelta_cli.api_client import Api, Endpoint
 from imagedelta_cli.cells import bytes_text, duration_text
@@ -154,7 +153,7 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
         "money": 0.006,
     }
     ship = {"deviceId": "ship", "state": "waiting_inventory", "detail": None, "images": [], "estimatedBytes": 0}
-    ship["code"] = "device.no_inventory"
+    ship |= {"code": "device.no_inventory", "remedy": "Start its module."}
     plan = {
         "devices": [boat, {**ship, "hoursOnLink": None, "money": None}],
         "totalBytes": 3000,
@@ -174,7 +173,7 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
     assert rows[5][:2] == ["ship", "device.no_inventory"]
     said = [" ".join(row) for row in rows[7:]]
     assert said[:2] == ["3.0 kB in all.", "Needs approval: the set would send 3000 bytes, over maxBytes of 5"]
-    assert said[2].startswith("Waits for ship: device.no_inventory. Start the Image Reconstruction module")
+    assert said[2] == "Waits for ship: device.no_inventory. Start its module."
     assert said[3].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")
 
 
@@ -183,7 +182,7 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
 ) -> None:
     member = {"deviceId": "boat", "state": "waiting_inventory", "code": None, "detail": None}
     member |= {"waitsFor": "hub.unknown_device", "plannedBytes": None, "sentBytes": 0, "updatedAt": SET["updatedAt"]}
-    waiting = {"code": "hub.unknown_device", "devices": 3, "example": "boat"}
+    waiting = {"code": "hub.unknown_device", "remedy": "Create it.", "devices": 3, "example": "boat"}
     warning = {"reference": "app:2", "held": ["app:1"], "devices": 1, "example": "ship", "estimatedBytes": 5_000_000}
     shown = {
         **SET,
@@ -203,9 +202,9 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
     assert "next step    imagedelta sets release set-1" in lines
     assert "devices      2 in transit" in lines
     assert "transfers    1 building, 2 queued" in lines
-    assert f"Waits for boat and 2 more: hub.unknown_device. {REMEDIES['hub.unknown_device']}" in lines
+    assert "Waits for boat and 2 more: hub.unknown_device. Create it." in lines
     dear = "Warning: app:2 costs 5.0 MB; not registered but on ship: app:1. "
-    assert dear + REMEDIES["plan.unregistered_source"] in lines
+    assert f"{dear}Register it, so that later patches start from it." in lines
     assert lines[-1].split()[:3] == ["boat", "waiting_inventory", "hub.unknown_device"]
 
 
