@@ -5,6 +5,8 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "dependency.schema": "Deploy the version of the program that made the database, or give this one a database of its "
+    "own.",
     "request.idempotency_mismatch": "Use a new Idempotency-Key for another request.",
     "request.unknown_device": "Enrol the device first (PUT /api/devices/{id}), or correct its id.",
     "request.no_device": "Correct the tag query; GET /api/devices shows the tags that devices have.",

@@ -22,7 +22,8 @@ def migrate(database: Database) -> None:
 
     On SQLite the transaction itself keeps the others out, on SQL Server an application lock does.
 
-    Raises: DependencyError when another process holds the lock for more than two minutes.
+    Raises: DependencyError when another process holds the lock for more than two minutes, and ``dependency.schema``
+        when another version of the program made the database: it is left as it is.
     """
     database.write(_upgrade)
 
@@ -32,8 +33,16 @@ def _upgrade(connection: Connection) -> None:
         _lock(connection)
     config = alembic_config()
     config.attributes["connection"] = connection
-    if schema_version(connection) != head():
+    version = schema_version(connection)
+    _check_known(version)
+    if version != head():
         command.upgrade(config, "head")
+
+
+def _check_known(version: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    if version is not None and version not in known:
+        raise DependencyError(f"the schema of the database is revision {version}", code="dependency.schema")
 
 
 def _lock(connection: Connection) -> None:

@@ -111,7 +111,7 @@ devices = Table(
     Column("state", key(NAME), nullable=False),
     Column("hub", key(NAME), nullable=False),
     Column("platform", key(NAME), nullable=False),
-    Column("also_runs", Json, nullable=False, server_default="[]"),
+    Column("also_runs", Json, nullable=False),
     Column("registry_address", key(REFERENCE)),
     Column("bytes_per_second", Float),
     Column("money_per_megabyte", Float),

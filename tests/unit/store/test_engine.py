@@ -207,6 +207,7 @@ ROW = {
     "state": "enrolled",
     "hub": "north",
     "platform": "linux/amd64",
+    "also_runs": [],
     "profiles": [],
     "trusted_keys": [],
     "enrolled_at": datetime(2030, 1, 1, tzinfo=UTC),

@@ -15,7 +15,7 @@ from sqlalchemy import Table, UniqueConstraint, inspect, text
 
 from imagedelta.errors import DependencyError
 from store.engine import Database
-from store.migrate import alembic_config, head
+from store.migrate import alembic_config, head, migrate, schema_version
 from store.schema import metadata
 from store.sql import SqlStore
 
@@ -58,7 +58,7 @@ def test_health_names_a_schema_of_another_version(database_url: str, tmp_path: P
     store.close()
 
 
-def migrate(url: str, failed: Any) -> None:
+def migrate_in_process(url: str, failed: Any) -> None:
     store = SqlStore(url)
     try:
         store.migrate()
@@ -71,7 +71,7 @@ def migrate(url: str, failed: Any) -> None:
 
 def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     url, failed = f"sqlite:///{tmp_path / 'new.db'}", SPAWN.Queue()
-    processes = [SPAWN.Process(target=migrate, args=(url, failed)) for _ in range(3)]
+    processes = [SPAWN.Process(target=migrate_in_process, args=(url, failed)) for _ in range(3)]
 
     for process in processes:
         process.start()
@@ -107,7 +107,19 @@ def test_revisions_are_one_line_without_branches() -> None:
     scripts = ScriptDirectory.from_config(alembic_config())
 
     assert scripts.get_heads() == [head()]
-    assert scripts.get_bases() == ["0001"]
+    assert scripts.get_bases() == ["20261129"]
+
+
+def test_a_database_of_another_version_of_the_program_is_left_as_it_is(database_url: str) -> None:
+    database = Database(database_url)
+    database.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '20991231'")))
+
+    with pytest.raises(DependencyError, match="20991231") as refused:
+        migrate(database)
+
+    assert refused.value.code == "dependency.schema"
+    assert database.read(schema_version) == "20991231"
+    database.close()
 
 
 def test_every_revision_can_be_undone(database_url: str) -> None:

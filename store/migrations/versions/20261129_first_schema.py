@@ -7,7 +7,7 @@ from alembic import op
 
 from store import types
 
-revision = "0001"
+revision = "20261129"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("state", types.key(64), nullable=False),
         sa.Column("hub", types.key(64), nullable=False),
         sa.Column("platform", types.key(64), nullable=False),
+        sa.Column("also_runs", types.Json(), nullable=False),
         sa.Column("registry_address", types.key(255), nullable=True),
         sa.Column("bytes_per_second", sa.Float(), nullable=True),
         sa.Column("money_per_megabyte", sa.Float(), nullable=True),
@@ -176,6 +177,7 @@ def upgrade() -> None:
         sa.Column("state", types.key(64), nullable=False),
         sa.Column("origin", types.Json(), nullable=False),
         sa.Column("reference", types.key(255), nullable=True),
+        sa.Column("platform", types.key(64), nullable=True),
         sa.Column("images", types.Json(), nullable=False),
         sa.Column("code", types.key(64), nullable=True),
         sa.Column("detail", types.long_text(), nullable=True),
