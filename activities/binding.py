@@ -21,8 +21,9 @@ def bind(step: Step, deps: Callable[[], Deps]) -> Callable[[dict[str, Any]], dic
     """The activity function of a step: ``{"ok": True, "value"}`` or ``{"ok": False, "code", "detail"}``."""
 
     def run(payload: dict) -> dict:  # type: ignore[type-arg]  # the worker refuses dict[str, Any] here
+        ports = deps()  # a wrong setting is no failure of the step: it is tried again when somebody has mended it
         try:
-            return {"ok": True, "value": step(deps(), payload)}
+            return {"ok": True, "value": step(ports, payload)}
         except Exception as error:
             code, detail = final_failure(error)
             log.warning("%s %s: %s (%s)", step.__name__, payload, detail, code, exc_info=code == "internal")

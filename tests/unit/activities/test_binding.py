@@ -66,13 +66,12 @@ def test_a_process_that_is_told_to_end_ends() -> None:
         failing(KeyboardInterrupt())({})
 
 
-def test_ports_that_cannot_be_made_are_told_like_any_failure() -> None:
+def test_a_wrong_setting_fails_no_step_for_ever() -> None:
     def broken() -> Deps:
         raise RequestError("IMAGEDELTA_BATCH_SIZE must be a whole number", code="settings.invalid")
 
-    answer = bind(lambda deps, payload: {}, broken)({})
-
-    assert (answer["ok"], answer["code"]) == (False, "settings.invalid")
+    with pytest.raises(RequestError, match="IMAGEDELTA_BATCH_SIZE"):
+        bind(lambda deps, payload: {}, broken)({})
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
