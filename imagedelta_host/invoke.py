@@ -120,13 +120,14 @@ class Invoker:
         """Run a function with its trigger's value; what it sets in ``outputs`` is there afterwards.
 
         Raises:
-            Exception: Whatever the function raised; it is logged here.
+            Exception: Whatever the function raised, or that it returned what no binding takes; it is logged here.
         """
         invocation, began = str(uuid.uuid4()), time.monotonic()
         place = Surroundings(self._app_dir, self._client_value, retry or RetryContext(), trace or TraceContext())
         arguments = {**arguments_of(function, value, invocation, place), **(outputs or {})}
         try:
             result = await self._run(function, arguments)
+            _check_return(function, result)
         except Exception as error:
             milliseconds = (time.monotonic() - began) * 1000
             log.error("Function %s failed after %.0f ms (%s)", function.name, milliseconds, invocation, exc_info=error)
@@ -138,3 +139,9 @@ class Invoker:
         if function.is_async:
             return await self._user_loop.run_async(function.run(**arguments))
         return await self._user_loop.run_sync(lambda: function.run(**arguments))
+
+
+def _check_return(function: AppFunction, result: object) -> None:
+    """As the worker does, in its words."""
+    if result is not None and not function.returns:
+        raise RuntimeError(f"function {function.name!r} without a $return binding returned a non-None value")

@@ -163,13 +163,10 @@ def _answers(function: AppFunction, returned: object, outputs: dict[str, OutValu
 
     Raises:
         TypeError: Something that is no HTTP response.
-        RuntimeError: A value was returned that no binding takes.
     """
     set_ = [_encoded(output.get()) for output in outputs.values() if output.get() is not None]
     if function.returns:
         return [*set_, _encoded(returned)]
-    if returned is not None:
-        raise RuntimeError(f"function {function.name} without a $return binding returned a non-None value")
     return set_
 
 
