@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from contracts.records import Notification
 from contracts.states import NOTIFICATION
@@ -24,9 +24,10 @@ class SqlNotifications:
         self._db = database
 
     def due(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Of each set the earliest first: nobody reads that a set is complete, and then that its images arrived."""
         query = (
             select(notifications.c.notification_id)
-            .where(_free(at))
+            .where(_free(at), ~_follows_another(at))
             .order_by(notifications.c.not_before, notifications.c.notification_id)
             .limit(limit)
         )
@@ -81,6 +82,15 @@ def _find(connection: Connection, notification_id: str) -> Notification | None:
     query = select(notifications).where(notifications.c.notification_id == notification_id)
     row = connection.execute(query).mappings().first()
     return as_record(Notification, row) if row else None
+
+
+def _follows_another(at: datetime) -> ColumnElement[bool]:
+    """Whether an earlier mail of the set goes out now; one that is tried again later holds nothing up."""
+    earlier = notifications.alias("earlier")
+    goes_out = or_(earlier.c.state == "claimed", and_(earlier.c.state == "pending", earlier.c.not_before <= at))
+    return exists().where(
+        earlier.c.set_id == notifications.c.set_id, earlier.c.created_at < notifications.c.created_at, goes_out
+    )
 
 
 def _free(at: datetime) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from contracts.records import DeploymentSet, Notification
-from store.notices import BETWEEN, GATHER
+from store.notices import BETWEEN, GATHER, announce
 from tests.unit.store.world import MANIFEST, World
 
 LEASE = timedelta(minutes=2)
@@ -132,6 +132,24 @@ def test_a_device_that_fails_after_a_mail_was_claimed_makes_the_next_an_hour_lat
     world.store.notifications.sent(first.notification_id, "subject", "body", world.now)
     assert world.store.notifications.due(world.now + GATHER, 10) == ()
     assert world.store.notifications.due(world.now + BETWEEN, 10) == (second.notification_id,)
+
+
+def test_of_a_set_the_earlier_mail_goes_first_unless_it_must_be_tried_again_later(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2", manifest=MANIFEST)
+    world.publish(of)
+    world.deliver(of, "ship-1")
+    world.later()
+    world.store._db.write(lambda connection: announce(connection, of.set_id, "completed", world.now))
+    [arrived], [completed] = of_kind(world, of, "arrived"), of_kind(world, of, "completed")
+    notifications = world.store.notifications
+
+    assert notifications.due(world.now, 10) == (arrived.notification_id,)
+    notifications.claim(arrived.notification_id, LEASE, world.now)
+    assert notifications.due(world.now, 10) == ()
+
+    notifications.failed(arrived.notification_id, "no answer", final=False, max_tries=3, at=world.now)
+    assert notifications.due(world.now, 10) == (completed.notification_id,)
 
 
 def test_a_second_success_after_a_retry_is_told_too(world: World) -> None:
