@@ -14,6 +14,7 @@ REMEDIES = {
     "host.port_taken": "Choose another port with --port, or 0 for any free one.",
     "host.function_missing": "Correct the name, or add the function to the app.",
     "host.instance_exists": "Wait until the instance has ended, terminate it, or use another id.",
+    "host.rewind_impossible": "Restart the instance: it ran under an older version of the embedded host.",
     "host.non_deterministic": "Start the work anew; orchestrators may change only when none of their instances runs.",
 }
 explain(REMEDIES)

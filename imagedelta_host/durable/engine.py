@@ -119,6 +119,19 @@ class Engine:
             self.store.post(instance.id, entry)
         self.touch(instance.id)
 
+    def rewind(self, instance: Instance, reason: str) -> None:
+        """Have a failed instance go on from what succeeded; what failed is done again.
+
+        Raises:
+            RewindImpossible: It cannot; nothing was changed.
+        """
+        outcome = Outcome()
+        with self.store.transaction():
+            self._ledger.rewind(instance, reason, outcome)
+        for rewound, _ in outcome.arrived:
+            self._waiting.forget(rewound)
+        self._act_on(outcome)
+
     def purge(self, instance: str) -> None:
         """Forget an instance."""
         with self.store.transaction():
@@ -264,15 +277,22 @@ class Engine:
             answer = await self._orchestrate(row.name, _context_text(row, self._ledger.history(row), new))
         else:
             answer = Answer(error=missing(row.name, "an orchestrator"))
-        if not self._is_current(row):
+        current = self._current(row)
+        if current is None:
             return
-        self._act_on(self._commit(row, plan, selection, new, _bounded(answer)))
+        self._act_on(self._commit(current, plan, selection, new, _bounded(answer)))
         if selection.more:
             self.touch(row.id)
 
-    def _is_current(self, row: Instance) -> bool:
+    def _current(self, row: Instance) -> Instance | None:
+        """The instance as it is after its function ran, ``None`` if this run is over.
+
+        A rewind of its parent may have changed meanwhile whom it reports to.
+        """
         current = self.store.instance(row.id)
-        return current is not None and current.execution == row.execution and current.status not in TERMINAL
+        if current is None or current.execution != row.execution or current.status in TERMINAL:
+            return None
+        return current
 
     def _commit(
         self, row: Instance, plan: Plan, selection: step.Selection, new: list[Event], answer: Answer

@@ -150,11 +150,12 @@ def apply_events(plan: Plan, entries: Sequence[Event], now: datetime) -> list[Ef
 
 def _complete(plan: Plan, leaf: Leaf, kind: int, now: datetime) -> list[Effect]:
     if leaf.retries and kind in _FAILURES:
-        leaf.task, leaf.retrying = plan.take_task(), True
-        return [StartTimer(leaf.task, now + timedelta(milliseconds=leaf.interval_ms))]
+        leaf.retrying = True
+        return [StartTimer(plan.next_task_of(leaf), now + timedelta(milliseconds=leaf.interval_ms))]
     if leaf.retries and kind == EventType.TIMER_FIRED and leaf.attempt < leaf.attempts:
         leaf.attempt += 1
-        leaf.task, leaf.retrying = plan.take_task(), False
+        leaf.retrying = False
+        plan.next_task_of(leaf)
         return [start(leaf)]
     leaf.done, leaf.input = True, None
     return []

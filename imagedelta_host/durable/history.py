@@ -32,8 +32,30 @@ class EventType(IntEnum):
     ORCHESTRATOR_STARTED = 12
     ORCHESTRATOR_COMPLETED = 13
     EVENT_RAISED = 15
+    GENERIC = 17
     SUSPENDED = 19
     RESUMED = 20
+
+
+NAMES = {
+    EventType.EXECUTION_STARTED: "ExecutionStarted",
+    EventType.EXECUTION_COMPLETED: "ExecutionCompleted",
+    EventType.EXECUTION_TERMINATED: "ExecutionTerminated",
+    EventType.TASK_SCHEDULED: "TaskScheduled",
+    EventType.TASK_COMPLETED: "TaskCompleted",
+    EventType.TASK_FAILED: "TaskFailed",
+    EventType.CHILD_CREATED: "SubOrchestrationInstanceCreated",
+    EventType.CHILD_COMPLETED: "SubOrchestrationInstanceCompleted",
+    EventType.CHILD_FAILED: "SubOrchestrationInstanceFailed",
+    EventType.TIMER_CREATED: "TimerCreated",
+    EventType.TIMER_FIRED: "TimerFired",
+    EventType.EVENT_RAISED: "EventRaised",
+    EventType.GENERIC: "GenericEvent",
+}
+"""What the management interface calls the events it shows, and those that a rewind takes back."""
+
+STARTS = frozenset({EventType.TASK_SCHEDULED, EventType.CHILD_CREATED, EventType.TIMER_CREATED})
+"""Events that start a task; their ``EventId`` is its id."""
 
 
 def text_of(moment: datetime) -> str:

@@ -17,6 +17,7 @@ from aiohttp import web
 from imagedelta_host.durable.binding import RPC_PATH, WEBHOOK_PATH, ClientBinding
 from imagedelta_host.durable.engine import Engine, FunctionMissing, InstanceExists
 from imagedelta_host.durable.history import TERMINAL, EventType, compact, event, moment_of, text_of
+from imagedelta_host.durable.rewind import RewindImpossible
 from imagedelta_host.durable.status import history_of, status_of
 from imagedelta_host.durable.store import Filter, Instance
 from imagedelta_host.keys import opens, same
@@ -162,7 +163,7 @@ class DurableHttpApi:
         if operation == "restart":
             return self._restart(row, request)
         if operation == "rewind":
-            return _rewind(row)
+            return self._rewind(row, request)
         if row.status in TERMINAL:
             return web.Response(status=410)
         if operation != "terminate" and (row.status == "Suspended") is (operation == "suspend"):
@@ -179,6 +180,17 @@ class DurableHttpApi:
             return _refusal("The instance cannot be restarted", error, 409)
         except FunctionMissing as error:
             return _refusal("The instance cannot be restarted", error, 400)
+
+    def _rewind(self, row: Instance, request: web.Request) -> web.Response:
+        if row.status not in TERMINAL:
+            return _wrong_state(f"Cannot rewind the orchestration instance {row.id}", row)
+        if row.status != "Failed":
+            return web.Response(status=410)
+        try:
+            self._engine.rewind(row, request.query.get("reason", ""))
+        except RewindImpossible as error:
+            return _refusal("The instance cannot be rewound", error, 409)
+        return web.Response(status=202)
 
     async def _purge(self, request: web.Request) -> web.StreamResponse:
         row = self._row(request)
@@ -222,15 +234,6 @@ def _wrong_state(refusal: str, row: Instance) -> web.Response:
         "ExceptionType": "System.InvalidOperationException",
     }
     return web.json_response(body, status=500)
-
-
-def _rewind(row: Instance) -> web.Response:
-    """Rewinding is not served; what the real host refuses is refused in its way."""
-    if row.status == "Failed":
-        return _refusal("rewind is not served by the embedded host: use restart", None, 501)
-    if row.status in TERMINAL:
-        return web.Response(status=410)
-    return _wrong_state(f"Cannot rewind the orchestration instance {row.id}", row)
 
 
 def _refusal(message: str, error: Exception | None, status: int) -> web.Response:

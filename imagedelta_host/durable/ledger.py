@@ -6,10 +6,12 @@ after the commit. Not here: when an episode runs (imagedelta_host.durable.engine
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 
 from imagedelta_host.durable import episode as step
 from imagedelta_host.durable.history import (
@@ -22,6 +24,8 @@ from imagedelta_host.durable.history import (
     now_text,
     text_of,
 )
+from imagedelta_host.durable.plan import Plan
+from imagedelta_host.durable.rewind import rewind
 from imagedelta_host.durable.store import DurableStore, Instance, Parent, Work
 
 log = logging.getLogger("imagedelta_host.durable")
@@ -158,12 +162,16 @@ class Ledger:
         outcome.arrived.append((row.id, None))
 
     def end(self, row: Instance, status: str, output: object, outcome: Outcome, details: str = "") -> None:
-        """Close an instance and tell the run that waits for it, if there still is one."""
+        """Close an instance and tell the run that waits for it, if there still is one.
+
+        The plan of a failed one is kept: a rewind needs it.
+        """
         text = compact(output)
         completed = event(EventType.EXECUTION_COMPLETED, OrchestrationStatus=status, Result=text)
         self._store.append_history(row.id, [completed])
         self._store.delete_run(row.id, keep_history=True)
-        self._store.update_instance(row.id, status=status, output=text, plan="", suspended=0)
+        forgotten = {} if status == "Failed" else {"plan": ""}
+        self._store.update_instance(row.id, status=status, output=text, suspended=0, **forgotten)
         self.forget(row.id)
         _log_end(row, status, output)
         parent = None if row.parent is None else self._store.instance(row.parent)
@@ -172,6 +180,52 @@ class Ledger:
         told = _result_for_parent(row, status, output, details)
         self._store.post(parent.id, told, execution=parent.execution)
         outcome.arrived.append((parent.id, told))
+
+    # Rewind
+
+    def rewind(self, row: Instance, reason: str, outcome: Outcome) -> None:
+        """Take back the failure of an instance, and those of sub-orchestrations that it waited for.
+
+        Raises:
+            RewindImpossible: One of them cannot be rewound.
+        """
+        failed = [row]
+        while failed:
+            failed += self._rewind_one(failed.pop(), reason, outcome)
+
+    def _rewind_one(self, row: Instance, reason: str, outcome: Outcome) -> list[Instance]:
+        """Rewind one instance; returns the failed ones it waits for.
+
+        The run goes on under an execution id of its own: ids of sub-orchestrations are made from it, and task ids
+        may now mean others than before.
+        """
+        plan, execution = Plan.from_json(row.plan), uuid.uuid4().hex
+        history = [json.loads(text) for text in self._store.history(row.id)]
+        rewound = rewind(plan, history, partial(self._goes_on, row))
+        self._store.replace_history(row.id, rewound.history)
+        self.forget(row.id)
+        self._store.update_instance(row.id, execution=execution, status="Pending", output=None, plan=plan.to_json())
+        self._store.post(row.id, event(EventType.GENERIC, Data=reason), execution=execution)
+        outcome.arrived.append((row.id, None))
+        children = [self._adopt(child, Parent(row.id, execution, task)) for child, task in rewound.children.items()]
+        return [child for child in children if child.status == "Failed"]
+
+    def _goes_on(self, row: Instance, child: str, task: int) -> bool:
+        found = self._store.instance(child)
+        if found is None or found.parent_of != Parent(row.id, row.execution, task):
+            return False
+        return found.status not in TERMINAL or found.status in ("Completed", "Failed")
+
+    def _adopt(self, child: str, parent: Parent) -> Instance:
+        """Have a sub-orchestration report to the rewound run; one that has completed meanwhile does so at once."""
+        self._store.update_instance(child, parent_execution=parent.execution, parent_task=parent.task)
+        row = self._store.instance(child)
+        if row is None:
+            raise LookupError(child)
+        if row.status == "Completed":
+            completed = event(EventType.CHILD_COMPLETED, TaskScheduledId=parent.task, Result=row.output)
+            self._store.post(parent.instance, completed, execution=parent.execution)
+        return row
 
 
 def _result_for_parent(row: Instance, status: str, output: object, details: str) -> Event:

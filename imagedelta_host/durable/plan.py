@@ -73,6 +73,7 @@ class Leaf:
         kind: Its action type.
         name: Function name, external event name, or empty for a timer.
         task: The task id it waits for at present; ``None`` for external events.
+        spent: The task ids of its earlier attempts and of the timers between them.
         nth: For external events: this is the n-th wait (from 1) for that name.
         input: JSON text for the function called.
         instance: Asked-for instance id of a sub-orchestration.
@@ -100,6 +101,7 @@ class Leaf:
     retrying: bool = False
     started: bool = False
     done: bool = False
+    spent: list[int] = field(default_factory=list)
 
     @staticmethod
     def from_action(action: Action) -> Leaf:
@@ -111,22 +113,29 @@ class Leaf:
         kind = ActionType(action["actionType"])
         if kind in _UNSERVED:
             raise ActionUnsupported(f"{_UNSERVED[kind]} is not served by the embedded host")
+        leaf = Leaf(kind, _name(action))
+        leaf.take(action)
+        return leaf
+
+    def take(self, action: Action) -> None:
+        """Take over what a start needs: until then the latest answer counts."""
         retry = action.get("retryOptions") or {}
-        return Leaf(
-            kind=kind,
-            name=_name(action),
-            input=action.get("input"),
-            instance=action.get("instanceId"),
-            version=action.get("version"),
-            fire_at=action.get("fireAt", ""),
-            interval_ms=int(retry.get("firstRetryIntervalInMilliseconds", 0)),
-            attempts=max(1, int(retry.get("maxNumberOfAttempts", 1))),
-        )
+        self.input = action.get("input")
+        self.instance = action.get("instanceId")
+        self.version = action.get("version")
+        self.fire_at = action.get("fireAt", "")
+        self.interval_ms = int(retry.get("firstRetryIntervalInMilliseconds", 0))
+        self.attempts = max(1, int(retry.get("maxNumberOfAttempts", 1)))
 
     @property
     def retries(self) -> bool:
         """Whether failures of it are retried by the host."""
         return self.kind in (ActionType.ACTIVITY_RETRY, ActionType.CHILD_RETRY)
+
+    @property
+    def tasks(self) -> list[int]:
+        """All task ids it has had, in the order in which it got them."""
+        return [] if self.task is None else [*self.spent, self.task]
 
 
 def _name(action: Action) -> str:
@@ -169,6 +178,12 @@ class Plan:
         self.next_task += 1
         return self.next_task - 1
 
+    def next_task_of(self, leaf: Leaf) -> int:
+        """Go on with a leaf under the next task id, which is its retry timer's or its next attempt's."""
+        leaf.spent = leaf.tasks
+        leaf.task = self.take_task()
+        return leaf.task
+
     def open_tasks(self) -> dict[int, Leaf]:
         """All leaves that wait for a task, by its id."""
         return {leaf.task: leaf for leaf in self.leaves if leaf.task is not None and not leaf.done}
@@ -195,6 +210,8 @@ class Plan:
         pairs = [pair for top, action in zip(self.tops, actions, strict=False) for pair in self._pairs(top, action)]
         cancelled = []
         for leaf, action in pairs:
+            if not leaf.started:
+                leaf.take(action)
             if leaf.kind == ActionType.TIMER and action.get("isCanceled") and not leaf.done:
                 leaf.done = True
                 cancelled.append(leaf)

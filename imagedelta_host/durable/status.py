@@ -6,23 +6,18 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from imagedelta_host.durable.history import EventType
+from imagedelta_host.durable.history import NAMES, STARTS, EventType
 from imagedelta_host.durable.store import Instance
 
-_SCHEDULED = {
-    EventType.TASK_COMPLETED: "TaskCompleted",
-    EventType.TASK_FAILED: "TaskFailed",
-    EventType.CHILD_COMPLETED: "SubOrchestrationInstanceCompleted",
-    EventType.CHILD_FAILED: "SubOrchestrationInstanceFailed",
-    EventType.TIMER_FIRED: "TimerFired",
-}
-_PLAIN = {
-    EventType.EXECUTION_STARTED: "ExecutionStarted",
-    EventType.EXECUTION_COMPLETED: "ExecutionCompleted",
-    EventType.EXECUTION_TERMINATED: "ExecutionTerminated",
-    EventType.EVENT_RAISED: "EventRaised",
-}
-_STARTS = (EventType.TASK_SCHEDULED, EventType.CHILD_CREATED, EventType.TIMER_CREATED)
+_ENDS = frozenset(
+    {
+        EventType.TASK_COMPLETED,
+        EventType.TASK_FAILED,
+        EventType.CHILD_COMPLETED,
+        EventType.CHILD_FAILED,
+        EventType.TIMER_FIRED,
+    }
+)
 
 
 def status_of(row: Instance, *, with_input: bool, history: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -50,22 +45,22 @@ def history_of(texts: Iterable[str], *, with_output: bool) -> list[dict[str, Any
     shown: list[dict[str, Any]] = []
     for entry in map(json.loads, texts):
         kind = EventType(entry["EventType"])
-        if kind in _STARTS:
+        if kind in STARTS:
             starts[entry["EventId"]] = entry
-        elif kind in _PLAIN or kind in _SCHEDULED:
+        elif kind in NAMES:
             start = starts.get(entry.get("TaskScheduledId", entry.get("TimerId", -1)), {})
             shown.append(_shown(kind, entry, start, with_output))
     return shown
 
 
 def _shown(kind: EventType, entry: dict[str, Any], start: dict[str, Any], with_output: bool) -> dict[str, Any]:
-    item = {"EventType": _PLAIN.get(kind) or _SCHEDULED[kind], "Timestamp": entry["Timestamp"]}
-    if kind in _SCHEDULED:
+    item = {"EventType": NAMES[kind], "Timestamp": entry["Timestamp"]}
+    if kind in _ENDS:
         item["ScheduledTime"] = start.get("Timestamp")
     name = entry.get("Name") or start.get("Name")
     if name:
         item["Name" if kind == EventType.EVENT_RAISED else "FunctionName"] = name
-    for field in ("Reason", "Details", "FireAt", "OrchestrationStatus"):
+    for field in ("Data", "Reason", "Details", "FireAt", "OrchestrationStatus"):
         if field in entry:
             item[field] = entry[field]
     if with_output and "Result" in entry:

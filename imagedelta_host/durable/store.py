@@ -169,6 +169,11 @@ class DurableStore:
         self._db.executemany("insert into history(instance, entry) values(?, ?)", [(instance, t) for t in texts])
         return texts
 
+    def replace_history(self, instance: str, entries: Iterable[Event]) -> None:
+        """Store these events in place of all."""
+        self._db.execute("delete from history where instance = ?", (instance,))
+        self.append_history(instance, entries)
+
     # Inbox
 
     def post(self, instance: str, entry: Event, *, execution: str | None = None, due: float = 0.0) -> None:

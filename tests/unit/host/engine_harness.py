@@ -52,10 +52,10 @@ class CuttingStore(DurableStore):
             raise PowerCut
 
 
-def orchestrator(body: Callable[[Any], Any]) -> AppFunction:
-    """An orchestrator as the loader would index it."""
+def orchestrator(body: Callable[[Any], Any], name: str = "") -> AppFunction:
+    """An orchestrator as the loader would index it; ``name`` in place of the function's own."""
     run = df.Orchestrator.create(body)
-    return AppFunction(body.__name__, body.__name__, ORCHESTRATION, run, {"name": "context"})
+    return AppFunction(name or body.__name__, name or body.__name__, ORCHESTRATION, run, {"name": "context"})
 
 
 def activity_function(body: Callable[[Any], Any]) -> AppFunction:
