@@ -1,10 +1,10 @@
 """Takes what failed out of a run that has failed, so that it goes on from what succeeded. Pure.
 
-Tasks without a success begin anew: what was failed, cut off or cancelled when the run ended. Their events stay as
-generic ones, which a replay passes over. The tasks that stay get the ids that the SDK will count on replay: ids are
-given in the order of events, so each id moves up by as many as were taken out below it.
-Source: RewindHistoryAsync of DurableTask.AzureStorage. Beyond it, timers and retries are rewound too, and a failure
-that the orchestrator went on from stays, as replaying without it would ask for something else.
+Tasks without a success begin anew: those that failed, and those that were under way when the run ended. Their events
+stay as generic ones, which a replay passes over. The SDK counts task ids anew on replay, in the order of events: each
+task that is left gets its old id less the number of ids below it that were taken out.
+Source: RewindHistoryAsync of DurableTask.AzureStorage. Other than there, timers and retries are rewound too, and a
+failure that the orchestrator caught and went on from stays: without it a replay would ask for something else.
 """
 
 from __future__ import annotations
@@ -165,10 +165,12 @@ def _rewritten(entry: Event, starts: dict[int, int], ends: dict[int, int]) -> Ev
 
 def _taken_back(entry: Event) -> Event:
     """A generic event in place of one that no longer holds; for whoever reads the history it says what failed."""
-    told = {key: entry[key] for key in ("IsPlayed", "Timestamp", "Name", "Reason", "Details") if key in entry}
+    told = {key: entry[key] for key in ("Name", "Reason", "Details") if key in entry}
     return {
         "EventType": int(EventType.GENERIC),
         "EventId": -1,
+        "IsPlayed": True,
+        "Timestamp": entry["Timestamp"],
         "Data": f"Rewound: {NAMES[EventType(entry['EventType'])]}",
         **told,
     }

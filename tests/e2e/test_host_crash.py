@@ -85,6 +85,24 @@ def test_a_killed_worker_is_replaced_and_its_activity_completes(tmp_path: Path) 
         host.stop()
 
 
+def test_a_rewind_that_was_answered_is_never_lost(tmp_path: Path) -> None:
+    host = a_host(tmp_path).start()
+    try:
+        payloads = [{"file": str(tmp_path / f"attempts-{n}"), "succeed_at": 2} for n in range(4)]
+        instances = [host.begin("one", {"activity": "fails_until", "payload": payload}) for payload in payloads]
+        assert {host.result(instance)[0] for instance in instances} == {"Failed"}
+
+        for instance in instances:
+            assert host.durable("POST", f"instances/{instance}/rewind?reason=mended").status_code == 202
+            host.kill()
+            host.start()
+
+        results = [host.result(instance) for instance in instances]
+        assert [(status, output >= 2) for status, output in results] == [("Completed", True)] * 4
+    finally:
+        host.stop()
+
+
 def test_a_request_to_start_that_was_answered_is_never_lost(tmp_path: Path) -> None:
     host = a_host(tmp_path).start()
     try:

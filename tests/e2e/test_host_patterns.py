@@ -55,6 +55,23 @@ def test_a_failure_is_caught_with_the_words_of_the_real_host(host: HostProcess) 
     assert "KeyError" in output
 
 
+def test_a_failed_instance_is_rewound_by_the_client_of_the_sdk(host: HostProcess) -> None:
+    instance = begin(host, "stumbles")
+    assert host.result(instance, 60)[0] == "Failed"
+
+    assert operate(host, "rewind", instance).text == "done"
+
+    assert host.result(instance, 60) == ("Completed", ["kept", [1, "attempt 2"]])
+    only_failed = "The rewind operation is only supported on failed orchestration instances."
+    assert operate(host, "rewind", instance).text == only_failed
+    history = host.durable("GET", f"instances/{instance}?showHistory=true").json()["historyEvents"]
+    assert [item["Data"] for item in history if item["EventType"] == "GenericEvent"] == [
+        "Rewound: SubOrchestrationInstanceFailed",
+        "Rewound: ExecutionCompleted",
+        "a reason",
+    ]
+
+
 def test_an_activity_starts_another_orchestration_with_its_own_client(host: HostProcess) -> None:
     begin(host, "by_client", instance="parent")
 

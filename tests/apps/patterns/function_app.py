@@ -147,6 +147,19 @@ def catches(context: df.DurableOrchestrationContext):  # type: ignore[no-untyped
 
 
 @app.orchestration_trigger(context_name="context")
+def stumbles(context: df.DurableOrchestrationContext):  # type: ignore[no-untyped-def]
+    kept = yield context.call_activity("echo", "kept")
+    done = yield context.call_sub_orchestrator("stumbles_inside", context.instance_id)
+    return [kept, done]
+
+
+@app.orchestration_trigger(context_name="context")
+def stumbles_inside(context: df.DurableOrchestrationContext):  # type: ignore[no-untyped-def]
+    steps = [context.call_activity("echo", 1), context.call_activity("fails_first", context.get_input())]
+    return (yield context.task_all(steps))
+
+
+@app.orchestration_trigger(context_name="context")
 def named(context: df.DurableOrchestrationContext):  # type: ignore[no-untyped-def]
     first = yield context.call_activity("named_otherwise", "x")
     second = yield context.call_sub_orchestrator("PLAINFUNCTION")

@@ -64,7 +64,25 @@ def says(context: Any) -> Any:
     return "said"
 
 
-FUNCTIONS = [activity_function(ok), *map(orchestrator, (eternal, waits, mixed_case, child, says))]
+def refuses_at_first(payload: Any) -> Any:
+    if payload not in refused:
+        refused.append(payload)
+        raise ValueError(payload)
+    return payload
+
+
+refused: list[Any] = []
+
+
+def stumbles(context: Any) -> Any:
+    return (yield context.call_activity("refuses_at_first", context.instance_id))
+
+
+FUNCTIONS = [
+    activity_function(ok),
+    activity_function(refuses_at_first),
+    *map(orchestrator, (eternal, waits, mixed_case, child, says, stumbles)),
+]
 
 
 @pytest.fixture
@@ -249,6 +267,39 @@ def talk(machine: Machine, body: Callable[[Ask, Engine], Awaitable[None]]) -> No
 async def becomes(machine: Machine, instance: str, *statuses: str) -> None:
     while machine.row(instance).status not in statuses:
         await asyncio.sleep(0.001)
+
+
+def test_a_rewind_is_accepted_of_a_failed_instance_alone(machine: Machine) -> None:
+    refused.clear()
+
+    async def body(ask: Ask, engine: Engine) -> None:
+        machine.start("stumbles", instance="run")
+        await becomes(machine, "run", "Failed")
+        accepted = await ask("POST", "instances/run/rewind?reason=mended")
+        await becomes(machine, "run", *TERMINAL)
+        again = await ask("POST", "instances/run/rewind?reason=mended")
+
+        assert (accepted, again) == ((202, None), (410, None))
+        assert (machine.row("run").status, machine.row("run").output) == ("Completed", '"run"')
+
+    talk(machine, body)
+
+
+def test_a_rewind_that_cannot_be_is_refused_with_what_to_do(machine: Machine) -> None:
+    refused.clear()
+
+    async def body(ask: Ask, engine: Engine) -> None:
+        machine.start("stumbles", instance="run")
+        await becomes(machine, "run", "Failed")
+        with machine.store.transaction():
+            machine.store.update_instance("run", plan="")
+
+        status, answer = await ask("POST", "instances/run/rewind?reason=mended")
+
+        assert (status, "restart it" in answer["ExceptionMessage"]) == (409, True)
+        assert machine.row("run").status == "Failed"
+
+    talk(machine, body)
 
 
 def test_what_does_not_fit_the_state_of_an_instance_is_answered_as_by_the_real_host(machine: Machine) -> None:

@@ -134,7 +134,21 @@ def waits(context: Any) -> Any:
     return [context.get_input(), raised, (yield context.call_activity("step", context.get_input()))]
 
 
+def shifting(context: Any) -> Any:
+    """A retry that is never made has an id below those of a child at work and of the one that comes after it."""
+    in_an_hour = df.RetryOptions(first_retry_interval_in_milliseconds=3_600_000, max_number_of_attempts=2)
+    yield context.task_any(
+        [context.call_activity_with_retry("step", in_an_hour, "a"), context.wait_for_external_event("go")]
+    )
+    at_work = context.call_sub_orchestrator("waits", "b")
+    yield context.task_any([at_work, context.wait_for_external_event("fail")])
+    if "own" in BROKEN:
+        raise RuntimeError("the code is wrong")
+    return (yield context.call_sub_orchestrator("leaf", "c"))
+
+
 BODIES = (
+    shifting,
     chain,
     side_by_side,
     retried_side_by_side,
@@ -337,6 +351,20 @@ def test_a_sub_orchestration_rewound_by_itself_counts_when_its_parent_is_rewound
     assert rewound(store, instance=child.id, until=child.id)[0] == "Completed"
     assert store.instance("it").status == "Failed"  # type: ignore[union-attr]
     assert rewound(store) == ("Completed", WHOLE_FAMILY, [])
+
+
+def test_a_sub_orchestration_begun_after_a_rewind_never_takes_the_place_of_one_at_work(store: DurableStore) -> None:
+    BROKEN.update({"a", "own"})
+    machine = Machine(store, FUNCTIONS)
+    machine.start("shifting")
+    asyncio.run(machine.run_until(lambda: kinds(store).count(EventType.TIMER_CREATED) == 1))
+    machine = Machine(store, FUNCTIONS)
+    for name in ("go", "fail"):
+        machine.engine.send(machine.row(), event(EventType.EVENT_RAISED, Name=name, Input="7"))
+    assert asyncio.run(machine.finish()).status == "Failed"
+
+    assert rewound(store) == ("Completed", ["PREPARE C", "C"], ["a", "c", "prepare c"])
+    assert [row.status for row in store.find(Filter(), 9) if row.name == "waits"] == ["Running"]
 
 
 def test_an_orchestrator_mended_in_its_code_may_ask_for_something_else_in_place_of_what_failed(
