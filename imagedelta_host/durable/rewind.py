@@ -49,17 +49,17 @@ def rewind(plan: Plan, history: Sequence[Event], goes_on: GoesOn) -> Rewound:
     past = _Past(history)
     past.require_known(plan)
     staying = {task for leaf in _staying(plan, past) for task in leaf.tasks}
-    undone = [leaf for leaf in plan.leaves if leaf.started and leaf.task is not None and leaf.task not in staying]
+    undone = [leaf for leaf in plan.leaves if leaf.task is not None and leaf.task not in staying]
     children = {leaf.tasks[0]: child for leaf in undone if (child := past.child_of(leaf, goes_on)) is not None}
     _forget_tail(plan, staying | children.keys())
 
-    undone = [leaf for leaf in plan.leaves if leaf.task is not None and leaf.task not in staying]
-    numbers = _numbers(staying | {leaf.tasks[0] for leaf in undone})
-    for leaf in plan.leaves:
+    tasked = [leaf for leaf in plan.leaves if leaf.task is not None]
+    numbers = _numbers(staying | {leaf.tasks[0] for leaf in tasked})
+    for leaf in tasked:
         if leaf.task in staying:
             _keep(leaf, numbers)
-    for leaf in undone:
-        _begin_anew(leaf, numbers, children.get(leaf.tasks[0]))
+        else:
+            _begin_anew(leaf, numbers, children.get(leaf.tasks[0]))
     plan.next_task, plan.raised = len(numbers), past.raised
     ends = {task: numbers[task] for task in staying}
     awaited = {child.task: numbers[first] for first, child in children.items()}
@@ -165,7 +165,7 @@ def _rewritten(entry: Event, starts: dict[int, int], ends: dict[int, int]) -> Ev
 
 def _taken_back(entry: Event) -> Event:
     """A generic event in place of one that no longer holds; for whoever reads the history it says what failed."""
-    told = {key: entry[key] for key in ("Name", "Reason", "Details") if key in entry}
+    told: Event = {key: entry[key] for key in ("Name", "Reason", "Details") if key in entry}
     return {
         "EventType": int(EventType.GENERIC),
         "EventId": -1,
