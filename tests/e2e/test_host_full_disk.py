@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import resource
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,6 +30,11 @@ def full_disk(host: HostProcess):  # type: ignore[no-untyped-def]
         resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, before)
 
 
+def status(host: HostProcess) -> dict[str, Any]:
+    found: dict[str, Any] = host.admin("GET", "/admin/host/status").json()
+    return found
+
+
 def test_timers_events_and_orchestrations_go_on_after_a_full_disk(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     settings = {"LOG": str(log), "LOCAL_IOTHUBS": "north", "TICK": "* * * * * *"}
@@ -43,8 +49,9 @@ def test_timers_events_and_orchestrations_go_on_after_a_full_disk(tmp_path: Path
         host.begin("fan_out_async", 30, "under-way")
 
         with full_disk(host):
-            wait_for(lambda: host.admin("GET", "/admin/host/status").json()["errors"], 60)
-            during = host.admin("GET", "/admin/host/status").json()
+            wait_for(lambda: status(host)["errors"], 60)
+            wait_for(lambda: any(loop["restarts"] for loop in status(host)["loops"]), 60)
+            during = status(host)
             sent = hub.send("ship", "recon", key, b"lost").status_code
             started = host.request("POST", "/v1/start/chain/refused", json=1).status_code
 
@@ -57,8 +64,7 @@ def test_timers_events_and_orchestrations_go_on_after_a_full_disk(tmp_path: Path
         assert host.result("waiting", 60) == ("Completed", {"got": '"on"'})
         assert host.result("under-way", 60) == ("Completed", sum(n * 2 for n in range(30)))
         assert host.run("chain", 1) == ("Completed", 4)
-        wait_for(lambda: host.admin("GET", "/admin/host/status").json()["state"] == "Running", 90)
-        assert any(loop["restarts"] for loop in host.admin("GET", "/admin/host/status").json()["loops"])
+        wait_for(lambda: status(host)["state"] == "Running", 90)
     finally:
         host.stop()
 
