@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PIP_SECONDS = 1800
-_PLATFORMS = ("manylinux1_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64", "musllinux_1_2_x86_64", "any")
+_PLATFORMS = (
+    "manylinux1_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_17_x86_64",  # the same as manylinux2014, but not to pip where a package uses the newer word alone
+    "manylinux_2_28_x86_64",
+    "musllinux_1_2_x86_64",
+    "any",
+)
 _TARGET_PYTHON = "3.11"
 
 
