@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagedelta.archives import open_archive, write_docker_archive
-from tests.e2e.archive_tools import DockerDaemon
 from tests.images import a_layer, an_image, docker_save
 
 pytestmark = pytest.mark.e2e
@@ -19,16 +17,6 @@ IMAGE = an_image(
     {"app/": b"", "app/a.dll": b"a" * 5000},
     references=("localhost/app:1",),
 )
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerDaemon]:
-    daemon = DockerDaemon(tmp_path_factory.mktemp("dockerd"))
-    try:
-        daemon.wait_until_ready()
-        yield daemon
-    finally:
-        daemon.stop()
 
 
 def test_an_image_imported_and_saved_by_docker_is_read(daemon, tmp_path):

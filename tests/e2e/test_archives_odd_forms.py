@@ -11,14 +11,14 @@ import gzip
 import json
 import lzma
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from imagedelta.archives import open_archive
-from tests.e2e.archive_tools import DockerDaemon, require_tool, run, skopeo_copy
+from tests.e2e.archive_tools import require_tool, run, skopeo_copy
 from tests.images import BuiltImage, an_archive, an_image, docker_save, oci_archive, oci_files, plain, sparse_tar
 
 pytestmark = pytest.mark.e2e
@@ -28,16 +28,6 @@ IMAGE = an_image(
     {"app/": b"", "app/a.dll": b"a" * 5000},
     references=("localhost/odd:1",),
 )
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerDaemon]:
-    daemon = DockerDaemon(tmp_path_factory.mktemp("dockerd"))
-    try:
-        daemon.wait_until_ready()
-        yield daemon
-    finally:
-        daemon.stop()
 
 
 def files(pack: Callable[[bytes], bytes] = plain) -> dict[str, bytes]:
