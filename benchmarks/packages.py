@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.pins import pin
 from demo.layers import File
 from demo.wheels import Wheel
 
@@ -50,11 +49,6 @@ class Packages:
         for info in archive.infolist():
             if info.filename.startswith(prefix) and not info.is_dir():
                 yield info.filename.removeprefix(prefix), archive.read(info)
-
-
-def wheels_of(packages: Iterable[Version]) -> list[Wheel]:
-    """Their pins."""
-    return [pin(name, version) for name, version in packages]
 
 
 def stamped(

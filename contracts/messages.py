@@ -172,11 +172,6 @@ def parse_inventory(body: bytes) -> Inventory:
     return _parse(Inventory, _gunzip(_bounded(body)))
 
 
-def message_kind(properties: dict[str, str]) -> str:
-    """``report`` or ``inventory``: the application property ``kind`` tells, so a body is parsed once."""
-    return properties.get("kind", "")
-
-
 def _bounded(body: bytes) -> bytes:
     if len(body) > MAX_MESSAGE_BYTES:
         raise LimitExceeded(f"message of {len(body)} bytes is over the limit of {MAX_MESSAGE_BYTES}")

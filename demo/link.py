@@ -51,11 +51,6 @@ class Traffic:
     by_second: Counter[int] = field(default_factory=Counter)
     """Second -> bytes down in it."""
 
-    @property
-    def busy_seconds(self) -> int:
-        """Seconds in which something came down."""
-        return len(self.by_second)
-
 
 class ThinLink:
     """One link; runs on the loop of a ``LinkRoom``."""

@@ -91,11 +91,6 @@ class Watch:
         if not self.kills["device"]:
             self._try_to_kill_a_device()
 
-    def _try_to_kill_the_host(self) -> None:
-        if kills.kill_inside(self.cloud.process, self._is_building):
-            self.kills["host"] += 1
-            self._come_back("cloud", "the host", "while it built patches", self.cloud.restart)
-
     def _try_to_kill_a_device(self) -> None:
         for device in self.devices.values():
             applying = device.applying()

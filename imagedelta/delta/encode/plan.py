@@ -70,11 +70,6 @@ class PatchPlan:
         return self.first_numbers[member.layer.index.diff_id] + member.place
 
     @property
-    def rebuilt_bytes(self) -> int:
-        """Uncompressed size of the rebuilt layers."""
-        return sum(plan.layer.index.size for plan in self.rebuilt)
-
-    @property
     def new_bytes(self) -> int:
         """Size of the files that nothing in a source is like."""
         return sum(file.entry.size for plan in self.rebuilt for file in plan.files if file.choice is Choice.NEW)
