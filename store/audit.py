@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.records import AuditEntry, Page, QuarantinedMessage
 from imagedelta.errors import RequestError
-from store.engine import Database
-from store.paging import each, fetch_page
-from store.schema import answers, audit, quarantine
-from store.tools import as_record
+from store.kernel.engine import Database
+from store.kernel.paging import each, fetch_page
+from store.kernel.schema import answers, audit, quarantine
+from store.kernel.tools import as_record
 
 MAX_DETAIL = 2000
 

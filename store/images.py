@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from contracts.records import ImageRecord, LayerRecord, Page, Registration
 from contracts.requests import RegisterImage
 from imagedelta.errors import RequestError
-from store.device_rows import device_records
-from store.engine import Database
-from store.paging import fetch_page
-from store.schema import device_images, devices, image_layers, image_references, images, layers, registrations
-from store.tools import as_record, new_id, rows_in, unknown
+from store.devices.rows import device_records
+from store.kernel.engine import Database
+from store.kernel.paging import fetch_page
+from store.kernel.schema import device_images, devices, image_layers, image_references, images, layers, registrations
+from store.kernel.tools import as_record, new_id, rows_in, unknown
 
 OPEN = ("queued", "reading")
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from imagedelta.errors import DependencyError
 from store.audit import SqlAudit
-from store.devices import SqlDevices
-from store.engine import Database
+from store.devices.devices import SqlDevices
 from store.images import SqlImages
-from store.migrate import head, migrate, schema_version
-from store.notifications import SqlNotifications
-from store.patches import SqlPatches
-from store.releases import SqlReleases
-from store.sets import SqlSets
-from store.transfers import SqlTransfers
+from store.kernel.engine import Database
+from store.kernel.migrate import head, migrate, schema_version
+from store.sets.notifications import SqlNotifications
+from store.sets.releases import SqlReleases
+from store.sets.sets import SqlSets
+from store.transfers.patches import SqlPatches
+from store.transfers.transfers import SqlTransfers
 
 
 class SqlStore:

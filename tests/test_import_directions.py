@@ -50,9 +50,9 @@ ONLY_IN: dict[str, set[str]] = {
     "azure.durable_functions": {"function_app.py", "orchestrators/retrying.py", "imagedelta_host/user_loop.py"},
     # SQL
     "sqlalchemy": {"store/", "imagedelta_cli/checks/sql.py"},
-    "alembic": {"store/migrate.py", "store/migrations/"},
-    "pyodbc": {"store/engine.py", "imagedelta_cli/checks/sql.py"},
-    "sqlite3": {"imagedelta_host/", "imagedelta_local/", "store/engine.py", "demo/"},
+    "alembic": {"store/kernel/migrate.py", "store/migrations/"},
+    "pyodbc": {"store/kernel/engine.py", "imagedelta_cli/checks/sql.py"},
+    "sqlite3": {"imagedelta_host/", "imagedelta_local/", "store/kernel/engine.py", "demo/"},
     # HTTP: one client file for each outside system and each program; the demo is a program of people
     "httpx": {
         "services/blobs_http.py",

@@ -1,6 +1,6 @@
 """Alembic's environment: runs on the connection that store.migrate gives, or writes SQL offline.
 
-A new revision: change store/schema.py, then ``python -m store.migrations.revise "what changes"``.
+A new revision: change store/kernel/schema.py, then ``python -m store.migrations.revise "what changes"``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import LargeBinary, String, Unicode, UnicodeText
 
-from store.schema import metadata
-from store.types import Json, UtcDateTime
+from store.kernel.schema import metadata
+from store.kernel.types import Json, UtcDateTime
 
 
 def render_type(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:

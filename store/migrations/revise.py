@@ -1,4 +1,4 @@
-"""Write the next revision from the difference between store/schema.py and the revisions before.
+"""Write the next revision from the difference between store/kernel/schema.py and the revisions before.
 
 Usage: python -m store.migrations.revise "what changes"
 """
@@ -10,8 +10,8 @@ import tempfile
 
 from alembic import command
 
-from store.engine import Database
-from store.migrate import alembic_config, migrate
+from store.kernel.engine import Database
+from store.kernel.migrate import alembic_config, migrate
 
 
 def revise(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from store import types
+from store.kernel import types
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from store import types
+from store.kernel import types
 
 revision = "20261129"
 down_revision = None

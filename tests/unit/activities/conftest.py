@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from store.schema import metadata
+from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.unit.activities.bench import Bench
 

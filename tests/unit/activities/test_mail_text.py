@@ -18,7 +18,7 @@ from activities.mail_text import mail_text, one_line
 from contracts.records import DeploymentSet, Figures, Trouble
 from contracts.states import MEMBER, SET
 from imagedelta_cli.commands.sets import command
-from store.notices import OF_MEMBER, OF_SET
+from store.kernel.notices import OF_MEMBER, OF_SET
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SET_1 = DeploymentSet(

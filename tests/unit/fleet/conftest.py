@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from store.schema import metadata
+from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.simulators.fleet import FleetSimulator
 

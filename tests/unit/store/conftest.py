@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from store.schema import metadata
+from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.unit.store.world import World
 

@@ -16,10 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from imagedelta.errors import DependencyError, RequestError
-from store.engine import TRIES, Database, is_transient
-from store.schema import counters, devices
+from store.kernel.engine import TRIES, Database, is_transient
+from store.kernel.schema import counters, devices
+from store.kernel.tools import next_value
 from store.sql import SqlStore
-from store.tools import next_value
 from tests.unit.store.world import World
 
 SPAWN = multiprocessing.get_context("spawn")

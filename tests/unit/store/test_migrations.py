@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Table, UniqueConstraint, inspect, text
 
 from imagedelta.errors import DependencyError
-from store.engine import Database
-from store.migrate import alembic_config, head, migrate, schema_version
-from store.schema import metadata
+from store.kernel.engine import Database
+from store.kernel.migrate import alembic_config, head, migrate, schema_version
+from store.kernel.schema import metadata
 from store.sql import SqlStore
 
 SPAWN = multiprocessing.get_context("spawn")

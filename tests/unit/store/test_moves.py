@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from contracts.states import API, DEVICE, MEMBER, ORCHESTRATOR, SET, TIMER, TRANSFER, StateMachine
 from imagedelta.errors import RequestError
-from store.moves import move_member, move_set, move_transfer
-from store.schema import members, sets, transfers
-from store.transfer_rows import known_transfer
+from store.kernel.moves import move_member, move_set, move_transfer
+from store.kernel.schema import members, sets, transfers
+from store.transfers.rows import known_transfer
 from tests.unit.store.world import World
 
 MOVERS = (API, ORCHESTRATOR, TIMER, DEVICE)

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from contracts.requests import DeviceSelection
-from store.schema import metadata
+from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.unit.store.test_inventories import state_of
 from tests.unit.store.world import MANIFEST, World

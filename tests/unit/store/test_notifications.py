@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from contracts.records import DeploymentSet, Notification
-from store.notices import BETWEEN, GATHER, announce
+from store.kernel.notices import BETWEEN, GATHER, announce
 from tests.unit.store.world import MANIFEST, World
 
 LEASE = timedelta(minutes=2)

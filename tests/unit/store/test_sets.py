@@ -430,7 +430,7 @@ def test_settling_goes_round_so_that_a_limit_starves_no_set(world: World) -> Non
 def test_a_plan_cut_between_its_groups_is_completed_by_planning_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.set_plan.DEVICES_AT_ONCE", 2)
+    monkeypatch.setattr("store.sets.plan.DEVICES_AT_ONCE", 2)
     devices = [world.device(f"ship-{number}", "-") for number in range(5)]
     of = world.accepted(devices, "app:2")
     write, calls = world.store._db.write, []

@@ -4,7 +4,7 @@ import pytest
 
 from contracts.requests import DeviceSelection
 from imagedelta.errors import RequestError
-from store.tag_query import tag_condition
+from store.devices.tag_query import tag_condition
 from tests.unit.store.world import World
 
 FLEET = {

@@ -1,0 +1,1 @@
+"""Devices: enrolment, inventories, what their twins should hold."""

@@ -1,0 +1,75 @@
+"""What a device's twin should hold besides its SAS: images to keep, bundles withdrawn, pause, resync."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from contracts.records import Device
+from contracts.states import ACTIVE_TRANSFER, ARRIVED
+from store.kernel.schema import bundles, member_transfers, members, sets, transfers
+from store.sets.rows import wanted_by_a_member
+from store.transfers.rows import fetch_transfers
+
+KEPT_SETS = 2
+"""Of each workstream: the one that runs, and the one a rollback would return to."""
+MAX_REVOKED = 100
+"""Newest first; a desired property document holds 32 KiB."""
+GONE_SETS = ("cancelled", "superseded", "failed")
+
+
+def wanted_of_device(connection: Connection, device: Device) -> Mapping[str, Any]:
+    return {
+        "keepImages": sorted(_wanted_images(connection, device.device_id) | _standing(connection, device.device_id)),
+        "revokedBundles": _revoked(connection, device.device_id),
+        "paused": device.state == "held",
+        "resync": device.resync,
+    }
+
+
+def _wanted_images(connection: Connection, device_id: str) -> set[str]:
+    """Images of open sets, and the sources that bundles on their way start from."""
+    of_device = transfers.c.device_id == device_id
+    wanted = fetch_transfers(connection, of_device, wanted_by_a_member(transfers.c.transfer_id))
+    on_the_way = fetch_transfers(connection, of_device, transfers.c.state.in_(sorted(ACTIVE_TRANSFER)))
+    sources = {source for transfer in on_the_way for source in transfer.sources or ()}
+    return {transfer.image_id for transfer in wanted + on_the_way} | sources
+
+
+def _standing(connection: Connection, device_id: str) -> set[str]:
+    """Images of the newest sets of each workstream that arrived on the device."""
+    query = (
+        select(sets.c.workstream, sets.c.set_id, member_transfers.c.image_id)
+        .join(members, members.c.set_id == sets.c.set_id)
+        .join(
+            member_transfers,
+            (member_transfers.c.set_id == members.c.set_id) & (member_transfers.c.device_id == members.c.device_id),
+        )
+        .where(
+            members.c.device_id == device_id,
+            members.c.state.in_(sorted(ARRIVED)),
+            sets.c.state.not_in(GONE_SETS),
+        )
+        .order_by(sets.c.ordinal.desc())
+    )
+    kept: dict[str, list[str]] = {}
+    images = set()
+    for workstream, set_id, image_id in connection.execute(query):
+        newest = kept.setdefault(workstream, [])
+        if set_id not in newest and len(newest) < KEPT_SETS:
+            newest.append(set_id)
+        if set_id in newest:
+            images.add(image_id)
+    return images
+
+
+def _revoked(connection: Connection, device_id: str) -> list[str]:
+    query = (
+        select(bundles.c.transfer_id, bundles.c.attempt)
+        .where(bundles.c.device_id == device_id, bundles.c.revoked_at.is_not(None))
+        .order_by(bundles.c.number.desc())
+        .limit(MAX_REVOKED)
+    )
+    return sorted(f"{transfer_id}-{attempt}" for transfer_id, attempt in connection.execute(query))

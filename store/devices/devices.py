@@ -1,0 +1,252 @@
+"""Devices: enrolment, what they have, replacing and retiring them, and what their twin should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from contracts.messages import Inventory
+from contracts.records import Device, DeviceImage, Page
+from contracts.requests import EnrolDevice
+from contracts.states import ACTIVE_TRANSFER, API, DEVICE_STATES, MEMBER, TIMER
+from imagedelta.errors import RequestError
+from services.store_port import Origin, Outcome
+from store.devices.desired import wanted_of_device
+from store.devices.inventories import forget_everything, take_inventory
+from store.devices.rows import (
+    CHANGED,
+    SYNCED,
+    TAKEN,
+    confirmed_images,
+    device_records,
+    find_device,
+    known_device,
+    twin_changed,
+    update_device,
+)
+from store.devices.states import move_device
+from store.kernel.engine import Database
+from store.kernel.moves import move_member
+from store.kernel.paging import fetch_page
+from store.kernel.schema import device_installations, device_tags, devices, members
+from store.kernel.tools import lock_device, lock_set
+from store.sets.rows import open_sets_of_device
+from store.transfers.withdraw import withdraw_unwanted
+
+
+class SqlDevices:
+    """Implements services.store_port.Devices."""
+
+    def __init__(self, database: Database, module_id: str, max_attempts: int) -> None:
+        self._db = database
+        self._module_id = module_id
+        self._max_attempts = max_attempts
+
+    def enrol(self, device_id: str, request: EnrolDevice, by: str, at: datetime) -> tuple[Device, bool]:
+        return self._db.write(lambda connection: _enrol(connection, device_id, request, at))
+
+    def device(self, device_id: str) -> Device | None:
+        return self._db.read(lambda connection: find_device(connection, device_id))
+
+    def list_devices(
+        self,
+        *,
+        state: str | None,
+        hub: str | None,
+        tag: tuple[str, str] | None,
+        limit: int,
+        after: str | None,
+    ) -> Page:
+        query = select(devices)
+        if state is not None:
+            query = query.where(devices.c.state == state)
+        if hub is not None:
+            query = query.where(devices.c.hub == hub)
+        if tag is not None:
+            same = (device_tags.c.name == tag[0], device_tags.c.value == tag[1])
+            query = query.where(exists().where(device_tags.c.device_id == devices.c.device_id, *same))
+        return self._db.read(
+            lambda connection: fetch_page(
+                connection, query, (devices.c.device_id,), device_records, limit=limit, after=after
+            )
+        )
+
+    def images_on(self, device_id: str) -> tuple[DeviceImage, ...]:
+        return self.images_on_many([device_id])[device_id]
+
+    def images_on_many(self, device_ids: Sequence[str]) -> Mapping[str, tuple[DeviceImage, ...]]:
+        found = self._db.read(lambda connection: confirmed_images(connection, device_ids))
+        return {device_id: found.get(device_id, ()) for device_id in device_ids}
+
+    def record_inventory(self, origin: Origin, inventory: Inventory) -> Outcome:
+        return self._db.write(
+            lambda connection: take_inventory(connection, origin, inventory, self._module_id, self._max_attempts)
+        )
+
+    def retire(self, device_id: str, by: str, at: datetime) -> Device:
+        return self._db.write(lambda connection: _retire(connection, device_id, by, at))
+
+    def replace(self, device_id: str, by: str, at: datetime) -> Device:
+        return self._db.write(lambda connection: _replace(connection, device_id, by, at))
+
+    def resync(self, device_id: str, by: str, at: datetime) -> Device:
+        return self._db.write(lambda connection: _resync(connection, device_id))
+
+    def devices_to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
+        query = (
+            select(devices.c.device_id)
+            .where(
+                or_(devices.c.twin != SYNCED, and_(devices.c.state != "retired", devices.c.outbox_renew_after <= at))
+            )
+            .order_by(devices.c.twin_code, devices.c.outbox_renew_after, devices.c.device_id)
+            .limit(limit)
+        )
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
+    def desired_facts(self, device_id: str) -> Mapping[str, Any]:
+        def work(connection: Connection) -> Mapping[str, Any]:
+            """What changes after this reading is seen by the next; ``mark_synced`` must not hide it."""
+            where = (devices.c.device_id == device_id, devices.c.twin == CHANGED)
+            connection.execute(devices.update().where(*where).values(twin=TAKEN))
+            return wanted_of_device(connection, known_device(connection, device_id))
+
+        return self._db.write(work)
+
+    def mark_synced(self, device_id: str, digest: str, renew_after: datetime) -> None:
+        def work(connection: Connection) -> None:
+            update_device(connection, device_id, desired_digest=digest, outbox_renew_after=renew_after, twin_code=None)
+            where = (devices.c.device_id == device_id, devices.c.twin == TAKEN)
+            connection.execute(devices.update().where(*where).values(twin=SYNCED))
+
+        self._db.write(work)
+
+    def twin_refused(self, device_id: str, code: str) -> None:
+        update = devices.update().where(devices.c.device_id == device_id).values(twin_code=code)
+        self._db.write(lambda connection: connection.execute(update))
+
+
+def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> tuple[Device, bool]:
+    new = find_device(connection, device_id) is None and _insert(connection, device_id, request, at)
+    lock_device(connection, device_id)
+    device = known_device(connection, device_id)
+    if device.state == "retired":
+        raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
+    if request.hub != device.hub:
+        _change_hub(connection, device, request.hub)
+    update_device(
+        connection,
+        device_id,
+        registry_address=request.registry_address,
+        bytes_per_second=request.bytes_per_second,
+        money_per_megabyte=request.money_per_megabyte,
+        **({} if device.last_inventory_at else {"platform": request.platform, "also_runs": request.also_runs}),
+    )
+    _write_tags(connection, device_id, request.tags)
+    return known_device(connection, device_id), new
+
+
+def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> bool:
+    """False when a rival enrolled it between the question and now."""
+    values = {
+        "device_id": device_id,
+        "state": DEVICE_STATES.initial,
+        "hub": request.hub,
+        "platform": request.platform,
+        "also_runs": request.also_runs,
+        "profiles": [],
+        "trusted_keys": [],
+        "enrolled_at": at,
+        "resync": 0,
+        "last_number": 0,
+        "twin": CHANGED,
+        "locks": 0,
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(devices.insert().values(**values))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _change_hub(connection: Connection, device: Device, hub: str) -> None:
+    """A device that has spoken must speak from its new hub before it is believed again."""
+    reason = f"hub mismatch: moved from {device.hub} to {hub}"
+    if device.state == "active":
+        move_device(connection, device, "held", API, held_reason=reason)
+    elif device.state == "held" and (device.held_reason or "").startswith("hub mismatch"):
+        update_device(connection, device.device_id, held_reason=reason)
+    update_device(connection, device.device_id, hub=hub, desired_digest=None, outbox_renew_after=None, twin=CHANGED)
+
+
+def _write_tags(connection: Connection, device_id: str, tags: Mapping[str, str]) -> None:
+    connection.execute(device_tags.delete().where(device_tags.c.device_id == device_id))
+    rows = [{"device_id": device_id, "name": name, "value": value} for name, value in sorted(tags.items())]
+    if rows:
+        connection.execute(device_tags.insert(), rows)
+
+
+def _retire(connection: Connection, device_id: str, by: str, at: datetime) -> Device:
+    open_sets = open_sets_of_device(connection, device_id, MEMBER.states - MEMBER.terminal)
+    for set_id in open_sets:
+        lock_set(connection, set_id)
+    lock_device(connection, device_id)
+    device = known_device(connection, device_id)
+    if device.state == "retired":
+        return device
+    for set_id in open_sets:
+        _leave_set(connection, set_id, device_id, by, at)
+        withdraw_unwanted(
+            connection, set_id, [device_id], ACTIVE_TRANSFER, API, at, who=by, detail="the device was retired"
+        )
+    move_device(connection, device, "retired", API, held_reason=None)
+    twin_changed(connection, [device_id])
+    return known_device(connection, device_id)
+
+
+_LEAVING = {"releasing": ("failed", TIMER), "released": ("apply_failed", TIMER)}
+"""A manifest that was set, or may have been, cannot be taken back: it is only never confirmed."""
+
+
+def _leave_set(connection: Connection, set_id: str, device_id: str, by: str, at: datetime) -> None:
+    query = select(members.c.state).where(members.c.set_id == set_id, members.c.device_id == device_id)
+    state = connection.execute(query).scalar_one()
+    new, mover = _LEAVING.get(state, ("excluded", API))
+    if MEMBER.allows(state, new, mover):
+        reason = {"code": "device.retired", "detail": "the device was retired"}
+        move_member(connection, set_id, device_id, state, new, mover, at, who=by, **reason)
+
+
+def _replace(connection: Connection, device_id: str, by: str, at: datetime) -> Device:
+    lock_device(connection, device_id)
+    device = known_device(connection, device_id)
+    if device.state == "retired":
+        raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
+    forget_everything(connection, device, at, keep=set(), who=by)
+    _forget_installations(connection, device_id)
+    if device.state != DEVICE_STATES.initial:
+        move_device(connection, device, DEVICE_STATES.initial, API, held_reason=None)
+    return known_device(connection, device_id)
+
+
+def _resync(connection: Connection, device_id: str) -> Device:
+    lock_device(connection, device_id)
+    device = known_device(connection, device_id)
+    if device.state == "retired":
+        raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
+    if device.state == "held":
+        _forget_installations(connection, device_id)
+        move_device(connection, device, "active", API, held_reason=None)
+    update_device(connection, device_id, resync=devices.c.resync + 1)
+    twin_changed(connection, [device_id])
+    return known_device(connection, device_id)
+
+
+def _forget_installations(connection: Connection, device_id: str) -> None:
+    """Whatever installation is heard from next is the device."""
+    connection.execute(device_installations.delete().where(device_installations.c.device_id == device_id))
+    update_device(connection, device_id, installation_id=None)

@@ -1,0 +1,109 @@
+"""What the owner of a set is to be told, each thing once; the words are found when the mail is sent.
+
+A notification is written in the transaction that makes it due. While one of a kind is pending, all that happens
+goes into it; what happens once it is on its way makes the next. So a set's mails are digests, however many devices.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import IntegrityError
+
+from imagedelta.errors import DependencyError
+from store.kernel.schema import notifications, sets
+from store.kernel.tools import new_id
+
+GATHER = timedelta(minutes=5)
+"""How long a mail on single devices waits for more of them."""
+BETWEEN = timedelta(hours=1)
+"""From one mail on single devices to the next of its kind."""
+
+OF_MEMBER = {"failed": "member_failed", "conflict": "conflict", "apply_failed": "apply_failed"}
+OF_SET = {
+    "ready": "arrived",
+    "completed": "completed",
+    "completed_with_failures": "completed",
+    "failed": "failed",
+    "awaiting_approval": "awaiting_approval",
+}
+_DIGESTS = frozenset(OF_MEMBER.values())
+_RIVALS = 3
+
+
+def announce_set(connection: Connection, set_id: str, state: str, at: datetime) -> None:
+    """Add the notification that a set's new state calls for, if any."""
+    kind = OF_SET.get(state)
+    if kind == "arrived" and not _has_manifest(connection, set_id):
+        return  # it is complete in the same moment
+    if kind:
+        announce(connection, set_id, kind, at)
+
+
+def announce_member(connection: Connection, set_id: str, state: str, code: str | None, at: datetime) -> None:
+    kind = "awaiting_approval" if code == "plan.needs_approval" else OF_MEMBER.get(state)
+    if kind:
+        announce(connection, set_id, kind, at)
+
+
+def announce(connection: Connection, set_id: str, kind: str, at: datetime) -> None:
+    """See that a mail of the kind goes out after this moment: the one that is pending, or a new one.
+
+    Raises: DependencyError when others were quicker again and again; the whole transaction is to be tried again.
+    """
+    for _ in range(_RIVALS):
+        if _joined(connection, set_id, kind) or _inserted(connection, set_id, kind, at):
+            return
+    raise DependencyError(f"the notifications of {set_id} changed {_RIVALS} times meanwhile")
+
+
+def _joined(connection: Connection, set_id: str, kind: str) -> bool:
+    """The pending one is held until commit, so that its sender reads what is committed with it."""
+    pending = (notifications.c.set_id == set_id, notifications.c.kind == kind, notifications.c.state == "pending")
+    touched = notifications.update().where(*pending).values(locks=notifications.c.locks + 1)
+    return connection.execute(touched).rowcount > 0
+
+
+def _inserted(connection: Connection, set_id: str, kind: str, at: datetime) -> bool:
+    """False when a rival's has this number now."""
+    try:
+        with connection.begin_nested():
+            _insert(connection, set_id, kind, at)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _insert(connection: Connection, set_id: str, kind: str, at: datetime) -> None:
+    this = (notifications.c.set_id == set_id, notifications.c.kind == kind)
+    query = select(func.max(notifications.c.number), func.max(notifications.c.not_before)).where(*this)
+    number, last = connection.execute(query).one()
+    owner = connection.execute(select(sets.c.owner_email).where(sets.c.set_id == set_id)).scalar_one()
+    notification_id = new_id("notification")
+    connection.execute(
+        notifications.insert().values(
+            notification_id=notification_id,
+            set_id=set_id,
+            kind=kind,
+            number=(number or 0) + 1,
+            recipient=owner,
+            message_id=f"<{notification_id}@imagedelta>",
+            state="pending",
+            tries=0,
+            not_before=_not_before(kind, at, last),
+            created_at=at,
+            locks=0,
+        )
+    )
+
+
+def _not_before(kind: str, at: datetime, last: datetime | None) -> datetime:
+    if kind not in _DIGESTS:
+        return at
+    return max(at + GATHER, last + BETWEEN) if last else at + GATHER
+
+
+def _has_manifest(connection: Connection, set_id: str) -> bool:
+    query = select(sets.c.set_id).where(sets.c.set_id == set_id, sets.c.manifest.is_not(None))
+    return connection.execute(query).first() is not None

@@ -1,0 +1,426 @@
+"""Every table of the record of truth, one schema for SQLite and SQL Server.
+
+What must never be broken is a constraint here and not only a check in code: one active transfer of an image
+to a device, one notification of a kind and number, one release of a member, one patch of (target, sources, profile),
+one bundle of a number on a device. Source: docs/schema.md.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
+
+from contracts.states import ACTIVE_TRANSFER
+from store.kernel.types import Json, UtcDateTime, blob, key, long_text, text
+
+DIGEST = 71
+"""Characters of ``sha256:`` and 64 hex digits."""
+ID = 64
+REFERENCE = 255
+DEVICE = 128
+NAME = 64
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", key(NAME), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# ---------------------------------------------------------------- images
+
+layers = Table(
+    "layers",
+    metadata,
+    Column("diff_id", key(DIGEST), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("file_index", key(DIGEST), nullable=False),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("image_id", key(DIGEST), primary_key=True),
+    Column("platform", key(NAME), nullable=False),
+    Column("config", blob(), nullable=False),
+    Column("full_bytes", BigInteger, nullable=False),
+    Column("signature", key(DIGEST), nullable=False),
+    Column("registered_at", UtcDateTime, nullable=False),
+)
+
+image_layers = Table(
+    "image_layers",
+    metadata,
+    Column("image_id", ForeignKey("images.image_id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("diff_id", ForeignKey("layers.diff_id"), nullable=False, index=True),
+    PrimaryKeyConstraint("image_id", "position"),
+)
+
+image_references = Table(
+    "image_references",
+    metadata,
+    Column("reference", key(REFERENCE), nullable=False),
+    Column("platform", key(NAME), nullable=False),
+    Column("image_id", ForeignKey("images.image_id"), nullable=False, index=True),
+    PrimaryKeyConstraint("reference", "platform"),
+)
+
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("registration_id", key(ID), primary_key=True),
+    Column("state", key(NAME), nullable=False, index=True),
+    Column("origin", Json, nullable=False),
+    Column("reference", key(REFERENCE)),
+    Column("platform", key(NAME)),
+    Column("images", Json, nullable=False),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
+    Column("requested_by", text(256), nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+)
+
+# ---------------------------------------------------------------- devices
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device_id", key(DEVICE), primary_key=True),
+    Column("state", key(NAME), nullable=False),
+    Column("hub", key(NAME), nullable=False),
+    Column("platform", key(NAME), nullable=False),
+    Column("also_runs", Json, nullable=False),
+    Column("registry_address", key(REFERENCE)),
+    Column("bytes_per_second", Float),
+    Column("money_per_megabyte", Float),
+    Column("installation_id", text(256)),
+    Column("profiles", Json, nullable=False),
+    Column("trusted_keys", Json, nullable=False),
+    Column("free_disk_bytes", BigInteger),
+    Column("held_reason", text(256)),
+    Column("last_inventory_at", UtcDateTime),
+    Column("enrolled_at", UtcDateTime, nullable=False),
+    Column("resync", Integer, nullable=False),
+    Column("last_number", BigInteger, nullable=False),
+    Column("twin", key(NAME), nullable=False),
+    Column("twin_code", key(NAME)),
+    Column("desired_digest", key(DIGEST)),
+    Column("outbox_renew_after", UtcDateTime),
+    Column("locks", BigInteger, nullable=False),
+    Index("ix_devices_twin_outbox_renew_after", "twin", "outbox_renew_after"),
+)
+
+device_tags = Table(
+    "device_tags",
+    metadata,
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("name", key(NAME), nullable=False),
+    Column("value", text(256), nullable=False),
+    PrimaryKeyConstraint("device_id", "name"),
+    Index("ix_device_tags_name_value", "name", "value"),
+)
+
+device_images = Table(
+    "device_images",
+    metadata,
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("image_id", key(DIGEST), nullable=False, index=True),
+    Column("references", Json, nullable=False),
+    Column("local_digest", text(256)),
+    Column("seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("device_id", "image_id"),
+)
+
+device_installations = Table(
+    "device_installations",
+    metadata,
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("installation_id", text(256), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("device_id", "installation_id"),
+)
+
+# ---------------------------------------------------------------- sets
+
+sets = Table(
+    "deployment_sets",
+    metadata,
+    Column("set_id", key(ID), primary_key=True),
+    Column("ordinal", BigInteger, nullable=False, unique=True),
+    Column("state", key(NAME), nullable=False),
+    Column("name", text(128), nullable=False),
+    Column("workstream", key(NAME), nullable=False),
+    Column("owner_name", text(128), nullable=False),
+    Column("owner_email", text(256), nullable=False),
+    Column("ordered_by", text(256), nullable=False),
+    Column("priority", key(NAME)),
+    Column("release_policy", key(NAME), nullable=False),
+    Column("canaries", Json, nullable=False),
+    Column("promoted", Boolean, nullable=False),
+    Column("deadline", UtcDateTime),
+    Column("overdue", Boolean, nullable=False),
+    Column("max_bytes_per_device", BigInteger),
+    Column("max_bytes", BigInteger),
+    Column("allow_full_bundles", Boolean, nullable=False),
+    Column("approved_by", text(256)),
+    Column("manifest", Json),
+    Column("images", Json, nullable=False),
+    Column("release_requested", Boolean, nullable=False),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
+    Column("asked_bytes", BigInteger),
+    Column("rollback_of", key(ID)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    Column("locks", BigInteger, nullable=False),
+    Index("ix_deployment_sets_state_ordinal", "state", "ordinal"),
+    Index("ix_deployment_sets_workstream_ordinal", "workstream", "ordinal"),
+    Index("ix_deployment_sets_owner_email_ordinal", "owner_email", "ordinal"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("set_id", ForeignKey("deployment_sets.set_id"), nullable=False),
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("state", key(NAME), nullable=False),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
+    Column("agent_version", BigInteger),
+    Column("lease_until", UtcDateTime),
+    Column("released_version", BigInteger),
+    Column("released_at", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("set_id", "device_id"),
+    Index("ix_members_device_id_state", "device_id", "state"),
+)
+
+# ---------------------------------------------------------------- patches, transfers, bundles
+
+patches = Table(
+    "patches",
+    metadata,
+    Column("patch_id", key(ID), primary_key=True),
+    Column("target", key(DIGEST), nullable=False),
+    Column("sources_key", key(NAME), nullable=False),
+    Column("sources", Json, nullable=False),
+    Column("profile", key(NAME), nullable=False),
+    Column("state", key(NAME), nullable=False),
+    Column("worker", text(256)),
+    Column("lease_until", UtcDateTime),
+    Column("blob", key(REFERENCE)),
+    Column("bytes", BigInteger),
+    Column("sha256", key(DIGEST)),
+    Column("crc32", BigInteger),
+    Column("chunks", key(DIGEST)),
+    Column("memory_bytes", BigInteger),
+    Column("estimated_bytes", BigInteger),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
+    Column("bytes_read", BigInteger),
+    Column("seconds", Float),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("target", "sources_key", "profile"),
+    Index("ix_patches_created_at_patch_id", "created_at", "patch_id"),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("transfer_id", key(ID), primary_key=True),
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("image_id", ForeignKey("images.image_id"), nullable=False, index=True),
+    Column("reference", key(REFERENCE), nullable=False),
+    Column("state", key(NAME), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("sources", Json),
+    Column("refused_sources", Json, nullable=False),
+    Column("patch_id", ForeignKey("patches.patch_id"), index=True),
+    Column("priority", key(NAME), nullable=False),
+    Column("estimated_bytes", BigInteger),
+    Column("full_bytes", BigInteger, nullable=False),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
+    Column("unregistered", Json),
+    Column("local_digest", text(256)),
+    Column("evidence_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_transfers_state_created_at", "state", "created_at"),
+    Index("ix_transfers_created_at_transfer_id", "created_at", "transfer_id"),
+)
+
+_active = transfers.c.state.in_(sorted(ACTIVE_TRANSFER))
+Index(
+    "uq_transfers_active",
+    transfers.c.device_id,
+    transfers.c.image_id,
+    unique=True,
+    sqlite_where=_active,
+    mssql_where=_active,
+)
+Index("ix_transfers_device_id_image_id", transfers.c.device_id, transfers.c.image_id)
+
+member_transfers = Table(
+    "member_transfers",
+    metadata,
+    Column("set_id", ForeignKey("deployment_sets.set_id"), nullable=False),
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("image_id", ForeignKey("images.image_id"), nullable=False),
+    Column("transfer_id", ForeignKey("transfers.transfer_id"), nullable=False, index=True),
+    Column("reference", key(REFERENCE), nullable=False),
+    Column("since_attempt", Integer, nullable=False),
+    Column("until_attempt", Integer),
+    Column("planned_before", BigInteger, nullable=False),
+    Column("sent_before", BigInteger, nullable=False),
+    PrimaryKeyConstraint("set_id", "device_id", "image_id"),
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("transfer_id", ForeignKey("transfers.transfer_id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("lowest", BigInteger, nullable=False),
+    Column("blob", key(REFERENCE)),
+    Column("estimated_bytes", BigInteger, nullable=False),
+    Column("bytes", BigInteger),
+    Column("published_at", UtcDateTime),
+    Column("received_at", UtcDateTime),
+    Column("bytes_fetched", BigInteger),
+    Column("seconds_on_link", Float),
+    Column("revoked_at", UtcDateTime),
+    PrimaryKeyConstraint("transfer_id", "attempt"),
+    UniqueConstraint("device_id", "number"),
+)
+
+# ---------------------------------------------------------------- what happened
+
+history = Table(
+    "history",
+    metadata,
+    Column("event_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("hour", UtcDateTime, nullable=False),
+    Column("kind", key(NAME), nullable=False),
+    Column("set_id", ForeignKey("deployment_sets.set_id"), index=True),
+    Column("transfer_id", ForeignKey("transfers.transfer_id"), index=True),
+    Column("subject", key(DEVICE), nullable=False),
+    Column("attempt", Integer),
+    Column("sequence", Integer),
+    Column("old", key(NAME)),
+    Column("new", key(NAME), nullable=False),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
+    Column("who", text(256)),
+    Column("bytes", BigInteger),
+    Index("ix_history_kind_hour", "kind", "hour"),
+    sqlite_autoincrement=True,
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("notification_id", key(ID), primary_key=True),
+    Column("set_id", ForeignKey("deployment_sets.set_id"), nullable=False),
+    Column("kind", key(NAME), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("recipient", text(256), nullable=False),
+    Column("message_id", key(REFERENCE), nullable=False),
+    Column("subject", text(256)),
+    Column("body", long_text()),
+    Column("state", key(NAME), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("detail", long_text()),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("locks", BigInteger, nullable=False),
+    UniqueConstraint("set_id", "kind", "number"),
+    Index("ix_notifications_state_not_before", "state", "not_before"),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("set_id", ForeignKey("deployment_sets.set_id"), nullable=False),
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False, index=True),
+    Column("hub", key(NAME), nullable=False),
+    Column("workstream", key(NAME), nullable=False),
+    Column("modules", Json, nullable=False),
+    Column("content", Json, nullable=False),
+    Column("previous", Json, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("applied_by_us", Boolean, nullable=False),
+    Column("released_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("set_id", "device_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", text(256), nullable=False, index=True),
+    Column("action", key(NAME), nullable=False),
+    Column("subject", key(REFERENCE), nullable=False, index=True),
+    Column("detail", Json, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("hub", key(NAME), nullable=False),
+    Column("device_id", text(256)),
+    Column("module_id", text(256)),
+    Column("reason", key(NAME), nullable=False),
+    Column("detail", long_text(), nullable=False),
+    Column("body", blob(), nullable=False),
+    Column("properties", Json, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("who", text(256), nullable=False),
+    Column("route", key(REFERENCE), nullable=False),
+    Column("idempotency_key", key(REFERENCE), nullable=False),
+    Column("request_digest", key(DIGEST), nullable=False),
+    Column("answer", Json, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("idempotency_key", "route", "who"),
+)

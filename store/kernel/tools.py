@@ -1,0 +1,77 @@
+"""Small things that every area of the store needs: ids, locks, counters, lists of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, select
+
+from imagedelta.errors import RequestError
+from store.kernel.schema import counters, devices, sets
+
+R = TypeVar("R")
+CHUNK = 500
+"""Values in one IN list: SQL Server takes 2,100 parameters in a statement."""
+
+
+def new_id(kind: str) -> str:
+    return f"{kind}-{uuid4().hex}"
+
+
+def chunks(values: Iterable[str]) -> Iterator[list[str]]:
+    """The distinct values, sorted, in lists of ``CHUNK``."""
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), CHUNK):
+        yield ordered[start : start + CHUNK]
+
+
+def rows_in(connection: Connection, query: Select[Any], key: ColumnElement[str], values: Iterable[str]) -> list[Any]:
+    """The rows whose ``key`` is among ``values``, however many those are."""
+    return [row for part in chunks(values) for row in connection.execute(query.where(key.in_(part))).mappings().all()]
+
+
+def as_record(record: type[R], row: RowMapping, **others: Any) -> R:
+    """A record from the columns of its field names; JSON lists become tuples; ``others`` win."""
+    names = [field.name for field in fields(record) if field.name not in others]  # type: ignore[arg-type]
+    values = {name: row[name] for name in names if name in row}
+    return record(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}, **others)
+
+
+def next_value(connection: Connection, counter: str) -> int:
+    """The next number of a counter; the row stays locked until commit, so numbers follow commits."""
+    row = counters.c.name == counter
+    if not connection.execute(counters.update().where(row).values(value=counters.c.value + 1)).rowcount:
+        connection.execute(counters.insert().values(name=counter, value=1))
+    return int(connection.execute(select(counters.c.value).where(row)).scalar_one())
+
+
+def lock_set(connection: Connection, set_id: str) -> bool:
+    """Hold the set's row until commit; False when there is none. Always before ``lock_device``."""
+    return _touch(connection, sets, sets.c.set_id == set_id)
+
+
+def lock_device(connection: Connection, device_id: str) -> bool:
+    """Hold the device's row until commit: its transfers, images and members move one call at a time."""
+    return _touch(connection, devices, devices.c.device_id == device_id)
+
+
+def lock_devices(connection: Connection, device_ids: Iterable[str]) -> None:
+    for part in chunks(device_ids):
+        _touch(connection, devices, devices.c.device_id.in_(part))
+
+
+def _touch(connection: Connection, table: Table, where: ColumnElement[bool]) -> bool:
+    """An UPDATE that changes nothing that anyone reads: the portable SELECT … FOR UPDATE."""
+    return connection.execute(table.update().where(where).values(locks=table.c.locks + 1)).rowcount > 0
+
+
+def unknown(kind: str, name: str) -> RequestError:
+    return RequestError(f"there is no {kind} {name}", code="request.not_found", status=404)
+
+
+def missing_of(wanted: Sequence[str], known: Iterable[str]) -> list[str]:
+    present = set(known)
+    return [name for name in dict.fromkeys(wanted) if name not in present]

@@ -1,0 +1,1 @@
+"""Deployment sets: orders, members, releases, figures, notifications."""

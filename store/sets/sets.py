@@ -1,0 +1,215 @@
+"""Deployment sets and their members: one method, one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import select
+
+from contracts.records import DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered
+from contracts.requests import StartDeployment
+from contracts.states import ORCHESTRATOR
+from services.store_port import PlannedTransfer
+from store.kernel import history
+from store.kernel.engine import Database
+from store.kernel.moves import move_member, move_set
+from store.kernel.paging import each, fetch_page
+from store.kernel.schema import devices, members, sets
+from store.kernel.tools import as_record
+from store.sets import orders, views, work
+from store.sets.create import create_set, select_devices
+from store.sets.figures import figures_of_members, figures_of_sets
+from store.sets.plan import plan_parts, record_plan
+from store.sets.release_rules import releasable_devices
+from store.sets.rows import find_set, known_set, members_of
+from store.sets.settle import settle_set
+
+
+class SqlSets:
+    """Implements services.store_port.Sets."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def create(
+        self,
+        request: StartDeployment,
+        *,
+        images: Mapping[str, Mapping[str, str]],
+        manifest: Mapping[str, Any] | None,
+        by: str,
+        at: datetime,
+        rollback_of: str | None = None,
+    ) -> DeploymentSet:
+        return self._db.write(lambda connection: create_set(connection, request, images, manifest, by, at, rollback_of))
+
+    def select_devices(self, request: StartDeployment) -> tuple[Device, ...]:
+        return self._db.read(lambda connection: select_devices(connection, request))
+
+    def deployment_set(self, set_id: str) -> DeploymentSet | None:
+        return self._db.read(lambda connection: find_set(connection, set_id))
+
+    def members(self, set_id: str) -> tuple[Member, ...]:
+        return self._db.read(lambda connection: members_of(connection, set_id))
+
+    def list_sets(
+        self, *, owner: str | None, state: str | None, workstream: str | None, limit: int, after: str | None
+    ) -> Page:
+        query = select(sets)
+        if owner is not None:
+            query = query.where(sets.c.owner_email == owner)
+        if state is not None:
+            query = query.where(sets.c.state == state)
+        if workstream is not None:
+            query = query.where(sets.c.workstream == workstream)
+        make = each(lambda row: as_record(DeploymentSet, row))
+        return self._db.read(
+            lambda connection: fetch_page(
+                connection, query, (sets.c.ordinal,), make, limit=limit, after=after, newest_first=True
+            )
+        )
+
+    def events(self, set_id: str, *, limit: int, after: str | None) -> Page:
+        return self._db.read(lambda connection: history.of_set(connection, set_id, limit, after))
+
+    def move(
+        self,
+        set_id: str,
+        old: str,
+        new: str,
+        mover: str,
+        at: datetime,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> bool:
+        return self._db.write(
+            lambda connection: move_set(connection, set_id, old, new, mover, at, code=code, detail=detail)
+        )
+
+    def move_member(
+        self,
+        set_id: str,
+        device_id: str,
+        old: str,
+        new: str,
+        mover: str,
+        at: datetime,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> bool:
+        return self._db.write(
+            lambda connection: move_member(connection, set_id, device_id, old, new, mover, at, code=code, detail=detail)
+        )
+
+    def record_plan(
+        self,
+        set_id: str,
+        transfers: Sequence[PlannedTransfer],
+        agent_versions: Mapping[str, int],
+        at: datetime,
+        *,
+        max_attempts: int,
+    ) -> None:
+        """In transactions of ``DEVICES_AT_ONCE`` devices, so that a large set keeps nobody waiting for long;
+        what a crash left out is planned again."""
+        for plan, versions in plan_parts(transfers, agent_versions):
+            self._db.write(
+                partial(
+                    record_plan, set_id=set_id, plan=plan, agent_versions=versions, at=at, max_attempts=max_attempts
+                )
+            )
+
+    def ask_approval(self, set_id: str, asked_bytes: int, detail: str, at: datetime) -> bool:
+        reason = {"code": "plan.needs_approval", "detail": detail}
+        return self._db.write(
+            lambda connection: move_set(
+                connection,
+                set_id,
+                "planning",
+                "awaiting_approval",
+                ORCHESTRATOR,
+                at,
+                asked_bytes=asked_bytes,
+                **reason,
+            )
+        )
+
+    def figures(self, set_ids: Sequence[str]) -> Mapping[str, Figures]:
+        return self._db.read(lambda connection: figures_of_sets(connection, set_ids))
+
+    def member_states(self, set_id: str) -> Mapping[str, int]:
+        return self._db.read(lambda connection: views.member_states(connection, set_id))
+
+    def troubles(self, set_id: str, states: Collection[str]) -> tuple[Trouble, ...]:
+        return self._db.read(lambda connection: views.troubles(connection, set_id, states))
+
+    def waiting(self, set_id: str) -> Mapping[str, str]:
+        return self._db.read(lambda connection: views.waiting(connection, set_id))
+
+    def unregistered(self, set_id: str) -> tuple[Unregistered, ...]:
+        return self._db.read(lambda connection: views.unregistered(connection, set_id))
+
+    def figures_of_members(self, set_id: str) -> Mapping[str, Figures]:
+        return self._db.read(lambda connection: figures_of_members(connection, set_id))
+
+    def approve(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
+        return self._db.write(lambda connection: orders.approve(connection, set_id, by, at))
+
+    def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
+        return self._db.write(lambda connection: orders.cancel(connection, set_id, by, at))
+
+    def request_release(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
+        return self._db.write(lambda connection: orders.request_release(connection, set_id, by, at))
+
+    def promote(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
+        return self._db.write(lambda connection: orders.promote(connection, set_id, by, at))
+
+    def exclude_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member:
+        return self._db.write(lambda connection: orders.exclude_member(connection, set_id, device_id, by, at))
+
+    def retry_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member:
+        return self._db.write(lambda connection: orders.retry_member(connection, set_id, device_id, by, at))
+
+    def rebase_member(self, set_id: str, device_id: str, agent_version: int, by: str, at: datetime) -> Member:
+        return self._db.write(
+            lambda connection: orders.rebase_member(connection, set_id, device_id, agent_version, by, at)
+        )
+
+    def skip_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member:
+        return self._db.write(lambda connection: orders.skip_member(connection, set_id, device_id, by, at))
+
+    def needing_drive(self, at: datetime, limit: int) -> tuple[str, ...]:
+        return self._db.read(lambda connection: work.needing_drive(connection, limit))
+
+    def needing_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
+        return self._db.read(lambda connection: work.needing_settle(connection, at, limit))
+
+    def settle(self, set_id: str, at: datetime) -> DeploymentSet:
+        return self._db.write(lambda connection: settle_set(connection, set_id, at))
+
+    def members_to_release(self, set_id: str) -> tuple[str, ...]:
+        return self._db.read(
+            lambda connection: releasable_devices(
+                known_set(connection, set_id), _members_on_active_devices(connection, set_id)
+            )
+        )
+
+    def members_to_confirm(self, set_id: str) -> tuple[str, ...]:
+        query = (
+            select(members.c.device_id)
+            .where(members.c.set_id == set_id, members.c.state == "released")
+            .order_by(members.c.device_id)
+        )
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
+
+def _members_on_active_devices(connection: Any, set_id: str) -> tuple[Member, ...]:
+    """A device that is held or was replaced gets no manifest before it has told what it has."""
+    query = select(devices.c.device_id).join(members).where(members.c.set_id == set_id, devices.c.state == "active")
+    active = set(connection.execute(query).scalars())
+    return tuple(member for member in members_of(connection, set_id) if member.device_id in active)

@@ -1,0 +1,98 @@
+"""What people ask of a whole set, counted in SQL: members by state, who is in trouble and why, what is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, func, or_, select
+
+from contracts.records import Trouble, Unregistered
+from contracts.states import stage_of, waits_for
+from store.kernel.schema import devices, member_transfers, members, patches, transfers
+
+NAMED = 20
+"""Devices named for one trouble."""
+KINDS_SHOWN = 20
+"""Different images that are warned of."""
+_BEFORE_ARRIVAL = ("waiting_inventory", "planned", "in_transit")
+
+
+def member_states(connection: Connection, set_id: str) -> dict[str, int]:
+    query = (
+        select(members.c.state, func.count().label("members"))
+        .where(members.c.set_id == set_id)
+        .group_by(members.c.state)
+    )
+    return {row.state: row.members for row in connection.execute(query.order_by(members.c.state))}
+
+
+def stages(connection: Connection, set_id: str) -> dict[str, int]:
+    query = (
+        select(transfers.c.state, patches.c.state, func.count())
+        .select_from(member_transfers.join(transfers).outerjoin(patches, patches.c.patch_id == transfers.c.patch_id))
+        .where(member_transfers.c.set_id == set_id)
+        .group_by(transfers.c.state, patches.c.state)
+    )
+    found: dict[str, int] = {}
+    for state, patch, count in connection.execute(query):
+        stage = stage_of(state, patch)
+        found[stage] = found.get(stage, 0) + count
+    return dict(sorted(found.items()))
+
+
+def troubles(connection: Connection, set_id: str, states: Collection[str]) -> tuple[Trouble, ...]:
+    alike = (members.c.state, members.c.code)
+    ranked = (
+        select(
+            *alike,
+            members.c.device_id,
+            members.c.detail,
+            func.count().over(partition_by=alike).label("devices"),
+            func.row_number().over(partition_by=alike, order_by=members.c.device_id).label("place"),
+        )
+        .where(members.c.set_id == set_id, members.c.state.in_(sorted(states)))
+        .subquery()
+    )
+    query = select(ranked).where(ranked.c.place <= NAMED)
+    query = query.order_by(ranked.c.devices.desc(), ranked.c.state, ranked.c.code, ranked.c.place)
+    found: dict[tuple[str, str | None], Trouble] = {}
+    for row in connection.execute(query):
+        known = found.get((row.state, row.code))
+        named = (*known.named, row.device_id) if known else (row.device_id,)
+        detail = known.detail if known else row.detail
+        found[row.state, row.code] = Trouble(row.state, row.code, detail, row.devices, named)
+    return tuple(found.values())
+
+
+def waiting(connection: Connection, set_id: str) -> dict[str, str]:
+    silent = or_(devices.c.state.in_(("enrolled", "held")), devices.c.twin_code.is_not(None))
+    query = (
+        select(members.c.device_id, devices.c.state, devices.c.twin_code)
+        .join(devices, devices.c.device_id == members.c.device_id)
+        .where(members.c.set_id == set_id, members.c.state.in_(_BEFORE_ARRIVAL), silent)
+        .order_by(members.c.device_id)
+    )
+    found = {device_id: waits_for(state, code) for device_id, state, code in connection.execute(query)}
+    return {device_id: code for device_id, code in found.items() if code}
+
+
+def unregistered(connection: Connection, set_id: str) -> tuple[Unregistered, ...]:
+    names = (transfers.c.reference, transfers.c.unregistered)
+    number = func.count()
+    query = (
+        select(*names, number, func.min(transfers.c.device_id), func.sum(transfers.c.estimated_bytes))
+        .select_from(member_transfers.join(transfers))
+        .where(
+            member_transfers.c.set_id == set_id,
+            transfers.c.unregistered.is_not(None),
+            transfers.c.attempt >= member_transfers.c.since_attempt,
+            transfers.c.state != "cancelled",
+        )
+        .group_by(*names)
+        .order_by(number.desc(), transfers.c.reference)
+        .limit(KINDS_SHOWN)
+    )
+    return tuple(
+        Unregistered(reference, tuple(held), count, example, int(estimated or 0))
+        for reference, held, count, example, estimated in connection.execute(query)
+    )

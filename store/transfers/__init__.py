@@ -1,0 +1,1 @@
+"""Transfers, their patches and bundles, and what devices report of them."""

@@ -1,0 +1,207 @@
+"""Transfers: reading them, their bundles' numbers, publication, and what became of them over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from contracts.messages import Report
+from contracts.records import Page, Transfer, TransferEvent
+from contracts.states import IN_TRANSIT
+from services.store_port import Origin, Outcome
+from store.devices.rows import update_device
+from store.kernel import history
+from store.kernel.engine import Database
+from store.kernel.moves import move_transfer
+from store.kernel.paging import each, fetch_page
+from store.kernel.schema import bundles, devices, member_transfers, patches, transfers
+from store.kernel.tools import lock_device
+from store.sets.rows import wanted_by_a_member
+from store.sets.views import stages
+from store.transfers.reports import take_report
+from store.transfers.rows import fetch_transfers, find_transfer, known_transfer, transfer_query, transfer_record
+from store.transfers.timeseries import outcomes_over_time
+
+BEFORE_PUBLICATION = ("queued", "building")
+
+
+class SqlTransfers:
+    """Implements services.store_port.Transfers."""
+
+    def __init__(self, database: Database, module_id: str) -> None:
+        self._db = database
+        self._module_id = module_id
+
+    def transfer(self, transfer_id: str) -> Transfer | None:
+        return self._db.read(lambda connection: find_transfer(connection, transfer_id))
+
+    def of_member(self, set_id: str, device_id: str) -> tuple[Transfer, ...]:
+        return self._linked(set_id, member_transfers.c.device_id == device_id)
+
+    def of_set(self, set_id: str) -> tuple[Transfer, ...]:
+        return self._linked(set_id)
+
+    def _linked(self, set_id: str, *where: Any) -> tuple[Transfer, ...]:
+        linked = _links(set_id).where(*where).exists()
+        return self._db.read(lambda connection: tuple(fetch_transfers(connection, linked)))
+
+    def list_transfers(
+        self,
+        *,
+        device_id: str | None,
+        image_id: str | None,
+        state: str | None,
+        set_id: str | None,
+        limit: int,
+        after: str | None,
+    ) -> Page:
+        query = transfer_query()
+        if device_id is not None:
+            query = query.where(transfers.c.device_id == device_id)
+        if image_id is not None:
+            query = query.where(transfers.c.image_id == image_id)
+        if state is not None:
+            states = IN_TRANSIT if state == "in_transit" else {state}
+            query = query.where(transfers.c.state.in_(sorted(states)))
+        if set_id is not None:
+            query = query.where(_links(set_id).exists())
+        keys = (transfers.c.created_at, transfers.c.transfer_id)
+        make = each(transfer_record)
+        return self._db.read(
+            lambda connection: fetch_page(connection, query, keys, make, limit=limit, after=after, newest_first=True)
+        )
+
+    def history(self, transfer_id: str) -> tuple[TransferEvent, ...]:
+        return self._db.read(lambda connection: history.of_transfer(connection, transfer_id))
+
+    def timeseries(self, bucket: str, start: datetime, end: datetime) -> tuple[Mapping[str, Any], ...]:
+        return self._db.read(lambda connection: outcomes_over_time(connection, bucket, start, end))
+
+    def stages(self, set_id: str) -> Mapping[str, int]:
+        return self._db.read(lambda connection: stages(connection, set_id))
+
+    def patches_to_build(self, set_id: str) -> tuple[str, ...]:
+        query = (
+            select(patches.c.patch_id)
+            .join(transfers, transfers.c.patch_id == patches.c.patch_id)
+            .where(
+                _links(set_id).exists(),
+                wanted_by_a_member(transfers.c.transfer_id),
+                transfers.c.state.in_(BEFORE_PUBLICATION),
+                patches.c.state.in_(("requested", "building")),
+            )
+            .distinct()
+            .order_by(patches.c.patch_id)
+        )
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
+    def to_publish(self, set_id: str) -> tuple[str, ...]:
+        query = (
+            select(transfers.c.transfer_id)
+            .join(patches, transfers.c.patch_id == patches.c.patch_id)
+            .join(devices, transfers.c.device_id == devices.c.device_id)
+            .where(
+                _links(set_id).exists(),
+                wanted_by_a_member(transfers.c.transfer_id),
+                transfers.c.state.in_(BEFORE_PUBLICATION),
+                patches.c.state == "verified",
+                devices.c.state == "active",
+            )
+            .order_by(transfers.c.transfer_id)
+        )
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
+    def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
+        def work(connection: Connection) -> None:
+            waiting = (transfers.c.patch_id == patch_id, transfers.c.state.in_(BEFORE_PUBLICATION))
+            for transfer in fetch_transfers(connection, *waiting):
+                move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
+
+        self._db.write(work)
+
+    def assign_number(self, transfer_id: str, at: datetime) -> Transfer:
+        return self._db.write(lambda connection: _assign_number(connection, transfer_id, at))
+
+    def floor(self, device_id: str) -> int:
+        return self._db.read(lambda connection: lowest_wanted(connection, device_id))
+
+    def fail_publishing(self, transfer_id: str, attempt: int, code: str, detail: str, at: datetime) -> bool:
+        def work(connection: Connection) -> bool:
+            transfer = known_transfer(connection, transfer_id)
+            if transfer.attempt != attempt or transfer.state != "building":
+                return False
+            return move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
+
+        return self._db.write(work)
+
+    def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool:
+        def work(connection: Connection) -> bool:
+            values = {"blob": bundle, "bytes": bundle_bytes, "published_at": at}
+            this = (bundles.c.transfer_id == transfer_id, bundles.c.attempt == attempt)
+            connection.execute(bundles.update().where(*this, bundles.c.published_at.is_(None)).values(**values))
+            transfer = known_transfer(connection, transfer_id)
+            if transfer.attempt != attempt or transfer.state != "building":
+                return False
+            return move_transfer(connection, transfer, "published", "orchestrator", at)
+
+        return self._db.write(work)
+
+    def record_report(self, origin: Origin, report: Report, *, max_attempts: int) -> Outcome:
+        return self._db.write(lambda connection: take_report(connection, origin, report, self._module_id, max_attempts))
+
+
+def _links(set_id: str) -> Any:
+    """The set's link to the transfer of the query around it."""
+    return select(member_transfers.c.set_id).where(
+        member_transfers.c.set_id == set_id, member_transfers.c.transfer_id == transfers.c.transfer_id
+    )
+
+
+def lowest_wanted(connection: Connection, device_id: str) -> int:
+    """The lowest number among bundles still wanted on the device; with none, the next number to come."""
+    wanted = (
+        select(func.min(bundles.c.number))
+        .join(
+            transfers,
+            (transfers.c.transfer_id == bundles.c.transfer_id) & (transfers.c.attempt == bundles.c.attempt),
+        )
+        .where(
+            bundles.c.device_id == device_id,
+            bundles.c.revoked_at.is_(None),
+            transfers.c.state.in_(sorted(IN_TRANSIT | {"building"})),
+        )
+    )
+    lowest = connection.execute(wanted).scalar()
+    if lowest is not None:
+        return int(lowest)
+    last = connection.execute(select(devices.c.last_number).where(devices.c.device_id == device_id)).scalar()
+    return int(last or 0) + 1
+
+
+def _assign_number(connection: Connection, transfer_id: str, at: datetime) -> Transfer:
+    transfer = known_transfer(connection, transfer_id)
+    lock_device(connection, transfer.device_id)
+    transfer = known_transfer(connection, transfer_id)
+    if transfer.state == "queued" and move_transfer(connection, transfer, "building", "orchestrator", at):
+        _number_bundle(connection, transfer)
+    return known_transfer(connection, transfer_id)
+
+
+def _number_bundle(connection: Connection, transfer: Transfer) -> None:
+    device_id = transfer.device_id
+    lowest = lowest_wanted(connection, device_id)
+    update_device(connection, device_id, last_number=devices.c.last_number + 1)
+    number = connection.execute(select(devices.c.last_number).where(devices.c.device_id == device_id)).scalar_one()
+    connection.execute(
+        bundles.insert().values(
+            transfer_id=transfer.transfer_id,
+            attempt=transfer.attempt,
+            device_id=device_id,
+            number=number,
+            lowest=min(lowest, number),
+            estimated_bytes=transfer.estimated_bytes or 0,
+        )
+    )
