@@ -12,7 +12,7 @@ from typing import Any
 
 from activities.failures import final_failure
 from contracts.records import DeploymentSet, Device, Member, Transfer
-from contracts.states import ORCHESTRATOR
+from contracts.states import BEFORE_ARRIVAL, ORCHESTRATOR, STARTED_SET, UNSENT
 from imagedelta.errors import DependencyError, RequestError
 from planning.plan import PlannedDevice, Policy, hold_back, needs_approval, plan_fleet
 from services.deps import Deps
@@ -20,11 +20,6 @@ from services.plan_facts import gather_facts, policy_of, wanted_of
 from services.store_port import PlannedTransfer
 
 log = logging.getLogger("imagedelta.steps")
-
-_TO_PLAN = frozenset({"waiting_inventory", "planned", "in_transit"})
-_OPEN = frozenset({"planning", "preparing", "in_transit", "ready", "releasing", "released"})
-"""The last two: a member that a person retried, or whose image was lost, is planned while others are released."""
-_UNPLANNED = frozenset({"queued", "source_missing"})
 
 
 def plan_set(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +29,7 @@ def plan_set(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     found = deps.store.sets.deployment_set(set_id)
     if found is None:
         raise RequestError(f"there is no deployment set {set_id}", code="request.not_found")
-    if found.state in _OPEN:
+    if found.state in STARTED_SET | {"planning"}:
         try:
             _plan(deps, found)
         except Exception as error:
@@ -47,7 +42,7 @@ def plan_set(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(deps: Deps, of: DeploymentSet) -> None:
-    members = [member for member in deps.store.sets.members(of.set_id) if member.state in _TO_PLAN]
+    members = [member for member in deps.store.sets.members(of.set_id) if member.state in BEFORE_ARRIVAL]
     transfers = {member.device_id: deps.store.transfers.of_member(of.set_id, member.device_id) for member in members}
     members = [member for member in members if _is_due(member, transfers[member.device_id])]
     devices = [device for member in members if (device := deps.store.devices.device(member.device_id))]
@@ -75,7 +70,7 @@ def _plan(deps: Deps, of: DeploymentSet) -> None:
 def _is_due(member: Member, transfers: Sequence[Transfer]) -> bool:
     """Of members in transit only those with a transfer that lost its source."""
     return member.state != "in_transit" or any(
-        (transfer.state in _UNPLANNED and transfer.patch_id is None) or transfer.state == "source_missing"
+        (transfer.state in UNSENT and transfer.patch_id is None) or transfer.state == "source_missing"
         for transfer in transfers
     )
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from activities.failures import final_failure
 from contracts.records import DeploymentSet, Device, Member, Release
+from contracts.states import ON_DEVICE
 from imagedelta.errors import ImageDeltaError
 from planning.release import NewContent, new_content
 from services.deps import Deps
 from services.ports import Hub
-
-_ARRIVED = frozenset({"succeeded", "already_present"})
 
 
 class Refused(ImageDeltaError):
@@ -105,7 +104,7 @@ def _local_digests(deps: Deps, of: DeploymentSet, device: Device) -> dict[str, s
     by_report = {
         transfer.image_id: transfer.local_digest
         for transfer in deps.store.transfers.of_member(of.set_id, device.device_id)
-        if transfer.state in _ARRIVED
+        if transfer.state in ON_DEVICE
     }
     digests: dict[str, str | None] = {}
     for reference, by_platform in of.images.items():

@@ -9,13 +9,11 @@ from typing import Any
 from contracts.messages import DesiredProperties, OutboxAccess
 from contracts.outbox import outbox_container, transfer_of
 from contracts.records import Device
-from contracts.states import IN_TRANSIT
+from contracts.states import BUNDLE_WANTED
 from imagedelta.archives import sha256_id
 from imagedelta.bundles import canonical_bytes
 from imagedelta.errors import RequestError
 from services.deps import Deps
-
-_WANTED = IN_TRANSIT | {"building"}
 
 
 def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,4 +84,4 @@ def _is_wanted(deps: Deps, name: str) -> bool:
     if of is None:
         return True
     transfer = deps.store.transfers.transfer(of[0])
-    return transfer is not None and transfer.attempt == of[1] and transfer.state in _WANTED
+    return transfer is not None and transfer.attempt == of[1] and transfer.state in BUNDLE_WANTED

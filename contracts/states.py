@@ -36,6 +36,10 @@ class StateMachine:
         movers = self.moves.get((old, new), frozenset())
         return bool(movers) if mover is None else mover in movers
 
+    def leading_to(self, new: str, mover: str) -> frozenset[str]:
+        """States from which ``mover`` may move it to ``new``."""
+        return frozenset(old for (old, end), movers in self.moves.items() if end == new and mover in movers)
+
     def next_states(self, old: str) -> frozenset[str]:
         return frozenset(new for start, new in self.moves if start == old)
 
@@ -161,26 +165,67 @@ MACHINES: Mapping[str, StateMachine] = {
     "device": DEVICE_STATES,
 }
 
-IN_TRANSIT = frozenset({"published", "receiving", "received", "applying", "blocked"})
-"""Transfer states that people see as "in transit"."""
-
-ACTIVE_TRANSFER = IN_TRANSIT | {"queued", "building", "source_missing"}
-"""A transfer in one of these is the only one of its (device, image): later sets join it."""
-
 OPEN_SET = SET.states - SET.terminal
+UNRELEASED_SET = OPEN_SET - {"releasing", "released"}
+"""Nothing of it has begun to start on a device: it may still be cancelled, or give way to a newer one."""
+STARTED_SET = frozenset({"preparing", "in_transit", "ready", "releasing", "released"})
+"""Its plan stands and was approved: patches are built and sent for it. The last two: a member that a person
+retried, or whose image was lost, is sent to while others are released."""
+RELEASED_TOGETHER = frozenset({"ready", "releasing", "released"})
+"""Set states in which policies ``set`` and ``manual`` release; the last for members that a person retried."""
+RELEASED_EACH = RELEASED_TOGETHER | {"preparing", "in_transit"}
+"""Set states in which policy ``device`` releases whoever is ready."""
+RETRIED_SET = frozenset({"failed", "completed_with_failures"})
+"""Ended, and opened again when a person retries a member."""
+GONE_SET = frozenset({"cancelled", "superseded", "failed"})
+"""Ended without having arrived: its images are not kept for it."""
 
-ARRIVED = frozenset({"ready", "releasing", "conflict", "released", "applied", "apply_failed"})
+UNPLANNED_MEMBER = frozenset({"waiting_inventory", "planned"})
+"""Not started: what it lacks is found out, or waits for the whole set's approval."""
+BEFORE_ARRIVAL = UNPLANNED_MEMBER | {"in_transit"}
+"""Member states in which an image may still be missing on the device."""
+RELEASABLE = frozenset({"ready", "releasing"})
+"""Every image is there; ``releasing`` may have to be taken over from a worker that died."""
+STANDING = frozenset({"released", "applied", "apply_failed"})
+"""The device's manifest was set."""
+ARRIVED = RELEASABLE | STANDING | {"conflict"}
 """Member states in which every image is, or was, on the device."""
-
+WANTING = BEFORE_ARRIVAL | RELEASABLE | {"conflict"}
+"""Member states in which its images are still wanted on the device."""
+UNRELEASED_MEMBER = WANTING - {"waiting_inventory", "releasing"}
+"""Planned and not released: an image that is lost is sent again."""
+FLAWED = frozenset({"failed", "apply_failed"})
+"""Member states that make a finished set one with failures."""
 OUT = frozenset({"excluded", "cancelled", "superseded"})
 """Member states of devices that the set goes on without."""
 
+UNPUBLISHED = frozenset({"queued", "building"})
+"""Transfer states before its bundle can be fetched."""
+UNSENT = UNPUBLISHED | {"source_missing"}
+"""Transfer states in which the cloud has something to do."""
+IN_TRANSIT = frozenset({"published", "receiving", "received", "applying", "blocked"})
+"""Transfer states that people see as "in transit"."""
+NOT_FETCHED = UNSENT | {"published"}
+"""Transfer states in which no byte of the bundle is known to have crossed the link."""
+ACTIVE_TRANSFER = IN_TRANSIT | UNSENT
+"""A transfer in one of these is the only one of its (device, image): later sets join it."""
+ON_DEVICE = frozenset({"succeeded", "already_present"})
+"""Transfer states that say that the image is on the device."""
+BUNDLE_WANTED = IN_TRANSIT | {"building"}
+"""Transfer states in which a bundle that lies in the outbox, or will, is to be fetched."""
+BUNDLE_ARRIVED = frozenset({"received", "applying", "succeeded"})
+"""States of a report that say that the whole bundle has crossed the link."""
+OUTCOMES = frozenset({"succeeded", "failed"})
+"""Transfer states that are counted over time."""
+
+UNBUILT = frozenset({"requested", "building"})
+"""Patch states before it is verified or failed for good."""
+
+SILENT = frozenset({"enrolled", "held"})
+"""Device states in which nothing can be planned for it."""
 
 STAGES = ("unplanned", "queued", "building", "publishing")
 """What people see of a transfer that is still on this side of the link; afterwards they see its state."""
-
-BUNDLE_ARRIVED = frozenset({"received", "applying", "succeeded"})
-"""States of a report that say that the whole bundle has crossed the link."""
 
 
 def stage_of(transfer: str, patch: str | None) -> str:

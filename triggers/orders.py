@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.records import DeploymentSet, Member, Page
 from contracts.requests import DeviceSelection, Owner, StartDeployment, StartRollback
+from contracts.states import STANDING
 from imagedelta.errors import RequestError
 from planning import manifest as manifests
 from planning.dry_run import plan_answer
@@ -15,7 +16,6 @@ from planning.plan import plan_fleet
 from services.deps import Deps
 from services.plan_facts import gather_facts, policy_of, wanted_of
 
-_RELEASED = frozenset({"released", "applied", "apply_failed"})
 _MAX_SETS_LOOKED_AT = 1000
 """How far back a rollback looks for what the devices ran before."""
 
@@ -58,7 +58,7 @@ def rollback_order(old: DeploymentSet, request: StartRollback, deps: Deps) -> Or
     Raises: RequestError ``request.no_previous`` (409): nothing was released, or the devices had no set of this
     workstream before, or not all the same one.
     """
-    devices = [member.device_id for member in deps.store.sets.members(old.set_id) if member.state in _RELEASED]
+    devices = [member.device_id for member in deps.store.sets.members(old.set_id) if member.state in STANDING]
     if not devices:
         raise RequestError(f"{old.set_id} was released to no device", code="request.no_previous", status=409)
     previous = _common_previous(old, devices, deps)
@@ -119,4 +119,4 @@ def _older_sets(old: DeploymentSet, deps: Deps) -> Iterator[DeploymentSet]:
 
 
 def _released_devices(members: Sequence[Member]) -> set[str]:
-    return {member.device_id for member in members if member.state in _RELEASED}
+    return {member.device_id for member in members if member.state in STANDING}

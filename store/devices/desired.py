@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from contracts.records import Device
-from contracts.states import ACTIVE_TRANSFER, ARRIVED
+from contracts.states import ACTIVE_TRANSFER, ARRIVED, GONE_SET
 from store.kernel.schema import bundles, member_transfers, members, sets, transfers
 from store.sets.rows import wanted_by_a_member
 from store.transfers.rows import fetch_transfers
@@ -17,7 +17,6 @@ KEPT_SETS = 2
 """Of each workstream: the one that runs, and the one a rollback would return to."""
 MAX_REVOKED = 100
 """Newest first; a desired property document holds 32 KiB."""
-GONE_SETS = ("cancelled", "superseded", "failed")
 
 
 def wanted_of_device(connection: Connection, device: Device) -> Mapping[str, Any]:
@@ -50,7 +49,7 @@ def _standing(connection: Connection, device_id: str) -> set[str]:
         .where(
             members.c.device_id == device_id,
             members.c.state.in_(sorted(ARRIVED)),
-            sets.c.state.not_in(GONE_SETS),
+            sets.c.state.not_in(sorted(GONE_SET)),
         )
         .order_by(sets.c.ordinal.desc())
     )

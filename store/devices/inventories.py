@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from contracts.messages import Inventory, PresentImage
 from contracts.records import Device, Transfer
-from contracts.states import ACTIVE_TRANSFER, DEVICE, TIMER
+from contracts.states import ACTIVE_TRANSFER, DEVICE, ON_DEVICE, TIMER, UNRELEASED_MEMBER
 from services.store_port import Origin, Outcome
 from store.devices.rows import find_device, twin_changed, update_device
 from store.devices.states import hold, move_device
@@ -24,9 +24,7 @@ from store.sets.links import relink
 from store.sets.rows import wanted_by_a_member
 from store.sets.work import sets_with_work
 from store.transfers.reports import APPLIED, DUPLICATE, HELD, STALE, Told, apply_told, stranger
-from store.transfers.rows import DONE, active_transfer, fetch_transfers
-
-UNRELEASED = ("planned", "in_transit", "ready", "conflict")
+from store.transfers.rows import active_transfer, fetch_transfers
 
 
 def take_inventory(
@@ -193,7 +191,7 @@ def _send_again_lost(connection: Connection, device_id: str, present: set[str], 
     """Images that had arrived and are gone are sent again to members that are not released yet."""
     where = (
         transfers.c.device_id == device_id,
-        transfers.c.state.in_(sorted(DONE)),
+        transfers.c.state.in_(sorted(ON_DEVICE)),
         transfers.c.evidence_at.is_(None) | (transfers.c.evidence_at < at),
         _wanted_unreleased(),
     )
@@ -208,7 +206,7 @@ def forget_everything(
     """The hardware is another one: nothing that was on the way or arrived is there, but for ``keep``."""
     connection.execute(device_images.delete().where(device_images.c.device_id == device.device_id))
     twin_changed(connection, [device.device_id])
-    gone = sorted((ACTIVE_TRANSFER | DONE) - {"queued"})
+    gone = sorted((ACTIVE_TRANSFER | ON_DEVICE) - {"queued"})
     of_device = transfers.c.device_id == device.device_id
     for transfer in fetch_transfers(connection, of_device, transfers.c.state.in_(gone), _wanted_unreleased()):
         if transfer.image_id not in keep:
@@ -255,4 +253,4 @@ def _ready_members(connection: Connection, transfer: Transfer) -> list[str]:
 
 
 def _wanted_unreleased() -> Any:
-    return wanted_by_a_member(transfers.c.transfer_id, UNRELEASED)
+    return wanted_by_a_member(transfers.c.transfer_id, UNRELEASED_MEMBER)

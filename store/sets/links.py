@@ -9,10 +9,8 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, exists, func, not_, or_, select
 
 from contracts.records import Transfer
-from contracts.states import OPEN_SET
+from contracts.states import ON_DEVICE, OPEN_SET, WANTING
 from store.kernel.schema import bundles, member_transfers, members, sets
-from store.sets.rows import WANTING
-from store.transfers.rows import DONE
 
 _LINK = member_transfers.c
 
@@ -28,7 +26,7 @@ def sent() -> ColumnElement[int]:
 
 
 def first_attempt_to_come(transfer: Transfer) -> int:
-    return transfer.attempt + 1 if transfer.state in DONE else transfer.attempt
+    return transfer.attempt + 1 if transfer.state in ON_DEVICE else transfer.attempt
 
 
 def relink(connection: Connection, old: Transfer, new: Transfer, set_id: str | None = None) -> None:

@@ -5,13 +5,27 @@ Ordering what is done already changes nothing and answers as the first time did.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from contracts.records import DeploymentSet, Member
-from contracts.states import ACTIVE_TRANSFER, API, ARRIVED, MEMBER, OPEN_SET, OUT
+from contracts.states import (
+    ACTIVE_TRANSFER,
+    API,
+    ARRIVED,
+    BEFORE_ARRIVAL,
+    MEMBER,
+    ON_DEVICE,
+    OPEN_SET,
+    OUT,
+    RELEASABLE,
+    RETRIED_SET,
+    STANDING,
+    UNRELEASED_SET,
+)
 from imagedelta.errors import RequestError
 from store.devices.rows import twin_changed
 from store.kernel.history import remember
@@ -22,10 +36,9 @@ from store.sets.links import relink, reopen_links
 from store.sets.rows import known_member, known_set, members_of
 from store.sets.settle import settle_members
 from store.transfers.patches import request_again
-from store.transfers.rows import DONE, active_transfer, linked_transfers
+from store.transfers.rows import active_transfer, linked_transfers
 from store.transfers.withdraw import withdraw_unwanted
 
-RETRIED_SETS = ("failed", "completed_with_failures")
 HELD_BACK = ("failed", "plan.needs_approval")
 """State and code of a member that the cost guard holds back."""
 NAMED = 20
@@ -68,7 +81,7 @@ def request_release(connection: Connection, set_id: str, by: str, at: datetime) 
         raise RequestError(f"set {set_id} has no manifest to release", code="request.state", status=409)
     if of.release_requested:
         return of
-    if of.state in OPEN_SET and of.state not in ("releasing", "released"):
+    if of.state in UNRELEASED_SET:
         settle_members(connection, of, at)
         _refuse_unready(connection, of)
     elif of.state not in OPEN_SET:
@@ -82,7 +95,7 @@ def _refuse_unready(connection: Connection, of: DeploymentSet) -> None:
         return
     images: dict[str, list[str]] = {}
     for _set, device_id, transfer in linked_transfers(connection, member_transfers.c.set_id == of.set_id):
-        if transfer.state not in DONE:
+        if transfer.state not in ON_DEVICE:
             images.setdefault(device_id, []).append(f"{transfer.reference} ({transfer.state})")
     lines = [f"{m.device_id} ({m.state}): {', '.join(images.get(m.device_id, [])) or '-'}" for m in missing[:NAMED]]
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
@@ -101,14 +114,7 @@ def promote(connection: Connection, set_id: str, by: str, at: datetime) -> Deplo
 
 
 def exclude_member(connection: Connection, set_id: str, device_id: str, by: str, at: datetime) -> Member:
-    return _leave(
-        connection,
-        set_id,
-        device_id,
-        ("waiting_inventory", "planned", "in_transit", "ready", "conflict", "failed"),
-        by,
-        at,
-    )
+    return _leave(connection, set_id, device_id, MEMBER.leading_to("excluded", API), by, at)
 
 
 def skip_member(connection: Connection, set_id: str, device_id: str, by: str, at: datetime) -> Member:
@@ -116,7 +122,7 @@ def skip_member(connection: Connection, set_id: str, device_id: str, by: str, at
 
 
 def _leave(
-    connection: Connection, set_id: str, device_id: str, states: tuple[str, ...], by: str, at: datetime
+    connection: Connection, set_id: str, device_id: str, states: Collection[str], by: str, at: datetime
 ) -> Member:
     _locked(connection, set_id)
     lock_devices(connection, [device_id])
@@ -138,10 +144,10 @@ def retry_member(connection: Connection, set_id: str, device_id: str, by: str, a
     lock_devices(connection, [device_id])
     member = known_member(connection, set_id, device_id)
     if member.state != "failed":
-        if member.state in ("planned", "in_transit"):
+        if member.state in BEFORE_ARRIVAL:
             return member
         raise _refused(member, "planned")
-    if of.state in RETRIED_SETS:
+    if of.state in RETRIED_SET:
         move_set(connection, set_id, of.state, "preparing", API, at, who=by)
     elif of.state not in OPEN_SET:
         raise RequestError(f"set {set_id} is {of.state}", code="request.state", status=409)
@@ -174,7 +180,7 @@ def rebase_member(
     _locked(connection, set_id)
     member = known_member(connection, set_id, device_id)
     if member.state != "conflict":
-        if member.agent_version == agent_version and member.state in ("ready", "releasing", "released"):
+        if member.agent_version == agent_version and member.state in RELEASABLE | STANDING:
             return member
         raise _refused(member, "ready")
     move_member(connection, set_id, device_id, "conflict", "ready", API, at, who=by, agent_version=agent_version)

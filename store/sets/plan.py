@@ -9,7 +9,17 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.records import DeploymentSet, Member, Transfer
-from contracts.states import OPEN_SET, ORCHESTRATOR, TRANSFER
+from contracts.states import (
+    BEFORE_ARRIVAL,
+    MEMBER,
+    NOT_FETCHED,
+    ON_DEVICE,
+    OPEN_SET,
+    ORCHESTRATOR,
+    OUT,
+    TRANSFER,
+    UNRELEASED_SET,
+)
 from services.store_port import PlannedTransfer
 from store.devices.rows import confirmed_images, twin_changed
 from store.kernel.history import remember
@@ -20,17 +30,14 @@ from store.sets.links import first_attempt_to_come, relink
 from store.sets.rows import known_set, members_of, this_member
 from store.transfers.patches import request_patch
 from store.transfers.rows import (
-    DONE,
     active_transfer,
     fetch_transfers,
     find_transfer,
     known_transfer,
     linked_transfers,
 )
-from store.transfers.withdraw import NOT_FETCHED, withdraw_unwanted
+from store.transfers.withdraw import withdraw_unwanted
 
-PLANNABLE = frozenset({"waiting_inventory", "planned", "in_transit"})
-SUPERSEDABLE = ("waiting_inventory", "planned", "in_transit", "ready", "conflict", "failed")
 DEVICES_AT_ONCE = 50
 URGENCY = {"urgent": 0, "normal": 1, "background": 2}
 
@@ -63,7 +70,9 @@ def record_plan(
     if of.state not in OPEN_SET or not planned:
         return
     lock_devices(connection, planned)
-    todo = {m.device_id: m for m in members_of(connection, set_id) if m.device_id in planned and m.state in PLANNABLE}
+    todo = {
+        m.device_id: m for m in members_of(connection, set_id) if m.device_id in planned and m.state in BEFORE_ARRIVAL
+    }
     confirmed = confirmed_images(connection, todo)
     present = {device_id: {image.image_id for image in of_device} for device_id, of_device in confirmed.items()}
     stale = set()
@@ -90,7 +99,7 @@ def _plan_one(
         return False
     linked = _linked(connection, of.set_id, item)
     active = active_transfer(connection, item.device_id, item.image_id)
-    if linked is not None and linked.state in DONE | {"failed"}:
+    if linked is not None and linked.state in ON_DEVICE | {"failed"}:
         return True
     if here:
         _link(connection, of.set_id, item, linked, active or _finished(connection, item, at))
@@ -135,7 +144,7 @@ def _link(
 def _finished(connection: Connection, item: PlannedTransfer, at: datetime) -> Transfer:
     """The transfer that brought the image here, or a row that says it was here before."""
     of_image = (transfers.c.device_id == item.device_id, transfers.c.image_id == item.image_id)
-    done = fetch_transfers(connection, *of_image, transfers.c.state.in_(sorted(DONE)))
+    done = fetch_transfers(connection, *of_image, transfers.c.state.in_(sorted(ON_DEVICE)))
     return done[-1] if done else _insert(connection, item, "already_present", at)
 
 
@@ -224,7 +233,7 @@ def _move_on(
         state = "planned"
     if state == "planned" and ready_to_go:
         linked = (member_transfers.c.set_id == set_id, member_transfers.c.device_id == device_id)
-        done = all(transfer.state in DONE for _, _, transfer in linked_transfers(connection, *linked))
+        done = all(transfer.state in ON_DEVICE for _, _, transfer in linked_transfers(connection, *linked))
         move_member(connection, set_id, device_id, state, "ready" if done else "in_transit", ORCHESTRATOR, at)
 
 
@@ -239,7 +248,7 @@ def supersede_older(
             sets.c.workstream == of.workstream,
             sets.c.ordinal < of.ordinal,
             sets.c.state.in_(sorted(OPEN_SET)),
-            members.c.state.in_(SUPERSEDABLE),
+            members.c.state.in_(sorted(MEMBER.leading_to("superseded", mover))),
             members.c.device_id.in_(device_ids),
         )
         .order_by(sets.c.ordinal, members.c.device_id)
@@ -259,7 +268,7 @@ def supersede_older(
 def _finish_superseded(connection: Connection, set_id: str, by: str, mover: str, at: datetime) -> None:
     """A set whose every member gave way (or was taken out before) is superseded as a whole."""
     old = known_set(connection, set_id)
-    if old.state in ("releasing", "released") or old.state not in OPEN_SET:
+    if old.state not in UNRELEASED_SET:
         return
-    if all(member.state in ("superseded", "excluded", "cancelled") for member in members_of(connection, set_id)):
+    if all(member.state in OUT for member in members_of(connection, set_id)):
         move_set(connection, set_id, old.state, "superseded", mover, at, detail=f"superseded by {by}")

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
 from contracts.records import DeploymentSet, Member, Release
-from contracts.states import OPEN_SET, TIMER
+from contracts.states import OPEN_SET, STANDING, TIMER, WANTING
 from imagedelta.errors import RequestError
 from store.devices.rows import known_device, twin_changed
 from store.kernel.engine import Database
@@ -25,8 +25,6 @@ from store.sets.rows import known_member, known_set, this_member
 
 REFUSALS = ("conflict", "failed", "ready")
 CONFIRMATIONS = ("applied", "apply_failed")
-COMING = ("planned", "in_transit", "ready", "releasing", "conflict")
-STANDING = ("released", "applied", "apply_failed")
 
 
 class SqlReleases:
@@ -120,7 +118,7 @@ def _leased(row: RowMapping, at: datetime) -> bool:
 
 
 def _newer_on_device(connection: Connection, of: DeploymentSet, device_id: str) -> bool:
-    alive = and_(members.c.state.in_(COMING), sets.c.state.in_(sorted(OPEN_SET)))
+    alive = and_(members.c.state.in_(sorted(WANTING - {"waiting_inventory"})), sets.c.state.in_(sorted(OPEN_SET)))
     query = (
         select(members.c.set_id)
         .join(sets, sets.c.set_id == members.c.set_id)
@@ -128,7 +126,7 @@ def _newer_on_device(connection: Connection, of: DeploymentSet, device_id: str) 
             members.c.device_id == device_id,
             sets.c.workstream == of.workstream,
             sets.c.ordinal > of.ordinal,
-            or_(alive, members.c.state.in_(STANDING)),
+            or_(alive, members.c.state.in_(sorted(STANDING))),
         )
     )
     return connection.execute(query.limit(1)).first() is not None

@@ -8,12 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, select
 
 from contracts.records import DeploymentSet, Member
-from contracts.states import OPEN_SET
+from contracts.states import OPEN_SET, WANTING
 from store.kernel.schema import member_transfers, members, sets
 from store.kernel.tools import as_record, unknown
-
-WANTING = frozenset({"waiting_inventory", "planned", "in_transit", "ready", "releasing", "conflict"})
-"""Member states in which its images are still wanted on the device."""
 
 
 def find_set(connection: Connection, set_id: str) -> DeploymentSet | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, false
 
 from contracts.records import DeploymentSet, Member, Transfer
-from contracts.states import ARRIVED, OPEN_SET, OUT, SET, TIMER
+from contracts.states import ARRIVED, BEFORE_ARRIVAL, FLAWED, ON_DEVICE, OPEN_SET, OUT, SET, STARTED_SET, TIMER
 from store.devices.rows import twin_changed
 from store.kernel.moves import move_member, move_set
 from store.kernel.notices import announce
@@ -20,10 +20,8 @@ from store.kernel.tools import lock_set
 from store.sets.release_rules import waits_for_release
 from store.sets.rows import known_set, members_of
 from store.sets.work import has_work
-from store.transfers.rows import DONE, linked_transfers
+from store.transfers.rows import linked_transfers
 
-UNSETTLED = ("preparing", "in_transit", "ready", "releasing", "released")
-BAD = frozenset({"failed", "apply_failed"})
 MAX_STEPS = len(SET.states)
 
 
@@ -31,11 +29,11 @@ def settle_set(connection: Connection, set_id: str, at: datetime) -> DeploymentS
     lock_set(connection, set_id)
     of = known_set(connection, set_id)
     connection.execute(sets.update().where(sets.c.set_id == set_id).values(settled_at=at))
-    if of.state in UNSETTLED:
+    if of.state in STARTED_SET:
         settle_members(connection, of, at)
         for _ in range(MAX_STEPS):
             of = known_set(connection, set_id)
-            if of.state not in UNSETTLED or not _step(connection, of, at):
+            if of.state not in STARTED_SET or not _step(connection, of, at):
                 break
     return _mark_overdue(connection, of, at)
 
@@ -58,7 +56,7 @@ def settle_members(connection: Connection, of: DeploymentSet, at: datetime) -> N
 
 def _next_state(member: Member, its_transfers: Sequence[Transfer]) -> tuple[str | None, Transfer | None]:
     """Where the member's transfers lead it, and the transfer that is the reason of a failure."""
-    done = all(transfer.state in DONE for transfer in its_transfers)
+    done = all(transfer.state in ON_DEVICE for transfer in its_transfers)
     if member.state == "ready":
         return (None, None) if done else ("in_transit", None)
     if member.state != "in_transit":
@@ -90,8 +88,8 @@ def _next_set_state(connection: Connection, of: DeploymentSet, states: Collectio
     if of.state in ("preparing", "in_transit", "ready"):
         return _before_release(connection, of, states, left)
     if of.state == "releasing":
-        return "released" if all(state in {"released", "applied"} | BAD for state in left) else None
-    if any(state not in {"applied"} | BAD for state in left):
+        return "released" if all(state in {"released", "applied"} | FLAWED for state in left) else None
+    if any(state not in {"applied"} | FLAWED for state in left):
         return None
     return _final(states)
 
@@ -120,14 +118,14 @@ def _failure_holds(of: DeploymentSet) -> bool:
 
 def _from_ready(of: DeploymentSet, states: Collection[str], left: Sequence[str], arrived: bool) -> str | None:
     if not arrived:
-        return "in_transit" if any(state in ("planned", "in_transit") for state in left) else None
+        return "in_transit" if any(state in BEFORE_ARRIVAL for state in left) else None
     if of.manifest is None:
         return _final(states)
     return None if waits_for_release(of) else "releasing"
 
 
 def _final(states: Collection[str]) -> str:
-    flawed = any(state in BAD or state == "excluded" for state in states)
+    flawed = any(state in FLAWED or state == "excluded" for state in states)
     return "completed_with_failures" if flawed else "completed"
 
 

@@ -7,14 +7,13 @@ from collections.abc import Collection
 from sqlalchemy import Connection, func, or_, select
 
 from contracts.records import Trouble, Unregistered
-from contracts.states import stage_of, waits_for
+from contracts.states import BEFORE_ARRIVAL, SILENT, stage_of, waits_for
 from store.kernel.schema import devices, member_transfers, members, patches, transfers
 
 NAMED = 20
 """Devices named for one trouble."""
 KINDS_SHOWN = 20
 """Different images that are warned of."""
-_BEFORE_ARRIVAL = ("waiting_inventory", "planned", "in_transit")
 
 
 def member_states(connection: Connection, set_id: str) -> dict[str, int]:
@@ -65,11 +64,11 @@ def troubles(connection: Connection, set_id: str, states: Collection[str]) -> tu
 
 
 def waiting(connection: Connection, set_id: str) -> dict[str, str]:
-    silent = or_(devices.c.state.in_(("enrolled", "held")), devices.c.twin_code.is_not(None))
+    silent = or_(devices.c.state.in_(sorted(SILENT)), devices.c.twin_code.is_not(None))
     query = (
         select(members.c.device_id, devices.c.state, devices.c.twin_code)
         .join(devices, devices.c.device_id == members.c.device_id)
-        .where(members.c.set_id == set_id, members.c.state.in_(_BEFORE_ARRIVAL), silent)
+        .where(members.c.set_id == set_id, members.c.state.in_(sorted(BEFORE_ARRIVAL)), silent)
         .order_by(members.c.device_id)
     )
     found = {device_id: waits_for(state, code) for device_id, state, code in connection.execute(query)}

@@ -7,13 +7,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select
 
-from contracts.states import OPEN_SET
+from contracts.states import OPEN_SET, STARTED_SET, UNPLANNED_MEMBER, UNSENT
 from store.kernel.schema import devices, member_transfers, members, sets, transfers
 from store.sets.rows import open_sets_of_device
 
 ALWAYS_DRIVEN = ("accepted", "planning", "preparing")
 DRIVEN = tuple(sorted(OPEN_SET - {"awaiting_approval"}))
-SETTLED = ("in_transit", "ready", "releasing", "released")
 
 
 def needing_drive(connection: Connection, limit: int) -> tuple[str, ...]:
@@ -36,7 +35,7 @@ def needing_settle(connection: Connection, at: datetime, limit: int) -> tuple[st
     past_deadline = and_(sets.c.state.in_(sorted(OPEN_SET)), sets.c.overdue == false(), sets.c.deadline <= at)
     query = (
         select(sets.c.set_id)
-        .where(or_(sets.c.state.in_(SETTLED), past_deadline))
+        .where(or_(sets.c.state.in_(sorted(STARTED_SET - {"preparing"})), past_deadline))
         .order_by(sets.c.settled_at, sets.c.ordinal)
         .limit(limit)
     )
@@ -58,7 +57,7 @@ def _to_plan(set_id: Any) -> ColumnElement[bool]:
     """A member without a plan whose device has told what it has."""
     return exists().where(
         members.c.set_id == set_id,
-        members.c.state.in_(("waiting_inventory", "planned")),
+        members.c.state.in_(sorted(UNPLANNED_MEMBER)),
         devices.c.device_id == members.c.device_id,
         devices.c.state == "active",
     )
@@ -72,7 +71,7 @@ def _to_send(set_id: Any) -> ColumnElement[bool]:
         members.c.device_id == member_transfers.c.device_id,
         members.c.state == "in_transit",
         transfers.c.transfer_id == member_transfers.c.transfer_id,
-        transfers.c.state.in_(("queued", "building", "source_missing")),
+        transfers.c.state.in_(sorted(UNSENT)),
         devices.c.device_id == members.c.device_id,
         devices.c.state == "active",
     )

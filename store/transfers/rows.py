@@ -11,9 +11,6 @@ from contracts.states import ACTIVE_TRANSFER
 from store.kernel.schema import bundles, member_transfers, patches, transfers
 from store.kernel.tools import as_record, unknown
 
-DONE = frozenset({"succeeded", "already_present"})
-"""The image is on the device."""
-
 
 def transfer_query() -> Select[Any]:
     """Every column a Transfer needs; add conditions on ``transfers``."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
+from contracts.states import OUTCOMES
 from imagedelta.errors import RequestError
 from store.kernel.schema import history
 
 MAX_BUCKETS = 10_000
-OUTCOMES = ("succeeded", "failed")
 _LENGTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
@@ -32,7 +32,7 @@ def outcomes_over_time(
         select(history.c.hour, history.c.new, func.count(), func.coalesce(func.sum(history.c.bytes), 0))
         .where(
             history.c.kind == "transfer",
-            or_(history.c.new.in_(OUTCOMES), history.c.bytes.is_not(None)),
+            or_(history.c.new.in_(sorted(OUTCOMES)), history.c.bytes.is_not(None)),
             history.c.hour >= bucket_start(bucket, start),
             history.c.hour < end,
         )

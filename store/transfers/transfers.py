@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from contracts.messages import Report
 from contracts.records import Page, Transfer, TransferEvent
-from contracts.states import IN_TRANSIT
+from contracts.states import BUNDLE_WANTED, IN_TRANSIT, UNBUILT, UNPUBLISHED
 from services.store_port import Origin, Outcome
 from store.devices.rows import update_device
 from store.kernel import history
@@ -24,8 +24,6 @@ from store.sets.views import stages
 from store.transfers.reports import take_report
 from store.transfers.rows import fetch_transfers, find_transfer, known_transfer, transfer_query, transfer_record
 from store.transfers.timeseries import outcomes_over_time
-
-BEFORE_PUBLICATION = ("queued", "building")
 
 
 class SqlTransfers:
@@ -90,8 +88,8 @@ class SqlTransfers:
             .where(
                 _links(set_id).exists(),
                 wanted_by_a_member(transfers.c.transfer_id),
-                transfers.c.state.in_(BEFORE_PUBLICATION),
-                patches.c.state.in_(("requested", "building")),
+                transfers.c.state.in_(sorted(UNPUBLISHED)),
+                patches.c.state.in_(sorted(UNBUILT)),
             )
             .distinct()
             .order_by(patches.c.patch_id)
@@ -106,7 +104,7 @@ class SqlTransfers:
             .where(
                 _links(set_id).exists(),
                 wanted_by_a_member(transfers.c.transfer_id),
-                transfers.c.state.in_(BEFORE_PUBLICATION),
+                transfers.c.state.in_(sorted(UNPUBLISHED)),
                 patches.c.state == "verified",
                 devices.c.state == "active",
             )
@@ -116,7 +114,7 @@ class SqlTransfers:
 
     def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
         def work(connection: Connection) -> None:
-            waiting = (transfers.c.patch_id == patch_id, transfers.c.state.in_(BEFORE_PUBLICATION))
+            waiting = (transfers.c.patch_id == patch_id, transfers.c.state.in_(sorted(UNPUBLISHED)))
             for transfer in fetch_transfers(connection, *waiting):
                 move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
 
@@ -171,7 +169,7 @@ def lowest_wanted(connection: Connection, device_id: str) -> int:
         .where(
             bundles.c.device_id == device_id,
             bundles.c.revoked_at.is_(None),
-            transfers.c.state.in_(sorted(IN_TRANSIT | {"building"})),
+            transfers.c.state.in_(sorted(BUNDLE_WANTED)),
         )
     )
     lowest = connection.execute(wanted).scalar()

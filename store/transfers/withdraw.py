@@ -14,9 +14,6 @@ from store.kernel.schema import bundles, member_transfers, transfers
 from store.sets.rows import wanted_by_a_member
 from store.transfers.rows import linked_transfers
 
-NOT_FETCHED = frozenset({"queued", "building", "published", "source_missing"})
-"""States in which no byte of the bundle is known to have crossed the link."""
-
 
 def withdraw_unwanted(
     connection: Connection,
