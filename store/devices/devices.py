@@ -18,9 +18,6 @@ from services.store_port import Origin, Outcome
 from store.devices.desired import wanted_of_device
 from store.devices.inventories import forget_everything, take_inventory
 from store.devices.rows import (
-    CHANGED,
-    SYNCED,
-    TAKEN,
     confirmed_images,
     device_records,
     find_device,
@@ -29,6 +26,7 @@ from store.devices.rows import (
     update_device,
 )
 from store.devices.states import move_device
+from store.kernel.due import CHANGED, SYNCED, TAKEN
 from store.kernel.engine import Database
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page

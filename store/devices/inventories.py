@@ -17,7 +17,8 @@ from contracts.states import ACTIVE_TRANSFER, DEVICE, ON_DEVICE, TIMER, UNRELEAS
 from services.store_port import Origin, Outcome
 from store.devices.rows import find_device, twin_changed, update_device
 from store.devices.states import hold, move_device
-from store.kernel.moves import UNPLANNED, move_member, move_transfer, requeue
+from store.kernel.ledger import UNPLANNED
+from store.kernel.moves import move_member, move_transfer, requeue
 from store.kernel.schema import device_images, device_installations, member_transfers, members, transfers
 from store.kernel.tools import lock_device
 from store.sets.links import relink

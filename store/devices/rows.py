@@ -8,11 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select
 
 from contracts.records import Device, DeviceImage
+from store.kernel.due import CHANGED
 from store.kernel.schema import device_images, device_tags, devices
 from store.kernel.tools import as_record, rows_in, unknown
-
-SYNCED, CHANGED, TAKEN = "synced", "changed", "taken"
-"""Whether the twin holds what the cloud wants; ``taken``: someone is writing it right now, or died at it."""
 
 
 def device_records(connection: Connection, rows: Sequence[RowMapping]) -> list[Device]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from contracts.records import Device
 from contracts.states import DEVICE, DEVICE_STATES
-from store.devices.rows import CHANGED
+from store.kernel.due import CHANGED
 from store.kernel.schema import devices
 
 MAX_REASON = 256

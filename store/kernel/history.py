@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +12,27 @@ from contracts.records import Page, TransferEvent
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import history, member_transfers
 
+_MORE = ("set_id", "transfer_id", "attempt", "sequence", "code", "detail", "who", "bytes")
+
+
+def event(kind: str, subject: str, old: str | None, new: str, at: datetime, **more: Any) -> dict[str, Any]:
+    """One row. ``more``: set_id, transfer_id, attempt, sequence, code, detail, who, bytes; None unless given."""
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    values = {"kind": kind, "subject": subject, "old": old, "new": new, "at": at, "hour": hour}
+    return {**values, **dict.fromkeys(_MORE), **more}
+
+
+def write_events(connection: Connection, events: Sequence[Mapping[str, Any]]) -> None:
+    """Add them in this order; one statement, however many."""
+    if events:
+        connection.execute(history.insert(), list(events))
+
 
 def remember(
     connection: Connection, kind: str, subject: str, old: str | None, new: str, at: datetime, **more: Any
 ) -> None:
-    """Add one event. ``more``: set_id, transfer_id, attempt, sequence, code, detail, who, bytes."""
-    hour = at.replace(minute=0, second=0, microsecond=0)
-    connection.execute(history.insert().values(kind=kind, subject=subject, old=old, new=new, at=at, hour=hour, **more))
+    """Add one event."""
+    write_events(connection, [event(kind, subject, old, new, at, **more)])
 
 
 def of_transfer(connection: Connection, transfer_id: str) -> tuple[TransferEvent, ...]:

@@ -32,26 +32,25 @@ _DIGESTS = frozenset(OF_MEMBER.values())
 _RIVALS = 3
 
 
-def announce_set(connection: Connection, set_id: str, state: str, at: datetime) -> None:
-    """Add the notification that a set's new state calls for, if any."""
-    kind = OF_SET.get(state)
-    if kind == "arrived" and not _has_manifest(connection, set_id):
-        return  # it is complete in the same moment
-    if kind:
-        announce(connection, set_id, kind, at)
+def of_set_state(state: str) -> str | None:
+    """The kind of notification that a set's new state calls for, if any."""
+    return OF_SET.get(state)
 
 
-def announce_member(connection: Connection, set_id: str, state: str, code: str | None, at: datetime) -> None:
-    kind = "awaiting_approval" if code == "plan.needs_approval" else OF_MEMBER.get(state)
-    if kind:
-        announce(connection, set_id, kind, at)
+def of_member_state(state: str, code: str | None) -> str | None:
+    """The kind of notification that a member's new state calls for, if any."""
+    return "awaiting_approval" if code == "plan.needs_approval" else OF_MEMBER.get(state)
 
 
 def announce(connection: Connection, set_id: str, kind: str, at: datetime) -> None:
     """See that a mail of the kind goes out after this moment: the one that is pending, or a new one.
 
+    A set without a manifest is complete in the moment in which it has arrived: that is told once, as complete.
+
     Raises: DependencyError when others were quicker again and again; the whole transaction is to be tried again.
     """
+    if kind == "arrived" and not _has_manifest(connection, set_id):
+        return
     for _ in range(_RIVALS):
         if _joined(connection, set_id, kind) or _inserted(connection, set_id, kind, at):
             return

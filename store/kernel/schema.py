@@ -128,6 +128,8 @@ devices = Table(
     Column("twin_code", key(NAME)),
     Column("desired_digest", key(DIGEST)),
     Column("outbox_renew_after", UtcDateTime),
+    Column("sync_at", UtcDateTime, index=True),
+    Column("sync_tries", Integer, nullable=False, default=0),
     Column("locks", BigInteger, nullable=False),
     Index("ix_devices_twin_outbox_renew_after", "twin", "outbox_renew_after"),
 )
@@ -197,6 +199,8 @@ sets = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
+    Column("settle_at", UtcDateTime, index=True),
+    Column("plan_at", UtcDateTime, index=True),
     Column("locks", BigInteger, nullable=False),
     Index("ix_deployment_sets_state_ordinal", "state", "ordinal"),
     Index("ix_deployment_sets_workstream_ordinal", "workstream", "ordinal"),
@@ -215,9 +219,13 @@ members = Table(
     Column("lease_until", UtcDateTime),
     Column("released_version", BigInteger),
     Column("released_at", UtcDateTime),
+    Column("seen_at", UtcDateTime),
+    Column("next_try_at", UtcDateTime, index=True),
+    Column("tries", Integer, nullable=False, default=0),
     Column("updated_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("set_id", "device_id"),
     Index("ix_members_device_id_state", "device_id", "state"),
+    Index("ix_members_set_id_state_next_try_at", "set_id", "state", "next_try_at"),
 )
 
 # ---------------------------------------------------------------- patches, transfers, bundles
@@ -233,6 +241,8 @@ patches = Table(
     Column("state", key(NAME), nullable=False),
     Column("worker", text(256)),
     Column("lease_until", UtcDateTime),
+    Column("next_try_at", UtcDateTime, index=True),
+    Column("tries", Integer, nullable=False, default=0),
     Column("blob", key(REFERENCE)),
     Column("bytes", BigInteger),
     Column("sha256", key(DIGEST)),
@@ -380,6 +390,7 @@ releases = Table(
     Column("modules", Json, nullable=False),
     Column("content", Json, nullable=False),
     Column("previous", Json, nullable=False),
+    Column("base_version", BigInteger),
     Column("version", BigInteger, nullable=False),
     Column("applied_by_us", Boolean, nullable=False),
     Column("released_at", UtcDateTime, nullable=False),

@@ -23,7 +23,8 @@ from contracts.states import (
 from services.store_port import PlannedTransfer
 from store.devices.rows import confirmed_images, twin_changed
 from store.kernel.history import remember
-from store.kernel.moves import UNPLANNED, move_member, move_set, move_transfer
+from store.kernel.ledger import UNPLANNED
+from store.kernel.moves import move_member, move_set, move_transfer
 from store.kernel.schema import member_transfers, members, sets, transfers
 from store.kernel.tools import lock_devices, lock_set, new_id
 from store.sets.links import first_attempt_to_come, relink

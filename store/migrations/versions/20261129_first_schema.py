@@ -77,6 +77,8 @@ def upgrade() -> None:
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
         sa.Column("settled_at", types.UtcDateTime(), nullable=True),
+        sa.Column("settle_at", types.UtcDateTime(), nullable=True),
+        sa.Column("plan_at", types.UtcDateTime(), nullable=True),
         sa.Column("locks", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("set_id", name=op.f("pk_deployment_sets")),
         sa.UniqueConstraint("ordinal", name=op.f("uq_deployment_sets_ordinal")),
@@ -84,6 +86,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_deployment_sets_owner_email_ordinal", "deployment_sets", ["owner_email", "ordinal"], unique=False
     )
+    op.create_index(op.f("ix_deployment_sets_plan_at"), "deployment_sets", ["plan_at"], unique=False)
+    op.create_index(op.f("ix_deployment_sets_settle_at"), "deployment_sets", ["settle_at"], unique=False)
     op.create_index("ix_deployment_sets_state_ordinal", "deployment_sets", ["state", "ordinal"], unique=False)
     op.create_index("ix_deployment_sets_workstream_ordinal", "deployment_sets", ["workstream", "ordinal"], unique=False)
     op.create_table(
@@ -109,9 +113,12 @@ def upgrade() -> None:
         sa.Column("twin_code", types.key(64), nullable=True),
         sa.Column("desired_digest", types.key(71), nullable=True),
         sa.Column("outbox_renew_after", types.UtcDateTime(), nullable=True),
+        sa.Column("sync_at", types.UtcDateTime(), nullable=True),
+        sa.Column("sync_tries", sa.Integer(), nullable=False),
         sa.Column("locks", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", name=op.f("pk_devices")),
     )
+    op.create_index(op.f("ix_devices_sync_at"), "devices", ["sync_at"], unique=False)
     op.create_index("ix_devices_twin_outbox_renew_after", "devices", ["twin", "outbox_renew_after"], unique=False)
     op.create_table(
         "images",
@@ -140,6 +147,8 @@ def upgrade() -> None:
         sa.Column("state", types.key(64), nullable=False),
         sa.Column("worker", types.text(256), nullable=True),
         sa.Column("lease_until", types.UtcDateTime(), nullable=True),
+        sa.Column("next_try_at", types.UtcDateTime(), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("blob", types.key(255), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=True),
         sa.Column("sha256", types.key(71), nullable=True),
@@ -156,6 +165,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("patch_id", name=op.f("pk_patches")),
         sa.UniqueConstraint("target", "sources_key", "profile", name=op.f("uq_patches_target_sources_key_profile")),
     )
+    op.create_index(op.f("ix_patches_next_try_at"), "patches", ["next_try_at"], unique=False)
     op.create_index("ix_patches_created_at_patch_id", "patches", ["created_at", "patch_id"], unique=False)
     op.create_table(
         "quarantine",
@@ -246,12 +256,17 @@ def upgrade() -> None:
         sa.Column("lease_until", types.UtcDateTime(), nullable=True),
         sa.Column("released_version", sa.BigInteger(), nullable=True),
         sa.Column("released_at", types.UtcDateTime(), nullable=True),
+        sa.Column("seen_at", types.UtcDateTime(), nullable=True),
+        sa.Column("next_try_at", types.UtcDateTime(), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["device_id"], ["devices.device_id"], name=op.f("fk_members_device_id")),
         sa.ForeignKeyConstraint(["set_id"], ["deployment_sets.set_id"], name=op.f("fk_members_set_id")),
         sa.PrimaryKeyConstraint("set_id", "device_id", name=op.f("pk_members")),
     )
     op.create_index("ix_members_device_id_state", "members", ["device_id", "state"], unique=False)
+    op.create_index(op.f("ix_members_next_try_at"), "members", ["next_try_at"], unique=False)
+    op.create_index("ix_members_set_id_state_next_try_at", "members", ["set_id", "state", "next_try_at"], unique=False)
     op.create_table(
         "notifications",
         sa.Column("notification_id", types.key(64), nullable=False),
@@ -284,6 +299,7 @@ def upgrade() -> None:
         sa.Column("modules", types.Json(), nullable=False),
         sa.Column("content", types.Json(), nullable=False),
         sa.Column("previous", types.Json(), nullable=False),
+        sa.Column("base_version", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("applied_by_us", sa.Boolean(), nullable=False),
         sa.Column("released_at", types.UtcDateTime(), nullable=False),

@@ -1,0 +1,88 @@
+"""Where its transfers lead a member: asked for the members of the transfers that moved, and for no others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, and_, select
+
+from contracts.states import ON_DEVICE, STARTED_SET
+from store.kernel.schema import member_transfers, members, sets, transfers
+from store.kernel.tools import chunks
+
+_LED = ("in_transit", "ready")
+"""Member states that follow from its transfers."""
+
+
+@dataclass(frozen=True)
+class Led:
+    """A member that has to move, and why."""
+
+    set_id: str
+    device_id: str
+    old: str
+    new: str
+    code: str | None
+    detail: str | None
+
+
+def led_members(connection: Connection, transfer_ids: Collection[str]) -> Iterator[Led]:
+    """Members of started sets that wait for one of these transfers and have to move, in order of set and device."""
+    for part in chunks(transfer_ids):
+        rows = connection.execute(_transfers_of_members_of(part)).all()
+        for (set_id, device_id, state), its in groupby(rows, lambda row: (row.set_id, row.device_id, row.member)):
+            its_transfers = list(its)
+            new, cause = _next_state(state, its_transfers)
+            if new is not None:
+                yield Led(set_id, device_id, state, new, *_reason(cause))
+
+
+def _transfers_of_members_of(transfer_ids: Collection[str]) -> Any:
+    """Every transfer of each member that is linked to one of these."""
+    moved, others = member_transfers.alias(), member_transfers.alias()
+    waiting = (
+        select(moved.c.set_id, moved.c.device_id).where(moved.c.transfer_id.in_(transfer_ids)).distinct().subquery()
+    )
+    return (
+        select(
+            members.c.set_id,
+            members.c.device_id,
+            members.c.state.label("member"),
+            transfers.c.state,
+            transfers.c.reference,
+            transfers.c.code,
+            transfers.c.detail,
+        )
+        .select_from(
+            waiting.join(
+                members, and_(members.c.set_id == waiting.c.set_id, members.c.device_id == waiting.c.device_id)
+            )
+            .join(sets, sets.c.set_id == members.c.set_id)
+            .join(others, and_(others.c.set_id == members.c.set_id, others.c.device_id == members.c.device_id))
+            .join(transfers, transfers.c.transfer_id == others.c.transfer_id)
+        )
+        .where(members.c.state.in_(_LED), sets.c.state.in_(sorted(STARTED_SET)))
+        .order_by(members.c.set_id, members.c.device_id, transfers.c.created_at, transfers.c.transfer_id)
+    )
+
+
+def _next_state(state: str, its_transfers: Sequence[Any]) -> tuple[str | None, Any]:
+    """The member's next state, None when it stays, and the transfer that is the reason of a failure."""
+    done = all(transfer.state in ON_DEVICE for transfer in its_transfers)
+    if state == "ready":
+        return (None, None) if done else ("in_transit", None)
+    failed = next((transfer for transfer in its_transfers if transfer.state == "failed"), None)
+    if failed is not None:
+        return "failed", failed
+    if any(transfer.state == "cancelled" for transfer in its_transfers):
+        return "planned", None
+    return ("ready", None) if done else (None, None)
+
+
+def _reason(cause: Any) -> tuple[str | None, str | None]:
+    if cause is None:
+        return None, None
+    return cause.code or "transfer.failed", f"{cause.reference}: {cause.detail or cause.code or 'failed'}"
