@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.building import build
+from benchmarks.fleet_commands import fleet, fleet_report
 from benchmarks.machine import available_memory_bytes, describe
 from benchmarks.ranking_commands import ranking, ranking_report
 from benchmarks.reporting import NoMarkers, terminal, write_page, write_pictures
@@ -28,6 +29,8 @@ def main() -> None:
 
 main.add_command(ranking)
 main.add_command(ranking_report)
+main.add_command(fleet)
+main.add_command(fleet_report)
 
 
 @main.command()

@@ -6,7 +6,7 @@ file; blobs, hubs and mail are in memory, so that nothing but our own work is co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from sqlalchemy import event
 
 from benchmarks.fleet_meter import Cost, Meter
 from contracts.messages import Inventory, PresentImage, Report, to_json
-from demo.edge_agent import reported_properties
 from store.sql import SqlStore
-from tests.simulators.fleet import OWNER, RECON, RUNTIME, FleetSimulator, a_manifest
+from tests.simulators.fleet import OWNER, RECON, RUNTIME, FleetSimulator, a_manifest, run_modules
 from tests.simulators.fleet_api import FleetApi, size_of
 from tests.simulators.fleet_device import PLATFORM, local_digest
-from triggers.hub_events import HubMessage, ingest
 from triggers.http import deploy_set
+from triggers.hub_events import HubMessage, ingest
 
 IMAGES = 5
 SAMPLE = 100
@@ -39,9 +38,9 @@ _PARTS = {"plan": "plan", "weigh": "plan", "start": "plan", "build": "build", "b
 
 
 class FleetLife:
-    """``live`` takes the fleet through the steps; ``wanted`` names those to stop after, all when empty."""
+    """One fleet of one size, in a database of its own."""
 
-    def __init__(self, devices: int, folder: Path, *, report: Callable[[Cost], None]) -> None:
+    def __init__(self, devices: int, folder: Path, report: Callable[[Cost], None]) -> None:
         store = SqlStore(f"sqlite:///{folder / 'imagedelta.db'}")
         # counted is our work, not how long this machine's disk takes to say that it has written
         event.listen(store._db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
@@ -60,18 +59,16 @@ class FleetLife:
         for version in range(1, 5):
             self._fleet.register(*self._references(version))
 
-    def close(self) -> None:
-        self._store.close()
-
     def live(self, until: str = "") -> None:
-        """Args:
-        until: The chapter to stop after; all of them when empty.
-        """
-        for name, chapter in CHAPTERS.items():
-            chapter(self)
-            self._tell()
-            if name == until:
-                return
+        """Go through the chapters, to the end or ``until`` one of them."""
+        try:
+            for name, chapter in CHAPTERS.items():
+                chapter(self)
+                self._tell()
+                if name == until:
+                    return
+        finally:
+            self._store.close()
 
     def _tell(self) -> None:
         """Report what is measured since the last time."""
@@ -93,7 +90,9 @@ class FleetLife:
             for reference in self._references(1)
             for image in [self._fleet.image_id(reference)]
         ]
-        self._ingest("inventory, in batches", [_inventory(one, present, self._fleet.sealer.key_id) for one in self._ids])
+        self._ingest(
+            "inventory, in batches", [_inventory(one, present, self._fleet.sealer.key_id) for one in self._ids]
+        )
 
     def _order(self) -> None:
         self._set = self._create("create set", 2, release="device")
@@ -106,13 +105,13 @@ class FleetLife:
         for _ in range(5):
             with self._meter.step("tick, nothing due", 1):
                 self._fleet.tick()
-        for step, path in (
-            ("GET set", f"deployment-sets/{self._set}"),
-            ("GET events", f"deployment-sets/{self._set}/events"),
-            ("GET transfers", "transfers"),
+        for step, path, query in (
+            ("GET set", f"deployment-sets/{self._set}", {}),
+            ("GET events", f"deployment-sets/{self._set}/events", {}),
+            ("GET transfers", "transfers", {"set": self._set}),
         ):
             with self._meter.step(step, 1) as cost:
-                answer = self._api.ask("GET", path, **({"set": self._set} if path == "transfers" else {}))
+                answer = self._api.ask("GET", path, query=query)
             cost.bytes = size_of(answer)
 
     def _arrive(self) -> None:
@@ -128,12 +127,11 @@ class FleetLife:
         hub = self._fleet.hubs["north"]
         self._ticks("release", lambda: len(hub.applied) >= len(self._sample), len(self._sample))
         for device_id in self._sample:
-            twin = hub.module_twin(device_id, "$edgeAgent")
-            assert twin is not None
-            desired = {**twin.desired, "$version": twin.version}
-            hub.report(device_id, "$edgeAgent", reported_properties(desired, lambda _: True))
+            run_modules(hub, device_id, lambda _: True)
         self._fleet.now.forward(hours=1)
-        self._ticks("confirm", lambda: self._members(self._set).get("applied", 0) == len(self._sample), len(self._sample))
+        self._ticks(
+            "confirm", lambda: self._members(self._set).get("applied", 0) == len(self._sample), len(self._sample)
+        )
 
     def _supersede(self) -> None:
         self._newer = self._create("create newer set", 3, release="device")

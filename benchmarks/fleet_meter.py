@@ -12,6 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
+NAMES = {
+    "cpu_seconds": "cpuSeconds",
+    "longest_cpu_seconds": "longestCpuSeconds",
+    "most_statements": "mostStatements",
+}
+"""Fields whose name in a line of JSON is another one."""
+
 
 @dataclass
 class Cost:
@@ -37,13 +44,7 @@ class Cost:
         return figure / max(1, self.items)
 
     def document(self) -> dict[str, Any]:
-        """With the names of the JSON line."""
-        names = {
-            "cpu_seconds": "cpuSeconds",
-            "longest_cpu_seconds": "longestCpuSeconds",
-            "most_statements": "mostStatements",
-        }
-        return {names.get(name, name): value for name, value in asdict(self).items()}
+        return {NAMES.get(name, name): value for name, value in asdict(self).items()}
 
 
 @dataclass

@@ -182,11 +182,7 @@ class FleetSimulator:
 
     def run_modules(self, device: FleetDevice) -> None:
         """The device's edgeAgent starts what its twin names and reports what runs."""
-        hub = self.hubs[device.hub]
-        twin = hub.module_twin(device.device_id, "$edgeAgent")
-        if twin is not None:
-            desired = {**twin.desired, "$version": twin.version}
-            hub.report(device.device_id, "$edgeAgent", reported_properties(desired, device.runs))
+        run_modules(self.hubs[device.hub], device.device_id, device.runs)
 
     # ------------------------------------------------------------ what is so
 
@@ -233,6 +229,14 @@ class FleetSimulator:
     def outbox(self, device_id: str) -> list[str]:
         names = self.blobs.containers.get(outbox_container(device_id), {})
         return sorted(name for name in names if name.endswith(".bundle"))
+
+
+def run_modules(hub: HubSimulator, device_id: str, has_image: Callable[[str], bool]) -> None:
+    """The device's edgeAgent starts what its twin names and reports what runs."""
+    twin = hub.module_twin(device_id, "$edgeAgent")
+    if twin is not None:
+        desired = {**twin.desired, "$version": twin.version}
+        hub.report(device_id, "$edgeAgent", reported_properties(desired, has_image))
 
 
 @cache

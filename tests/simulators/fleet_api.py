@@ -1,4 +1,4 @@
-"""The HTTP interface without a server: a request finds its function as in the host and is answered by the real wrapper."""
+"""The HTTP interface without a server: a request finds its handler as in the host, behind the real wrapper."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ class FleetApi:
 
     deps: Deps
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Answer:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None
+    ) -> Answer:
         """Raises: AssertionError with the answer's body when it is a refusal."""
         resource, params = _route(path)
         headers = {} if body is None else {"content-type": "application/json"}
         data = b"" if body is None else json.dumps(body).encode()
-        request = Request(method, f"/api/{path}", params, query, headers, data)
+        request = Request(method, f"/api/{path}", params, query or {}, headers, data)
         answer = answer_to(resource, request, lambda: self.deps)
         if answer.status >= 400:
             raise AssertionError(f"{method} {path}: {answer.status} {document(answer)}")
         return answer
 
     def get(self, path: str, **query: str) -> Any:
-        return document(self.ask("GET", path, **query))
+        return document(self.ask("GET", path, query=query))
 
     def every(self, path: str, **query: str) -> Iterator[Any]:
         """The items of all pages."""
