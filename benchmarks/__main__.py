@@ -16,6 +16,7 @@ from benchmarks.results import OK, BadResults, Result, append, read
 from benchmarks.running import Budget, run_all
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Placed, Scenario, placed
 from benchmarks.tools import tools
+from benchmarks.voyage_commands import voyage
 from demo.wheels import WheelsUnavailable
 
 _PATH = click.Path(path_type=Path)
@@ -31,6 +32,7 @@ main.add_command(ranking)
 main.add_command(ranking_report)
 main.add_command(fleet)
 main.add_command(fleet_report)
+main.add_command(voyage)
 
 
 @main.command()

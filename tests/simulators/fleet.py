@@ -52,7 +52,7 @@ class FleetSimulator:
         self.blobs = BlobsSimulator(self.now)
         self.mail = MailSimulator()
         self.hubs = {"north": HubSimulator("north"), "south": HubSimulator("south")}
-        self.sealer = _sealer()
+        self.sealer = a_sealer()
         self.deps = Deps(
             settings=replace(load_settings({}), priorities_file=Path("no priorities")),
             store=store,
@@ -240,7 +240,7 @@ def run_modules(hub: HubSimulator, device_id: str, has_image: Callable[[str], bo
 
 
 @cache
-def _sealer() -> Ed25519Sealer:
+def a_sealer() -> Ed25519Sealer:
     return Ed25519Sealer(generate_private_key())
 
 

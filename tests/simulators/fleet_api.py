@@ -22,11 +22,16 @@ class FleetApi:
     deps: Deps
 
     def ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Raises: AssertionError with the answer's body when it is a refusal."""
         resource, params = _route(path)
-        headers = {} if body is None else {"content-type": "application/json"}
+        headers = {**(headers or {}), "content-type": "application/json"}
         data = b"" if body is None else json.dumps(body).encode()
         request = Request(method, f"/api/{path}", params, query or {}, headers, data)
         answer = answer_to(resource, request, lambda: self.deps)
