@@ -11,7 +11,7 @@ BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benc
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all bench check format clean
+.PHONY: help setup demo test test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -49,6 +49,9 @@ bench: $(STAMP) ## Build images, measure this engine and its peers on them, prin
 	$(BENCH) --scenarios small
 	$(BENCH) --scenarios growth --tools imagedelta,xdelta3,hdiffpatch
 	$(BIN)/python -m benchmarks report .benchmarks/results.jsonl --pictures .benchmarks/pictures
+
+fleet: $(STAMP) ## Take a simulated fleet of 10,000 devices in all kinds of trouble from order to last mail
+	$(BIN)/python -m benchmarks voyage --devices 10000
 
 check: $(STAMP) ## Lint and type-check
 	scripts/check

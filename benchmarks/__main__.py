@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.building import build
+from benchmarks.fleet_commands import fleet, fleet_report
 from benchmarks.machine import available_memory_bytes, describe
 from benchmarks.ranking_commands import ranking, ranking_report
 from benchmarks.reporting import NoMarkers, terminal, write_page, write_pictures
@@ -15,6 +16,7 @@ from benchmarks.results import OK, BadResults, Result, append, read
 from benchmarks.running import Budget, run_all
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Placed, Scenario, placed
 from benchmarks.tools import tools
+from benchmarks.voyage_commands import voyage
 from demo.wheels import WheelsUnavailable
 
 _PATH = click.Path(path_type=Path)
@@ -28,6 +30,9 @@ def main() -> None:
 
 main.add_command(ranking)
 main.add_command(ranking_report)
+main.add_command(fleet)
+main.add_command(fleet_report)
+main.add_command(voyage)
 
 
 @main.command()

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import zstandard
 
@@ -74,7 +75,7 @@ def an_image(
     return BuiltImage(image_from_config(json.dumps(config).encode(), tuple(references)), tars)
 
 
-def a_tar(members: Sequence[tuple[tarfile.TarInfo, bytes]], *, form: int = tarfile.PAX_FORMAT) -> bytes:
+def a_tar(members: Sequence[tuple[tarfile.TarInfo, bytes]], *, form: Literal[0, 1, 2] = tarfile.PAX_FORMAT) -> bytes:
     """Return a tar of these members, ended by two zero blocks and no more."""
     out = io.BytesIO()
     for info, content in members:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.simulators.fleet_device import FleetDevice
 from tests.simulators.hub import HubSimulator
 from tests.simulators.mail import MailSimulator
 from tests.simulators.workflows import Activity, Workflows
+from triggers.http import Start
 from triggers.hub_events import HubMessage, ingest
 from triggers.orders import read_order, rollback_order
 from triggers.timer_sweep import due
@@ -50,7 +52,7 @@ class FleetSimulator:
         self.blobs = BlobsSimulator(self.now)
         self.mail = MailSimulator()
         self.hubs = {name: HubSimulator(name, self.now) for name in ("north", "south")}
-        self.sealer = _sealer()
+        self.sealer = a_sealer()
         self.deps = Deps(
             settings=replace(load_settings({}), priorities_file=Path("no priorities")),
             store=store,
@@ -63,6 +65,8 @@ class FleetSimulator:
         self.devices: dict[str, FleetDevice] = {}
         self.steps = Calls()
         """Of the activities, by name: a fault after one is a result that the task hub never saw."""
+        self.watch: Callable[[str], AbstractContextManager[Any]] = lambda _: nullcontext()
+        """Entered around every activity, by its name."""
         self._images: dict[str, BuiltImage] = {}
         self._workflows = Workflows(
             {step.__name__: self._activity(step) for step in STEPS},
@@ -73,7 +77,7 @@ class FleetSimulator:
         run = bind(step, lambda: self.deps)
 
         def counted(payload: dict[str, Any]) -> dict[str, Any]:
-            with self.steps.call(step.__name__):
+            with self.steps.call(step.__name__), self.watch(step.__name__):
                 return run(payload)
 
         return counted
@@ -94,7 +98,7 @@ class FleetSimulator:
 
     def enrol(self, device_id: str, *references: str, hub: str = "north", silent: bool = False) -> FleetDevice:
         """A device that has these images; a ``silent`` one has not sent its inventory yet."""
-        self.hubs[hub].add_device(device_id, _RUNTIME, RECON)
+        self.hubs[hub].add_device(device_id, RUNTIME, RECON)
         trusted = {self.sealer.key_id: self.sealer.public_key}
         device = self.devices[device_id] = FleetDevice(device_id, hub, RECON, trusted)
         for reference in references:
@@ -141,7 +145,11 @@ class FleetSimulator:
     def tick(self) -> None:
         """What the timer starts, one after the other."""
         self.now.forward(seconds=5)
-        for start in due(self.deps):
+        self.begin(*due(self.deps))
+
+    def begin(self, *starts: Start) -> None:
+        """Run orchestrations to their end, one after the other."""
+        for start in starts:
             self._workflows.run(start.orchestrator, start.instance, start.payload)
 
     def step(self, name: str, **payload: Any) -> Any:
@@ -174,11 +182,7 @@ class FleetSimulator:
 
     def run_modules(self, device: FleetDevice) -> None:
         """The device's edgeAgent starts what its twin names and reports what runs."""
-        hub = self.hubs[device.hub]
-        twin = hub.module_twin(device.device_id, "$edgeAgent")
-        if twin is not None:
-            desired = {**twin.desired, "$version": twin.version}
-            hub.report(device.device_id, "$edgeAgent", reported_properties(desired, device.runs))
+        run_modules(self.hubs[device.hub], device.device_id, device.runs)
 
     # ------------------------------------------------------------ what is so
 
@@ -227,8 +231,16 @@ class FleetSimulator:
         return sorted(name for name in names if name.endswith(".bundle"))
 
 
+def run_modules(hub: HubSimulator, device_id: str, has_image: Callable[[str], bool]) -> None:
+    """The device's edgeAgent starts what its twin names and reports what runs."""
+    twin = hub.module_twin(device_id, "$edgeAgent")
+    if twin is not None:
+        desired = {**twin.desired, "$version": twin.version}
+        hub.report(device_id, "$edgeAgent", reported_properties(desired, has_image))
+
+
 @cache
-def _sealer() -> Ed25519Sealer:
+def a_sealer() -> Ed25519Sealer:
     return Ed25519Sealer(generate_private_key())
 
 
@@ -245,7 +257,7 @@ def an_app(reference: str) -> BuiltImage:
 def a_manifest(references: Iterable[str]) -> dict[str, Any]:
     """One module for each reference, named as its repository."""
     modules = {reference.partition(":")[0]: _module(reference) for reference in references}
-    return {"modulesContent": {"$edgeAgent": _agent(modules), "$edgeHub": _RUNTIME["$edgeHub"]}}
+    return {"modulesContent": {"$edgeAgent": _agent(modules), "$edgeHub": RUNTIME["$edgeHub"]}}
 
 
 def _module(image: str) -> dict[str, Any]:
@@ -271,7 +283,7 @@ def _agent(modules: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_RUNTIME: Mapping[str, Any] = {
+RUNTIME: Mapping[str, Any] = {
     "$edgeAgent": _agent({}),
     "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {}}},
 }
