@@ -45,7 +45,7 @@ def _build(deps: Deps, patch: Patch, worker: str) -> None:
     started = time.monotonic()
     with ExitStack() as exits:
         scratch = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="imagedelta-")))
-        stored = StoredImages(deps, exits)
+        stored = StoredImages(deps)
         target = stored.open(patch.target)
         sources = [stored.open(image_id) for image_id in patch.sources]
         out = exits.enter_context((scratch / "patch").open("w+b"))

@@ -45,7 +45,7 @@ def _compose(deps: Deps, transfer: Transfer, patch: Patch, device: Device) -> tu
     blob = patch.blob or ""
     deps.blobs.put(container, f"{name}.chunks", [deps.blobs.read("patches", f"{blob}.chunks")])
     part = BlobRange("patches", blob, 0, head.patch_bytes)
-    return name, deps.blobs.compose(container, name, [before, part, after]).size
+    return name, deps.blobs.compose_if_absent(container, name, [before, part, after]).size
 
 
 def _head(deps: Deps, transfer: Transfer, patch: Patch) -> BundleHead:

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import ExitStack
-from typing import BinaryIO
+from dataclasses import dataclass
 
 from contracts.records import LayerRecord
 from imagedelta.delta.content import ImageContent, LayerContent, check_range
-from imagedelta.errors import RequestError, Truncated
+from imagedelta.errors import RequestError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures import LayerIndex
 from services.deps import Deps
+from services.ports import Blobs
 
 
+@dataclass(frozen=True, slots=True)
 class BlobLayer:
-    """Random access to a stored layer; several threads of a build may share it."""
+    """Random access to a stored layer, for as many threads as a build has."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-        self.size = size
+    blobs: Blobs
+    name: str
+    size: int
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Raises: ContentError for bytes the layer does not have; DependencyError."""
         check_range(offset, length, self.size)
-        parts = []
-        with self._lock:
-            self._stream.seek(offset)
-            while length:
-                part = self._stream.read(length)
-                if not part:
-                    raise Truncated(f"a stored layer ends {length} bytes early")
-                parts.append(part)
-                length -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return self.blobs.read_at("layers", self.name, offset, length)
 
 
 def read_index(deps: Deps, layer: LayerRecord) -> LayerIndex:
@@ -44,11 +34,10 @@ def read_index(deps: Deps, layer: LayerRecord) -> LayerIndex:
 
 
 class StoredImages:
-    """Opens images; their layer streams stay open until ``exits`` closes them. A shared layer is opened once."""
+    """Opens images; the index of a shared layer is read once."""
 
-    def __init__(self, deps: Deps, exits: ExitStack) -> None:
+    def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._exits = exits
         self._layers: dict[str, LayerContent] = {}
 
     def open(self, image_id: str) -> ImageContent:
@@ -62,7 +51,6 @@ class StoredImages:
 
     def _layer(self, record: LayerRecord) -> LayerContent:
         if record.diff_id not in self._layers:
-            stream = self._exits.enter_context(self._deps.blobs.open("layers", record.diff_id.removeprefix("sha256:")))
-            index = read_index(self._deps, record)
-            self._layers[record.diff_id] = LayerContent(index, BlobLayer(stream, record.size))
+            reader = BlobLayer(self._deps.blobs, record.diff_id.removeprefix("sha256:"), record.size)
+            self._layers[record.diff_id] = LayerContent(read_index(self._deps, record), reader)
         return self._layers[record.diff_id]

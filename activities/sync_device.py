@@ -71,10 +71,13 @@ def _wanted(
 
 
 def _empty_outbox(deps: Deps, device: Device) -> None:
-    """Delete what is no longer to be fetched, so that no link carries it; all of it for a retired device."""
+    """Delete what is no longer to be fetched, so that no link carries it; for a retired device the outbox itself."""
     container = outbox_container(device.device_id)
+    if device.state == "retired":
+        deps.blobs.delete_container(container)
+        return
     for blob in deps.blobs.list(container):
-        if device.state == "retired" or not _is_wanted(deps, blob.name):
+        if not _is_wanted(deps, blob.name):
             deps.blobs.delete(container, blob.name)
 
 

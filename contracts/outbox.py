@@ -1,6 +1,7 @@
 """Names in a device's outbox: containers and bundles, sorted by what is to be fetched first.
 
-Source: docs/formats/bundle.md, "Names"; container names: 3 to 63 lower-case letters, digits and single dashes.
+Source: docs/formats/bundle.md, section 5, "Names". Azure's container names: 3 to 63 lower-case letters, digits and
+single dashes.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ import hashlib
 import re
 
 _UNFIT = re.compile(r"[^a-z0-9]+")
-_SLUG_LENGTH = 32
+_DIGEST_LENGTH = 32
+"""128 bits: two devices with one outbox would empty each other's, so that nobody may find two such ids."""
+_SLUG_LENGTH = 63 - len("outbox--") - _DIGEST_LENGTH
 _BUNDLE = re.compile(r"\d-\d{12}-(.+)-(\d+)\.bundle(?:\.chunks)?")
 
 
 def outbox_container(device_id: str) -> str:
-    """``outbox-<readable part>-<8 hex digits>``: ids that differ in case or punctuation stay apart."""
+    """``outbox-<readable part>-<32 hex digits of the id's sha256>``, at most 63 characters.
+
+    The readable part is for people; ids that differ in case or punctuation stay apart by the digits.
+    """
     slug = _UNFIT.sub("-", device_id.lower()).strip("-")[:_SLUG_LENGTH].strip("-")
-    digest = hashlib.sha256(device_id.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(device_id.encode()).hexdigest()[:_DIGEST_LENGTH]
     return "-".join(part for part in ("outbox", slug, digest) if part)
 
 

@@ -14,7 +14,10 @@ import contextlib
 import hashlib
 import hmac
 import io
+import os
 import re
+import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
-from imagedelta.errors import ContentError, DependencyError, RequestError
+from imagedelta.errors import ContentError, DependencyError, RequestError, Truncated
 from imagedelta.whole_files import make_folder, sync_folder, whole_file
 from services.clock import utc_now
 from services.ports import BlobInfo, BlobRange, Clock, Grant
@@ -34,6 +37,8 @@ _COPY_BYTES = 1 << 20
 _READ_BUFFER = 256 << 10
 _ABANDONED_AFTER = 86_400
 """Seconds after which a temporary file is taken for the rest of a process that died."""
+_DELETED = ".deleted"
+"""Ends the hidden name of a container that is being deleted; one that a process left behind is deleted at the start."""
 
 
 class FolderBlobs:
@@ -55,19 +60,18 @@ class FolderBlobs:
         path = self._path(container, name)
         with _vendor_errors(name):
             _write(path, chunks, replace=True)
-        return _info(path)
+            return _info(path)
 
     def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
         path = self._path(container, name)
-        if path.exists():
+        with _vendor_errors(name):
+            if not path.exists():
+                with contextlib.suppress(FileExistsError):  # another writer of the same content may be first
+                    _write(path, chunks, replace=False)
             return _info(path)
-        # another writer of the same content may be first
-        with _vendor_errors(name), contextlib.suppress(FileExistsError):
-            _write(path, chunks, replace=False)
-        return _info(path)
 
-    def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
-        return self.put(container, name, self._chunks(parts))
+    def compose_if_absent(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
+        return self.put_if_absent(container, name, self._chunks(parts))
 
     def open(self, container: str, name: str) -> BinaryIO:
         path = self._path(container, name)
@@ -84,10 +88,26 @@ class FolderBlobs:
             stream.seek(offset)
             return stream.read() if length is None else stream.read(length)
 
-    def info(self, container: str, name: str) -> BlobInfo | None:
+    def read_at(self, container: str, name: str, offset: int, length: int) -> bytes:
         path = self._path(container, name)
         with _vendor_errors(name):
-            return _info(path) if path.is_file() else None
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise _missing(container, name) from error
+            try:
+                data = _pread(descriptor, offset, length)
+            finally:
+                os.close(descriptor)
+        if len(data) < length:
+            raise Truncated(f"{container}/{name} ends {length - len(data)} bytes early")
+        return data
+
+    def info(self, container: str, name: str) -> BlobInfo | None:
+        path = self._path(container, name)
+        with _vendor_errors(name), contextlib.suppress(FileNotFoundError):
+            return _info(path)
+        return None
 
     def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]:
         folder = self._folder(container)
@@ -104,6 +124,15 @@ class FolderBlobs:
         with _vendor_errors(name), contextlib.suppress(FileNotFoundError):
             path.unlink()
             sync_folder(path.parent)
+
+    def delete_container(self, container: str) -> None:
+        """It gets a hidden name first, so that it is gone at once and whole, and then its files are deleted."""
+        folder = self._folder(container)
+        hidden = self._root / f".{container}-{secrets.token_hex(8)}{_DELETED}"
+        with _vendor_errors(container), contextlib.suppress(FileNotFoundError):
+            folder.rename(hidden)
+            sync_folder(self._root)
+            shutil.rmtree(hidden)
 
     def container_url(self, container: str) -> str:
         self._folder(container)
@@ -142,9 +171,7 @@ class FolderBlobs:
             while left:
                 chunk = stream.read(min(left, _COPY_BYTES))
                 if not chunk:
-                    raise ContentError(
-                        f"{part.container}/{part.name} ends {left} bytes early", code="content.truncated"
-                    )
+                    raise Truncated(f"{part.container}/{part.name} ends {left} bytes early")
                 left -= len(chunk)
                 yield chunk
 
@@ -161,6 +188,8 @@ class FolderBlobs:
     def _sweep_abandoned(self) -> None:
         with _vendor_errors(str(self._root)):
             make_folder(self._root)
+            for folder in self._root.glob(f".*{_DELETED}"):
+                shutil.rmtree(folder, ignore_errors=True)
             for path in self._root.glob("*/.*.tmp"):
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
@@ -209,6 +238,14 @@ def _write(path: Path, chunks: Iterable[bytes], *, replace: bool) -> None:
     with whole_file(path, replace=replace) as stream:
         for chunk in chunks:
             stream.write(chunk)
+
+
+def _pread(descriptor: int, offset: int, length: int) -> bytes:
+    """Fewer bytes only at the end of the file: a call may give less than it was asked for."""
+    data = os.pread(descriptor, length, offset)
+    while 0 < len(data) < length and (more := os.pread(descriptor, length - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def _info(path: Path) -> BlobInfo:

@@ -50,7 +50,7 @@ class BlobContainer:
         self._query = query.lstrip("?")
 
     def list(self, prefix: str = "") -> list[BlobInfo]:
-        """Every committed blob, in the order of names.
+        """Every committed blob, in the order of names; a container that is not there (any more) has none.
 
         Raises:
             LimitExceeded: A page over 16 MiB, or over 20,000 blobs.
@@ -59,7 +59,10 @@ class BlobContainer:
         found: list[BlobInfo] = []
         marker = ""
         while True:
-            page, marker = parse_list(self._list_page(prefix, marker))
+            document = self._list_page(prefix, marker)
+            if document is None:
+                return []
+            page, marker = parse_list(document)
             found += page
             if len(found) > MAX_LISTED:
                 raise LimitExceeded(f"{self._url} lists more than {MAX_LISTED} blobs")
@@ -106,11 +109,13 @@ class BlobContainer:
                     return
         raise DependencyError(f"{blob.name}: the answer ended {left} bytes early")
 
-    def _list_page(self, prefix: str, marker: str) -> bytes:
+    def _list_page(self, prefix: str, marker: str) -> bytes | None:
         query = "restype=container&comp=list&maxresults=5000"
         query += f"&prefix={quote(prefix, safe='')}" if prefix else ""
         query += f"&marker={quote(marker, safe='')}" if marker else ""
         with self._request("GET", self._with_sas(f"{self._url}?{query}")) as response:
+            if response.status_code == 404 and response.headers.get("x-ms-error-code") == "ContainerNotFound":
+                return None
             _check_status(response, "list of blobs")
             return _read_bounded(response, MAX_LIST_BYTES, "list of blobs")
 

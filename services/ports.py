@@ -38,12 +38,15 @@ class Grant:
     expires_at: datetime
 
 
+OWN_CONTAINERS = frozenset({"layers", "indexes", "signatures", "patches", "scratch"})
+"""What the cloud keeps for itself: ``layers`` (uncompressed tars, named by the hex of the diff_id), ``indexes``,
+``signatures``, ``patches`` (named by the hex of their sha256), ``scratch``."""
+
+
 class Blobs(Protocol):
     """Containers of immutable blobs. A blob is visible whole or not at all.
 
-    Containers: ``intake`` (uploaded archives), ``layers`` (uncompressed tars, named by the hex of the
-    diff_id), ``indexes``, ``signatures``, ``patches`` (named by the hex of their sha256), ``scratch``,
-    and ``outbox-<device slug>``, one for each device.
+    Beside ``OWN_CONTAINERS`` there are ``intake`` (uploaded archives) and one outbox for each device.
     """
 
     def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
@@ -54,12 +57,15 @@ class Blobs(Protocol):
         """As ``put``, but an existing blob stays and is returned: for content-addressed names."""
         ...
 
-    def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
-        """Make a blob of small literal parts and ranges of other blobs, joined by the storage itself."""
+    def compose_if_absent(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
+        """Make a blob of small literal parts and ranges of other blobs, joined by the storage itself.
+
+        An existing blob stays and is returned: somebody may be fetching it.
+        """
         ...
 
     def open(self, container: str, name: str) -> BinaryIO:
-        """A seekable reader that fetches by Range.
+        """A seekable reader that fetches by Range; for one thread.
 
         Raises: ContentError ``content.missing`` when there is no such blob.
         """
@@ -67,12 +73,28 @@ class Blobs(Protocol):
 
     def read(self, container: str, name: str, offset: int = 0, length: int | None = None) -> bytes: ...
 
+    def read_at(self, container: str, name: str, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset``. Many threads may call it at once.
+
+        Raises: ContentError ``content.missing``, or ``content.truncated`` when the blob ends earlier.
+        """
+        ...
+
     def info(self, container: str, name: str) -> BlobInfo | None: ...
 
-    def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]: ...
+    def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]:
+        """Blobs in the order of their names; a container that is not there has none."""
+        ...
 
     def delete(self, container: str, name: str) -> None:
         """Deleting what is not there is fine."""
+        ...
+
+    def delete_container(self, container: str) -> None:
+        """With everything in it; deleting what is not there is fine.
+
+        The storage may refuse its name for a while (DependencyError) before it can be made anew.
+        """
         ...
 
     def container_url(self, container: str) -> str: ...

@@ -19,6 +19,7 @@ from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
 from services.hub_connection import HubConnection
+from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
 from services.setting_values import Values
 
@@ -28,6 +29,9 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 _ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
+_OTHERS_CONTAINERS = ("outbox-", "azure-webjobs-", "insights-", "$")
+"""Devices' outboxes, and what Azure keeps in a storage account of a function app: keys, leases, logs."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class Settings:
     recon_repository: str
     """Repository name of the Image Reconstruction module's own image: a further source on every device."""
     max_upload_bytes: int
+    image_containers: frozenset[str]
+    """Containers that a registration may name a blob of."""
     archive_limits: Limits
     """Of reading archives; IMAGEDELTA_LIMITS raises them."""
 
@@ -111,6 +117,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
         recon_repository=_recon_repository(read),
         archive_limits=_archive_limits(read),
+        image_containers=_image_containers(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
     )
     read.refuse()
@@ -242,6 +249,18 @@ def _archive_limits(read: Values) -> Limits:
     except ImageDeltaError as error:
         read.wrong(name, f"cannot be used: {error}")
         return DEFAULT_LIMITS
+
+
+def _image_containers(read: Values) -> frozenset[str]:
+    """Uploads always; never what is the cloud's own: whoever may register an image could read it that way."""
+    name = "IMAGEDELTA_IMAGE_CONTAINERS"
+    given = {part.strip() for part in read.text(name).split(",") if part.strip()}
+    for container in sorted(given):
+        if not _CONTAINER.fullmatch(container):
+            read.wrong(name, f"holds {container[:70]!r}: a container's name is 3 to 63 of a-z, 0-9 and single dashes")
+        elif container in OWN_CONTAINERS or container.startswith(_OTHERS_CONTAINERS):
+            read.wrong(name, f"holds {container}, which is not for archives")
+    return frozenset(given | {"intake"})
 
 
 def _module(read: Values) -> str:

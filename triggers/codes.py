@@ -9,6 +9,7 @@ REMEDIES = {
     "request.method": "Use one of the methods that the Allow header names.",
     "request.media_type": "Send the body as application/json.",
     "request.unknown_upload": "Send the archive to the URL that POST /api/uploads gives, then register it.",
+    "request.blob_container": "Upload the archive, or have IMAGEDELTA_IMAGE_CONTAINERS name the container it lies in.",
     "request.no_previous": "Start an ordinary set with the images and manifest you want to go back to.",
     "message.unknown_sender": "Give the module that reports the identity that IMAGEDELTA_MODULE_ID names.",
     "message.unknown_kind": "Update the function app: the device speaks a newer language, or something else sends.",

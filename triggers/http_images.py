@@ -85,6 +85,8 @@ def _check_origin(order: RegisterImage, deps: Deps) -> None:
             f"{order.registry}: images are registered from an archive, not from a registry", code="request.unsupported"
         )
     container, _, name = (order.blob or f"intake/{order.upload}").partition("/")
+    if name and container not in deps.settings.image_containers:
+        raise RequestError(f"images are not registered from the container {container}", code="request.blob_container")
     info = deps.blobs.info(container, name) if name else None
     if info is None:
         what = f"upload {order.upload}" if order.upload else f"blob {order.blob}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import BinaryIO
 
-from imagedelta.errors import ContentError
+from imagedelta.errors import ContentError, Truncated
 from services.ports import BlobInfo, BlobRange, Clock, Grant
 from tests.simulators.calls import Calls
 
@@ -31,9 +31,11 @@ class BlobsSimulator:
             data = b"".join(chunks)
             return self._infos.get((container, name)) or self._store(container, name, data)
 
-    def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
-        with self.calls.call("compose"):
-            return self._store(container, name, b"".join(self._part(part) for part in parts))
+    def compose_if_absent(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
+        with self.calls.call("compose_if_absent"):
+            return self._infos.get((container, name)) or self._store(
+                container, name, b"".join(self._part(part) for part in parts)
+            )
 
     def open(self, container: str, name: str) -> BinaryIO:
         with self.calls.call("open"):
@@ -43,6 +45,13 @@ class BlobsSimulator:
         with self.calls.call("read"):
             data = self._data(container, name)
             return data[offset:] if length is None else data[offset : offset + length]
+
+    def read_at(self, container: str, name: str, offset: int, length: int) -> bytes:
+        with self.calls.call("read_at"):
+            data = self._data(container, name)[offset : offset + length]
+            if len(data) < length:
+                raise Truncated(f"{container}/{name} ends {length - len(data)} bytes early")
+            return data
 
     def info(self, container: str, name: str) -> BlobInfo | None:
         with self.calls.call("info"):
@@ -57,6 +66,11 @@ class BlobsSimulator:
         with self.calls.call("delete"):
             self.containers.get(container, {}).pop(name, None)
             self._infos.pop((container, name), None)
+
+    def delete_container(self, container: str) -> None:
+        with self.calls.call("delete_container"):
+            for name in self.containers.pop(container, {}):
+                del self._infos[container, name]
 
     def container_url(self, container: str) -> str:
         return f"https://blobs.example/{container}"

@@ -32,7 +32,7 @@ from services.deps import Deps  # noqa: E402
 
 _FOLDER = Path(os.environ["CRASH_FOLDER"])
 _ENDPOINT = Path(os.environ["CRASH_STATE"]) / "endpoint.json"
-_EFFECTS = ("send", "apply_content", "put", "compose", "put_if_absent", "update_desired")
+_EFFECTS = ("send", "apply_content", "put", "compose_if_absent", "put_if_absent", "update_desired")
 """Calls of ports that change the world outside SQL."""
 
 

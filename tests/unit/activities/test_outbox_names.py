@@ -27,6 +27,11 @@ def test_device_ids_that_look_alike_have_outboxes_of_their_own() -> None:
     assert len({outbox_container(device_id) for device_id in ids}) == len(ids)
 
 
+def test_a_collision_would_take_128_bits() -> None:
+    assert re.fullmatch(r"outbox-a-very-long-name-of-a-s-[0-9a-f]{32}", outbox_container("a very long name of a ship"))
+    assert len(outbox_container("x" * 128)) == 63
+
+
 def test_a_person_recognises_the_device() -> None:
     assert outbox_container("MV Nordlys/7").startswith("outbox-mv-nordlys-7-")
 

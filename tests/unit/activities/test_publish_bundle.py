@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_a_second_run_gives_the_same_bytes_under_the_same_name(
 
 def lose_answer(bench: Bench, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies after the bundle became visible, before SQL knows."""
-    compose = bench.blobs.compose
+    compose = bench.blobs.compose_if_absent
 
     def dying(container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
         compose(container, name, parts)
@@ -84,7 +85,7 @@ def lose_answer(bench: Bench, lost: str, monkeypatch: pytest.MonkeyPatch) -> Non
         raise Crash
 
     if lost == "compose":
-        monkeypatch.setattr(bench.blobs, "compose", dying)
+        monkeypatch.setattr(bench.blobs, "compose_if_absent", dying)
     else:
         monkeypatch.setattr(bench.store.transfers, "mark_published", gone)
 
@@ -92,13 +93,16 @@ def lose_answer(bench: Bench, lost: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_chunk_list_is_there_before_the_bundle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     transfer = prepared(bench)
     written = []
-    put = bench.blobs.put
 
-    def noted(container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
-        written.append(name.rpartition(".")[2])
-        return put(container, name, chunks)
+    def noting(put: Callable[..., BlobInfo]) -> Callable[..., BlobInfo]:
+        def noted(container: str, name: str, *given: Any) -> BlobInfo:
+            written.append(name.rpartition(".")[2])
+            return put(container, name, *given)
 
-    monkeypatch.setattr(bench.blobs, "put", noted)
+        return noted
+
+    monkeypatch.setattr(bench.blobs, "put", noting(bench.blobs.put))
+    monkeypatch.setattr(bench.blobs, "compose_if_absent", noting(bench.blobs.compose_if_absent))
     publish(bench, transfer)
 
     assert written == ["chunks", "bundle"]
@@ -139,7 +143,7 @@ def test_a_device_that_trusts_none_of_our_keys_gets_no_bundle(bench: Bench, keys
 
 def test_a_storage_that_is_away_is_tried_again(bench: Bench) -> None:
     transfer = prepared(bench)
-    bench.blobs.calls.fail(f"put {OUTBOX}", 2)
+    bench.blobs.calls.fail(f"put_if_absent {OUTBOX}")
 
     with pytest.raises(DependencyError):
         publish(bench, transfer)

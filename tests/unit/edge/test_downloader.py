@@ -264,6 +264,12 @@ def test_a_list_that_is_none_is_refused(document: bytes) -> None:
         parse_list(document)
 
 
+def test_an_outbox_that_is_gone_lists_nothing() -> None:
+    gone = httpx.MockTransport(lambda _: httpx.Response(404, headers={"x-ms-error-code": "ContainerNotFound"}))
+
+    assert BlobContainer(httpx.Client(transport=gone), "http://outbox.test/outbox-ship-1", "").list() == []
+
+
 def test_answers_become_errors_that_say_whether_to_try_again() -> None:
     outbox = OutboxSimulator()
     outbox.put("a", bytes(100))

@@ -161,7 +161,7 @@ def test_every_step_run_again_after_a_set_is_complete_changes_nothing(fleet: Fle
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
-    ("call", "nth"), [("put", 1), ("compose", 1), ("put_if_absent", 1), ("put_if_absent", 2), ("open", 3)]
+    ("call", "nth"), [("put", 1), ("compose_if_absent", 1), ("put_if_absent", 1), ("put_if_absent", 2), ("read_at", 3)]
 )
 def test_a_crash_at_a_blob_call_of_a_deployment_leaves_one_patch_and_one_bundle(
     fleet: FleetSimulator, call: str, nth: int, after: bool

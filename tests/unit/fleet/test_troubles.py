@@ -197,7 +197,7 @@ def test_a_patch_whose_builder_died_with_its_set_is_built_by_the_next_set_once_t
     assert fleet.set(other).state == "completed"
 
 
-@pytest.mark.parametrize("call", ["put", "compose", "put_if_absent", "open", "read"])
+@pytest.mark.parametrize("call", ["put", "compose_if_absent", "put_if_absent", "read_at", "read"])
 def test_storage_that_does_not_answer_once_delays_nothing(two_ships: FleetSimulator, call: str) -> None:
     fleet = two_ships
     set_id = fleet.start("app:2")

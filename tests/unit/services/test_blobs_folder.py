@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,7 @@ import pytest
 from imagedelta.errors import ContentError, DependencyError, RequestError
 from services.blobs_folder import FolderBlobs, grant_signature
 from services.ports import BlobRange
+from tests.simulators.calls import Crash
 
 KEY = base64.b64encode(b"k" * 32).decode()
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -75,7 +77,7 @@ def test_a_writer_that_fails_leaves_nothing_behind(blobs: FolderBlobs, tmp_path:
 def test_a_blob_is_composed_of_literals_and_ranges(blobs: FolderBlobs) -> None:
     blobs.put("patches", "p", [b"0123456789" * 300_000])
 
-    blobs.compose("outbox-boat", "b.bundle", [b"<", BlobRange("patches", "p", 5, 2_000_000), b">"])
+    blobs.compose_if_absent("outbox-boat", "b.bundle", [b"<", BlobRange("patches", "p", 5, 2_000_000), b">"])
 
     made = blobs.read("outbox-boat", "b.bundle")
     assert made == b"<" + (b"0123456789" * 300_000)[5:2_000_005] + b">"
@@ -85,10 +87,78 @@ def test_composing_past_the_end_of_a_blob_makes_nothing(blobs: FolderBlobs) -> N
     blobs.put("patches", "p", [b"short"])
 
     with pytest.raises(ContentError) as caught:
-        blobs.compose("outbox-boat", "b.bundle", [BlobRange("patches", "p", 0, 6)])
+        blobs.compose_if_absent("outbox-boat", "b.bundle", [BlobRange("patches", "p", 0, 6)])
 
     assert caught.value.code == "content.truncated"
     assert blobs.info("outbox-boat", "b.bundle") is None
+
+
+def test_a_bundle_that_is_there_is_not_composed_again(blobs: FolderBlobs) -> None:
+    first = blobs.compose_if_absent("outbox-boat", "b.bundle", [b"first"])
+
+    again = blobs.compose_if_absent("outbox-boat", "b.bundle", [b"second", BlobRange("patches", "none", 0, 6)])
+
+    assert again == first
+    assert blobs.read("outbox-boat", "b.bundle") == b"first"
+
+
+def test_many_threads_read_one_blob_at_once_and_each_gets_its_bytes(blobs: FolderBlobs) -> None:
+    data = os.urandom(1 << 20)
+    blobs.put("layers", "ab", [data])
+    places = [(offset * 4096, 4096 + offset) for offset in range(200)] * 5
+
+    with ThreadPoolExecutor(16) as pool:
+        read = pool.map(lambda place: blobs.read_at("layers", "ab", *place), places)
+
+    assert list(read) == [data[offset : offset + length] for offset, length in places]
+
+
+def test_a_read_that_the_system_gives_in_parts_is_whole(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs.put("layers", "ab", [b"0123456789"])
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, length, offset: pread(file, min(length, 3), offset))
+
+    assert blobs.read_at("layers", "ab", 1, 8) == b"12345678"
+
+
+@pytest.mark.parametrize(("name", "code"), [("ab", "content.truncated"), ("none", "content.missing")])
+def test_bytes_that_are_not_there_are_not_made_up(blobs: FolderBlobs, name: str, code: str) -> None:
+    blobs.put("layers", "ab", [b"0123456789"])
+
+    with pytest.raises(ContentError) as caught:
+        blobs.read_at("layers", name, 5, 6)
+    assert caught.value.code == code
+
+
+def test_a_container_goes_with_everything_in_it(blobs: FolderBlobs, tmp_path: Path) -> None:
+    blobs.put("outbox-boat", "1-a", [b"x"])
+    blobs.put("outbox-ship", "1-a", [b"y"])
+
+    blobs.delete_container("outbox-boat")
+    blobs.delete_container("outbox-boat")
+
+    assert list(blobs.list("outbox-boat")) == []
+    assert sorted(path.name for path in (tmp_path / "blobs").iterdir()) == ["outbox-ship"]
+    assert blobs.put("outbox-boat", "1-a", [b"new"]).size == 3
+
+
+def test_a_container_whose_deletion_was_cut_short_is_gone_and_cleared_at_the_next_start(
+    blobs: FolderBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs.put("outbox-boat", "1-a", [b"x"])
+
+    def dies(folder: Path, **more: object) -> None:
+        raise Crash
+
+    monkeypatch.setattr("shutil.rmtree", dies)
+
+    with pytest.raises(Crash):
+        blobs.delete_container("outbox-boat")
+    assert list(blobs.list("outbox-boat")) == []
+
+    monkeypatch.undo()
+    FolderBlobs(tmp_path / "blobs", url="", key=KEY)
+    assert list((tmp_path / "blobs").iterdir()) == []
 
 
 def test_lists_are_in_order_and_without_half_written_blobs(blobs: FolderBlobs, tmp_path: Path) -> None:

@@ -64,6 +64,13 @@ def test_a_setting_of_ones_own_wins_over_the_local_host() -> None:
     assert hub_variable("east", "EVENTS", {}) == "IMAGEDELTA_HUB_EAST_EVENTS"
 
 
+def test_images_are_registered_from_uploads_and_from_what_is_named() -> None:
+    assert load_settings({}).image_containers == {"intake"}
+    assert load_settings({"IMAGEDELTA_IMAGE_CONTAINERS": "drop, ci-builds,"}).image_containers == {
+        *("ci-builds", "drop", "intake")
+    }
+
+
 def hub(name: str, connection: str) -> dict[str, str]:
     return {"IMAGEDELTA_HUBS": name, f"IMAGEDELTA_HUB_{name.upper()}_SERVICE": connection}
 
@@ -100,6 +107,13 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ({"IMAGEDELTA_PRIORITIES": __file__}, "IMAGEDELTA_PRIORITIES cannot be used: "),
         ({"IMAGEDELTA_RECON_REFERENCE": "Recon!"}, "IMAGEDELTA_RECON_REFERENCE names no image: "),
         ({"IMAGEDELTA_MODULE_ID": "image reconstruction"}, "IMAGEDELTA_MODULE_ID must be the id of a module"),
+        ({"IMAGEDELTA_IMAGE_CONTAINERS": "../state"}, "IMAGEDELTA_IMAGE_CONTAINERS holds '../state'"),
+        (
+            {"IMAGEDELTA_IMAGE_CONTAINERS": "drop,patches"},
+            "IMAGEDELTA_IMAGE_CONTAINERS holds patches, which is not for",
+        ),
+        ({"IMAGEDELTA_IMAGE_CONTAINERS": "azure-webjobs-secrets"}, "holds azure-webjobs-secrets, which is not for"),
+        ({"IMAGEDELTA_IMAGE_CONTAINERS": "outbox-ship-1"}, "holds outbox-ship-1, which is not for"),
         ({"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true"}, "IMAGEDELTA_STORAGE names a storage account, which"),
         ({"IMAGEDELTA_SMTP_PROT": "25"}, "IMAGEDELTA_SMTP_PROT is no setting: IMAGEDELTA_SMTP_PORT is"),
         ({"IMAGEDELTA_SEAL_KEY": "k"}, "IMAGEDELTA_SEAL_KEY is no setting: IMAGEDELTA_SEAL_KEYS is"),

@@ -50,6 +50,9 @@ def test_an_order_stands_although_durable_did_not_answer(world: World) -> None:
     [
         ({"upload": "upload-none"}, 422, "request.unknown_upload"),
         ({"blob": "intake/none"}, 422, "request.unknown_upload"),
+        ({"blob": "azure-webjobs-secrets/host.json"}, 422, "request.blob_container"),
+        ({"blob": "patches/" + "ab" * 32}, 422, "request.blob_container"),
+        ({"blob": "../state/keys.json"}, 422, "request.blob_container"),
         ({"blob": "no-slash"}, 422, "request.unknown_upload"),
         ({"blob": "intake/../../etc/passwd"}, 422, "request.blob_name"),
         ({"registry": "example.org/app:1"}, 422, "request.unsupported"),
