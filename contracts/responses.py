@@ -70,6 +70,7 @@ class Health(View):
     status: Literal["ok", "unavailable"]
     version: str
     checks: dict[str, Literal["ok", "unavailable"]]
+    remedies: dict[str, str] = Field(description="What to do about a check that is not ok, where we know it.")
 
 
 class Upload(View):

@@ -18,6 +18,7 @@ REMEDIES = {
     "cli.wrong_key": "Give a function key of the host with --key or IMAGEDELTA_KEY.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
+    "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",
     "cli.output_exists": "Choose another name, or replace the file with --force.",
     "cli.output_is_input": "Choose another name: what a command reads it never replaces.",
     "cli.output_unfit": "Name a file to write, a pipe, or - with stdout sent to a file or another program.",

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imagedelta_host.errors import HostError
@@ -31,6 +31,7 @@ def serve(
     port: int = DEFAULT_PORT,
     state_dir: Path = DEFAULT_STATE,
     mounts: Sequence[MakeMount] = (),
+    prepare: Callable[[Path], object] = lambda app_dir: None,
 ) -> int:
     """Serve an app until SIGINT or SIGTERM; returns the exit code.
 
@@ -39,6 +40,7 @@ def serve(
         port: 0 takes the port of the last host on this state if it is free, else any.
         state_dir: Where keys, orchestrations and the state of mounts are kept.
         mounts: What else to serve beside the functions.
+        prepare: What a deployment of the app does before it starts; called with its folder and its settings in place.
 
     Raises:
         HostError: The app, a setting, the port or the state folder is not usable.
@@ -56,6 +58,7 @@ def serve(
             os.environ.setdefault(name, value)
     settings = load_host_settings(app_dir)
     functions = load_app(app_dir)
+    prepare(app_dir)
 
     async def run() -> int:
         host = Host(app_dir, state.path, functions, settings, keys, url, mounted)

@@ -25,10 +25,10 @@ _making = threading.Lock()
 
 
 def deps() -> Deps:
-    """The ports of this process. The first call brings the database to this version's schema.
+    """The ports of this process. Nothing is asked of them yet: the database may lack its schema.
 
-    Raises: RequestError ``settings.*`` for a setting that is missing or wrong; DependencyError when SQL
-    does not answer. A call that raised is tried again by the next one.
+    Raises: RequestError ``settings.*`` for a setting that is missing or wrong. A call that raised is tried again by
+    the next one.
     """
     with _making:  # functions run in threads: the first ones must not make two
         return _deps()
@@ -50,12 +50,22 @@ def check_settings() -> None:
         _store(settings, settings.database_url).close()
 
 
-def make_deps(settings: Settings) -> Deps:
+def upgrade_database(settings: Settings) -> str:
+    """Bring the database to this version's schema, which needs the right to change it; returns its revision.
+
+    Raises: DependencyError when SQL does not answer; ``dependency.schema`` when a newer version made it.
+    """
     store = _store(settings, settings.database_url or _local_database(settings))
-    store.migrate()
+    try:
+        return store.migrate()
+    finally:
+        store.close()
+
+
+def make_deps(settings: Settings) -> Deps:
     return Deps(
         settings=settings,
-        store=store,
+        store=_store(settings, settings.database_url or _local_database(settings)),
         blobs=_blobs(settings),
         hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
         mailer=SmtpMailer(settings.mail),

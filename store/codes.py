@@ -7,6 +7,8 @@ from imagedelta.errors import explain
 REMEDIES = {
     "dependency.schema": "Deploy the version of the program that made the database, or give this one a database of its "
     "own.",
+    "dependency.schema_old": "Run `imagedelta db upgrade` with a login that may change the schema: it belongs to every "
+    "deployment, before the app starts.",
     "request.idempotency_mismatch": "Use a new Idempotency-Key for another request.",
     "request.unknown_device": "Enrol the device first (PUT /api/devices/{id}), or correct its id.",
     "request.no_device": "Correct the tag query; GET /api/devices shows the tags that devices have.",

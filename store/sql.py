@@ -9,7 +9,7 @@ from store.audit import SqlAudit
 from store.devices.devices import SqlDevices
 from store.images import SqlImages
 from store.kernel.engine import Database
-from store.kernel.migrate import head, migrate, schema_version
+from store.kernel.migrate import head, migrate, revisions, schema_version
 from store.sets.notifications import SqlNotifications
 from store.sets.releases import SqlReleases
 from store.sets.sets import SqlSets
@@ -44,15 +44,21 @@ class SqlStore:
         self.releases = SqlReleases(database)
         self.audit = SqlAudit(database)
 
-    def migrate(self) -> None:
-        """Bring the database to this version's schema; several processes may call it at once."""
+    def migrate(self) -> str:
+        """Bring the database to this version's schema and return its revision; safe in several processes at once."""
         migrate(self._db)
+        return head()
 
     def healthy(self) -> None:
-        """Raises: DependencyError when SQL does not answer or its schema is not this version's."""
+        """Raises: DependencyError when SQL does not answer, ``dependency.schema_old`` when its schema is missing or
+        older than this version's, ``dependency.schema`` when it is another version's."""
         found = self._db.read(schema_version)
         if found != head():
-            raise DependencyError(f"the database has schema {found or 'none'}, this version needs {head()}")
+            known = found is None or found in revisions()
+            raise DependencyError(
+                f"the database has schema {found or 'none'}, this version needs {head()}",
+                code="dependency.schema_old" if known else "dependency.schema",
+            )
 
     def close(self) -> None:
         self._db.close()

@@ -39,6 +39,7 @@ MAY_SEE: dict[str, set[str]] = {
     "imagedelta_cli": {"imagedelta", "imagedelta_host", "imagedelta_local"},
     "demo": {"imagedelta", "edge_module", "imagedelta_local.hub_service"},
     "function_app": {"activities", "orchestrators", "triggers", "services"},
+    "database_upgrade": {"services"},
 }
 
 WIRING = {("services/factory.py", "store.sql")}
@@ -117,7 +118,7 @@ DELTA_MAY_SEE: dict[str, set[str]] = {
 
 
 def files_of(room: str) -> list[Path]:
-    """The room's Python files; ``function_app`` is one file."""
+    """The room's Python files; ``function_app`` and ``database_upgrade`` are one file each."""
     single = ROOT / f"{room}.py"
     return [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
 

@@ -1,4 +1,4 @@
-"""GET /api/health: whether SQL and blobs answer. Anonymous, so it says which, never why."""
+"""GET /api/health: whether SQL and blobs answer. Anonymous, so it says which and what to do, never why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from contracts.responses import Health
 from imagedelta import __version__
+from imagedelta.errors import ImageDeltaError
 from services.deps import Deps
 from triggers.http import Answer, Request
 from triggers.operations import Operation, Resource
@@ -15,22 +16,24 @@ log = logging.getLogger(__name__)
 
 
 def health(request: Request, deps: Deps) -> Answer:
-    checks = {
-        "database": _check("database", deps.store.healthy),
-        "blobs": _check("blobs", lambda: deps.blobs.info("intake", "health")),
+    failures = {
+        "database": _failure("database", deps.store.healthy),
+        "blobs": _failure("blobs", lambda: deps.blobs.info("intake", "health")),
     }
+    checks = {name: "ok" if failure is None else "unavailable" for name, failure in failures.items()}
+    remedies = {name: failure.remedy for name, failure in failures.items() if isinstance(failure, ImageDeltaError)}
     well = all(state == "ok" for state in checks.values())
-    body = Health.model_validate({"status": "ok" if well else "unavailable", "version": __version__, "checks": checks})
-    return Answer(200 if well else 503, body)
+    found = {"status": "ok" if well else "unavailable", "version": __version__, "checks": checks, "remedies": remedies}
+    return Answer(200 if well else 503, Health.model_validate(found))
 
 
-def _check(name: str, probe: Callable[[], object]) -> str:
+def _failure(name: str, probe: Callable[[], object]) -> Exception | None:
     try:
         probe()
-    except Exception:
+    except Exception as error:
         log.exception("health: %s does not answer", name)
-        return "unavailable"
-    return "ok"
+        return error
+    return None
 
 
 RESOURCES = (

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from imagedelta_cli.app_database import upgrade_database
+
 
 @click.group("host")
 def command() -> None:
@@ -39,4 +41,4 @@ def start(app: Path, port: int, state: Path) -> int:
     from imagedelta_host.server import serve
     from imagedelta_local.mount import open_local
 
-    return serve(app, port, state, [open_local])
+    return serve(app, port, state, [open_local], prepare=upgrade_database)

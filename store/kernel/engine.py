@@ -110,9 +110,17 @@ def is_transient(error: Exception) -> bool:
 
 def _translated(error: Exception) -> Exception:
     """What cannot be reached or written now may be later; a statement that is wrong stays a defect."""
+    if _lacks_schema(error):
+        return DependencyError(f"the database lacks a table: {_first_line(error)}", code="dependency.schema_old")
     if isinstance(error, OperationalError | InterfaceError) and "no such" not in str(error.orig):
         return DependencyError(f"SQL does not answer: {_first_line(error)}")
     return error
+
+
+def _lacks_schema(error: Exception) -> bool:
+    """The app was started before its schema was there: 208 is SQL Server's invalid object name."""
+    message = str(getattr(error, "orig", error))
+    return "no such table" in message or "(208)" in message
 
 
 def _first_line(error: Exception) -> str:

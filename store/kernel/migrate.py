@@ -40,8 +40,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _check_known(version: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    if version is not None and version not in known:
+    if version is not None and version not in revisions():
         raise DependencyError(f"the schema of the database is revision {version}", code="dependency.schema")
 
 
@@ -58,6 +57,12 @@ def alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
+
+
+@cache
+def revisions() -> frozenset[str]:
+    """Every revision that this version of the program knows."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
 @cache

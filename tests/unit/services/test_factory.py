@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from imagedelta.bundles.keys import read_trusted_keys, write_key_pair
-from imagedelta.errors import RequestError
-from services.factory import make_deps
+from imagedelta.errors import DependencyError, RequestError
+from services.factory import make_deps, upgrade_database
 from services.settings import Settings, load_settings
 
 
@@ -20,6 +20,7 @@ def local(folder: Path, **change: str) -> Settings:
 
 
 def test_a_local_host_has_everything_from_its_first_call_on(tmp_path: Path) -> None:
+    upgrade_database(local(tmp_path))
     deps = make_deps(local(tmp_path))
 
     deps.store.healthy()
@@ -27,10 +28,17 @@ def test_a_local_host_has_everything_from_its_first_call_on(tmp_path: Path) -> N
     assert deps.blobs.put("scratch", "x", [b"1"]).size == 1
 
 
-def test_the_folder_of_the_default_database_is_made(tmp_path: Path) -> None:
-    deps = make_deps(local(tmp_path / "not" / "there" / "yet"))
+def test_a_process_leaves_the_schema_to_the_deployment(tmp_path: Path) -> None:
+    with pytest.raises(DependencyError) as caught:
+        make_deps(local(tmp_path)).store.healthy()
+    assert caught.value.code == "dependency.schema_old"
 
-    deps.store.healthy()
+
+def test_the_folder_of_the_default_database_is_made(tmp_path: Path) -> None:
+    place = local(tmp_path / "not" / "there" / "yet")
+    upgrade_database(place)
+
+    make_deps(place).store.healthy()
     assert (tmp_path / "not" / "there" / "yet" / "imagedelta.db").is_file()
 
 

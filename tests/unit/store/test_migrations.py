@@ -45,16 +45,20 @@ def test_migrating_again_changes_nothing_and_health_is_good(database_url: str) -
 
 def test_health_names_a_schema_of_another_version(database_url: str, tmp_path: Path) -> None:
     fresh = SqlStore(f"sqlite:///{tmp_path / 'fresh.db'}")
-    with pytest.raises(DependencyError, match=f"schema none, this version needs {head()}"):
+    with pytest.raises(DependencyError, match=f"schema none, this version needs {head()}") as missing:
         fresh.healthy()
+    with pytest.raises(DependencyError) as unread:
+        fresh.sets.deployment_set("set-1")
+    assert (missing.value.code, unread.value.code) == ("dependency.schema_old", "dependency.schema_old")
     fresh.close()
 
     database = Database(database_url)
     database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     database.close()
     store = SqlStore(database_url)
-    with pytest.raises(DependencyError, match="schema 9999"):
+    with pytest.raises(DependencyError, match="schema 9999") as other:
         store.healthy()
+    assert other.value.code == "dependency.schema"
     store.close()
 
 

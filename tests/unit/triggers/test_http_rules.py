@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
 from imagedelta.errors import REMEDIES, DependencyError
+from store.sql import SqlStore
 from tests.openapi import own_document
 from tests.unit.triggers.durable import Durable
 from tests.unit.triggers.world import World
@@ -149,6 +151,19 @@ def test_health_says_what_does_not_answer_but_not_why(world: World) -> None:
     assert (reply.status, reply.body["status"]) == (503, "unavailable")
     assert reply.body["checks"] == {"database": "unavailable", "blobs": "ok"}
     assert "admin" not in str(reply.body)
+
+
+def test_health_says_what_to_do_about_a_schema_that_is_not_there(world: World, tmp_path: Path) -> None:
+    fresh = SqlStore(f"sqlite:///{tmp_path / 'fresh.db'}")
+    world.deps = replace(world.deps, store=fresh)
+
+    reply = world.call("GET", "/api/health")
+    devices = world.call("GET", "/api/devices")
+
+    assert (reply.status, reply.body["checks"]["database"]) == (503, "unavailable")
+    assert "imagedelta db upgrade" in reply.body["remedies"]["database"]
+    assert (devices.status, devices.code) == (503, "dependency.schema_old")
+    fresh.close()
 
 
 def test_an_order_repeated_with_its_key_is_done_once_and_answered_alike(world: World) -> None:
