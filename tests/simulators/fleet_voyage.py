@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -57,8 +57,8 @@ _OVER = ("completed", "completed_with_failures", "failed", "cancelled", "superse
 class Log:
     """What is told in the end, besides what the cloud says itself."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
-    cpu_seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    cpu_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     rounds: int = 0
     messages: int = 0
     redone: Counter[str] = field(default_factory=Counter)
