@@ -11,7 +11,7 @@ from typing import Any
 from activities.failures import final_failure
 from contracts.records import DeploymentSet, Device, Member, Release
 from contracts.states import ON_DEVICE
-from imagedelta.errors import ImageDeltaError
+from imagedelta.errors import ImageDeltaError, RequestError
 from planning.release import NewContent, new_content
 from services.deps import Deps
 from services.ports import Hub
@@ -49,8 +49,8 @@ def _set_manifest(
     deps: Deps, of: DeploymentSet, manifest: Mapping[str, Any], member: Member, device: Device
 ) -> Release:
     hub = _hub(deps, device)
+    twin = hub.module_twin(device.device_id, "$edgeAgent")  # first: a change while the rest is read is noticed
     before = hub.modules_content(device.device_id)
-    twin = hub.module_twin(device.device_id, "$edgeAgent")
     if before is None or twin is None:
         raise Refused(f"the hub has no $edgeAgent of {device.device_id}", code="request.not_in_hub", state="failed")
     new = new_content(
@@ -63,7 +63,7 @@ def _set_manifest(
     )
     _refuse_conflict(member, twin.version, new)
     if new.changes:
-        hub.apply_content(device.device_id, new.content)
+        _apply(hub, device.device_id, new, on=twin.version)
         written = hub.module_twin(device.device_id, "$edgeAgent")
         twin = written or twin
     return Release(
@@ -78,6 +78,15 @@ def _set_manifest(
         applied_by_us=new.changes,
         released_at=deps.now(),
     )
+
+
+def _apply(hub: Hub, device_id: str, new: NewContent, *, on: int) -> None:
+    try:
+        hub.apply_content(device_id, new.content, on=on)
+    except RequestError as error:
+        if error.code == "hub.changed":  # the next try reads it again, and finds the conflict if it is one
+            raise Refused(str(error), code=error.code, state="ready") from error
+        raise
 
 
 def _hub(deps: Deps, device: Device) -> Hub:

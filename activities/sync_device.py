@@ -14,6 +14,7 @@ from imagedelta.archives import sha256_id
 from imagedelta.bundles import canonical_bytes
 from imagedelta.errors import RequestError
 from services.deps import Deps
+from services.ports import Grant
 
 
 def sync_device(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,9 +43,11 @@ def _sync(deps: Deps, device: Device) -> dict[str, Any]:
     if digest == device.desired_digest and device.outbox_renew_after and device.outbox_renew_after > deps.now():
         deps.store.devices.mark_synced(device.device_id, digest, device.outbox_renew_after)
         return {"written": False}  # nothing new to say: a twin's update costs bytes on the link
-    renew_after = deps.now() + deps.settings.grant_lifetime / 2
+    grant = None if device.state == "retired" else _grant(deps, device)
+    life = grant.expires_at - deps.now() if grant else deps.settings.grant_lifetime
+    renew_after = deps.now() + life / 2
     try:
-        hub.update_desired(device.device_id, deps.settings.module_id, _wanted(deps, device, facts, renew_after))
+        hub.update_desired(device.device_id, deps.settings.module_id, _wanted(deps, device, facts, grant, renew_after))
     except RequestError as error:
         if device.state != "retired" or error.code != "hub.unknown_device":
             raise  # a retired device may be gone from its hub: nothing is left there to take back
@@ -52,19 +55,16 @@ def _sync(deps: Deps, device: Device) -> dict[str, Any]:
     return {"written": True}
 
 
-def _wanted(deps: Deps, device: Device, facts: Mapping[str, Any], renew_after: datetime) -> dict[str, Any]:
+def _grant(deps: Deps, device: Device) -> Grant:
+    return deps.blobs.read_grant(outbox_container(device.device_id), deps.settings.grant_lifetime)
+
+
+def _wanted(
+    deps: Deps, device: Device, facts: Mapping[str, Any], grant: Grant | None, renew_after: datetime
+) -> dict[str, Any]:
     """The desired properties; ``outbox`` None deletes what a retired device had."""
-    container = outbox_container(device.device_id)
-    retired = device.state == "retired"
-    outbox = (
-        None
-        if retired
-        else OutboxAccess(
-            url=deps.blobs.container_url(container),
-            query=deps.blobs.read_grant(container, deps.settings.grant_lifetime),
-            renewAfter=renew_after.isoformat(),
-        )
-    )
+    url = deps.blobs.container_url(outbox_container(device.device_id))
+    outbox = grant and OutboxAccess(url=url, query=grant.query, renewAfter=renew_after.isoformat())
     desired = DesiredProperties.model_validate({**facts, "outbox": outbox})
     document = desired.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {**document, "outbox": document.get("outbox")}

@@ -33,6 +33,7 @@ ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9\-._:@$]{0,127}$")]
 ShortText = Annotated[str, StringConstraints(max_length=256)]
 LongText = Annotated[str, StringConstraints(max_length=2048)]
+HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 def _platform(text: str) -> str:
@@ -114,6 +115,12 @@ class Inventory(Message):
     )
     profiles: list[ShortText] = Field(max_length=64, description="Patch profiles the device can read.")
     trusted_keys: list[ShortText] = Field(default_factory=list, max_length=32, alias="trustedKeys")
+    bundle_forms: list[ShortText] | None = Field(
+        default=None,
+        max_length=16,
+        alias="bundleForms",
+        description="Forms of a bundle that the device fetches beside the composed one: shared.",
+    )
     free_disk_bytes: int = Field(ge=0, le=2**62, alias="freeDiskBytes")
     images: list[PresentImage] = Field(max_length=10_000)
     results: list[LastResult] = Field(default_factory=list, max_length=1_000)
@@ -137,11 +144,27 @@ class OutboxAccess(Message):
     renew_after: ShortText = Field(alias="renewAfter", description="UTC, ISO 8601: half of the SAS's life.")
 
 
+class PatchGrant(Message):
+    """What opens one patch that shared bundles of the device refer to."""
+
+    patch: HexDigest
+    query: LongText = Field(description="This grant's own part of the SAS, joined to the common one with &.")
+
+
+class PatchAccess(Message):
+    """Where a device fetches shared patches; each grant opens one of them, for reading."""
+
+    url: LongText
+    query: LongText = Field(default="", description="What all grants have in common, written once.")
+    grants: list[PatchGrant] = Field(max_length=256)
+
+
 class DesiredProperties(Message):
     """The desired properties of the module twin: what the cloud wants of a device offline for weeks."""
 
     version: Literal[1] = 1
     outbox: OutboxAccess | None = None
+    patches: PatchAccess | None = None
     paused: bool = False
     keep_images: list[ImageId] = Field(default_factory=list, alias="keepImages")
     revoked_bundles: list[ShortText] = Field(default_factory=list, alias="revokedBundles")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
-from contracts.messages import DesiredProperties, OutboxAccess
+from contracts.messages import DesiredProperties, OutboxAccess, PatchAccess
 from edge_module.admission import Rules
 from edge_module.apply import Applier
 from edge_module.backoff import Backoff
+from edge_module.bundle_source import FORMS, OpenContainer, Shore
 from edge_module.carried import Carried
 from edge_module.downloader import Downloader
 from edge_module.engines import Engine
@@ -33,15 +33,10 @@ from edge_module.settings import Settings
 from edge_module.twin import DesiredState
 from imagedelta.bundles import PublicKey
 from imagedelta.errors import ImageDeltaError
-from services.blobs_http import BlobContainer
 
 PROGRESS_SECONDS = 15.0
 """Progress in the reported properties is news at most this often: it shares the link with the bundles."""
 log = logging.getLogger("imagedelta.device")
-
-
-class OpenContainer(Protocol):
-    def __call__(self, url: str, query: str, /) -> BlobContainer: ...
 
 
 class Device:
@@ -86,8 +81,8 @@ class Device:
         self._next_poll = 0.0
         self._poll_failures = Backoff(1.0, 60.0)
         self._listed = False
-        self._access: OutboxAccess | None = None
-        self._container: BlobContainer | None = None
+        self._access: tuple[OutboxAccess, PatchAccess | None] | None = None
+        self._shore: Shore | None = None
         self._inventory_due = 0.0
         self._progress: dict[str, object] = {}
         self._next_progress = 0.0
@@ -102,9 +97,9 @@ class Device:
             self._attempt(self._pause)
         else:
             busy = self._attempt(lambda: self._inbox.step(desired)) or busy
-            container = self._container
-            if container is not None:
-                busy = self._attempt(lambda: self._downloader.step(container, desired)) or busy
+            shore = self._shore
+            if shore is not None:
+                busy = self._attempt(lambda: self._downloader.step(shore, desired)) or busy
         self._attempt(self._send_inventory)
         self._attempt(self._flush)
         self._attempt(self._send_progress)
@@ -154,14 +149,14 @@ class Device:
 
     def _list_outbox(self) -> bool:
         desired = self._desired.current
-        access = desired.outbox
-        if access is None:
-            self._container, self._access = None, None
+        if desired.outbox is None:
+            self._shore, self._access = None, None
         else:
-            if access != self._access or self._container is None:
-                self._container, self._access = self._open_container(access.url, access.query), access
+            access = (desired.outbox, desired.patches)
+            if access != self._access or self._shore is None:
+                self._shore, self._access = Shore(self._open_container, *access), access
             if not desired.paused:
-                self._downloader.refresh(self._container)
+                self._downloader.refresh(self._shore)
         self._listed = True
         return True
 
@@ -181,8 +176,9 @@ class Device:
 
     def _inventory(self, desired: DesiredProperties) -> Envelope:
         memory_bytes = min(self._settings.memory_bytes, desired.memory_bytes)
+        forms = FORMS if self._settings.shared_bundles else ()
         results = self._reporter.last_results(MAX_RESULTS)
-        return make_inventory(self._engine, self._settings.platforms, memory_bytes, self._trusted, results)
+        return make_inventory(self._engine, self._settings.platforms, memory_bytes, self._trusted, forms, results)
 
     def _flush(self) -> bool:
         return self._outbox.flush(self._hub)

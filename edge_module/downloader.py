@@ -2,47 +2,51 @@
 
 One ``step`` is at most one chunk or about a second, so that reports, the twin and other bundles get their
 turn between. A broken link costs nothing but the wait; what was verified is never fetched again.
-Not here: the bytes on disk (edge_module.part_file), whose turn it is (edge_module.turns), what is accepted
-(edge_module.intake).
+Not here: where the bytes come from (edge_module.bundle_source) and go to (edge_module.part_file), whose turn it is
+(edge_module.turns), what is accepted (edge_module.intake).
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from contracts.messages import DesiredProperties
 from edge_module.backoff import Backoff
+from edge_module.bundle_source import Shore, Source, open_source, parts_of
 from edge_module.files import Files, move_durably, open_folder
 from edge_module.intake import Intake
 from edge_module.journal import Job, Journal
-from edge_module.part_file import FOLDER, PartFile, expected_chunks_bytes
+from edge_module.part_file import FOLDER, PartFile, forget_part
 from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.turns import Turns
 from edge_module.verdict import Refused
 from imagedelta.bundles import BundleHead, check_chunk_list
 from imagedelta.errors import ContentError, DependencyError, DigestMismatch
-from services.blobs_http import BlobChanged, BlobContainer
+from services.blobs_http import BlobChanged
 from services.ports import BlobInfo
 
 INBOX = "inbox"
 _STEP_SECONDS = 1.0
-_NAME = re.compile(r"(\d)-\d{12}-([A-Za-z0-9][A-Za-z0-9_-]{0,127})-(\d{1,7})\.bundle")
 log = logging.getLogger("imagedelta.downloads")
 
 
 @dataclass
 class _Download:
+    name: str
     blob: BlobInfo
+    """What stands for it in the outbox."""
     priority: str
     key: tuple[str, int]
     """Transfer and attempt, as the name says."""
+    source: Source | None = None
     part: PartFile | None = None
     job: Job | None = None
     retry_at: float = 0.0
+    denied: bool = False
+    """It waits for another grant of its patch."""
     backoff: Backoff = field(default_factory=lambda: Backoff(5.0, 300.0))
 
 
@@ -75,25 +79,29 @@ class Downloader:
         self._next_try = 0.0
         self._downloads: dict[str, _Download] = {}
         self._answered: set[tuple[str, str]] = set()
+        self._shore: Shore | None = None
         self._current: _Download | None = None
         self._stream: _Stream | None = None
         open_folder(files, FOLDER)
         files.make_folders(INBOX)
 
-    def refresh(self, store: BlobContainer) -> None:
+    def refresh(self, shore: Shore) -> None:
         """List the outbox: new bundles join, withdrawn ones are forgotten with what was fetched of them.
 
         Raises: DependencyError when the outbox does not answer.
         """
-        listed = {blob.name: blob for blob in store.list() if _NAME.fullmatch(blob.name)}
+        listed = shore.bundles()
         self._next_try = 0.0  # the link is up
+        if shore is not self._shore:
+            self._shore = shore
+            self._try_denied_again()
         for name, download in list(self._downloads.items()):
             if name not in listed or listed[name].etag != download.blob.etag:
                 self._leave(download)
         for name, blob in listed.items():
-            if name not in self._downloads and self._is_wanted(blob):
-                priority, transfer_id, attempt = _parts_of(name)
-                self._downloads[name] = _Download(blob, priority, (transfer_id, attempt))
+            if name not in self._downloads and self._is_wanted(name, blob):
+                priority, transfer_id, attempt = parts_of(name)
+                self._downloads[name] = _Download(name, blob, priority, (transfer_id, attempt))
         self._clean(set(listed))
 
     @property
@@ -104,13 +112,13 @@ class Downloader:
     def progress(self) -> dict[str, object] | None:
         """The bundle that is being fetched, for the reported properties."""
         current = self._current
-        if current is None or current.part is None or current.blob.name not in self._downloads:
+        if current is None or current.part is None or current.name not in self._downloads:
             return None
         transfer_id, attempt = current.key
-        size = {"bytes": current.part.size, "ofBytes": current.blob.size}
+        size = {"bytes": current.part.size, "ofBytes": current.part.blob.size}
         return {"transferId": transfer_id, "attempt": attempt, **size}
 
-    def step(self, store: BlobContainer, desired: DesiredProperties) -> bool:
+    def step(self, shore: Shore, desired: DesiredProperties) -> bool:
         """Do a little work; returns whether there was any to do now."""
         if self._monotonic() < self._next_try:
             return False
@@ -118,7 +126,7 @@ class Downloader:
         if download is None:
             return False
         try:
-            self._advance(download, store, desired)
+            self._advance(download, shore, desired)
         except DependencyError as error:
             self._interrupted(download, error)
         except BlobChanged as error:
@@ -145,7 +153,7 @@ class Downloader:
         if current is not None and current in ready and current.part is not None and not current.part.at_border:
             return current
         priority = self._turns.choose(each.priority for each in ready)
-        chosen = min((each for each in ready if each.priority == priority), key=lambda each: each.blob.name)
+        chosen = min((each for each in ready if each.priority == priority), key=lambda each: each.name)
         if current is not None and current is not chosen:
             self._close_stream()
             if current.part is not None:
@@ -153,29 +161,32 @@ class Downloader:
         self._current = chosen
         return chosen
 
-    def _advance(self, download: _Download, store: BlobContainer, desired: DesiredProperties) -> None:
-        if download.part is None:
-            download.part = PartFile(self._files, download.blob)
-        part = download.part
+    def _advance(self, download: _Download, shore: Shore, desired: DesiredProperties) -> None:
         known = self._journal.find(*download.key)
         if known is not None and known.done:  # it came another way meanwhile
             self._answer(download)
-        elif part.head is not None and part.head.bundle_id in desired.revoked_bundles:
+            return
+        if download.source is None:
+            download.source = open_source(shore, download.name, download.blob)
+        if download.part is None:
+            download.part = PartFile(self._files, download.source.blob, download.source.head_bytes)
+        source, part = download.source, download.part
+        if part.head is not None and part.head.bundle_id in desired.revoked_bundles:
             self._intake.admit(part.head, desired)
             self._answer(download)
         elif part.complete:
             self._finish(download, part)
         elif part.prefix is not None:
-            self._judge(download, part, store, desired)
+            self._judge(download, source, part, shore, desired)
         else:
-            self._fetch(download, part, store)
+            self._fetch(download, source, part, shore)
 
-    def _fetch(self, download: _Download, part: PartFile, store: BlobContainer) -> None:
+    def _fetch(self, download: _Download, source: Source, part: PartFile, shore: Shore) -> None:
         """Read for about a second, at most to the next border."""
         if part.head is not None:
             self._make_sure_it_fits(download, part)
         started, before, border = self._monotonic(), part.verified, part.border()
-        pieces = self._pieces(download, part, store)
+        pieces = self._pieces(download, source, part, shore)
         fetched = 0
         try:
             while part.size < border and self._monotonic() - started < _STEP_SECONDS:
@@ -194,15 +205,17 @@ class Downloader:
         if part.verified > before:
             self._turns.serve(download.priority)
 
-    def _pieces(self, download: _Download, part: PartFile, store: BlobContainer) -> Iterator[bytes]:
-        name = download.blob.name
+    def _pieces(self, download: _Download, source: Source, part: PartFile, shore: Shore) -> Iterator[bytes]:
+        name = download.name
         if self._stream is None or self._stream.name != name:
             self._close_stream()
             end = part.border(self._turns.run_length(download.priority))
-            self._stream = _Stream(name, store.stream(download.blob, part.size, end))
+            self._stream = _Stream(name, source.stream(shore, part.head, part.size, end))
         return self._stream.pieces
 
-    def _judge(self, download: _Download, part: PartFile, store: BlobContainer, desired: DesiredProperties) -> None:
+    def _judge(
+        self, download: _Download, source: Source, part: PartFile, shore: Shore, desired: DesiredProperties
+    ) -> None:
         self._close_stream()
         prefix = part.prefix or b""
         if not part.fresh and not self._intake.trusts(prefix):
@@ -218,15 +231,11 @@ class Downloader:
             self._answer(download)
             return
         download.job = job
-        part.accept(head, patch_offset, self._chunk_list(part, head, store))
+        saved = part.saved_chunks()
+        chunks = saved if saved is not None and _fits(head, saved) else source.chunk_list(shore, head)
+        part.accept(head, patch_offset, chunks)
         if not part.complete:
             self._make_sure_it_fits(download, part)
-
-    def _chunk_list(self, part: PartFile, head: BundleHead, store: BlobContainer) -> bytes:
-        saved = part.saved_chunks()
-        if saved is not None and _fits(head, saved):
-            return saved
-        return store.read_small(f"{part.blob.name}.chunks", expected_chunks_bytes(head))
 
     def _make_sure_it_fits(self, download: _Download, part: PartFile) -> None:
         """Raises: DependencyError ``disk.full`` before the first byte that would not fit."""
@@ -241,7 +250,7 @@ class Downloader:
         """The journal first: if the power goes before the file is in the inbox, it is moved at the next start."""
         self._close_stream()
         part.pause()
-        name = download.blob.name
+        name = download.name
         if download.job is not None:
             download.job = self._reporter.move(
                 download.job,
@@ -262,10 +271,15 @@ class Downloader:
             download.retry_at = self._monotonic() + download.backoff.failed()
             if download.job is not None:
                 download.job = self._reporter.fail(download.job, error, "blocked")
-            log.warning("%s waits: %s", download.blob.name, error)
+            log.warning("%s waits: %s", download.name, error)
             return
         if download.part is not None:
             download.part.pause()
+        if error.code.startswith("patch."):  # neither the link nor another bundle is to blame
+            download.denied = error.code == "patch.denied"
+            download.retry_at = self._monotonic() + download.backoff.failed()
+            log.warning("%s waits: %s", download.name, error)
+            return
         pause = self._backoff.failed()
         self._next_try = self._monotonic() + pause
         log.warning("link broken, next try in %.1f s: %s", pause, error)
@@ -277,7 +291,7 @@ class Downloader:
         if download.job is not None:
             self._reporter.fail(download.job, error)
         else:
-            self._intake.note_refusal(download.blob.name, error)
+            self._intake.note_refusal(download.name, error)
         self._answer(download)
 
     def _answer(self, download: _Download) -> None:
@@ -287,16 +301,24 @@ class Downloader:
 
     def _leave(self, download: _Download) -> None:
         self._close_stream()
-        self._downloads.pop(download.blob.name, None)
+        self._downloads.pop(download.name, None)
         if download.part is not None:
             download.part.discard()
+        else:
+            forget_part(self._files, download.name)
 
-    def _is_wanted(self, blob: BlobInfo) -> bool:
+    def _try_denied_again(self) -> None:
+        """The twin has brought other grants."""
+        for download in self._downloads.values():
+            if download.denied:
+                download.denied, download.retry_at = False, 0.0
+
+    def _is_wanted(self, name: str, blob: BlobInfo) -> bool:
         if (blob.name, blob.etag) in self._answered:
             return False
-        if self._files.size(f"{INBOX}/{blob.name}") is not None:
+        if self._files.size(f"{INBOX}/{name}") is not None:
             return False
-        _, transfer_id, attempt = _parts_of(blob.name)
+        _, transfer_id, attempt = parts_of(name)
         job = self._journal.find(transfer_id, attempt)
         if job is None:
             return True
@@ -315,13 +337,6 @@ class Downloader:
             self._stream = None
             if close is not None:
                 close()
-
-
-def _parts_of(name: str) -> tuple[str, str, int]:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise ContentError(f"{name[:120]!r} is not the name of a bundle")
-    return match[1], match[2], int(match[3])
 
 
 def _fits(head: BundleHead, chunks: bytes) -> bool:

@@ -34,6 +34,7 @@ def make_inventory(
     platforms: Sequence[str],
     memory_bytes: int,
     key_ids: Iterable[str],
+    bundle_forms: Sequence[str],
     results: Sequence[LastResult],
 ) -> Envelope:
     """The next inventory; its sequence is used up even if the message is never sent.
@@ -50,6 +51,7 @@ def make_inventory(
             "alsoRuns": list(platforms[1:]) or None,
             "profiles": readable_profiles(memory_bytes),
             "trustedKeys": sorted(key_ids)[:32],
+            "bundleForms": list(bundle_forms) or None,
             "freeDiskBytes": engine.free_bytes(),
             "images": images,
             "results": list(results[-MAX_RESULTS:]),

@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
+from edge_module.bundle_source import MAX_CHUNKS_BYTES
 from edge_module.files import Files, FileWriter, read_bounded, remove_durably, write_atomically
 from imagedelta.bundles import HEAD_BYTES, BundleHead, check_chunk, check_chunk_list, zip_layout
 from imagedelta.errors import ContentError, DigestMismatch
 from services.ports import BlobInfo
 
 FOLDER = "downloads"
-MAX_CHUNKS_BYTES = 32 * 1024 * 1024
-"""A chunk list of 32 bytes per MiB: enough for 1 TiB."""
 _TRIES = 3
 """A chunk that is wrong so often in a row is wrong in the outbox, not on the way."""
 
@@ -32,10 +31,16 @@ class LinkCost:
 
 
 class PartFile:
-    def __init__(self, files: Files, blob: BlobInfo) -> None:
-        """Goes on with what an earlier run left, if it is of the same blob."""
+    def __init__(self, files: Files, blob: BlobInfo, head_bytes: int) -> None:
+        """Goes on with what an earlier run left, if it is of the same blob.
+
+        Args:
+            blob: The whole bundle.
+            head_bytes: So many bytes from the start hold the whole head.
+        """
         self._files = files
         self.blob = blob
+        self._head_bytes = head_bytes
         self.fresh = True
         """Nothing was left by an earlier run, whose unsynced bytes a power cut may have spoilt."""
         self.head: BundleHead | None = None
@@ -68,14 +73,14 @@ class PartFile:
 
     @property
     def prefix(self) -> bytes | None:
-        """The first 64 KiB (or the whole of a smaller bundle), once they are here and before they are judged."""
-        wanted = min(HEAD_BYTES, self.blob.size)
+        """The bytes that hold the head, once they are here and before they are judged."""
+        wanted = self._head_bytes
         return bytes(self._buffer[:wanted]) if self.head is None and len(self._buffer) >= wanted else None
 
     def border(self, chunks: int = 1) -> int:
         """Where the ``chunks``-th border from here lies: the end of a range worth asking for."""
         if self.head is None:
-            return min(HEAD_BYTES, self.blob.size)
+            return self._head_bytes
         patch_end = self._patch_offset + self.head.patch_bytes
         if self.verified >= patch_end:
             return self.blob.size
@@ -141,10 +146,7 @@ class PartFile:
     def discard(self) -> None:
         """Forget everything about this bundle."""
         self._close_writer()
-        for name in (self._part, self._chunk_file, self._state_file):
-            if self._files.size(name) is not None:
-                self._files.remove(name)
-        self._files.sync_folder(FOLDER)
+        forget_part(self._files, self.blob.name)
 
     @property
     def path(self) -> str:
@@ -264,12 +266,10 @@ class PartFile:
         return f"{FOLDER}/{self.blob.name}.state"
 
 
-def expected_chunks_bytes(head: BundleHead) -> int:
-    """Size of the chunk list of a bundle.
-
-    Raises: ContentError when the bundle has none, or one too large.
-    """
-    size = -(-head.patch_bytes // head.chunk_bytes) * 32
-    if not head.chunks_sha256 or size > MAX_CHUNKS_BYTES:
-        raise ContentError("the bundle has no chunk list that this device can use", code="content.unsupported")
-    return size
+def forget_part(files: Files, name: str) -> None:
+    """Remove what there is of a bundle that is not opened."""
+    for suffix in ("part", "chunks", "state"):
+        file = f"{FOLDER}/{name}.{suffix}"
+        if files.size(file) is not None:
+            files.remove(file)
+    files.sync_folder(FOLDER)

@@ -35,6 +35,8 @@ class Settings:
     """A file that ends early and has not grown for so long is refused."""
     silence_seconds: float
     """A link that brings no byte for so long is broken."""
+    shared_bundles: bool
+    """Whether the cloud may leave patches in a place that many devices read; no, where another tool fetches."""
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
@@ -68,6 +70,7 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         stable_seconds=_number(environment, "IMAGEDELTA_STABLE_SECONDS", 5),
         incomplete_seconds=_number(environment, "IMAGEDELTA_INCOMPLETE_SECONDS", 86_400),
         silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
+        shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
     )
 
 
@@ -126,6 +129,13 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= value < 2**63:
         raise _wrong(name, f"is {text[:60]!r}, not a number from 0 on")
     return value
+
+
+def _truth(environment: Mapping[str, str], name: str, default: str) -> bool:
+    text = environment.get(name, default).lower()
+    if text not in ("yes", "no"):
+        raise _wrong(name, f"is {text[:60]!r}: say yes or no")
+    return text == "yes"
 
 
 def _read_text(path: Path, name: str) -> str:

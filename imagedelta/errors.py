@@ -8,6 +8,7 @@ raise, are explained here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 
 class ImageDeltaError(Exception):
@@ -97,6 +98,13 @@ class DependencyError(ImageDeltaError):
 
     code = "dependency.unavailable"
     retryable = True
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: timedelta | None = None) -> None:
+        """Args:
+        retry_after: How long it asks to be left alone; None when it does not say.
+        """
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 REMEDIES: dict[str, str] = {

@@ -19,7 +19,7 @@ from imagedelta_host.files import read_object, write_private
 
 log = logging.getLogger("imagedelta_host")
 
-FORMAT = 1
+FORMAT = 2
 """Kept in ``user_version``; to be raised with every change of a schema that older state does not fit."""
 
 _SESSION = "create table if not exists session(number integer not null, closed integer not null);"

@@ -26,7 +26,7 @@ from urllib.parse import quote, urlencode
 from imagedelta.errors import ContentError, DependencyError, RequestError
 from imagedelta.whole_files import make_folder, sync_folder, whole_file
 from services.clock import utc_now
-from services.ports import BlobInfo, BlobRange, Clock
+from services.ports import BlobInfo, BlobRange, Clock, Grant
 
 _CONTAINER = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -109,7 +109,7 @@ class FolderBlobs:
         self._folder(container)
         return f"{self._url}/{container}"
 
-    def read_grant(self, container: str, lifetime: timedelta) -> str:
+    def read_grant(self, container: str, lifetime: timedelta) -> Grant:
         with _vendor_errors(container):
             make_folder(self._folder(container))
         return self._grant("rl", container, None, lifetime)
@@ -118,13 +118,15 @@ class FolderBlobs:
         self._path(container, name)
         with _vendor_errors(container):
             make_folder(self._folder(container))
-        return f"{self.container_url(container)}/{quote(name)}?{self._grant('cw', container, name, lifetime)}"
+        grant = self._grant("cw", container, name, lifetime)
+        return f"{self.container_url(container)}/{quote(name)}?{grant.query}"
 
-    def _grant(self, permissions: str, container: str, name: str | None, lifetime: timedelta) -> str:
-        expiry = (self._now() + lifetime).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _grant(self, permissions: str, container: str, name: str | None, lifetime: timedelta) -> Grant:
+        expires_at = (self._now() + lifetime).astimezone(UTC).replace(microsecond=0)
+        expiry = expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         scope = "c" if name is None else "b"
         signature = grant_signature(self._key, permissions, expiry, scope, container, name)
-        return urlencode({"sp": permissions, "se": expiry, "sr": scope, "sig": signature})
+        return Grant(urlencode({"sp": permissions, "se": expiry, "sr": scope, "sig": signature}), expires_at)
 
     def _chunks(self, parts: Sequence[bytes | BlobRange]) -> Iterator[bytes]:
         for part in parts:

@@ -86,13 +86,15 @@ class BlobContainer:
     def stream(self, blob: BlobInfo, offset: int, end: int) -> Iterator[bytes]:
         """Bytes ``[offset, end)`` of exactly this version of the blob, in pieces of at most 64 KiB.
 
-        Closing the iterator ends the request.
+        Closing the iterator ends the request. Without an ETag any version of its size is taken.
 
         Raises (also while iterating):
             BlobChanged: The blob was replaced (412) or shortened (416), or the server answers other bytes.
             DependencyError: The link broke; what was yielded before is good to keep.
         """
-        headers = {"range": f"bytes={offset}-{end - 1}", "if-match": f'"{blob.etag}"'}
+        headers = {"range": f"bytes={offset}-{end - 1}"}
+        if blob.etag:
+            headers["if-match"] = f'"{blob.etag}"'
         with self._request("GET", self._address(blob.name), headers) as response:
             _check_status(response, blob.name)
             _check_range(response, blob, offset)

@@ -5,8 +5,8 @@ Every method raises only ImageDeltaError: DependencyError where trying again can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, Protocol
 
@@ -27,6 +27,15 @@ class BlobRange:
     name: str
     offset: int
     length: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Access that an outside party may be given."""
+
+    query: str = field(repr=False)
+    """A SAS query, without '?'."""
+    expires_at: datetime
 
 
 class Blobs(Protocol):
@@ -68,8 +77,11 @@ class Blobs(Protocol):
 
     def container_url(self, container: str) -> str: ...
 
-    def read_grant(self, container: str, lifetime: timedelta) -> str:
-        """A SAS query (without '?') to read and list one container, creating the container if needed."""
+    def read_grant(self, container: str, lifetime: timedelta) -> Grant:
+        """Access to read and list one container, creating the container if needed.
+
+        It lives for ``lifetime``, or for less where the storage grants less: ``expires_at`` tells.
+        """
         ...
 
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
@@ -85,6 +97,9 @@ class Twin:
     reported: Mapping[str, Any]
     version: int
     etag: str
+    seen_at: datetime | None = None
+    """When the hub was last told ``lastDesiredVersion``: from then on the device has known that version of its
+    desired properties. None when it was never told, or does not say when."""
 
 
 class Hub(Protocol):
@@ -92,6 +107,15 @@ class Hub(Protocol):
 
     def module_twin(self, device_id: str, module_id: str) -> Twin | None:
         """None when the device or module does not exist in this hub."""
+        ...
+
+    def agents(self, device_ids: Collection[str]) -> Mapping[str, Twin]:
+        """The $edgeAgent twins of many devices, by device; without those that this hub does not know.
+
+        One query for about a hundred devices instead of a request for each. Queries lag: IoT Hub answers from an
+        index that is seconds behind, at worst half an hour, and never more often than 20 times a minute and unit.
+        What must be the present state (whether a deployment may be written) is asked of ``module_twin``.
+        """
         ...
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
@@ -103,8 +127,19 @@ class Hub(Protocol):
         of $edgeAgent and of $edgeHub. None when the device does not exist in this hub."""
         ...
 
-    def apply_content(self, device_id: str, modules_content: Mapping[str, Any]) -> None:
-        """Replace the device's modules by ``modules_content`` (applyConfigurationContent)."""
+    def apply_content(self, device_id: str, modules_content: Mapping[str, Any], *, on: int) -> None:
+        """Replace the device's modules by ``modules_content``, if its deployment is still the one that was read.
+
+        IoT Hub has no condition for this write: If-Match is for twins, identities and configurations, not for
+        applyConfigurationContent. So the version is looked at right before. Somebody else who writes between that
+        look and the write, which are one request apart, is overwritten unnoticed; so is a change that leaves the
+        version of $edgeAgent as it was, since other modules' properties count for themselves.
+
+        Args:
+            on: ``version`` of the $edgeAgent twin, read before the content that ``modules_content`` was made of.
+
+        Raises: RequestError ``hub.changed`` when it has another version by now: read again; ``hub.unknown_device``.
+        """
         ...
 
 

@@ -57,6 +57,7 @@ ONLY_IN: dict[str, set[str]] = {
     "httpx": {
         "services/blobs_http.py",
         "services/hub_local.py",
+        "services/hub_rest.py",
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/main.py",

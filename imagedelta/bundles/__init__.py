@@ -21,16 +21,19 @@ from imagedelta.bundles.keys import (
     write_key_pair,
 )
 from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer, seal, verify_seal
+from imagedelta.bundles.shared import MAX_SHARED_BYTES, SharedBundle, read_shared, share
 
 __all__ = [
     "CHUNK_BYTES",
     "HEAD_BYTES",
+    "MAX_SHARED_BYTES",
     "BundleHead",
     "Ed25519Sealer",
     "FileSealer",
     "OpenedBundle",
     "PublicKey",
     "Sealer",
+    "SharedBundle",
     "canonical_bytes",
     "check_chunk",
     "check_chunk_list",
@@ -41,8 +44,10 @@ __all__ = [
     "public_key_from_text",
     "read_bundle",
     "read_canonical",
+    "read_shared",
     "read_trusted_keys",
     "seal",
+    "share",
     "trusted_keys",
     "verify_seal",
     "write_key_pair",

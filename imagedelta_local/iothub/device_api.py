@@ -97,7 +97,7 @@ class DeviceApi:
             raise unauthorized("the device or module is not registered")
         merged = merge(fresh.reported, patch)
         require_size(merged, MAX_PROPERTIES_BYTES, "properties.reported")
-        fresh.change_reported(merged)
+        fresh.change_reported(merged, patch)
         with self._store.transaction():
             self._store.put(fresh)
         return web.Response(status=204)

@@ -55,8 +55,9 @@ def twin_document(identity: Identity) -> dict[str, Any]:
 
 def device_twin(identity: Identity) -> dict[str, Any]:
     """A twin as the device or module itself sees it."""
-    metadata = {"$lastUpdated": identity.updated}
+    changed = {"$lastUpdated": identity.updated}
+    times = changed | identity.reported_times
     return {
-        "desired": {**identity.desired, "$metadata": metadata, "$version": identity.desired_version},
-        "reported": {**identity.reported, "$metadata": metadata, "$version": identity.reported_version},
+        "desired": {**identity.desired, "$metadata": changed, "$version": identity.desired_version},
+        "reported": {**identity.reported, "$metadata": times, "$version": identity.reported_version},
     }

@@ -1,12 +1,14 @@
-"""The part of the IoT Hub query language that finds devices: ``select * from devices [where …]``.
+"""The part of the IoT Hub query language that finds twins: ``select * from devices[.modules] [where …]``.
 
 Conditions are joined by ``and``: ``=``, ``!=``, ``<>`` with text, number or boolean, ``in [..]``, ``is_defined(..)``.
+Source: learn.microsoft.com/azure/iot-hub, "IoT Hub query language", expressions and conditions.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from imagedelta_local.iothub.answers import invalid
@@ -15,13 +17,24 @@ Document = dict[str, Any]
 
 _SELECT = re.compile(r"\s*select\s+\*\s+from\s+(devices(?:\.modules)?)(?:\s+where\s+(.+?))?\s*", re.I | re.S)
 _TOKEN = re.compile(
-    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d{1,15}(?:\.\d{1,15})?)|(?P<name>\$?[A-Za-z_$][\w$.\-]*)|(?P<sign><>|!=|=|[\[\](),]))"
+    r"\s*(?:(?P<text>'(?:[^'\\]|\\.|'')*')|(?P<number>-?\d{1,15}(?:\.\d{1,15})?)|(?P<name>\$?[A-Za-z_$][\w$.\-]*)|(?P<sign><>|!=|=|[\[\](),]))"
 )
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)|'(')", re.S)
 _MAX_QUERY = 8 << 10
 
 
-def parse(text: str) -> tuple[str, Callable[[Document], bool]]:
-    """Read a query as (``devices`` or ``devices.modules``, condition on a twin).
+@dataclass(frozen=True)
+class Query:
+    """What is asked for: twins of ``devices`` or ``devices.modules`` that ``accepts`` lets through."""
+
+    source: str
+    accepts: Callable[[Document], bool]
+    devices: frozenset[str] | None
+    """No other device can be accepted; None when all can."""
+
+
+def parse(text: str) -> Query:
+    """Read a query.
 
     Raises:
         HubError: It is not of the form above.
@@ -29,14 +42,16 @@ def parse(text: str) -> tuple[str, Callable[[Document], bool]]:
     match = _SELECT.fullmatch(text) if len(text) <= _MAX_QUERY else None
     if match is None:
         raise invalid("only queries of the form 'select * from devices [where ...]' are served")
-    conditions = _Conditions(match[2]).read() if match[2] else []
-    return match[1].lower(), lambda twin: all(condition(twin) for condition in conditions)
+    reader = _Conditions(match[2] or "")
+    conditions = reader.read() if match[2] else []
+    return Query(match[1].lower(), lambda twin: all(condition(twin) for condition in conditions), reader.devices)
 
 
 class _Conditions:
     """Reads conditions token by token."""
 
     def __init__(self, text: str) -> None:
+        self.devices: frozenset[str] | None = None
         self._tokens: list[tuple[str, str]] = []
         position = 0
         while text[position:].strip():
@@ -63,11 +78,19 @@ class _Conditions:
         kind, word = self._next()
         if word in ("=", "!=", "<>"):
             wanted = self._literal()
+            if word == "=":
+                self._note_devices(name, [wanted])
             return lambda twin: (_value(twin, name) == wanted) is (word == "=")
         if kind == "name" and word.lower() == "in":
             choices = self._list()
+            self._note_devices(name, choices)
             return lambda twin: _value(twin, name) in choices
         raise invalid(f"the query has {word!r} where =, != or in was expected")
+
+    def _note_devices(self, name: str, ids: list[Any]) -> None:
+        if name == "deviceId":
+            named = frozenset(one for one in ids if isinstance(one, str))
+            self.devices = named if self.devices is None else self.devices & named
 
     def _list(self) -> list[Any]:
         self._expect("[")
@@ -81,7 +104,7 @@ class _Conditions:
     def _literal(self) -> Any:
         kind, word = self._next()
         if kind == "text":
-            return word[1:-1].replace("''", "'")
+            return _ESCAPE.sub(_unescaped, word[1:-1])
         if kind == "number":
             return float(word) if "." in word else int(word)
         if word.lower() in ("true", "false"):
@@ -102,6 +125,10 @@ class _Conditions:
     def _expect(self, word: str) -> None:
         if self._next()[1].lower() != word:
             raise invalid(f"the query lacks {word!r}")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else match[2] or match[3]
 
 
 def _value(twin: Document, path: str) -> Any:

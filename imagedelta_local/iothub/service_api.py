@@ -104,7 +104,7 @@ class ServiceApi:
         old = self._store.identity(hub, device, module)
         if old is not None:
             return self._update_identity(request, old, body, "ModuleAlreadyExistsOnDevice")
-        if len(self._store.modules(hub, device)) >= _MAX_MODULES:
+        if len(self._store.modules(hub, [device])) >= _MAX_MODULES:
             raise HubError("TooManyModulesOnDevice", f"a device has at most {_MAX_MODULES} modules", 403)
         new = _with_keys(Identity.new(hub, device, module), body)
         with self._store.transaction():
@@ -129,7 +129,7 @@ class ServiceApi:
 
     async def _list_modules(self, request: web.Request) -> web.StreamResponse:
         self._require(request)
-        modules = self._store.modules(request.match_info["hub"], request.match_info["device"])
+        modules = self._store.modules(request.match_info["hub"], [request.match_info["device"]])
         return web.json_response([identity_document(module) for module in modules])
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
@@ -191,10 +191,9 @@ class ServiceApi:
 
     async def _query(self, request: web.Request) -> web.StreamResponse:
         text = str((await json_body(request)).get("query", ""))
-        source, condition = parse(text)
-        hub = request.match_info["hub"]
-        rows = self._store.devices(hub) if source == "devices" else self._store.modules(hub)
-        found = [twin for twin in map(twin_document, rows) if condition(twin)]
+        query, hub = parse(text), request.match_info["hub"]
+        rows = self._store.devices(hub) if query.source == "devices" else self._store.modules(hub, query.devices)
+        found = [twin for twin in map(twin_document, rows) if query.accepts(twin)]
         size = _whole(request, "x-ms-max-item-count", _MAX_PAGE)
         offset = _whole(request, "x-ms-continuation", 0)
         size = max(1, min(size, _MAX_PAGE))

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import sqlite3
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imagedelta_host.database import Database, transaction
-from imagedelta_local.iothub.twins import Properties
+from imagedelta_local.iothub.twins import Properties, stamped
 
 _SCHEMA = """
 create table if not exists hub(name text primary key, key text not null);
@@ -21,8 +22,8 @@ create table if not exists identity(
     hub text not null, device text not null, module text not null, primary_key text not null,
     secondary_key text not null, generation text not null, etag text not null, status text not null,
     edge integer not null, tags text not null, desired text not null, desired_version integer not null,
-    reported text not null, reported_version integer not null, version integer not null,
-    updated text not null, primary key(hub, device, module));
+    reported text not null, reported_times text not null, reported_version integer not null,
+    version integer not null, updated text not null, primary key(hub, device, module));
 create table if not exists message(
     sequence integer primary key autoincrement, hub text not null, enqueued text not null, body blob not null,
     system text not null, properties text not null);
@@ -49,6 +50,7 @@ class Identity:
     desired: Properties
     desired_version: int
     reported: Properties
+    reported_times: Properties
     reported_version: int
     version: int
     updated: str
@@ -70,6 +72,7 @@ class Identity:
             desired={},
             desired_version=1,
             reported={},
+            reported_times={},
             reported_version=1,
             version=1,
             updated=now(),
@@ -81,11 +84,12 @@ class Identity:
         self.desired_version += 1
         self.touch()
 
-    def change_reported(self, reported: Properties) -> None:
-        """Set reported properties under the next version."""
-        self.reported = reported
-        self.reported_version += 1
+    def change_reported(self, reported: Properties, patch: Properties) -> None:
+        """Set reported properties, as ``patch`` made them, under the next version."""
         self.touch()
+        self.reported = reported
+        self.reported_times = stamped(self.reported_times, patch, self.updated)
+        self.reported_version += 1
 
     def touch(self) -> None:
         """Note a change: version, etag and time."""
@@ -95,7 +99,7 @@ class Identity:
 
 
 _COLUMNS = tuple(Identity.__dataclass_fields__)
-_JSON = ("tags", "desired", "reported")
+_JSON = ("tags", "desired", "reported", "reported_times")
 
 
 class HubStore:
@@ -137,13 +141,18 @@ class HubStore:
         rows = self.db.execute("select * from identity where hub = ? and module = '' order by device", (hub,))
         return [_identity(row) for row in rows.fetchall()]
 
-    def modules(self, hub: str, device: str | None = None) -> list[Identity]:
-        """All modules of a hub or of one device, by id."""
-        rows = self.db.execute(
-            "select * from identity where hub = ? and module <> '' and coalesce(?, device) = device "
-            "order by device, module",
-            (hub, device),
-        )
+    def modules(self, hub: str, devices: Collection[str] | None = None) -> list[Identity]:
+        """All modules of a hub, or of these devices, by id."""
+        if devices is None:
+            rows = self.db.execute(
+                "select * from identity where hub = ? and module <> '' order by device, module", (hub,)
+            )
+        else:
+            rows = self.db.execute(
+                "select * from identity where hub = ? and device in (select value from json_each(?)) "
+                "and module <> '' order by device, module",
+                (hub, json.dumps(list(devices))),
+            )
         return [_identity(row) for row in rows.fetchall()]
 
     def put(self, identity: Identity) -> None:

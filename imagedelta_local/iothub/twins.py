@@ -34,6 +34,19 @@ def merge(old: Properties, patch: Properties) -> Properties:
     return merged
 
 
+def stamped(times: Properties, patch: Properties, moment: str) -> Properties:
+    """The ``$metadata`` of properties that a patch changes: it mirrors them, each with its ``$lastUpdated``."""
+    after = {**times, "$lastUpdated": moment}
+    for name, value in patch.items():
+        if value is None:
+            after.pop(name, None)
+        elif isinstance(value, dict):
+            after[name] = stamped(after.get(name, {}), value, moment)
+        else:
+            after[name] = {"$lastUpdated": moment}
+    return after
+
+
 def own_properties(given: object, where: str) -> Properties:
     """The properties a client sent, without what belongs to the hub, checked against names and depth.
 

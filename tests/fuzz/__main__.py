@@ -27,6 +27,7 @@ SUBJECTS: dict[str, Subject] = {
     "signature": stored_subjects.signature,
     "bundle": stored_subjects.bundle,
     "unsealed bundle": stored_subjects.unsealed_bundle,
+    "shared bundle": stored_subjects.shared_bundle,
 }
 
 

@@ -11,7 +11,7 @@ from functools import cache
 
 import zstandard
 
-from imagedelta.bundles import read_bundle
+from imagedelta.bundles import check_chunk_list, parse_head, read_bundle, read_shared
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
 from imagedelta.errors import ImageDeltaError, LimitExceeded
 from imagedelta.limits import MIB, Limits
@@ -19,7 +19,7 @@ from imagedelta.signatures import LayerIndex, Signature, index_layer, sign
 from imagedelta.signatures.index_codec import HEADER
 from imagedelta.signatures.structure import NotStructure
 from tests.fuzz.mutations import mutated
-from tests.unit.bundles.bundles import PATCH, TRUSTED, a_bundle, a_head
+from tests.unit.bundles.bundles import PATCH, TRUSTED, a_bundle, a_head, a_shared
 from tests.unit.delta import tar_kinds as kinds
 from tests.vectors import make
 from tests.vectors.index_and_signature import index, signature_vectors
@@ -89,7 +89,21 @@ def unsealed_bundle(rng: random.Random) -> str:
     return ACCEPTED
 
 
+def shared_bundle(rng: random.Random) -> str:
+    """A damaged file of a shared bundle: what it makes with the patch must be the sealed bundle, or refused."""
+    try:
+        shared = read_shared(mutated(rng, _SHARED))
+        check_chunk_list(parse_head(shared.before, TRUSTED)[0], shared.chunks)
+        opened = read_bundle(io.BytesIO(shared.before + PATCH + shared.after), TRUSTED)
+        opened.verify_patch_digest()
+    except ImageDeltaError as error:
+        return error.code
+    assert (opened.head.bundle_id, opened.patch.read()) == (a_head().bundle_id, PATCH), "another bundle was accepted"
+    return ACCEPTED
+
+
 _BUNDLE = a_bundle()
+_SHARED = a_shared()
 
 
 @cache

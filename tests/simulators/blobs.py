@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import BinaryIO
 
 from imagedelta.errors import ContentError
-from services.ports import BlobInfo, BlobRange, Clock
+from services.ports import BlobInfo, BlobRange, Clock, Grant
 from tests.simulators.calls import Calls
 
 
@@ -61,10 +61,11 @@ class BlobsSimulator:
     def container_url(self, container: str) -> str:
         return f"https://blobs.example/{container}"
 
-    def read_grant(self, container: str, lifetime: timedelta) -> str:
+    def read_grant(self, container: str, lifetime: timedelta) -> Grant:
         with self.calls.call("read_grant"):
             self.containers.setdefault(container, {})
-            return f"se={(self._now() + lifetime).isoformat()}"
+            expires_at = self._now() + lifetime
+            return Grant(f"se={expires_at.isoformat()}", expires_at)
 
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
         return f"{self.container_url(container)}/{name}?se={(self._now() + lifetime).isoformat()}"

@@ -51,7 +51,7 @@ class FleetSimulator:
         self.now = ClockSimulator()
         self.blobs = BlobsSimulator(self.now)
         self.mail = MailSimulator()
-        self.hubs = {"north": HubSimulator("north"), "south": HubSimulator("south")}
+        self.hubs = {name: HubSimulator(name, self.now) for name in ("north", "south")}
         self.sealer = a_sealer()
         self.deps = Deps(
             settings=replace(load_settings({}), priorities_file=Path("no priorities")),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from imagedelta.errors import RequestError
-from services.ports import Twin
+from services.clock import utc_now
+from services.ports import Clock, Twin
 from tests.simulators.calls import Calls
 
 _AGENT, _HUB = "$edgeAgent", "$edgeHub"
@@ -19,6 +21,7 @@ class _Module:
     desired: dict[str, Any] = field(default_factory=dict)
     reported: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    seen_at: datetime | None = None
 
     def replace(self, desired: Mapping[str, Any]) -> None:
         self.desired, self.version = copy.deepcopy(dict(desired)), self.version + 1
@@ -27,8 +30,9 @@ class _Module:
 class HubSimulator:
     """The port ``Hub``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, now: Clock = utc_now) -> None:
         self.name = name
+        self._now = now
         self.calls = Calls()
         self.applied: list[tuple[str, Mapping[str, Any]]] = []
         """(device, modulesContent) of every deployment written, in order."""
@@ -43,6 +47,11 @@ class HubSimulator:
         with self.calls.call("module_twin"):
             module = self._devices.get(device_id, {}).get(module_id)
             return None if module is None else _twin(module)
+
+    def agents(self, device_ids: Collection[str]) -> Mapping[str, Twin]:
+        with self.calls.call("agents"):
+            known = {device: self._devices.get(device, {}).get(_AGENT) for device in device_ids}
+            return {device: _twin(agent) for device, agent in known.items() if agent is not None}
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         with self.calls.call("update_desired"):
@@ -59,16 +68,19 @@ class HubSimulator:
             found = {name: modules[name] for name in named if name in modules and modules[name].desired}
             return {name: {"properties.desired": copy.deepcopy(module.desired)} for name, module in found.items()}
 
-    def apply_content(self, device_id: str, modules_content: Mapping[str, Any]) -> None:
+    def apply_content(self, device_id: str, modules_content: Mapping[str, Any], *, on: int | None = None) -> None:
+        """``on`` None is another pipeline, which does not look before it writes."""
         with self.calls.call("apply_content"):
-            if device_id not in self._devices:
-                raise RequestError(f"hub {self.name} has no device {device_id}", code="hub.unknown_device")
+            version = self._module(device_id, _AGENT).version
+            if on not in (None, version):
+                raise RequestError(f"{device_id} has version {version}, not {on}", code="hub.changed")
             self.applied.append((device_id, copy.deepcopy(modules_content)))
             self._apply(self._devices[device_id], modules_content)
 
     def report(self, device_id: str, module_id: str, reported: Mapping[str, Any]) -> None:
         """What the device says of a module."""
-        self._module(device_id, module_id).reported = dict(reported)
+        module = self._module(device_id, module_id)
+        module.reported, module.seen_at = dict(reported), self._now()
 
     def change_by_somebody_else(self, device_id: str, modules: Mapping[str, Any]) -> None:
         """Another pipeline adds modules to the device's deployment."""
@@ -105,7 +117,8 @@ def _properties(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _twin(module: _Module) -> Twin:
-    return Twin(copy.deepcopy(module.desired), dict(module.reported), module.version, f"etag-{module.version}")
+    etag = f"etag-{module.version}"
+    return Twin(copy.deepcopy(module.desired), dict(module.reported), module.version, etag, module.seen_at)
 
 
 def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

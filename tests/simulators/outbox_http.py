@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 import httpx
 
 URL = "http://outbox.test/outbox-ship-1"
+PATCHES_URL = "http://outbox.test/patches"
 QUERY = "sv=2021-12-02&sig=abc"
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
@@ -37,6 +38,8 @@ class OutboxSimulator(httpx.BaseTransport):
         self.reachable = True
         self.status: int | None = None
         """Answered to everything."""
+        self.opened_by: dict[str, str] = {}
+        """Shared patch -> the query that opens it; any other is refused."""
         self.flip: set[tuple[str, int]] = set()
         """(name, offset): this byte arrives wrong, once."""
         self.piece_bytes = piece_bytes
@@ -59,6 +62,8 @@ class OutboxSimulator(httpx.BaseTransport):
         if request.url.params.get("comp") == "list":
             return self._list(request)
         name = unquote(request.url.path.rpartition("/")[2])
+        if name in self.opened_by and request.url.query.decode() != self.opened_by[name]:
+            return httpx.Response(403)
         blob = self.blobs.get(name)
         if blob is None:
             return httpx.Response(404)
@@ -98,7 +103,7 @@ class OutboxSimulator(httpx.BaseTransport):
             yield bytes(piece)
 
     def _list(self, request: httpx.Request) -> httpx.Response:
-        names = sorted(self.blobs)
+        names = sorted(self.blobs.keys() - self.opened_by.keys())
         start = int(request.url.params.get("marker", "0"))
         page, rest = names[start : start + self._page], names[start + self._page :]
         rows = "".join(

@@ -30,7 +30,7 @@ from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
 from tests.images import BuiltImage, a_layer, an_image
-from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, a_bundle, a_head
+from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, a_bundle, a_head, a_shared
 from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
 from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers
@@ -215,6 +215,25 @@ def bundles() -> dict[str, tuple[bytes, str]]:
     }
 
 
+def shared_bundles() -> dict[str, tuple[bytes, str]]:
+    """Return name → (file of a shared bundle of PATCH, code of its refusal, "" for a good one)."""
+    good = a_shared()
+    return {
+        "good-shared": (good, ""),
+        "B1-shared-cut-in-head": (good[:99], "content.truncated"),
+        "B3-shared-patch": (_shared_claiming(2**60), "content.limit_exceeded"),
+        "B4-shared-no-seal": (a_shared(sealer=None), "seal.missing"),
+        "B10-shared-no-list": (good[:-32], "content.digest_mismatch"),
+        "B10-shared-list": (good[:-1] + bytes([good[-1] ^ 1]), "content.digest_mismatch"),
+    }
+
+
+def _shared_claiming(patch_bytes: int) -> bytes:
+    content = a_head(patch_bytes=patch_bytes).to_bytes()
+    parts = BundleParts(pack_json(content), content, seal(content, SEALER), zlib.crc32(PATCH), patch_bytes)
+    return head_bytes(parts) + bytes(32)
+
+
 def _half_addressed(left_out: str) -> bytes:
     fields = json.loads(a_head().to_bytes())
     del fields[left_out]
@@ -252,7 +271,9 @@ def files() -> dict[str, bytes]:
         made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}
-    made["bundle/vectors.json"] = _json({name: {"code": code} for name, (_, code) in bundles().items()})
+    made |= {f"bundle/{name}.shared": shared for name, (shared, _) in shared_bundles().items()}
+    every = bundles() | shared_bundles()
+    made["bundle/vectors.json"] = _json({name: {"code": code} for name, (_, code) in every.items()})
     made["bundle/trusted.pub"] = (SEALER.public_key.to_text() + "\n").encode()
     return made
 

@@ -105,7 +105,7 @@ class Bench:
         self.now = ClockSimulator()
         self.store = store
         self.blobs = WatchedBlobs(root, self.now)
-        self.hub = HubSimulator("north")
+        self.hub = HubSimulator("north", self.now)
         self.mail = MailSimulator()
         self.sealer = Ed25519Sealer(generate_private_key())
         self.deps = Deps(

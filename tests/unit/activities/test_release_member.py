@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -83,6 +85,24 @@ def test_what_somebody_else_deployed_since_the_plan_is_not_overwritten(bench: Be
 
     assert release(bench, set_id) == {"released": False, "code": "release.conflict"}
     assert (member(bench, set_id).state, len(bench.hub.applied)) == ("conflict", 1)
+
+
+def test_what_changes_while_the_release_is_made_is_not_overwritten(bench: Bench) -> None:
+    set_id = bench.ready(APP, MANIFEST)
+    read = bench.hub.modules_content
+
+    def read_while_somebody_writes(device_id: str) -> Mapping[str, Any] | None:
+        content = read(device_id)
+        bench.hub.change_by_somebody_else(device_id, {"radar": {"settings": {"image": "mcr.example/radar:9"}}})
+        return content
+
+    bench.with_deps(hubs={"north": bench.hub})
+    bench.hub.modules_content = read_while_somebody_writes  # type: ignore[method-assign]
+    assert release(bench, set_id) == {"released": False, "code": "hub.changed"}
+    assert (member(bench, set_id).state, bench.hub.applied) == ("ready", [])
+
+    assert release(bench, set_id) == {"released": False, "code": "release.conflict"}
+    assert list(bench.hub.images(DEVICE)) == ["radar"]
 
 
 def test_a_defect_of_ours_fails_the_member_instead_of_trying_for_ever(

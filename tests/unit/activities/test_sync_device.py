@@ -11,6 +11,7 @@ from contracts.messages import DesiredProperties
 from contracts.outbox import outbox_container
 from contracts.records import Transfer
 from imagedelta.errors import DependencyError, RequestError
+from services.ports import Grant
 from tests.images import an_image
 from tests.simulators.calls import Crash
 from tests.simulators.hub import HubSimulator
@@ -104,6 +105,20 @@ def test_access_is_renewed_at_half_of_its_life(bench: Bench) -> None:
 
     assert desired(bench).outbox != first
     assert due(bench) == ()
+
+
+def test_access_that_lives_shorter_than_asked_for_is_renewed_at_half_of_what_it_lives(bench: Bench) -> None:
+    bench.enrol()
+    grant = Grant("se=soon", bench.now() + timedelta(days=7))
+    bench.blobs.read_grant = lambda container, lifetime: grant  # type: ignore[method-assign]
+
+    sync(bench)
+
+    found = desired(bench).outbox
+    assert found is not None
+    assert found.renew_after == (bench.now() + timedelta(days=3.5)).isoformat()
+    bench.now.forward(days=3.5)
+    assert due(bench) == (DEVICE,)
 
 
 def test_a_bundle_on_its_way_stays_in_the_outbox(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from imagedelta.bundles import BundleHead, Ed25519Sealer, PublicKey, Sealer, chunk_list, compose
+from imagedelta.bundles import CHUNK_BYTES, BundleHead, Ed25519Sealer, PublicKey, Sealer, chunk_list, compose, share
 
 SEALER = Ed25519Sealer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 TRUSTED: dict[str, PublicKey] = {SEALER.key_id: SEALER.public_key}
@@ -51,3 +51,11 @@ def a_bundle(patch: bytes = PATCH, sealer: Sealer | None = SEALER, **changes: An
 def chunks_of(patch: bytes, chunk_bytes: int) -> bytes:
     """Return the chunk list of ``patch``."""
     return chunk_list(io.BytesIO(patch), chunk_bytes)
+
+
+def a_shared(patch: bytes = PATCH, sealer: Sealer | None = SEALER, **changes: Any) -> bytes:
+    """Return the file of a shared bundle."""
+    chunks = chunks_of(patch, changes.get("chunk_bytes", CHUNK_BYTES))
+    head = a_head(patch, **{"chunks_sha256": hashlib.sha256(chunks).hexdigest(), **changes})
+    before, _ = compose(head, sealer, zlib.crc32(patch), len(patch))
+    return share(before, chunks)

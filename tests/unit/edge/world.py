@@ -20,12 +20,12 @@ from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.loading import load_archive
 from edge_module.settings import Settings
-from imagedelta.bundles import BundleHead, Ed25519Sealer, Sealer, chunk_list, compose
+from imagedelta.bundles import BundleHead, Ed25519Sealer, Sealer, chunk_list, compose, share
 from services.blobs_http import BlobContainer
 from tests.images import BuiltImage, an_image, oci_archive
 from tests.simulators.files import FileSystemSimulator
 from tests.simulators.hub_device import HubSimulator
-from tests.simulators.outbox_http import QUERY, URL, OutboxSimulator
+from tests.simulators.outbox_http import PATCHES_URL, QUERY, URL, OutboxSimulator
 from tests.unit.delta.patches import a_patch
 
 SEALER = Ed25519Sealer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
@@ -63,6 +63,8 @@ class MadeBundle:
     head: BundleHead
     data: bytes
     chunks: bytes
+    before: bytes
+    patch: bytes
 
     @property
     def name(self) -> str:
@@ -97,7 +99,7 @@ def make_bundle(sealer: Sealer | None = SEALER, patch: bytes | None = None, **ch
     }
     head = BundleHead(**{**fields, **changes})
     before, after = compose(head, sealer, zlib.crc32(patch), len(patch))
-    return MadeBundle(head, before + patch + after, chunks)
+    return MadeBundle(head, before + patch + after, chunks, before, patch)
 
 
 class Clock:
@@ -129,6 +131,7 @@ class World:
             stable_seconds=5.0,
             incomplete_seconds=3600.0,
             silence_seconds=60.0,
+            shared_bundles=True,
         )
         self.trusted = dict(TRUSTED)
         self.cuts = 0
@@ -148,6 +151,24 @@ class World:
         name = name or bundle.name
         self.outbox.put(f"{name}.chunks", bundle.chunks)
         self.outbox.put(name, bundle.data)
+
+    def share(self, bundle: MadeBundle, query: str = "sp=r&sig=1", *, granted: bool = True) -> str:
+        """Put the file of the shared bundle into the outbox, and its patch where many devices read it."""
+        name = bundle.name.removesuffix(".bundle") + ".shared"
+        self.outbox.put(bundle.head.patch_sha256, bundle.patch)
+        self.outbox.opened_by[bundle.head.patch_sha256] = query
+        self.outbox.put(name, share(bundle.before, bundle.chunks))
+        if granted:
+            self.grant(bundle, query)
+        return name
+
+    def grant(self, bundle: MadeBundle, query: str) -> None:
+        """Write the grant into the twin; what all grants have in common is written once."""
+        common, _, own = query.rpartition("&")
+        grants = self.hub.desired_now.get("patches", {}).get("grants", [])
+        kept = [each for each in grants if each["patch"] != bundle.head.patch_sha256]
+        grants = [*kept, {"patch": bundle.head.patch_sha256, "query": own}]
+        self.hub.desired_now["patches"] = {"url": PATCHES_URL, "query": common, "grants": grants}
 
     def drop_into_inbox(self, bundle: MadeBundle, name: str | None = None) -> None:
         """As a foreign tool does, in one go."""

@@ -231,11 +231,26 @@ def test_devices_are_found_by_tags_page_by_page(hub: Hub) -> None:
     hub.run(body)
 
 
+def test_modules_of_named_devices_are_found_and_no_others(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        for device in ("a", "b'b", "c"):
+            await request("PUT", f"/devices/{quote(device)}", {"capabilities": {"iotEdge": True}})
+        text = r"select * from devices.modules where moduleId = '$edgeAgent' and deviceId in ['a', 'b\'b', 'nobody']"
+
+        _, page, _ = await request("POST", "/devices/query", {"query": text})
+
+        assert [(twin["deviceId"], twin["moduleId"]) for twin in page] == [("a", "$edgeAgent"), ("b'b", "$edgeAgent")]
+
+    hub.run(body)
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
         ("select * from devices", True),
         ("select * from devices where tags.a = 'it''s'", True),
+        (r"select * from devices where tags.a = 'it\'s'", True),
+        (r"select * from devices where tags.a = 'i\u0074\'s'", True),
         ("select * from devices where tags.n = 5 and tags.on = true", True),
         ("select * from devices where tags.n in [4, 5]", True),
         ("select * from devices where tags.n <> 5", False),
@@ -244,9 +259,7 @@ def test_devices_are_found_by_tags_page_by_page(hub: Hub) -> None:
     ],
 )
 def test_conditions_of_a_query(query: str, found: bool) -> None:
-    _, condition = parse(query)
-
-    assert condition({"tags": {"a": "it's", "n": 5, "on": True}}) is found
+    assert parse(query).accepts({"tags": {"a": "it's", "n": 5, "on": True}}) is found
 
 
 @pytest.mark.parametrize(
@@ -334,6 +347,31 @@ def test_a_module_reads_its_twin_and_reports_with_its_own_key(hub: Hub) -> None:
         assert (await request("GET", "/devices/d/modules/m/twin", auth=foreign))[0] == 200
         assert (await request("GET", "/devices/d/twin", auth=own))[0] == 401
         assert (await request("GET", "/devices/d/modules/m/twin"))[0] == 401
+
+    hub.run(body)
+
+
+def test_a_twin_tells_when_each_property_was_reported(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        await request("PUT", "/devices/d", {})
+        _, module, _ = await request("PUT", "/devices/d/modules/m", {})
+        own = token(
+            module["authentication"]["symmetricKey"]["primaryKey"], "127.0.0.1/iothub/north/devices/d/modules/m"
+        )
+        path = "/devices/d/modules/m/twin/properties/reported"
+
+        async def times(patch: Any) -> Any:
+            await request("PATCH", path, patch, auth=own)
+            _, twin, _ = await request("GET", "/twins/d/modules/m")
+            return twin["properties"]["reported"]["$metadata"]
+
+        first = await times({"lastDesiredVersion": 2, "modules": {"app": {"state": "running"}}, "gone": 1})
+        await asyncio.sleep(0.002)
+        second = await times({"modules": {"app": {"state": "failed"}}, "gone": None})
+
+        assert second["lastDesiredVersion"] == first["lastDesiredVersion"]
+        assert second["modules"]["app"]["state"]["$lastUpdated"] > first["modules"]["app"]["state"]["$lastUpdated"]
+        assert ("gone" in first, "gone" in second) == (True, False)
 
     hub.run(body)
 

@@ -137,9 +137,11 @@ def test_a_full_disk_is_worth_another_try(blobs: FolderBlobs, monkeypatch: pytes
 
 
 def test_a_read_grant_opens_one_container_until_its_end(blobs: FolderBlobs, tmp_path: Path) -> None:
-    query = parse_qs(blobs.read_grant("outbox-boat", timedelta(days=30)))
+    grant = blobs.read_grant("outbox-boat", timedelta(days=30))
+    query = parse_qs(grant.query)
 
     assert (query["sp"], query["sr"], query["se"]) == (["rl"], ["c"], ["2030-01-31T00:00:00Z"])
+    assert grant.expires_at == datetime(2030, 1, 31, tzinfo=UTC)
     assert query["sig"] == [grant_signature(KEY, "rl", "2030-01-31T00:00:00Z", "c", "outbox-boat", None)]
     assert (tmp_path / "blobs/outbox-boat").is_dir()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from imagedelta.errors import DependencyError, RequestError
 from services.hub_connection import HubConnection
+from services.hub_documents import agent_queries
 from services.hub_local import LocalHub
 
 CONNECTION = f"HostName=http://127.0.0.1:1/iothub/north;SharedAccessKeyName=iothubowner;SharedAccessKey={base64.b64encode(b'k').decode()}"
@@ -23,6 +25,7 @@ class FakeHub:
     def __init__(self, twins: dict[str, dict[str, Any]] | None = None, status: int = 200) -> None:
         self.twins = twins or {}
         self.status = status
+        self.rows = 100
         self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -31,10 +34,20 @@ class FakeHub:
             return httpx.Response(self.status, text="as you wish")
         if request.url.path.endswith("/applyConfigurationContent"):
             return httpx.Response(204)
+        if request.url.path.endswith("/devices/query"):
+            return self._page(request)
         module = request.url.path.rpartition("/")[2]
         if module not in self.twins:
             return httpx.Response(404, json={"Message": "ErrorCode:ModuleNotFound"})
         return httpx.Response(200, json=self.twins[module])
+
+    def _page(self, request: httpx.Request) -> httpx.Response:
+        """``rows`` twins a page of the devices that ``twins`` has as $edgeAgent, by device."""
+        query = json.loads(request.content)["query"]
+        found = [{**twin, "deviceId": device} for device, twin in self.twins.items() if f"'{device}'" in query]
+        start = int(request.headers.get("x-ms-continuation", 0))
+        more = {"x-ms-continuation": str(start + self.rows)} if start + self.rows < len(found) else {}
+        return httpx.Response(200, json=found[start : start + self.rows], headers=more)
 
 
 def twin(desired: dict[str, Any], version: int = 3) -> dict[str, Any]:
@@ -47,8 +60,19 @@ def twin(desired: dict[str, Any], version: int = 3) -> dict[str, Any]:
     }
 
 
+def unread(response: httpx.Response) -> httpx.Response:
+    """As it comes from a socket: httpx reads what a test made in memory at once."""
+    if response.is_closed:
+        return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(response.content))
+    return response
+
+
 def hub_of(fake: FakeHub) -> LocalHub:
-    client = httpx.Client(transport=httpx.MockTransport(fake))
+    return hub_with(fake)
+
+
+def hub_with(answer: Callable[[httpx.Request], httpx.Response]) -> LocalHub:
+    client = httpx.Client(transport=httpx.MockTransport(lambda request: unread(answer(request))))
     return LocalHub(
         "north", HubConnection.parse(CONNECTION), client=client, now=lambda: datetime(2030, 1, 1, tzinfo=UTC)
     )
@@ -90,14 +114,76 @@ def test_content_is_gathered_from_the_modules_the_agent_names() -> None:
     }
 
 
-def test_content_is_applied_whole() -> None:
-    fake = FakeHub()
+def test_content_is_applied_whole_on_the_deployment_that_was_read() -> None:
+    fake = FakeHub({"$edgeAgent": twin({"modules": {}}, version=7)})
 
-    hub_of(fake).apply_content("boat", {"$edgeAgent": {"properties.desired": {}}})
+    hub_of(fake).apply_content("boat", {"$edgeAgent": {"properties.desired": {}}}, on=7)
 
-    (request,) = fake.requests
+    request = fake.requests[-1]
     assert (request.method, request.url.path) == ("POST", "/iothub/north/devices/boat/applyConfigurationContent")
     assert json.loads(request.content) == {"modulesContent": {"$edgeAgent": {"properties.desired": {}}}}
+
+
+def test_content_is_not_applied_on_a_deployment_that_has_changed() -> None:
+    fake = FakeHub({"$edgeAgent": twin({"modules": {}}, version=8)})
+
+    with pytest.raises(RequestError) as caught:
+        hub_of(fake).apply_content("boat", {"$edgeAgent": {"properties.desired": {}}}, on=7)
+
+    assert caught.value.code == "hub.changed"
+    assert [request.method for request in fake.requests] == ["GET"]
+
+
+def test_the_agents_of_many_devices_are_read_by_one_query_each_hundred() -> None:
+    devices = [f"boat-{number}" for number in range(250)]
+    fake = FakeHub({device: twin({"modules": {}}, version=3) for device in devices[:240]})
+
+    found = hub_of(fake).agents(devices)
+
+    assert list(found) == devices[:240]
+    assert {agent.version for agent in found.values()} == {3}
+    assert len(fake.requests) == 3
+
+
+def test_smaller_pages_than_asked_for_are_read_to_their_end() -> None:
+    fake = FakeHub({f"boat-{number}": twin({}) for number in range(9)})
+    fake.rows = 2
+
+    assert len(hub_of(fake).agents([f"boat-{number}" for number in range(9)])) == 9
+    assert len(fake.requests) == 5
+
+
+def test_no_query_is_longer_than_the_hub_takes_and_ids_are_quoted() -> None:
+    longest = ["".join(["'" * 100, f"{number:028d}"]) for number in range(150)]
+
+    queries = list(agent_queries([*longest, *longest]))
+
+    assert max(len(query) for query, _ in queries) <= 8192
+    assert sum(many for _, many in queries) == 150
+    assert "\\'\\'" in queries[0][0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "seen"),
+    [
+        ({"$lastUpdated": "2026-11-29T08:00:00.1234567Z"}, datetime(2026, 11, 29, 8, 0, 0, 123456, tzinfo=UTC)),
+        ({"$lastUpdated": "2026-11-29T08:00:00"}, datetime(2026, 11, 29, 8, tzinfo=UTC)),
+        ({"$lastUpdated": "0001-01-01T00:00:00+14:00"}, None),
+        ({"$lastUpdated": "soon"}, None),
+        ({"$lastUpdated": 7}, None),
+        ("never", None),
+    ],
+)
+def test_when_a_device_took_note_of_its_deployment_is_read_from_the_twins_times(
+    changed: object, seen: datetime | None
+) -> None:
+    document = twin({})
+    document["properties"]["reported"]["$metadata"] = {"lastDesiredVersion": changed}
+
+    found = hub_of(FakeHub({"$edgeAgent": document})).module_twin("boat", "$edgeAgent")
+
+    assert found is not None
+    assert found.seen_at == seen
 
 
 def test_desired_properties_are_merged_by_the_hub() -> None:
@@ -117,7 +203,7 @@ def test_a_busy_hub_is_worth_another_try(status: int) -> None:
 
 def test_content_the_hub_refuses_is_final() -> None:
     with pytest.raises(RequestError) as caught:
-        hub_of(FakeHub(status=400)).apply_content("boat", {})
+        hub_of(FakeHub(status=400)).apply_content("boat", {}, on=1)
     assert caught.value.code == "hub.refused"
 
 
@@ -125,8 +211,112 @@ def test_a_hub_that_does_not_answer_is_worth_another_try() -> None:
     def unplugged(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    hub = LocalHub(
-        "north", HubConnection.parse(CONNECTION), client=httpx.Client(transport=httpx.MockTransport(unplugged))
-    )
     with pytest.raises(DependencyError, match="north"):
+        hub_with(unplugged).module_twin("boat", "recon")
+
+
+@pytest.mark.parametrize(
+    ("header", "rest"),
+    [
+        ("7", timedelta(seconds=7)),
+        ("Tue, 01 Jan 2030 00:00:30 GMT", timedelta(seconds=30)),
+        ("Tue, 01 Jan 2020 00:00:00 GMT", timedelta(0)),
+        ("9" * 200, timedelta(hours=1)),
+        ("-5", None),
+        ("later", None),
+        ("", None),
+    ],
+)
+def test_a_hub_that_asks_to_be_left_alone_says_for_how_long(header: str, rest: timedelta | None) -> None:
+    def busy(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"retry-after": header} if header else {})
+
+    with pytest.raises(DependencyError) as caught:
+        hub_with(busy).module_twin("boat", "recon")
+    assert caught.value.retry_after == rest
+
+
+class Endless(httpx.SyncByteStream):
+    """An answer that never ends; ``pause`` before each piece."""
+
+    def __init__(self, piece: bytes, pause: Callable[[], None] = lambda: None) -> None:
+        self.piece, self.pause, self.closed = piece, pause, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self.pause()
+            yield self.piece
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_an_answer_without_end_is_left_off() -> None:
+    endless = Endless(b" " * (1 << 20))
+
+    with pytest.raises(DependencyError, match="more than"):
+        hub_with(lambda request: httpx.Response(200, stream=endless)).module_twin("boat", "recon")
+    assert endless.closed
+
+
+def test_an_answer_that_comes_byte_by_byte_is_left_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("services.hub_rest.time.monotonic", lambda: clock[0])
+    slow = Endless(b" ", lambda: clock.__setitem__(0, clock[0] + 9))
+
+    with pytest.raises(DependencyError, match="seconds"):
+        hub_with(lambda request: httpx.Response(200, stream=slow)).module_twin("boat", "recon")
+
+
+def test_a_query_without_end_is_left_off() -> None:
+    def endless(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[], headers={"x-ms-continuation": "again"})
+
+    with pytest.raises(DependencyError, match="last page"):
+        hub_with(endless).agents(["boat"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"7",
+        b"\xff\xfe",
+        b"{}",
+        b'{"properties": []}',
+        b'{"properties": {"desired": null}}',
+        b'{"properties": {"desired": {}}}',
+        b'{"properties": {"desired": {"$version": "3"}}}',
+        b'{"properties": {"desired": {"$version": true}}}',
+        b'{"properties": {"desired": {"$version": -1}}}',
+        b'{"properties": {"desired": {"$version": 1e9}}}',
+        b'{"properties": {"desired": {"$version": 1' + b"0" * 5000 + b"}}}",
+        b'{"properties": {"desired": {"$version": 1}, "reported": 7}}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_is_no_twin_is_a_hub_that_does_not_answer(body: bytes) -> None:
+    hub = hub_with(lambda request: httpx.Response(200, content=body))
+
+    with pytest.raises(DependencyError) as twin_error:
         hub.module_twin("boat", "recon")
+    if body != b"[]":  # a query that finds nothing
+        with pytest.raises(DependencyError):
+            hub.agents(["boat"])
+    assert twin_error.value.code == "dependency.hub"
+
+
+def test_rows_of_a_query_that_nobody_asked_for_are_left_out() -> None:
+    rows: list[object] = [{**twin({}), "deviceId": "other"}, {"deviceId": 7}, "row", None, []]
+
+    assert hub_with(lambda request: httpx.Response(200, json=rows)).agents(["boat"]) == {}
+
+
+def test_a_write_that_is_sent_elsewhere_was_not_done() -> None:
+    def moved(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"location": "http://elsewhere/"})
+
+    with pytest.raises(DependencyError):
+        hub_with(moved).update_desired("boat", "recon", {})

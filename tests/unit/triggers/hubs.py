@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from services.ports import Twin
@@ -15,11 +15,14 @@ class VersionedHub:
     def module_twin(self, device_id: str, module_id: str) -> Twin | None:
         return None if self.version is None else Twin({}, {}, self.version, "")
 
+    def agents(self, device_ids: Collection[str]) -> Mapping[str, Twin]:
+        raise AssertionError("triggers ask for one device")
+
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         raise AssertionError("triggers never write twins")
 
     def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
         raise AssertionError("triggers never read deployments")
 
-    def apply_content(self, device_id: str, modules_content: Mapping[str, Any]) -> None:
+    def apply_content(self, device_id: str, modules_content: Mapping[str, Any], *, on: int) -> None:
         raise AssertionError("triggers never release")

@@ -1,0 +1,83 @@
+"""What an IoT hub's REST interface says and is asked: twins, and the query that finds many of them.
+
+Source: learn.microsoft.com/azure/iot-hub, "Understand and use device twins", "IoT Hub query language".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from imagedelta.errors import ContentError
+from services.ports import Twin
+
+PAGE = 100
+"""Twins that one page of a query holds at most."""
+_MAX_QUERY = 8192
+"""Characters of a query. Source: "Queries for IoT Hub device and module twins", limitations."""
+_QUERY = "SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent' AND deviceId IN [{}]"
+_BOOKKEEPING = ("$version", "$metadata")
+
+
+def read_twin(document: object) -> Twin:
+    """Raises: ContentError: It is not a twin."""
+    properties = _object(_object(document, "twin").get("properties"), "properties")
+    desired = _object(properties.get("desired"), "desired")
+    reported = _object(properties.get("reported", {}), "reported")
+    version = desired.get("$version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 1 << 63:
+        raise ContentError(f"a twin whose $version is {str(version)[:40]!r}")
+    return Twin(
+        desired=_own(desired),
+        reported=_own(reported),
+        version=version,
+        etag=str(_object(document, "twin").get("etag", "")),
+        seen_at=_seen_at(reported),
+    )
+
+
+def agent_queries(device_ids: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Queries for the $edgeAgent twins of these devices, each with how many it asks for: one page, if they fit."""
+    few: list[str] = []
+    length = room = _MAX_QUERY - len(_QUERY)
+    for device_id in dict.fromkeys(device_ids):
+        literal = _literal(device_id)
+        if few and (len(few) == PAGE or length < len(literal) + 1):
+            yield _QUERY.format(",".join(few)), len(few)
+            few, length = [], room
+        few.append(literal)
+        length -= len(literal) + 1
+    if few:
+        yield _QUERY.format(",".join(few)), len(few)
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _own(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in properties.items() if name not in _BOOKKEEPING}
+
+
+def _seen_at(reported: Mapping[str, Any]) -> datetime | None:
+    """``$metadata`` mirrors the properties; each has its ``$lastUpdated``."""
+    times = reported.get("$metadata")
+    of = times.get("lastDesiredVersion") if isinstance(times, Mapping) else None
+    text = of.get("$lastUpdated") if isinstance(of, Mapping) else None
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return None if moment is None else _utc(moment)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _object(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ContentError(f"{what} is {type(value).__name__}, no object")
+    return value
