@@ -23,12 +23,8 @@ _SHOWN = 40
 
 @click.command()
 @click.option("--devices", type=click.IntRange(len(TROUBLES)), default=10_000, show_default=True)
-@click.option(
-    "--deaths", type=click.IntRange(0), default=DEATHS, show_default=True, help="How often the host is killed."
-)
-@click.option(
-    "--seed", type=int, default=1, show_default=True, help="Of chance: when links are up, where the host dies."
-)
+@click.option("--deaths", type=click.IntRange(0), default=DEATHS, show_default=True, help="Of the host.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of chance: which links are up, where it dies.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
 @click.option(
     "--scratch",
@@ -76,7 +72,7 @@ def _told(of: Mapping[str, Any]) -> Iterator[str]:
 
 
 def sizes(tables: Mapping[str, int], devices: int) -> Table:
-    """Bytes of the database, also for a device that gets a set of five images every month."""
+    """Bytes of what grows with the fleet, also for a device that gets a set of five images every month."""
     by_year = per_device_and_year(tables, devices, _SETS_A_YEAR)
     rows = [(name, f"{tables[name]:,}", f"{tables[name] / devices:,.0f}", f"{by_year[name]:,.0f}") for name in by_year]
     total = sum(tables[name] for name in by_year)

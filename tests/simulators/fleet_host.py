@@ -40,6 +40,7 @@ from triggers.starting import start_all
 from triggers.timer_sweep import serve_timer
 
 _AROUND = Surroundings(Path(), lambda: "{}")
+UNSYNCED = "PRAGMA synchronous=OFF"
 _SOON_SECONDS = 5.0
 """A retry that is due so soon is waited for; the next round looks at what comes later."""
 T = TypeVar("T")
@@ -123,6 +124,7 @@ class _Mortal:
 class _MortalStore(DurableStore):
     def __init__(self, path: Path, fate: Fate) -> None:
         super().__init__(path)
+        self._db.execute(UNSYNCED)
         self._fate = fate
 
     @contextmanager

@@ -17,6 +17,11 @@ _UNTROUBLED = ("", "offline", "rebased")
 _MOST_MAILS = 20
 """However many devices there are."""
 
+_OF_DEVICES = frozenset({"devices", "device_tags", "device_images", "device_installations"})
+"""Tables whose rows a device has once, however many sets it gets."""
+_OF_SETS = frozenset({"history", "transfers", "releases", "member_transfers", "bundles", "members"})
+"""Tables that grow with each set and device; the others do not grow with the fleet."""
+
 
 def faults(voyage: Voyage) -> list[str]:
     """What is not as it must be; empty after a good voyage. Asks the cloud, the hubs and the devices."""
@@ -111,8 +116,9 @@ def document(voyage: Voyage) -> dict[str, Any]:
 
 
 def per_device_and_year(tables: Mapping[str, int], devices: int, sets: int) -> dict[str, float]:
-    """Bytes that each table grows by for a device in a year of so many such sets; lasting ones grow once."""
-    lasting = ("devices", "device_tags", "device_images", "device_installations")
+    """Bytes that each table takes for a device in a year of so many such sets."""
     return {
-        name: size / devices * (1 if name in lasting else sets) for name, size in tables.items() if size / devices >= 1
+        name: size / devices * (1 if name in _OF_DEVICES else sets)
+        for name, size in tables.items()
+        if name in _OF_DEVICES | _OF_SETS
     }

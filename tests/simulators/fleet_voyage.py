@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import event
 
 from contracts.requests import RegisterImage
 from imagedelta.errors import DependencyError
@@ -28,7 +30,7 @@ from tests.simulators.clock import ClockSimulator
 from tests.simulators.fleet import OWNER, RUNTIME, a_manifest, a_sealer, an_app, run_modules
 from tests.simulators.fleet_api import document
 from tests.simulators.fleet_boat import RECON, FleetBoat
-from tests.simulators.fleet_host import Fate, FleetHost
+from tests.simulators.fleet_host import UNSYNCED, Fate, FleetHost
 from tests.simulators.hub import HubSimulator
 from tests.simulators.mail import MailSimulator
 from triggers.http import register_image
@@ -57,8 +59,8 @@ _OVER = ("completed", "completed_with_failures", "failed", "cancelled", "superse
 class Log:
     """What is told in the end, besides what the cloud says itself."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
-    cpu_seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    cpu_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     rounds: int = 0
     messages: int = 0
     redone: Counter[str] = field(default_factory=Counter)
@@ -98,6 +100,8 @@ class Voyage:
         self.hubs = {name: HubSimulator(name) for name in ("north", "south")}
         self.outages = {name: Outage(hub, self.now) for name, hub in self.hubs.items()}
         self.store = SqlStore(f"sqlite:///{folder / 'imagedelta.db'}")
+        # processes die here, the machine never loses power: nothing waits for the disk
+        event.listen(self.store._db.engine, "connect", lambda connection, _: connection.execute(UNSYNCED))
         self.store.migrate()
         self.fate.rule_sql(self.store._db.engine)
         self.blobs = FolderBlobs(folder / "blobs", url="http://blobs", key="a2V5", now=self.now)
@@ -283,7 +287,7 @@ class Voyage:
     def _threaten(self) -> None:
         """Let the host die somewhere in what comes."""
         if self.fate.deaths < self.deaths and not self.fate.is_doomed:
-            self.fate.die_in(self.chance.randrange(1, 10 * len(self.boats) + 100))
+            self.fate.die_in(self.chance.randrange(1, 4 * len(self.boats) + 100))
 
     def _through_deaths(self, what: str, act: Callable[[], Any]) -> Any:
         """Do it again after each death, as clients, hubs and timers do."""

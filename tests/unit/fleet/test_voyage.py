@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.fleet_landfall import faults
-from tests.simulators.fleet_voyage import Voyage
+from tests.simulators.fleet_voyage import DEATHS, Voyage
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_of_a_fleet_in_trouble_nothing_is_lost_nothing_done_twice_and_no_set_gets_stuck(
-    tmp_path: Path, seed: int
-) -> None:
-    voyage = Voyage(200, tmp_path, seed=seed)
+@pytest.fixture(autouse=True)
+def _nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes die here, the machine never loses power."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+def test_of_a_fleet_in_trouble_nothing_is_lost_nothing_done_twice_and_no_set_gets_stuck(tmp_path: Path) -> None:
+    voyage = Voyage(100, tmp_path)
 
     voyage.sail()
 
-    assert (faults(voyage), voyage.fate.deaths) == ([], 20)
+    assert (faults(voyage), voyage.fate.deaths) == ([], DEATHS)
     voyage.close()
