@@ -74,7 +74,8 @@ class Health(View):
 
 
 class Upload(View):
-    """Where to put an archive: one request with the method and headers given, before ``expiresAt``."""
+    """Where to put an archive before ``expiresAt``: by one request with the method and headers given, or, if it has
+    more than ``blockBytes``, in blocks (Put Block, Put Block List of the Azure Blob REST API)."""
 
     upload_id: str
     url: str
@@ -82,6 +83,7 @@ class Upload(View):
     headers: dict[str, str]
     expires_at: datetime
     max_bytes: int
+    block_bytes: int = Field(description="Of a block; what was staged already need not be sent again.")
 
 
 class RegistrationView(Outcome):

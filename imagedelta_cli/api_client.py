@@ -24,12 +24,12 @@ from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, RequestError
 from imagedelta_cli.output import Report
 from imagedelta_cli.stopping import when_stopped
+from imagedelta_cli.uploading import Sender
 
 ENDPOINT_FILE = Path(".imagedelta/host/endpoint.json")
 _TIMEOUT = httpx.Timeout(60, connect=10)
 _TRIES = 4
 _UNKNOWN = "The host had been asked and may have done it: look before you ask again."
-_PIECE_BYTES = 1 << 20
 _MAX_ENDPOINT_BYTES = 1 << 16
 
 
@@ -103,25 +103,9 @@ class Api:
             if after is None:
                 return
 
-    def send_file(self, path: Path, upload: dict[str, Any], report: Report) -> None:
-        """Send a file to the URL that POST uploads gave.
-
-        Raises: RequestError ``request.too_large`` before a byte is sent.
-        """
-        size = path.stat().st_size
-        if size > upload["maxBytes"]:
-            raise RequestError(
-                f"{path} has {size} bytes; the host takes {upload['maxBytes']}", code="request.too_large"
-            )
-        headers = {**upload["headers"], "Content-Length": str(size)}
-        try:
-            with path.open("rb") as stream:
-                answer = self._client.request(
-                    upload["method"], upload["url"], headers=headers, content=_pieces(stream, size, report)
-                )
-        except httpx.HTTPError as error:
-            raise _unanswered(self.endpoint.url, error) from error
-        _raise_for(answer)
+    def send_file(self, path: Path, upload: Mapping[str, Any], report: Report) -> None:
+        """Send a file to the URL that POST uploads gave; see ``Sender.send``."""
+        Sender(self._client, upload, pause=self._pause).send(path, report)
 
     def _call(
         self, method: str, path: str, *, query: dict[str, Any] | None = None, body: Mapping[str, Any] | None = None
@@ -162,14 +146,6 @@ def segment(text: str) -> str:
 def _is_here(url: str) -> bool:
     """A host on this machine is never asked through a proxy."""
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-def _pieces(stream: Any, size: int, report: Report) -> Iterator[bytes]:
-    done = 0
-    while piece := stream.read(_PIECE_BYTES):
-        yield piece
-        done += len(piece)
-        report(done, size)
 
 
 def _raise_for(answer: httpx.Response) -> None:

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from imagedelta_host.errors import SettingInvalid, StateDamaged
 from imagedelta_host.mounts import EventSource, Place
-from imagedelta_local.blobs.api import BlobApi, sweep_temporary
+from imagedelta_local.blobs.api import BlobApi
+from imagedelta_local.blobs.blocks import sweep_blocks
+from imagedelta_local.blobs.receiving import sweep_temporary
 from imagedelta_local.iothub.device_api import DeviceApi
 from imagedelta_local.iothub.service_api import POLICY, ServiceApi
 from imagedelta_local.iothub.store import HubStore
@@ -47,6 +49,7 @@ class LocalServices:
         try:
             self._blob_folder.mkdir(exist_ok=True, mode=0o700)
             sweep_temporary(self._blob_folder)
+            sweep_blocks(self._blob_folder)
         except OSError as error:
             raise StateDamaged(f"the folder of local blobs cannot be used: {error}") from error
         self._blob_key = place.key("blobs")

@@ -147,7 +147,7 @@ class FolderBlobs:
         self._path(container, name)
         with _vendor_errors(container):
             make_folder(self._folder(container))
-        grant = self._grant("cw", container, name, lifetime)
+        grant = self._grant("rcw", container, name, lifetime)
         return f"{self.container_url(container)}/{quote(name)}?{grant.query}"
 
     def _grant(self, permissions: str, container: str, name: str | None, lifetime: timedelta) -> Grant:

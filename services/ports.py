@@ -107,7 +107,11 @@ class Blobs(Protocol):
         ...
 
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
-        """A URL with a SAS that lets its holder PUT this one blob."""
+        """A URL with a SAS that lets its holder write this one blob, and see how far that has come.
+
+        Whole by one PUT, or in blocks that are staged one by one (``comp=block``) and made the blob by a list
+        (``comp=blocklist``): storages take some GB in one PUT, and a link that breaks costs one block.
+        """
         ...
 
 

@@ -19,6 +19,8 @@ from triggers.paging import page_answer
 
 UPLOAD_LIFETIME = timedelta(hours=24)
 """Long enough for a 60 GB archive over a slow office link."""
+UPLOAD_BLOCK_BYTES = 8 << 20
+"""64 GiB are 8,192 blocks, of 50,000 that a blob may have; the most that a link which breaks costs."""
 
 
 _FINDING = (404, 409)
@@ -33,6 +35,7 @@ def create_upload(request: Request, deps: Deps) -> Answer:
         headers={"x-ms-blob-type": "BlockBlob"},
         expires_at=deps.now() + UPLOAD_LIFETIME,
         max_bytes=deps.settings.max_upload_bytes,
+        block_bytes=UPLOAD_BLOCK_BYTES,
     )
     audit.record(request, deps, "upload.create", upload_id)
     return Answer(201, upload)

@@ -14,10 +14,12 @@ from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
 from imagedelta_cli.cells import field, ident, image, size, when, word
-from imagedelta_cli.output import progress
+from imagedelta_cli.kept_uploads import KeptUpload
+from imagedelta_cli.output import Report, progress
 from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
 from imagedelta_cli.terminal import say, say_json
+from imagedelta_cli.uploading import AccessOver
 
 _COLUMNS: tuple[Column, ...] = (
     ("NAMES", ident("references")),
@@ -67,11 +69,12 @@ def register(api: Api, file: Path, reference: str | None, platform: str | None, 
         "reference": spelled(reference) if reference else None,
         "platform": parse_platform(platform) if platform else None,
     }
-    upload = api.post("uploads")
+    kept = KeptUpload(api.endpoint.url, file)
     with when_stopped("Nothing is registered."), progress(f"Sending {file.name}") as report:
-        api.send_file(file, upload, report)
+        upload = _send(api, file, kept, report)
     order = {"upload": upload["uploadId"]} | {name: value for name, value in wanted.items() if value}
     accepted = api.post("images", order)
+    kept.drop()
     path = f"images/registrations/{segment(accepted['registrationId'])}"
     with when_stopped("The host goes on reading it; the image is in imagedelta images list when that is done."):
         done = wait_for(
@@ -114,6 +117,22 @@ def show(api: Api, image_id: str, as_json: bool) -> None:
 def devices(api: Api, image_id: str, limit: int, as_json: bool) -> None:
     """List the devices that have an image."""
     show_items(api.pages(f"images/{segment(image_id)}/devices", most=limit), _DEVICES, as_json)
+
+
+def _send(api: Api, file: Path, kept: KeptUpload, report: Report) -> dict[str, Any]:
+    """Send the archive, or the rest of it if it was begun before; returns the upload."""
+    begun = kept.read()
+    if begun is not None:
+        try:
+            api.send_file(file, begun, report)
+            return begun
+        except AccessOver:
+            kept.drop()
+    upload = api.post("uploads")
+    if file.stat().st_size > upload.get("blockBytes", upload["maxBytes"]):
+        kept.write(upload)  # it may take hours; a small one is sent anew as quickly as looked up
+    api.send_file(file, upload, report)
+    return upload
 
 
 def _show_names(api: Api, registration: Mapping[str, Any]) -> None:

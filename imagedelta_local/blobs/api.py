@@ -1,4 +1,4 @@
-"""Handlers of the local blob storage: Get Blob, Get Blob Properties, Put Blob and List Blobs.
+"""Handlers of the local blob storage: reading, listing, Put Blob, and blobs that are put together of staged blocks.
 
 Source: Azure Blob service REST reference. Files are read and written in threads, in pieces; no blob is ever held
 in memory.
@@ -7,49 +7,29 @@ in memory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import re
-import secrets
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
-from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from imagedelta.whole_files import publish
 from imagedelta_local.blobs.access import AccessRefused, require
+from imagedelta_local.blobs.answers import BlobError
+from imagedelta_local.blobs.blocks import MAX_BLOCK_BYTES, MAX_LIST_BYTES, StagedBlocks, block_ids
 from imagedelta_local.blobs.listing import MAX_PAGE, etag_of, list_page, to_xml
 from imagedelta_local.blobs.names import BadName, blob_file, container_folder
 from imagedelta_local.blobs.ranges import RangeOutside, byte_range
+from imagedelta_local.blobs.receiving import PIECE, new_file, promised_size, receive
 
 log = logging.getLogger("imagedelta_host")
 
 MAX_BLOB_BYTES = 64 << 30
-_PIECE = 1 << 18
 _MAX_DIGITS = 15
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class BlobError(Exception):
-    """A request the storage refuses, with the code and status of Azure."""
-
-    def __init__(self, code: str, message: str, status: int) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-
-    def response(self) -> web.Response:
-        """The answer to the client."""
-        content = f"<Error><Code>{self.code}</Code><Message>{escape(str(self))}</Message></Error>"
-        text = f'<?xml version="1.0" encoding="utf-8"?>{content}'
-        headers = {"x-ms-error-code": self.code}
-        return web.Response(text=text, status=self.status, content_type="application/xml", headers=headers)
 
 
 class BlobApi:
@@ -89,6 +69,8 @@ class BlobApi:
     # Reading
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("comp") == "blocklist":
+            return await self._get_block_list(request)
         stream, stat = await self._open(request)
         try:
             return await self._send(request, stream, stat)
@@ -131,7 +113,7 @@ class BlobApi:
             response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{stat.st_size}"
         await response.prepare(request)
         while start < end:
-            piece = await asyncio.to_thread(os.pread, stream.fileno(), min(_PIECE, end - start), start)
+            piece = await asyncio.to_thread(os.pread, stream.fileno(), min(PIECE, end - start), start)
             if not piece:
                 break
             await response.write(piece)
@@ -156,45 +138,50 @@ class BlobApi:
     # Writing
 
     async def _put(self, request: web.Request) -> web.StreamResponse:
+        """Put Blob, Put Block and Put Block List: ``comp`` tells which."""
         path = self._file(request, "wc")
-        if request.headers.get("x-ms-blob-type", "").lower() != "blockblob":
-            raise BlobError("InvalidHeaderValue", "x-ms-blob-type must be BlockBlob", 400)
-        size = request.content_length
-        if size is None or size > MAX_BLOB_BYTES:
-            raise BlobError("RequestBodyTooLarge", f"Content-Length is needed, at most {MAX_BLOB_BYTES}", 413)
+        part = request.query.get("comp", "")
+        if part == "block":
+            return await self._put_block(request)
         only_new = request.headers.get("If-None-Match", "").strip() == "*" or "w" not in request.query["sp"]
         if only_new and path.exists():
             raise BlobError("BlobAlreadyExists", "the blob exists already", 409)
-        stat = await self._receive(request, path, size, only_new)
+        if part == "blocklist":
+            return await self._put_block_list(request, path, only_new)
+        if part or request.headers.get("x-ms-blob-type", "").lower() != "blockblob":
+            raise BlobError("InvalidHeaderValue", "x-ms-blob-type must be BlockBlob", 400)
+        stat = await receive(request, path, promised_size(request, MAX_BLOB_BYTES), only_new=only_new)
         return web.Response(status=201, headers=_headers(stat))
 
-    async def _receive(self, request: web.Request, path: Path, size: int, only_new: bool) -> os.stat_result:
-        """Stream the body to a temporary name, then make it the blob."""
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-            stream = await asyncio.to_thread(_create_file, temporary)
-            try:
-                received = 0
-                async for piece in request.content.iter_chunked(_PIECE):
-                    received += len(piece)
-                    if received > size:
-                        break
-                    await asyncio.to_thread(stream.write, piece)
-                if received != size:
-                    raise BlobError("InvalidInput", f"the body has not the {size} bytes it promised", 400)
-                return await asyncio.to_thread(_publish, stream, temporary, path, only_new)
-            finally:
-                await asyncio.to_thread(stream.close)
-        except FileExistsError as error:
-            raise BlobError("BlobAlreadyExists", "the blob exists already", 409) from error
-        except (NotADirectoryError, IsADirectoryError) as error:
-            raise BlobError(
-                "BlobNameConflict", "another blob's name is a folder of this one, or the reverse", 409
-            ) from error
-        finally:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                temporary.unlink()
+    async def _put_block(self, request: web.Request) -> web.StreamResponse:
+        size = promised_size(request, MAX_BLOCK_BYTES)
+        block_id = request.query.get("blockid", "")
+        place = await asyncio.to_thread(self._blocks(request).place_for, block_id, size)
+        await receive(request, place, size, only_new=False)
+        return web.Response(status=201)
+
+    async def _put_block_list(self, request: web.Request, path: Path, only_new: bool) -> web.StreamResponse:
+        body = await request.content.readexactly(promised_size(request, MAX_LIST_BYTES))
+        ids, blocks = block_ids(body), self._blocks(request)
+        async with new_file(path, only_new=only_new) as file:
+            await asyncio.to_thread(blocks.join, ids, file.stream)
+            stat = await asyncio.to_thread(file.publish)
+        await asyncio.to_thread(blocks.drop)
+        return web.Response(status=201, headers=_headers(stat))
+
+    async def _get_block_list(self, request: web.Request) -> web.StreamResponse:
+        self._file(request, "r")
+        staged = await asyncio.to_thread(self._blocks(request).staged)
+        if not staged:
+            raise BlobError("BlobNotFound", "no block is staged for the blob", 404)
+        blocks = "".join(f"<Block><Name>{block.name}</Name><Size>{block.size}</Size></Block>" for block in staged)
+        listed = f"<BlockList><UncommittedBlocks>{blocks}</UncommittedBlocks></BlockList>"
+        text = f'<?xml version="1.0" encoding="utf-8"?>{listed}'
+        return web.Response(text=text, content_type="application/xml")
+
+    def _blocks(self, request: web.Request) -> StagedBlocks:
+        container, name = request.match_info["container"], request.match_info["name"]
+        return StagedBlocks(container_folder(self._root, container), name, MAX_BLOB_BYTES)
 
     def _file(self, request: web.Request, needed: str) -> Path:
         container, name = request.match_info["container"], request.match_info["name"]
@@ -205,29 +192,8 @@ class BlobApi:
         return path
 
 
-def sweep_temporary(root: Path) -> None:
-    """Remove uploads that a killed host left half-way; call it before anything is served."""
-    for path in root.rglob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
 def _open_file(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
-
-
-def _create_file(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def _publish(stream: BinaryIO, temporary: Path, path: Path, only_new: bool) -> os.stat_result:
-    """Make a complete temporary file the blob; with ``only_new`` never in place of another.
-
-    Raises:
-        FileExistsError: There is one already.
-    """
-    publish(stream, temporary, path, replace=not only_new)
-    return os.fstat(stream.fileno())
 
 
 def _headers(stat: os.stat_result) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,16 +19,21 @@ import httpx
 import pytest
 from azure.storage.blob import ContainerClient
 
+from imagedelta.errors import DependencyError
+from imagedelta_cli.uploading import Sender
 from imagedelta_local.blobs.access import sign
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
 
 pytestmark = pytest.mark.e2e
 
 
+def host_in(folder: Path) -> HostProcess:
+    return HostProcess(folder / "state", APPS / "everything", LOG=str(folder / "log"), TICK="0 0 0 1 1 *")
+
+
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    folder = tmp_path_factory.mktemp("hub")
-    process = HostProcess(folder / "state", APPS / "everything", LOG=str(folder / "log"), TICK="0 0 0 1 1 *")
+    process = host_in(tmp_path_factory.mktemp("hub"))
     yield process.start()
     process.stop()
 
@@ -189,6 +196,22 @@ class Blobs:
     def container_url(self, container: str) -> str:
         return f"{self._url}/blobs/{container}?{urlencode(self.access(container))}"
 
+    def block(
+        self, container: str, name: str, block_id: str, content: bytes, permissions: str = "cw"
+    ) -> httpx.Response:
+        query = {"comp": "block", "blockid": block_id}
+        return self.request("PUT", container, name, permissions, params=query, content=content)
+
+    def block_list(self, container: str, name: str, ids: list[str]) -> httpx.Response:
+        body = "".join(f"<Latest>{block_id}</Latest>" for block_id in ids)
+        query = {"comp": "blocklist"}
+        return self.request("PUT", container, name, params=query, content=f"<BlockList>{body}</BlockList>".encode())
+
+    def names(self, container: str) -> list[str | None]:
+        query = {"restype": "container", "comp": "list"}
+        found = ElementTree.fromstring(self.request("GET", container, params=query).content)
+        return [name.text for name in found.iter("Name")]
+
     def put(self, container: str, name: str, content: bytes, **headers: str) -> httpx.Response:
         return self.request("PUT", container, name, content=content, headers={"x-ms-blob-type": "BlockBlob", **headers})
 
@@ -298,9 +321,110 @@ def test_a_blob_whose_name_is_a_folder_of_another_is_refused_plainly(blobs: Blob
     assert blobs.request("GET", "outbox", "folder").status_code == 404
 
 
+def test_a_blob_is_put_together_of_staged_blocks_in_the_order_of_the_list(blobs: Blobs) -> None:
+    ids = [base64.b64encode(name).decode() for name in (b"1", b"2", b"3")]
+    for block_id, content in zip(ids, (b"one", b"two", b"three"), strict=True):
+        assert blobs.block("staged", "a/big", block_id, content).status_code == 201
+    hidden = blobs.request("GET", "staged", "a/big").status_code, blobs.names("staged")
+    staged = blobs.request("GET", "staged", "a/big", params={"comp": "blocklist", "blocklisttype": "uncommitted"})
+
+    missing = blobs.block_list("staged", "a/big", [*ids, base64.b64encode(b"4").decode()])
+    made = blobs.block_list("staged", "a/big", [ids[2], ids[0], ids[0]])
+    again = blobs.block_list("staged", "a/big", ids)
+
+    assert hidden == (404, [])
+    assert [found.text for found in ElementTree.fromstring(staged.content).iter("Name")] == ids
+    assert (missing.status_code, missing.headers["x-ms-error-code"]) == (400, "InvalidBlockList")
+    assert (made.status_code, blobs.request("GET", "staged", "a/big").content) == (201, b"threeoneone")
+    assert (again.status_code, blobs.names("staged")) == (400, ["a/big"])
+    assert sorted(path.name for path in (blobs.folder / "staged").iterdir()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"<BlockList><Latest>MQ==</Latest>", "InvalidXmlDocument"),
+        (b"<BlockList><Committed>MQ==</Committed></BlockList>", "InvalidXmlDocument"),
+        (b'<!DOCTYPE x [<!ENTITY a "MQ==">]><BlockList><Latest>&a;</Latest></BlockList>', "InvalidXmlDocument"),
+        (b"<BlockList><Latest>../../state</Latest></BlockList>", "InvalidQueryParameterValue"),
+        (b"<BlockList><Latest></Latest></BlockList>", "InvalidQueryParameterValue"),
+        (b"<BlockList>" + b"<Latest>MQ==</Latest>" * 50_001 + b"</BlockList>", "BlockListTooLong"),
+    ],
+)
+def test_a_block_list_that_is_none_makes_no_blob(blobs: Blobs, body: bytes, code: str) -> None:
+    blobs.block("odd", "a", "MQ==", b"1")
+
+    answer = blobs.request("PUT", "odd", "a", params={"comp": "blocklist"}, content=body)
+
+    assert (answer.status_code, answer.headers["x-ms-error-code"]) == (400, code)
+    assert blobs.names("odd") == []
+
+
+@pytest.mark.parametrize("block_id", ["", "?", "..", "a" * 100, "MTI="])
+def test_a_block_needs_an_id_of_the_length_of_the_others(blobs: Blobs, block_id: str) -> None:
+    blobs.block("ids", "a", "MQ==", b"1")
+
+    assert blobs.block("ids", "a", block_id, b"2").status_code == 400
+
+
+def test_blocks_are_staged_with_the_right_to_write_alone(blobs: Blobs) -> None:
+    assert blobs.block("closed", "a", "MQ==", b"1", permissions="rl").status_code == 403
+    blobs.block("closed", "a", "MQ==", b"1")
+    query = {"comp": "blocklist"}
+    assert blobs.request("GET", "closed", "a", permissions="cw", params=query).status_code == 403
+    assert blobs.request("PUT", "closed", "a", permissions="rl", params=query, content=b"").status_code == 403
+
+
+def test_what_was_staged_outlives_the_host_and_an_abandoned_block_does_not_stay(tmp_path: Path) -> None:
+    host = host_in(tmp_path).start()
+    try:
+        blobs = Blobs(host)
+        blobs.block("intake", "kept", "MQ==", b"kept")
+        blobs.block("intake", "old", "MQ==", b"old")
+        host.kill()
+        (old,) = [path.parent for path in blobs.folder.rglob("31") if path.read_bytes() == b"old"]
+        os.utime(old, (time.time() - 8 * 86_400,) * 2)
+        host.start()
+
+        blobs = Blobs(host)
+        assert blobs.block_list("intake", "kept", ["MQ=="]).status_code == 201
+        assert blobs.request("GET", "intake", "kept").content == b"kept"
+        assert blobs.block_list("intake", "old", ["MQ=="]).status_code == 400
+    finally:
+        host.stop()
+
+
+def test_an_archive_in_blocks_goes_on_after_the_host_was_killed(tmp_path: Path) -> None:
+    archive, data = tmp_path / "app.tar", os.urandom(3_000_000)
+    archive.write_bytes(data)
+    host = host_in(tmp_path).start()
+    try:
+        with httpx.Client() as client, pytest.raises(DependencyError):
+            first = Sender(client, upload_to(Blobs(host)), pause=0)
+            first.send(archive, lambda done, size: host.kill() if done > size / 2 else None)
+        host.start()
+        sent = len([path for path in Blobs(host).folder.rglob("*") if path.is_file()])
+
+        with httpx.Client() as client:
+            Sender(client, upload_to(Blobs(host)), pause=0).send(archive, lambda done, size: None)
+
+        assert sent >= 15
+        assert (Blobs(host).folder / "intake" / "app").read_bytes() == data
+    finally:
+        host.stop()
+
+
+def upload_to(blobs: Blobs) -> dict[str, Any]:
+    address = blobs.container_url("intake").replace("/intake?", "/intake/app?")
+    return {"url": address, "method": "PUT", "headers": {}, "maxBytes": 1 << 30, "blockBytes": 100_000}
+
+
 def test_the_unmodified_blob_sdk_writes_lists_and_reads(host: HostProcess, blobs: Blobs) -> None:
     """The SDK of Azure, with the query in place of a storage account's SAS."""
-    with ContainerClient.from_container_url(blobs.container_url("sdk")) as container:
+    staged = {"max_single_put_size": 1000, "max_block_size": 4000}
+    with ContainerClient.from_container_url(blobs.container_url("sdk"), **staged) as container:
+        container.upload_blob("b/staged.bin", bytes(10_000), length=10_000)
+        assert container.download_blob("b/staged.bin").readall() == bytes(10_000)
         container.upload_blob("a/one.bin", b"0123456789", length=10)
         container.upload_blob("a/two.bin", b"x", length=1)
 

@@ -282,7 +282,14 @@ def test_a_registration_that_failed_says_why(host: Any, tmp_path: Path, capsys: 
 
     def answer(method: str, path: str, body: Any) -> Any:
         if path == "uploads":
-            return {"uploadId": "u", "url": "http://blobs/u", "method": "PUT", "headers": {}, "maxBytes": 10}
+            return {
+                "uploadId": "u",
+                "url": "http://blobs/u",
+                "method": "PUT",
+                "headers": {},
+                "maxBytes": 10,
+                "blockBytes": 8,
+            }
         return {"registrationId": "r", **failed}
 
     host(lambda method, path, body: {} if path.startswith("/") else answer(method, path, body))

@@ -221,8 +221,8 @@ def test_a_write_url_opens_one_blob(blobs: FolderBlobs) -> None:
 
     query = parse_qs(url.query)
     assert (url.netloc, url.path) == ("host", "/blobs/intake/upload-1")
-    assert (query["sp"], query["sr"], query["se"]) == (["cw"], ["b"], ["2030-01-01T01:00:00Z"])
-    assert query["sig"] == [grant_signature(KEY, "cw", "2030-01-01T01:00:00Z", "b", "intake", "upload-1")]
+    assert (query["sp"], query["sr"], query["se"]) == (["rcw"], ["b"], ["2030-01-01T01:00:00Z"])
+    assert query["sig"] == [grant_signature(KEY, "rcw", "2030-01-01T01:00:00Z", "b", "intake", "upload-1")]
 
 
 def test_temporary_files_of_dead_writers_are_cleared_after_a_day(tmp_path: Path) -> None:

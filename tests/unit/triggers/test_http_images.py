@@ -16,7 +16,7 @@ def test_an_upload_is_a_url_of_the_storage_for_one_archive(world: World) -> None
     reply = world.call("POST", "/api/uploads")
 
     assert reply.status == 201
-    assert reply.body["url"].startswith(f"http://host/blobs/intake/{reply.body['uploadId']}?sp=cw&")
+    assert reply.body["url"].startswith(f"http://host/blobs/intake/{reply.body['uploadId']}?sp=rcw&")
     assert reply.body["expiresAt"] == "2030-01-02T00:00:00Z"
 
 
