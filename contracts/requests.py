@@ -50,7 +50,8 @@ _NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]"
 r"""Spelt out: what ``\s`` means differs between readers of a JSON schema."""
 Email = Annotated[str, StringConstraints(pattern=rf"^{_NO_SPACE}{{1,64}}@{_NO_SPACE}{{1,189}}$")]
 Priority = Literal["urgent", "normal", "background"]
-Tags = dict[Name, Annotated[str, StringConstraints(max_length=256)]]
+Tags = dict[Name, Annotated[str, StringConstraints(max_length=256, strip_whitespace=True)]]
+"""Values compare by case; spaces around them are dropped."""
 
 
 def _in_variants(schema: dict[str, Any], alternatives: Sequence[str]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class SqlDevices:
         if hub is not None:
             query = query.where(devices.c.hub == hub)
         if tag is not None:
-            same = (device_tags.c.name == tag[0], device_tags.c.value == tag[1])
+            same = (device_tags.c.name == tag[0], device_tags.c.value == tag[1].strip())
             query = query.where(exists().where(device_tags.c.device_id == devices.c.device_id, *same))
         return self._db.read(
             lambda connection: fetch_page(

@@ -5,8 +5,9 @@
     comparison = field ("=" | "!=" | "<>") 'text'  |  field "in" "[" 'text' { "," 'text' } "]"
     field      = "tags." name | "deviceId" | "platform" | "hub"
 
-As in IoT Hub, a device without the tag matches neither ``=`` nor ``!=``: nobody is sent what was not meant
-for them; ``not is_defined(tags.kind)`` finds it. A quote in a text is written twice.
+Texts compare by case. Spaces around a text count for nothing: SQL Server does not see those at the end, so tags are
+kept without any. As in IoT Hub, a device without the tag matches neither ``=`` nor ``!=``: nobody is sent what was
+not meant for them; ``not is_defined(tags.kind)`` finds it. A quote in a text is written twice.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class _Reader:
         if token is None or not token.startswith("'"):
             raise self.unexpected("a text in single quotes")
         self._place += 1
-        return token[1:-1].replace("''", "'")
+        return token[1:-1].replace("''", "'").strip()
 
     def _take_word(self, word: str) -> bool:
         token = self.peek()

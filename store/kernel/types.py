@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 BINARY_COLLATION = "Latin1_General_100_BIN2_UTF8"
+TEXT_COLLATION = "Latin1_General_100_BIN2"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -62,8 +63,9 @@ def key(length: int) -> TypeEngine[str]:
 
 
 def text(length: int) -> TypeEngine[str]:
-    """Words for people, up to ``length`` characters."""
-    return Unicode(length)
+    """Words for people, up to ``length`` characters. They compare by code points on both: a tag ``North`` is not
+    ``north``, whatever collation the server was installed with."""
+    return Unicode(length).with_variant(mssql.NVARCHAR(length, collation=TEXT_COLLATION), "mssql")
 
 
 def long_text() -> TypeEngine[str]:

@@ -35,6 +35,8 @@ FLEET = {
         ("platform in ['linux/arm', 'amd64'] and tags.site = 'south'", "ship-2"),
         ("tags.site = 'o''hare'", "brien"),
         ("tags.site = 'NORTH'", ""),
+        ("tags.site = 'north  '", "ship-1 truck-1"),
+        ("tags.site in [' south']", "ship-2"),
     ],
 )
 def test_a_query_finds_the_devices_it_describes(world: World, query: str, expected: str) -> None:
