@@ -22,14 +22,11 @@ import azure.functions as func
 from contracts.messages import parse_inventory, parse_report
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from services.deps import Deps
-from services.store_port import Origin, Outcome
+from services.store_port import Origin, Outcome, Untaken
 from triggers.http import SWEEP, Start, deploy_set
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
-
-_KEPT_BYTES = 256 * 1024
-"""Of a body in quarantine; the hub takes no larger message."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,13 @@ def ingest(hub: str, messages: Iterable[HubMessage], deps: Deps) -> tuple[Start,
     Raises: DependencyError when SQL does not answer; then the batch is to be run again.
     """
     sets: set[str] = set()
+    untaken: list[Untaken] = []
     for message in messages:
         if not _concerns_us(message, deps):
             continue
-        outcome = _take(hub, message, deps)
+        outcome = _take(hub, message, deps, untaken)
         sets.update(outcome.set_ids if outcome else ())
+    deps.store.quarantine.keep(untaken, deps.now())
     return (SWEEP, *(deploy_set(set_id) for set_id in sorted(sets)))
 
 
@@ -69,13 +68,13 @@ def _concerns_us(message: HubMessage, deps: Deps) -> bool:
     return message.module_id == deps.settings.module_id or message.properties.get("kind") in ("report", "inventory")
 
 
-def _take(hub: str, message: HubMessage, deps: Deps) -> Outcome | None:
+def _take(hub: str, message: HubMessage, deps: Deps, untaken: list[Untaken]) -> Outcome | None:
     try:
         outcome = _record(_origin(hub, message, deps), message, deps)
     except DependencyError:
         raise
     except Exception as error:
-        _quarantine(hub, message, error, deps)
+        untaken.append(_untaken(hub, message, error))
         return None
     log.info("%s/%s: %s (%s)", hub, message.device_id, outcome.result, outcome.detail)
     return outcome
@@ -109,18 +108,11 @@ def _record(origin: Origin, message: HubMessage, deps: Deps) -> Outcome:
     raise ContentError(f"a message of the kind {kind!r}", code="message.unknown_kind")
 
 
-def _quarantine(hub: str, message: HubMessage, error: Exception, deps: Deps) -> None:
+def _untaken(hub: str, message: HubMessage, error: Exception) -> Untaken:
     reason = error.code if isinstance(error, ImageDeltaError) else "internal"
     log.warning("%s/%s: to quarantine: %s: %s", hub, message.device_id, reason, error, exc_info=reason == "internal")
-    deps.store.audit.quarantine(
-        hub,
-        message.device_id,
-        message.module_id,
-        reason,
-        str(error)[:1000],
-        message.body[:_KEPT_BYTES],
-        dict(message.properties),
-        deps.now(),
+    return Untaken(
+        hub, message.device_id, message.module_id, reason, str(error), message.body, dict(message.properties)
     )
 
 

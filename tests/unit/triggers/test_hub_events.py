@@ -94,7 +94,7 @@ def test_a_message_that_cannot_be_taken_is_kept_and_the_rest_goes_on(
 
     assert images_of(world) == [IMAGE]
     kept = quarantined(world)
-    assert [entry["reason"] for entry in kept] == [reason, reason]
+    assert [(entry["reason"], entry["count"]) for entry in kept] == [(reason, 2)]
     assert base64.b64decode(kept[0]["body"]) == bad.body
 
 
@@ -143,7 +143,7 @@ def test_an_unforeseen_error_is_kept_as_internal(world: World) -> None:
     def bug(*args: object) -> None:
         raise ZeroDivisionError
 
-    store = SimpleNamespace(devices=SimpleNamespace(record_inventory=bug), audit=world.deps.store.audit)
+    store = SimpleNamespace(devices=SimpleNamespace(record_inventory=bug), quarantine=world.deps.store.quarantine)
     broken = replace(world.deps, store=store)  # type: ignore[arg-type]
 
     ingest("north", [message(inventory())], broken)
