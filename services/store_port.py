@@ -49,7 +49,7 @@ class Origin:
 class Outcome:
     """What became of a message: applied, duplicate, stale, unknown or held; ``detail`` for the log.
 
-    ``set_ids`` are the open sets that have new work because of it.
+    ``set_ids`` are the open sets that have something to plan because of it.
     """
 
     result: str
@@ -363,8 +363,10 @@ class Transfers(Protocol):
         ...
 
     def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool: ...
-    def record_report(self, origin: Origin, report: Report, *, max_attempts: int) -> Outcome:
-        """Forward only within (attempt, sequence). source_missing queues the next attempt, bounded; the
+    def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
+        """All of them in their order, or none: what became of each.
+
+        Forward only within (attempt, sequence). source_missing queues the next attempt, bounded; the
         refused source is corrected in the inventory. Unknown transfers, other devices' transfers and
         older attempts change nothing."""
         ...
