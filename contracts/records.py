@@ -341,10 +341,15 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class QuarantinedMessage:
-    """A message that could not be taken, whole."""
+    """Messages of one sender that could not be taken for one reason, and one of them whole."""
 
     entry_id: int
+    count: int
+    first_at: datetime
     at: datetime
+    """When the last one came; so ``first_at`` the first."""
+    kept_at: datetime
+    """When the one came that detail, body and properties are of."""
     hub: str
     device_id: str | None
     module_id: str | None

@@ -365,10 +365,13 @@ class AuditView(View):
 
 
 class QuarantineView(View):
-    """A message that could not be taken, kept whole; ``body`` is base64."""
+    """Messages of one sender that could not be taken for one reason, and one of them whole; ``body`` is base64."""
 
     entry_id: int
-    at: datetime
+    count: int
+    first_at: datetime
+    at: datetime = Field(description="When the last one came.")
+    kept_at: datetime = Field(description="When the one came that detail, body and properties are of.")
     hub: str
     device_id: str | None
     module_id: str | None

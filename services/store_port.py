@@ -49,12 +49,25 @@ class Origin:
 class Outcome:
     """What became of a message: applied, duplicate, stale, unknown or held; ``detail`` for the log.
 
-    ``set_ids`` are the open sets that have new work because of it.
+    ``set_ids`` are the open sets that have something to plan because of it.
     """
 
     result: str
     detail: str
     set_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Untaken:
+    """A message that could not be taken, and why."""
+
+    hub: str
+    device_id: str | None
+    module_id: str | None
+    reason: str
+    detail: str
+    body: bytes
+    properties: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -350,8 +363,10 @@ class Transfers(Protocol):
         ...
 
     def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool: ...
-    def record_report(self, origin: Origin, report: Report, *, max_attempts: int) -> Outcome:
-        """Forward only within (attempt, sequence). source_missing queues the next attempt, bounded; the
+    def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
+        """All of them in their order, or none: what became of each.
+
+        Forward only within (attempt, sequence). source_missing queues the next attempt, bounded; the
         refused source is corrected in the inventory. Unknown transfers, other devices' transfers and
         older attempts change nothing."""
         ...
@@ -433,21 +448,6 @@ class Releases(Protocol):
 class Audit(Protocol):
     def record(self, who: str, action: str, subject: str, detail: Mapping[str, Any], at: datetime) -> None: ...
     def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page: ...
-    def quarantine(
-        self,
-        hub: str,
-        device_id: str | None,
-        module_id: str | None,
-        reason: str,
-        detail: str,
-        body: bytes,
-        properties: Mapping[str, Any],
-        at: datetime,
-    ) -> None:
-        """Keep a message that could not be taken, whole, for a person to look at."""
-        ...
-
-    def quarantined(self, *, limit: int, after: str | None) -> Page: ...
     def remembered(self, key: str, route: str, request_digest: str, who: str) -> Mapping[str, Any] | None:
         """The answer once given to this Idempotency-Key {status, body, headers}.
 
@@ -470,6 +470,16 @@ class Audit(Protocol):
         ...
 
 
+class Quarantine(Protocol):
+    def keep(self, messages: Sequence[Untaken], at: datetime) -> None:
+        """Count them by sender and reason, and keep one of each whole for a person to look at; bounded."""
+        ...
+
+    def entries(self, *, limit: int, after: str | None) -> Page:
+        """Of QuarantinedMessage records, last heard of first."""
+        ...
+
+
 class Store(Protocol):
     """All of the above on one database; implemented by store.sql.SqlStore."""
 
@@ -489,6 +499,8 @@ class Store(Protocol):
     def releases(self) -> Releases: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def quarantine(self) -> Quarantine: ...
     def healthy(self) -> None:
         """Raises DependencyError when SQL does not answer or its schema is not this version's."""
         ...

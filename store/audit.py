@@ -1,8 +1,7 @@
-"""Who did what, messages that could not be taken, and answers given to Idempotency-Keys."""
+"""Who did what, and answers given to Idempotency-Keys."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, select
 from sqlalchemy.exc import IntegrityError
 
-from contracts.records import AuditEntry, Page, QuarantinedMessage
+from contracts.records import AuditEntry, Page
 from imagedelta.errors import RequestError
 from store.kernel.engine import Database
 from store.kernel.paging import each, fetch_page
-from store.kernel.schema import answers, audit, quarantine
+from store.kernel.schema import answers, audit
 from store.kernel.tools import as_record
-
-MAX_DETAIL = 2000
 
 
 class SqlAudit:
@@ -40,37 +37,6 @@ class SqlAudit:
         return self._db.read(
             lambda connection: fetch_page(
                 connection, query, (audit.c.entry_id,), make, limit=limit, after=after, newest_first=True
-            )
-        )
-
-    def quarantine(
-        self,
-        hub: str,
-        device_id: str | None,
-        module_id: str | None,
-        reason: str,
-        detail: str,
-        body: bytes,
-        properties: Mapping[str, Any],
-        at: datetime,
-    ) -> None:
-        values = {
-            "hub": hub,
-            "device_id": device_id,
-            "module_id": module_id,
-            "reason": reason,
-            "detail": detail[:MAX_DETAIL],
-            "body": body,
-            "properties": dict(properties),
-            "at": at,
-        }
-        self._db.write(lambda connection: connection.execute(quarantine.insert().values(**values)))
-
-    def quarantined(self, *, limit: int, after: str | None) -> Page:
-        keys = (quarantine.c.entry_id,)
-        return self._db.read(
-            lambda connection: fetch_page(
-                connection, select(quarantine), keys, each(_message), limit=limit, after=after, newest_first=True
             )
         )
 
@@ -142,7 +108,3 @@ def _insert(connection: Connection, values: Mapping[str, Any]) -> bool:
     except IntegrityError:
         return False
     return True
-
-
-def _message(row: RowMapping) -> QuarantinedMessage:
-    return as_record(QuarantinedMessage, row, body=base64.b64encode(row["body"]).decode())

@@ -10,6 +10,7 @@ from store.devices.devices import SqlDevices
 from store.images import SqlImages
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
+from store.quarantine import SqlQuarantine
 from store.sets.notifications import SqlNotifications
 from store.sets.releases import SqlReleases
 from store.sets.sets import SqlSets
@@ -43,6 +44,7 @@ class SqlStore:
         self.notifications = SqlNotifications(database)
         self.releases = SqlReleases(database)
         self.audit = SqlAudit(database)
+        self.quarantine = SqlQuarantine(database)
 
     def migrate(self) -> str:
         """Bring the database to this version's schema and return its revision; safe in several processes at once."""

@@ -18,7 +18,7 @@ def list_audit(request: Request, deps: Deps) -> Answer:
 
 
 def list_quarantine(request: Request, deps: Deps) -> Answer:
-    return page_answer(QuarantineView, deps.store.audit.quarantined(**request.page()))
+    return page_answer(QuarantineView, deps.store.quarantine.entries(**request.page()))
 
 
 RESOURCES = (
@@ -46,7 +46,7 @@ RESOURCES = (
             Operation(
                 "GET",
                 list_quarantine,
-                "Device messages that could not be taken.",
+                "Device messages that could not be taken, counted by sender and reason, last heard of first.",
                 {200: page_of(QuarantineView)},
                 query=PAGING,
             ),

@@ -1,8 +1,8 @@
 """Messages of devices, as the hub delivers them: reports and inventories.
 
-The checkpoint moves on whether a batch succeeded or failed, so each message stands alone: one that cannot be
-taken goes to quarantine and the rest goes on. Only SQL not answering fails the batch, which is then run again
-whole; every message may be taken twice.
+Reports are recorded many at once. The checkpoint moves on whether a batch succeeded or failed, so each message
+stands alone all the same: one that cannot be taken goes to quarantine and the rest goes on. Only SQL not answering
+fails the batch, which is then run again whole; every message may be taken twice.
 
 Who sent a message is what the hub says of the connection; what the body says of its sender is never asked.
 Source: docs/formats/messages.md.
@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, List  # noqa: UP035 - the worker takes typing.List alone for a batch
 
 import azure.functions as func
 
-from contracts.messages import parse_inventory, parse_report
+from contracts.messages import Inventory, Report, parse_inventory, parse_report
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from services.deps import Deps
-from services.store_port import Origin, Outcome
+from services.store_port import Origin, Outcome, Untaken
 from triggers.http import SWEEP, Start, deploy_set
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
 
-_KEPT_BYTES = 256 * 1024
-"""Of a body in quarantine; the hub takes no larger message."""
+_AT_ONCE = 200
+"""Reports in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,26 @@ class HubMessage:
         return _text(self.system.get("iothub-connection-module-id"))
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """A message that may be believed: what it says, and who sent it."""
+
+    message: HubMessage
+    origin: Origin
+    says: Report | Inventory
+
+
 def ingest(hub: str, messages: Iterable[HubMessage], deps: Deps) -> tuple[Start, ...]:
     """Take every message; the orchestrations that have work because of them.
 
     Raises: DependencyError when SQL does not answer; then the batch is to be run again.
     """
-    sets: set[str] = set()
-    for message in messages:
-        if not _concerns_us(message, deps):
-            continue
-        outcome = _take(hub, message, deps)
-        sets.update(outcome.set_ids if outcome else ())
-    return (SWEEP, *(deploy_set(set_id) for set_id in sorted(sets)))
+    ours = [message for message in messages if _concerns_us(message, deps)]
+    batch = _Batch(hub, deps)
+    for together in _rounds(batch.parse(ours)):
+        batch.record(together)
+    deps.store.quarantine.keep(batch.untaken, deps.now())
+    return batch.starts()
 
 
 def _concerns_us(message: HubMessage, deps: Deps) -> bool:
@@ -69,16 +77,87 @@ def _concerns_us(message: HubMessage, deps: Deps) -> bool:
     return message.module_id == deps.settings.module_id or message.properties.get("kind") in ("report", "inventory")
 
 
-def _take(hub: str, message: HubMessage, deps: Deps) -> Outcome | None:
-    try:
-        outcome = _record(_origin(hub, message, deps), message, deps)
-    except DependencyError:
-        raise
-    except Exception as error:
-        _quarantine(hub, message, error, deps)
-        return None
-    log.info("%s/%s: %s (%s)", hub, message.device_id, outcome.result, outcome.detail)
-    return outcome
+def _rounds(parsed: Iterable[Parsed]) -> list[list[Parsed]]:
+    """Reports come together, then inventories, and so on; the messages of one device stay in their order."""
+    last: dict[str, int] = {}
+    rounds: dict[int, list[Parsed]] = {}
+    for one in parsed:
+        device_id, odd = one.origin.device_id, one.says.kind == "inventory"
+        place = last.get(device_id, 0)
+        last[device_id] = place = place if place % 2 == odd else place + 1
+        rounds.setdefault(place, []).append(one)
+    return [rounds[place] for place in sorted(rounds)]
+
+
+class _Batch:
+    """The messages of one call of the function: what became of them, and what of it has to be started."""
+
+    def __init__(self, hub: str, deps: Deps) -> None:
+        self._hub = hub
+        self._deps = deps
+        self.untaken: list[Untaken] = []
+        self._sets: set[str] = set()
+        self._moved = False
+
+    def parse(self, messages: Iterable[HubMessage]) -> Iterator[Parsed]:
+        for message in messages:
+            try:
+                origin = _origin(self._hub, message, self._deps)
+                yield Parsed(message, origin, _says(message))
+            except Exception as error:
+                self._refuse(message, error)
+
+    def record(self, together: Sequence[Parsed]) -> None:
+        """All of one kind."""
+        if together[0].says.kind == "inventory":
+            for one in together:
+                self._take([one], self._inventory)
+            return
+        for start in range(0, len(together), _AT_ONCE):
+            self._take(together[start : start + _AT_ONCE], self._reports)
+
+    def starts(self) -> tuple[Start, ...]:
+        if not self._moved:
+            return ()
+        return (SWEEP, *(deploy_set(set_id) for set_id in sorted(self._sets)))
+
+    def _reports(self, together: Sequence[Parsed]) -> Sequence[Outcome]:
+        reports = [(one.origin, one.says) for one in together if isinstance(one.says, Report)]
+        return self._deps.store.transfers.record_reports(reports, max_attempts=self._deps.settings.max_attempts)
+
+    def _inventory(self, together: Sequence[Parsed]) -> Sequence[Outcome]:
+        inventories = [(one.origin, one.says) for one in together if isinstance(one.says, Inventory)]
+        return [self._deps.store.devices.record_inventory(*inventory) for inventory in inventories]
+
+    def _take(self, together: Sequence[Parsed], record: Callable[[Sequence[Parsed]], Sequence[Outcome]]) -> None:
+        """What cannot be taken together is taken in halves, until the one that spoils it stands alone."""
+        try:
+            outcomes = record(together)
+        except DependencyError:
+            raise
+        except Exception as error:
+            if len(together) == 1:
+                self._refuse(together[0].message, error)
+                return
+            log.warning("%s: %d messages cannot be taken together: %s", self._hub, len(together), error)
+            middle = len(together) // 2
+            for half in (together[:middle], together[middle:]):
+                self._take(half, record)
+        else:
+            for one, outcome in zip(together, outcomes, strict=True):
+                self._note(one, outcome)
+
+    def _note(self, one: Parsed, outcome: Outcome) -> None:
+        log.info("%s/%s: %s (%s)", self._hub, one.origin.device_id, outcome.result, outcome.detail)
+        self._sets.update(outcome.set_ids)
+        self._moved = self._moved or outcome.result == "applied"
+
+    def _refuse(self, message: HubMessage, error: Exception) -> None:
+        reason = error.code if isinstance(error, ImageDeltaError) else "internal"
+        trace = error if reason == "internal" else None
+        log.warning("%s/%s: to quarantine: %s: %s", self._hub, message.device_id, reason, error, exc_info=trace)
+        sender = (self._hub, message.device_id, message.module_id)
+        self.untaken.append(Untaken(*sender, reason, str(error), message.body, dict(message.properties)))
 
 
 def _origin(hub: str, message: HubMessage, deps: Deps) -> Origin:
@@ -99,29 +178,13 @@ def _origin(hub: str, message: HubMessage, deps: Deps) -> Origin:
     )
 
 
-def _record(origin: Origin, message: HubMessage, deps: Deps) -> Outcome:
+def _says(message: HubMessage) -> Report | Inventory:
     kind = message.properties.get("kind")
     if kind == "report":
-        report = parse_report(message.body)
-        return deps.store.transfers.record_report(origin, report, max_attempts=deps.settings.max_attempts)
+        return parse_report(message.body)
     if kind == "inventory":
-        return deps.store.devices.record_inventory(origin, parse_inventory(message.body))
+        return parse_inventory(message.body)
     raise ContentError(f"a message of the kind {kind!r}", code="message.unknown_kind")
-
-
-def _quarantine(hub: str, message: HubMessage, error: Exception, deps: Deps) -> None:
-    reason = error.code if isinstance(error, ImageDeltaError) else "internal"
-    log.warning("%s/%s: to quarantine: %s: %s", hub, message.device_id, reason, error, exc_info=reason == "internal")
-    deps.store.audit.quarantine(
-        hub,
-        message.device_id,
-        message.module_id,
-        reason,
-        str(error)[:1000],
-        message.body[:_KEPT_BYTES],
-        dict(message.properties),
-        deps.now(),
-    )
 
 
 def read_events(events: Sequence[func.EventHubEvent]) -> list[HubMessage]:

@@ -22,17 +22,17 @@ from store.devices.rows import (
     device_records,
     find_device,
     known_device,
-    twin_changed,
     update_device,
 )
 from store.devices.states import move_device
-from store.kernel.due import CHANGED, SYNCED, TAKEN
+from store.kernel.due import CHANGED, SYNCED, TAKEN, sync_devices
 from store.kernel.engine import Database
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
 from store.kernel.schema import device_installations, device_tags, devices, members
 from store.kernel.tools import lock_device, lock_set
 from store.sets.rows import open_sets_of_device
+from store.sets.waiting import plan_device, publish_to_device
 from store.transfers.withdraw import withdraw_unwanted
 
 
@@ -92,7 +92,7 @@ class SqlDevices:
         return self._db.write(lambda connection: _replace(connection, device_id, by, at))
 
     def resync(self, device_id: str, by: str, at: datetime) -> Device:
-        return self._db.write(lambda connection: _resync(connection, device_id))
+        return self._db.write(lambda connection: _resync(connection, device_id, at))
 
     def devices_to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
         query = (
@@ -134,7 +134,7 @@ def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: dat
     if device.state == "retired":
         raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
     if request.hub != device.hub:
-        _change_hub(connection, device, request.hub)
+        _change_hub(connection, device, request.hub, at)
     update_device(
         connection,
         device_id,
@@ -171,14 +171,15 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
     return True
 
 
-def _change_hub(connection: Connection, device: Device, hub: str) -> None:
+def _change_hub(connection: Connection, device: Device, hub: str, at: datetime) -> None:
     """A device that has spoken must speak from its new hub before it is believed again."""
     reason = f"hub mismatch: moved from {device.hub} to {hub}"
     if device.state == "active":
-        move_device(connection, device, "held", API, held_reason=reason)
+        move_device(connection, device, "held", API, at, held_reason=reason)
     elif device.state == "held" and (device.held_reason or "").startswith("hub mismatch"):
         update_device(connection, device.device_id, held_reason=reason)
-    update_device(connection, device.device_id, hub=hub, desired_digest=None, outbox_renew_after=None, twin=CHANGED)
+    update_device(connection, device.device_id, hub=hub, desired_digest=None, outbox_renew_after=None)
+    sync_devices(connection, [device.device_id], at)
 
 
 def _write_tags(connection: Connection, device_id: str, tags: Mapping[str, str]) -> None:
@@ -201,8 +202,7 @@ def _retire(connection: Connection, device_id: str, by: str, at: datetime) -> De
         withdraw_unwanted(
             connection, set_id, [device_id], ACTIVE_TRANSFER, API, at, who=by, detail="the device was retired"
         )
-    move_device(connection, device, "retired", API, held_reason=None)
-    twin_changed(connection, [device_id])
+    move_device(connection, device, "retired", API, at, held_reason=None)
     return known_device(connection, device_id)
 
 
@@ -224,23 +224,25 @@ def _replace(connection: Connection, device_id: str, by: str, at: datetime) -> D
     device = known_device(connection, device_id)
     if device.state == "retired":
         raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
-    forget_everything(connection, device, at, keep=set(), who=by)
+    forget_everything(connection, device, at, by)
     _forget_installations(connection, device_id)
     if device.state != DEVICE_STATES.initial:
-        move_device(connection, device, DEVICE_STATES.initial, API, held_reason=None)
+        move_device(connection, device, DEVICE_STATES.initial, API, at, held_reason=None)
     return known_device(connection, device_id)
 
 
-def _resync(connection: Connection, device_id: str) -> Device:
+def _resync(connection: Connection, device_id: str, at: datetime) -> Device:
     lock_device(connection, device_id)
     device = known_device(connection, device_id)
     if device.state == "retired":
         raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
     if device.state == "held":
         _forget_installations(connection, device_id)
-        move_device(connection, device, "active", API, held_reason=None)
+        move_device(connection, device, "active", API, at, held_reason=None)
+        plan_device(connection, device_id, at)
+        publish_to_device(connection, device_id, at)
     update_device(connection, device_id, resync=devices.c.resync + 1)
-    twin_changed(connection, [device_id])
+    sync_devices(connection, [device_id], at)
     return known_device(connection, device_id)
 
 

@@ -2,37 +2,39 @@
 
 An installation is one registry disk; its inventories are ordered by their sequence. A new installation id
 means new hardware; one that comes back after another means that two devices share an identity.
+An inventory costs a constant number of statements, and writes what it changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
-from contracts.messages import Inventory, PresentImage
-from contracts.records import Device, Transfer
-from contracts.states import ACTIVE_TRANSFER, DEVICE, ON_DEVICE, TIMER, UNRELEASED_MEMBER
+from contracts.messages import Inventory
+from contracts.records import Device
+from contracts.states import DEVICE
 from services.store_port import Origin, Outcome
-from store.devices.rows import find_device, twin_changed, update_device
+from store.devices.confirmed import confirm_images, forget_images_of
+from store.devices.evidence import read_evidence
+from store.devices.rows import update_device
+from store.devices.senders import heard_from, held_devices, stranger
 from store.devices.states import hold, move_device
-from store.kernel.ledger import UNPLANNED
-from store.kernel.moves import move_member, move_transfer, requeue
-from store.kernel.schema import device_images, device_installations, member_transfers, members, transfers
-from store.kernel.tools import lock_device
-from store.sets.links import relink
-from store.sets.rows import wanted_by_a_member
-from store.sets.work import sets_with_work
-from store.transfers.reports import APPLIED, DUPLICATE, HELD, STALE, Told, apply_told, stranger
-from store.transfers.rows import active_transfer, fetch_transfers
+from store.kernel.ledger import Ledger
+from store.kernel.schema import device_installations
+from store.sets.waiting import plan_device, publish_to_device
+from store.transfers.accounts import APPLIED, DUPLICATE, HELD, STALE
+
+Installations = Mapping[str, RowMapping]
 
 
 def take_inventory(
     connection: Connection, origin: Origin, inventory: Inventory, module_id: str, max_attempts: int
 ) -> Outcome:
-    lock_device(connection, origin.device_id)
-    device = find_device(connection, origin.device_id)
+    device = held_devices(connection, [origin.device_id]).get(origin.device_id)
     if device is not None and device.state == "held":
         device = _released_by_its_hub(connection, device, origin)
     if device is not None and origin.module_id == module_id and origin.hub != device.hub:
@@ -40,69 +42,56 @@ def take_inventory(
     if refusal := stranger(origin, device, module_id):
         return refusal
     assert device is not None  # noqa: S101  stranger() answered for None
-    if old := _out_of_date(connection, device, origin, inventory):
+    installations = _installations(connection, device, inventory)
+    if old := _out_of_date(installations, device, origin, inventory):
         return old
-    if device.installation_id not in (None, inventory.installation_id):
-        if _seen_before(connection, device.device_id, inventory.installation_id):
-            return _held(connection, device, "two installations report as this device", origin)
-        forget_everything(connection, device, origin.enqueued_at, keep={i.image_id for i in inventory.images})
-    _take(connection, device, origin, inventory, max_attempts)
-    return Outcome(APPLIED, f"{len(inventory.images)} images", sets_with_work(connection, device.device_id))
+    is_other = device.installation_id not in (None, inventory.installation_id)
+    if is_other and inventory.installation_id in installations:
+        return _held(connection, device, "two installations report as this device", origin)
+    _describe(connection, device, inventory, origin.enqueued_at)
+    _remember_installation(connection, device.device_id, inventory, installations, origin.enqueued_at)
+    _believe(connection, device, inventory, origin.enqueued_at, max_attempts, replaced=is_other)
+    heard_from(connection, [device.device_id], origin.enqueued_at)
+    set_ids = plan_device(connection, device.device_id, origin.enqueued_at)
+    return Outcome(APPLIED, f"{len(inventory.images)} images", set_ids)
 
 
 def _released_by_its_hub(connection: Connection, device: Device, origin: Origin) -> Device:
     """A device that was moved to another hub is heard from there: that is what it was held for."""
     if device.hub == origin.hub and (device.held_reason or "").startswith("hub mismatch: moved"):
-        move_device(connection, device, "active", DEVICE, held_reason=None)
-        return find_device(connection, device.device_id) or device
+        move_device(connection, device, "active", DEVICE, origin.enqueued_at, held_reason=None)
+        publish_to_device(connection, device.device_id, origin.enqueued_at)
+        return replace(device, state="active", held_reason=None)
     return device
 
 
 def _held(connection: Connection, device: Device, reason: str, origin: Origin) -> Outcome:
     if device.state in ("retired", "held"):
         return Outcome(HELD, device.held_reason or "retired")
-    hold(connection, device, reason)
+    hold(connection, device, reason, origin.enqueued_at)
     return Outcome(HELD, f"device {origin.device_id}: {reason}")
 
 
-def _out_of_date(connection: Connection, device: Device, origin: Origin, inventory: Inventory) -> Outcome | None:
+def _installations(connection: Connection, device: Device, inventory: Inventory) -> Installations:
+    """The device's present installation and the one that speaks, as far as they are known."""
+    ids = [one for one in (device.installation_id, inventory.installation_id) if one is not None]
+    query = select(device_installations).where(
+        device_installations.c.device_id == device.device_id, device_installations.c.installation_id.in_(ids)
+    )
+    return {row["installation_id"]: row for row in connection.execute(query).mappings()}
+
+
+def _out_of_date(installations: Installations, device: Device, origin: Origin, inventory: Inventory) -> Outcome | None:
     """A repeated or overtaken inventory: by sequence within its installation, else by when it was sent."""
-    query = select(device_installations.c.sequence, device_installations.c.installation_id).where(
-        device_installations.c.device_id == device.device_id,
-        device_installations.c.installation_id == inventory.installation_id,
-    )
-    known = connection.execute(query).first()
-    if known is not None and inventory.sequence <= known.sequence:
-        result = DUPLICATE if inventory.sequence == known.sequence else STALE
-        return Outcome(result, f"inventory {inventory.sequence} after {known.sequence}")
-    since = select(device_installations.c.first_at).where(
-        device_installations.c.device_id == device.device_id,
-        device_installations.c.installation_id == device.installation_id,
-    )
-    first_at: datetime | None = connection.execute(since).scalar()
-    other = device.installation_id not in (None, inventory.installation_id)
-    if other and first_at is not None and origin.enqueued_at <= first_at:
+    known = installations.get(inventory.installation_id)
+    if known is not None and inventory.sequence <= known["sequence"]:
+        result = DUPLICATE if inventory.sequence == known["sequence"] else STALE
+        return Outcome(result, f"inventory {inventory.sequence} after {known['sequence']}")
+    present = installations.get(device.installation_id or "")
+    other = device.installation_id != inventory.installation_id
+    if other and present is not None and origin.enqueued_at <= present["first_at"]:
         return Outcome(STALE, "sent before the device's present installation was first heard of")
     return None
-
-
-def _seen_before(connection: Connection, device_id: str, installation_id: str) -> bool:
-    query = select(device_installations.c.sequence).where(
-        device_installations.c.device_id == device_id,
-        device_installations.c.installation_id == installation_id,
-    )
-    return connection.execute(query).first() is not None
-
-
-def _take(connection: Connection, device: Device, origin: Origin, inventory: Inventory, max_attempts: int) -> None:
-    at = origin.enqueued_at
-    present = {image.image_id: image for image in inventory.images}
-    _describe(connection, device, inventory, at)
-    _confirm_images(connection, device.device_id, present, at)
-    _repeat_results(connection, device.device_id, inventory, at, max_attempts)
-    _finish_present(connection, device.device_id, present, at)
-    _send_again_lost(connection, device.device_id, set(present), at)
-    _forget_plans(connection, device.device_id, set(present))
 
 
 def _describe(connection: Connection, device: Device, inventory: Inventory, at: datetime) -> None:
@@ -115,143 +104,44 @@ def _describe(connection: Connection, device: Device, inventory: Inventory, at: 
         "free_disk_bytes": inventory.free_disk_bytes,
         "last_inventory_at": at,
     }
-    update_device(connection, device.device_id, **values)
-    current = find_device(connection, device.device_id) or device
-    if current.state == "enrolled":
-        move_device(connection, current, "active", DEVICE)
-    this = (
-        device_installations.c.device_id == device.device_id,
-        device_installations.c.installation_id == inventory.installation_id,
-    )
-    seen = {"sequence": inventory.sequence, "last_at": at}
-    if not connection.execute(device_installations.update().where(*this).values(**seen)).rowcount:
-        connection.execute(
-            device_installations.insert().values(
-                device_id=device.device_id, installation_id=inventory.installation_id, first_at=at, **seen
-            )
-        )
-
-
-def _confirm_images(connection: Connection, device_id: str, present: dict[str, PresentImage], at: datetime) -> None:
-    """Replace what was confirmed before; an inventory is whole."""
-    connection.execute(device_images.delete().where(device_images.c.device_id == device_id))
-    rows = [
-        {
-            "device_id": device_id,
-            "image_id": image.image_id,
-            "references": list(image.references),
-            "local_digest": image.local_digest,
-            "seen_at": at,
-        }
-        for image in present.values()
-    ]
-    if rows:
-        connection.execute(device_images.insert(), rows)
-
-
-def _repeat_results(
-    connection: Connection, device_id: str, inventory: Inventory, at: datetime, max_attempts: int
-) -> None:
-    """What reports would have said, had they arrived."""
-    for result in sorted(inventory.results, key=lambda result: (result.attempt, result.sequence)):
-        for transfer in fetch_transfers(
-            connection,
-            transfers.c.transfer_id == result.transfer_id,
-            transfers.c.device_id == device_id,
-            transfers.c.image_id == result.image_id,
-        ):
-            apply_told(connection, transfer, Told(result, "inventory", at, max_attempts))
-
-
-def _finish_present(connection: Connection, device_id: str, present: dict[str, PresentImage], at: datetime) -> None:
-    """An image that is there has arrived, whatever its transfer was thought to be doing."""
-    unfinished = sorted(ACTIVE_TRANSFER | {"failed"})
-    for transfer in fetch_transfers(
-        connection,
-        transfers.c.device_id == device_id,
-        transfers.c.state.in_(unfinished),
-        (transfers.c.state != "failed") | wanted_by_a_member(transfers.c.transfer_id),
-    ):
-        if (image := present.get(transfer.image_id)) is None:
-            continue
-        if transfer.state == "failed" and active_transfer(connection, device_id, transfer.image_id):
-            continue
-        move_transfer(
-            connection,
-            transfer,
-            "succeeded",
-            DEVICE,
-            at,
-            who="inventory",
-            evidence_at=at,
-            local_digest=image.local_digest or transfer.local_digest,
-        )
-
-
-def _send_again_lost(connection: Connection, device_id: str, present: set[str], at: datetime) -> None:
-    """Images that had arrived and are gone are sent again to members that are not released yet."""
-    where = (
-        transfers.c.device_id == device_id,
-        transfers.c.state.in_(sorted(ON_DEVICE)),
-        transfers.c.evidence_at.is_(None) | (transfers.c.evidence_at < at),
-        _wanted_unreleased(),
-    )
-    for transfer in fetch_transfers(connection, *where):
-        if transfer.image_id not in present:
-            _send_again(connection, transfer, at, "the image is gone from the device")
-
-
-def forget_everything(
-    connection: Connection, device: Device, at: datetime, keep: set[str], who: str = "inventory"
-) -> None:
-    """The hardware is another one: nothing that was on the way or arrived is there, but for ``keep``."""
-    connection.execute(device_images.delete().where(device_images.c.device_id == device.device_id))
-    twin_changed(connection, [device.device_id])
-    gone = sorted((ACTIVE_TRANSFER | ON_DEVICE) - {"queued"})
-    of_device = transfers.c.device_id == device.device_id
-    for transfer in fetch_transfers(connection, of_device, transfers.c.state.in_(gone), _wanted_unreleased()):
-        if transfer.image_id not in keep:
-            _send_again(connection, transfer, at, "the device was replaced", who)
-    orphans = sorted(ACTIVE_TRANSFER - {"queued"})
-    for transfer in fetch_transfers(connection, of_device, transfers.c.state.in_(orphans)):
-        move_transfer(connection, transfer, "cancelled", DEVICE, at, detail="the device was replaced", who=who)
-    _forget_plans(connection, device.device_id, present=set())
-
-
-def _forget_plans(connection: Connection, device_id: str, present: set[str]) -> None:
-    """What waits to be sent from a source that is not there is planned anew, before it costs a byte."""
-    where = (transfers.c.device_id == device_id, transfers.c.state == "queued", transfers.c.sources.is_not(None))
-    for transfer in fetch_transfers(connection, *where):
-        if not present.issuperset(transfer.sources or ()):
-            connection.execute(
-                transfers.update()
-                .where(transfers.c.transfer_id == transfer.transfer_id, transfers.c.state == "queued")
-                .values(**UNPLANNED)
-            )
-
-
-def _send_again(connection: Connection, transfer: Transfer, at: datetime, detail: str, who: str = "inventory") -> None:
-    other = active_transfer(connection, transfer.device_id, transfer.image_id)
-    if other is not None and other.transfer_id != transfer.transfer_id:
-        relink(connection, transfer, other)
-        transfer = other
+    if device.state == "enrolled":
+        move_device(connection, device, "active", DEVICE, at, **values)
     else:
-        requeue(connection, transfer, TIMER, at, detail=detail, refused_sources=[], who=who)
-    for set_id in _ready_members(connection, transfer):
-        move_member(connection, set_id, transfer.device_id, "ready", "in_transit", TIMER, at, detail=detail, who=who)
+        update_device(connection, device.device_id, **values)
 
 
-def _ready_members(connection: Connection, transfer: Transfer) -> list[str]:
-    query = (
-        select(members.c.set_id)
-        .join(
-            member_transfers,
-            (member_transfers.c.set_id == members.c.set_id) & (member_transfers.c.device_id == members.c.device_id),
-        )
-        .where(member_transfers.c.transfer_id == transfer.transfer_id, members.c.state == "ready")
-    )
-    return list(connection.execute(query).scalars())
+def _remember_installation(
+    connection: Connection, device_id: str, inventory: Inventory, installations: Installations, at: datetime
+) -> None:
+    this = {"device_id": device_id, "installation_id": inventory.installation_id}
+    seen = {"sequence": inventory.sequence, "last_at": at}
+    if inventory.installation_id not in installations:
+        connection.execute(device_installations.insert().values(**this, first_at=at, **seen))
+        return
+    connection.execute(device_installations.update().filter_by(**this).values(**seen))
 
 
-def _wanted_unreleased() -> Any:
-    return wanted_by_a_member(transfers.c.transfer_id, UNRELEASED_MEMBER)
+def _believe(
+    connection: Connection, device: Device, inventory: Inventory, at: datetime, max_attempts: int, *, replaced: bool
+) -> None:
+    """Hold the transfers to the device against it."""
+    present = {image.image_id: image for image in inventory.images}
+    evidence = read_evidence(connection, device.device_id, at, inventory.results)
+    if replaced:
+        evidence.replaced(keep=present)
+    evidence.inventory(present, max_attempts)
+    confirm_images(connection, device.device_id, present, at)
+    with Ledger(connection, DEVICE, at, "inventory") as ledger:
+        if replaced:
+            ledger.twins_changed([device.device_id])
+        evidence.write(connection, ledger)
+
+
+def forget_everything(connection: Connection, device: Device, at: datetime, who: str) -> None:
+    """The hardware is another one, and nothing is known of it yet. The caller holds the device."""
+    forget_images_of(connection, device.device_id)
+    evidence = read_evidence(connection, device.device_id, at)
+    evidence.replaced(keep=())
+    with Ledger(connection, DEVICE, at, who) as ledger:
+        ledger.twins_changed([device.device_id])
+        evidence.write(connection, ledger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,14 +15,15 @@ from store.kernel.schema import devices
 MAX_REASON = 256
 
 
-def move_device(connection: Connection, device: Device, new: str, mover: str, **values: Any) -> bool:
+def move_device(connection: Connection, device: Device, new: str, mover: str, at: datetime, **values: Any) -> bool:
     """Move it on from the state that ``device`` shows; its twin is written anew."""
     DEVICE_STATES.check(device.state, new, mover)
     where = (devices.c.device_id == device.device_id, devices.c.state == device.state)
-    statement = devices.update().where(*where).values(state=new, twin=CHANGED, **values)
+    twin = {"twin": CHANGED, "sync_at": at, "sync_tries": 0}
+    statement = devices.update().where(*where).values(state=new, **twin, **values)
     return connection.execute(statement).rowcount > 0
 
 
-def hold(connection: Connection, device: Device, reason: str, mover: str = DEVICE) -> bool:
+def hold(connection: Connection, device: Device, reason: str, at: datetime, mover: str = DEVICE) -> bool:
     """Believe nothing from it and send nothing to it until a person looks."""
-    return move_device(connection, device, "held", mover, held_reason=reason[:MAX_REASON])
+    return move_device(connection, device, "held", mover, at, held_reason=reason[:MAX_REASON])

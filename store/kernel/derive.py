@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, and_, select
 
 from contracts.states import ON_DEVICE, STARTED_SET
 from store.kernel.schema import member_transfers, members, sets, transfers
-from store.kernel.tools import chunks
+from store.kernel.tools import HELD, chunks
 
 _LED = ("in_transit", "ready")
 """Member states that follow from its transfers."""
@@ -27,17 +28,28 @@ class Led:
     new: str
     code: str | None
     detail: str | None
+    at: datetime
+    """When the last of the transfers moved that lead it on."""
 
 
-def led_members(connection: Connection, transfer_ids: Collection[str]) -> Iterator[Led]:
-    """Members of started sets that wait for one of these transfers and have to move, in order of set and device."""
-    for part in chunks(transfer_ids):
+def led_members(connection: Connection, moved: Mapping[str, datetime]) -> Iterator[Led]:
+    """Members of started sets that wait for one of these transfers and have to move, in order of set and device.
+
+    Args:
+        moved: Transfer and when it moved.
+    """
+    seen: set[tuple[str, str]] = set()
+    for part in chunks(moved):
         rows = connection.execute(_transfers_of_members_of(part)).all()
         for (set_id, device_id, state), its in groupby(rows, lambda row: (row.set_id, row.device_id, row.member)):
             its_transfers = list(its)
+            if (set_id, device_id) in seen:
+                continue
+            seen.add((set_id, device_id))
             new, cause = _next_state(state, its_transfers)
             if new is not None:
-                yield Led(set_id, device_id, state, new, *_reason(cause))
+                at = max(moved[one.transfer_id] for one in its_transfers if one.transfer_id in moved)
+                yield Led(set_id, device_id, state, new, *_reason(cause), at)
 
 
 def _transfers_of_members_of(transfer_ids: Collection[str]) -> Any:
@@ -51,6 +63,7 @@ def _transfers_of_members_of(transfer_ids: Collection[str]) -> Any:
             members.c.set_id,
             members.c.device_id,
             members.c.state.label("member"),
+            transfers.c.transfer_id,
             transfers.c.state,
             transfers.c.reference,
             transfers.c.code,
@@ -64,6 +77,7 @@ def _transfers_of_members_of(transfer_ids: Collection[str]) -> Any:
             .join(others, and_(others.c.set_id == members.c.set_id, others.c.device_id == members.c.device_id))
             .join(transfers, transfers.c.transfer_id == others.c.transfer_id)
         )
+        .with_hint(members, HELD, "mssql")
         .where(members.c.state.in_(_LED), sets.c.state.in_(sorted(STARTED_SET)))
         .order_by(members.c.set_id, members.c.device_id, transfers.c.created_at, transfers.c.transfer_id)
     )

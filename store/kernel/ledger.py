@@ -12,12 +12,13 @@ Source: docs/schema.md, "Transactions".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Update, bindparam
 
 from contracts.records import Transfer
 from contracts.states import ARRIVED, MEMBER, SET, TIMER, TRANSFER, WANTING
@@ -33,6 +34,31 @@ UNPLANNED: Mapping[str, None] = dict.fromkeys(("sources", "patch_id", "estimated
 """Columns of a transfer's plan, once it holds no more."""
 _LEADING = frozenset({"succeeded", "already_present", "failed", "cancelled", "queued"})
 """Transfer states that can lead a member on, or back."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One move of a transfer among several; each of them is a line of the history."""
+
+    old: str
+    new: str
+    at: datetime
+    mover: str
+    attempt: int
+    sequence: int | None = None
+    bytes: int | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A transfer that moves by itself, in one or more steps, to values of its own."""
+
+    before: Transfer
+    after: Transfer
+    evidence_at: datetime | None
+    steps: Sequence[Step]
 
 
 class Ledger:
@@ -51,7 +77,7 @@ class Ledger:
         self.at = at
         self._who = who or mover
         self._events: list[dict[str, Any]] = []
-        self._leading: set[str] = set()
+        self._leading: dict[str, datetime] = {}
         self._twins: set[str] = set()
         self._unsettled: set[str] = set()
         self._notices: dict[tuple[str, str], None] = {}
@@ -75,7 +101,7 @@ class Ledger:
         where = (sets.c.set_id == set_id, sets.c.state == old)
         if not self.connection.execute(sets.update().where(*where).values(**values)).rowcount:
             return False
-        self._remember("set", set_id, old, new, set_id=set_id, **reason)
+        self._remember(self.at, "set", set_id, old, new, set_id=set_id, **reason)
         self._announce(set_id, notices.of_set_state(new))
         self._unsettled.add(set_id)
         return True
@@ -143,9 +169,28 @@ class Ledger:
             for transfer in these.values():
                 self._transfer_moved(transfer, new, {**reason, **changed}, None)
 
+    def walks(self, walks: Collection[Walk]) -> None:
+        """Move each as it walked; the caller holds their rows (store.transfers.account_rows reads them so).
+
+        Raises: DependencyError when one of them has moved meanwhile: the transaction is to be tried again.
+        """
+        for step in (step for walk in walks for step in walk.steps if step.old != step.new):
+            TRANSFER.check(step.old, step.new, step.mover)
+        stayed = [walk for walk in walks if walk.after.attempt == walk.before.attempt]
+        self._each_of(_WALKED, [_walked(walk) for walk in stayed])
+        anew = [walk for walk in walks if walk.after.attempt != walk.before.attempt]
+        self._each_of(_WALKED, [{**_walked(walk), **_replanned(walk)} for walk in anew])
+        for walk in walks:
+            for step in walk.steps:
+                self._stepped(walk.before, step)
+
+    def led_by(self, transfer_ids: Iterable[str]) -> None:
+        """Members that are linked to these may have to move, though none of these did."""
+        self._leading.update(dict.fromkeys(transfer_ids, self.at))
+
     def note(self, kind: str, subject: str, state: str, detail: str, **more: Any) -> None:
         """A line in the history of something that did not move: approved, promoted, release requested."""
-        self._remember(kind, subject, state, state, detail=detail, **more)
+        self._remember(self.at, kind, subject, state, state, detail=detail, **more)
 
     def announce(self, set_id: str, kind: str) -> None:
         """See that the owner is told; once for the transaction."""
@@ -167,8 +212,16 @@ class Ledger:
         values = {"state": new, "updated_at": self.at, "next_try_at": next_try_at, "tries": 0}
         return {**values, **reason, **changed}
 
-    def _member_moved(self, set_id: str, device_id: str, old: str, new: str, reason: Mapping[str, str | None]) -> None:
-        self._remember("member", device_id, old, new, set_id=set_id, **reason)
+    def _member_moved(
+        self,
+        set_id: str,
+        device_id: str,
+        old: str,
+        new: str,
+        reason: Mapping[str, str | None],
+        at: datetime | None = None,
+    ) -> None:
+        self._remember(at or self.at, "member", device_id, old, new, set_id=set_id, **reason)
         self._announce(set_id, notices.of_member_state(new, reason["code"]))
         self._unsettled.add(set_id)
         if (old in WANTING, old in ARRIVED) != (new in WANTING, new in ARRIVED):
@@ -177,24 +230,30 @@ class Ledger:
     def _transfer_moved(
         self, transfer: Transfer, new: str, changed: Mapping[str, Any], moved_bytes: int | None
     ) -> None:
+        attempt = changed.get("attempt", transfer.attempt)
+        told = (attempt, changed.get("sequence"), moved_bytes, changed.get("code"), changed.get("detail"))
+        self._stepped(transfer, Step(transfer.state, new, self.at, self.mover, *told))
+
+    def _stepped(self, transfer: Transfer, step: Step) -> None:
         self._remember(
+            step.at,
             "transfer",
             transfer.transfer_id,
-            transfer.state,
-            new,
+            step.old,
+            step.new,
             transfer_id=transfer.transfer_id,
-            attempt=changed.get("attempt", transfer.attempt),
-            sequence=changed.get("sequence"),
-            bytes=moved_bytes,
-            code=changed.get("code"),
-            detail=changed.get("detail"),
+            attempt=step.attempt,
+            sequence=step.sequence,
+            bytes=step.bytes,
+            code=step.code,
+            detail=_short(step.detail),
         )
-        if new in _LEADING and new != transfer.state:
-            self._leading.add(transfer.transfer_id)
+        if step.new in _LEADING and step.new != step.old:
+            self._leading[transfer.transfer_id] = step.at
             self._twins.add(transfer.device_id)
 
-    def _remember(self, kind: str, subject: str, old: str, new: str, **more: Any) -> None:
-        self._events.append(event(kind, subject, old, new, self.at, **{"who": self._who, **more}))
+    def _remember(self, at: datetime, kind: str, subject: str, old: str, new: str, **more: Any) -> None:
+        self._events.append(event(kind, subject, old, new, at, **{"who": self._who, **more}))
 
     def _announce(self, set_id: str, kind: str | None) -> None:
         if kind is not None:
@@ -204,10 +263,27 @@ class Ledger:
         if self.connection.execute(statement).rowcount != len(part):
             raise DependencyError(f"of {len(part)} rows that are moved together, some have moved meanwhile")
 
+    def _each_of(self, statement: Update, rows: list[dict[str, Any]]) -> None:
+        """Run it for each row; where the driver does not count, the rows' being held is what keeps it true."""
+        if not rows:
+            return
+        moved = self.connection.execute(statement, rows).rowcount
+        if moved != len(rows) and self.connection.dialect.supports_sane_multi_rowcount:
+            raise DependencyError(f"of {len(rows)} rows that are moved together, some have moved meanwhile")
+
+    def _lead_members(self) -> None:
+        led = list(led_members(self.connection, self._leading))
+        rows = []
+        for one in led:
+            MEMBER.check(one.old, one.new, TIMER)  # whoever moved the transfer: this follows by rule
+            reason = _reason({"code": one.code, "detail": one.detail})
+            this = {"this_set": one.set_id, "this_device": one.device_id, "this_state": one.old}
+            rows.append({**this, **self._member_values(one.new, reason, {"updated_at": one.at})})
+            self._member_moved(one.set_id, one.device_id, one.old, one.new, reason, one.at)
+        self._each_of(_LED_MEMBER, rows)
+
     def _close(self) -> None:
-        for led in led_members(self.connection, self._leading):
-            MEMBER.check(led.old, led.new, TIMER)  # whoever moved the transfer: this follows by rule
-            self._member(led.set_id, led.device_id, led.old, led.new, {"code": led.code, "detail": led.detail})
+        self._lead_members()
         due.sync_devices(self.connection, self._twins, self.at)
         due.settle_sets(self.connection, self._unsettled, self.at)
         write_events(self.connection, self._events)
@@ -215,10 +291,46 @@ class Ledger:
             notices.announce(self.connection, set_id, kind, self.at)
 
 
+_WALKED = transfers.update().where(
+    transfers.c.transfer_id == bindparam("this"),
+    transfers.c.state == bindparam("this_state"),
+    transfers.c.attempt == bindparam("this_attempt"),
+)
+_LED_MEMBER = members.update().where(
+    members.c.set_id == bindparam("this_set"),
+    members.c.device_id == bindparam("this_device"),
+    members.c.state == bindparam("this_state"),
+)
+
+
+def _walked(walk: Walk) -> dict[str, Any]:
+    before, after = walk.before, walk.after
+    return {
+        "this": before.transfer_id,
+        "this_state": before.state,
+        "this_attempt": before.attempt,
+        "state": after.state,
+        "sequence": after.sequence,
+        "code": after.code,
+        "detail": _short(after.detail),
+        "local_digest": after.local_digest,
+        "refused_sources": list(after.refused_sources),
+        "evidence_at": walk.evidence_at,
+        "updated_at": after.updated_at,
+    }
+
+
+def _replanned(walk: Walk) -> dict[str, Any]:
+    return {"attempt": walk.after.attempt, **UNPLANNED}
+
+
 def _as_shown(state: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
     return transfers.c.state == state, transfers.c.attempt == attempt
 
 
 def _reason(changed: dict[str, Any]) -> dict[str, str | None]:
-    detail = changed.pop("detail", None)
-    return {"code": changed.pop("code", None), "detail": detail[:MAX_DETAIL] if detail else None}
+    return {"code": changed.pop("code", None), "detail": _short(changed.pop("detail", None))}
+
+
+def _short(detail: str | None) -> str | None:
+    return detail[:MAX_DETAIL] if detail else None

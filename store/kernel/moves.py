@@ -33,6 +33,6 @@ def move_transfer(
 
 def requeue(connection: Connection, transfer: Transfer, mover: str, at: datetime, **values: Any) -> bool:
     """Start the next attempt, without a plan: sources are chosen anew."""
-    close_links(connection, transfer)
+    close_links(connection, [transfer])
     fresh = {"attempt": transfer.attempt + 1, "sequence": 0, **UNPLANNED, "local_digest": None}
     return move_transfer(connection, transfer, "queued", mover, at, **fresh, **values)

@@ -15,6 +15,8 @@ from store.kernel.schema import counters, devices, sets
 R = TypeVar("R")
 CHUNK = 500
 """Values in one IN list: SQL Server takes 2,100 parameters in a statement."""
+HELD = "WITH (UPDLOCK)"
+"""Hint for SQL Server: rows of this table are held until commit as they are read. A writer on SQLite is alone."""
 
 
 def new_id(kind: str) -> str:

@@ -6,11 +6,14 @@ device, and for nothing that is sent for others once it has ended.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, exists, func, not_, or_, select
 
 from contracts.records import Transfer
 from contracts.states import ON_DEVICE, OPEN_SET, WANTING
 from store.kernel.schema import bundles, member_transfers, members, sets
+from store.kernel.tools import chunks
 
 _LINK = member_transfers.c
 
@@ -54,13 +57,15 @@ def _carried(old: Transfer, what: ColumnElement[int]) -> ScalarSelect[int]:
     return query.where(own_attempt(bundles.c.attempt)).scalar_subquery().correlate(member_transfers)
 
 
-def close_links(connection: Connection, transfer: Transfer) -> None:
-    """Another attempt follows: links of those who no longer wait end with the present one."""
-    connection.execute(
-        member_transfers.update()
-        .where(_LINK.transfer_id == transfer.transfer_id, _LINK.until_attempt.is_(None), not_(_waits()))
-        .values(until_attempt=transfer.attempt)
-    )
+def close_links(connection: Connection, transfers: Iterable[Transfer]) -> None:
+    """Another attempt of these follows: links of those who no longer wait end with the present one."""
+    ending: dict[int, list[str]] = {}
+    for transfer in transfers:
+        ending.setdefault(transfer.attempt, []).append(transfer.transfer_id)
+    for attempt, transfer_ids in sorted(ending.items()):
+        for part in chunks(transfer_ids):
+            these = (_LINK.transfer_id.in_(part), _LINK.until_attempt.is_(None), not_(_waits()))
+            connection.execute(member_transfers.update().where(*these).values(until_attempt=attempt))
 
 
 def reopen_links(connection: Connection, set_id: str, device_id: str) -> None:

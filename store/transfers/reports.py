@@ -1,146 +1,109 @@
-"""What a device says of one transfer, by report or repeated in an inventory's results.
+"""Reports of devices: a batch is one transaction of a few statements, and leaves what its reports would leave singly.
 
-Order within a transfer is (attempt, sequence); a message that is older, repeated, or about something that
-is not the sender's changes nothing.
+Read, decide in memory in the order of the batch, write. What one of them fails is written before the next of its
+device is heard, because a member that failed is not led on by what comes later.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from itertools import chain
 
 from sqlalchemy import Connection
 
-from contracts.messages import LastResult, Report
-from contracts.records import Device, Transfer
-from contracts.states import BUNDLE_ARRIVED, DEVICE, TRANSFER
+from contracts.messages import Report
+from contracts.records import Device
+from contracts.states import DEVICE
 from services.store_port import Origin, Outcome
-from store.devices.rows import find_device, twin_changed
-from store.kernel.history import reported
-from store.kernel.moves import move_transfer, requeue
-from store.kernel.schema import bundles, device_images
-from store.kernel.tools import lock_device
-from store.sets.work import sets_with_work
-from store.transfers.rows import find_transfer, known_transfer
+from store.devices.senders import heard_from, held_devices, stranger
+from store.kernel.due import plan_sets
+from store.kernel.ledger import Ledger
+from store.sets.waiting import sets_waiting_for
+from store.transfers.account_rows import accounts_by_id, remember_heard, write_accounts
+from store.transfers.accounts import APPLIED, UNKNOWN, Account, Told
 
-UNKNOWN, DUPLICATE, STALE, APPLIED, HELD = "unknown", "duplicate", "stale", "applied", "held"
-
-
-@dataclass(frozen=True)
-class Told:
-    """A report or a repeated result, by whom and when."""
-
-    message: Report | LastResult
-    who: str
-    """``report`` or ``inventory``."""
-    at: datetime
-    max_attempts: int
+Sent = tuple[Origin, Report]
 
 
-def take_report(connection: Connection, origin: Origin, report: Report, module_id: str, max_attempts: int) -> Outcome:
-    device = find_device(connection, origin.device_id)
-    if refusal := stranger(origin, device, module_id):
-        return refusal
-    lock_device(connection, origin.device_id)
-    transfer = find_transfer(connection, report.transfer_id)
-    if transfer is None or transfer.device_id != origin.device_id or transfer.image_id != report.image_id:
-        return Outcome(UNKNOWN, f"{origin.device_id} has no transfer {report.transfer_id} of {report.image_id}")
-    result = apply_told(connection, transfer, Told(report, "report", origin.enqueued_at, max_attempts))
-    sets = sets_with_work(connection, origin.device_id) if result == APPLIED else ()
-    return Outcome(result, f"{report.state} of {report.message_id} while {transfer.state}", sets)
+def take_reports(
+    connection: Connection, reports: Sequence[Sent], module_id: str, max_attempts: int
+) -> tuple[Outcome, ...]:
+    """What became of each, in their order."""
+    senders = held_devices(connection, {origin.device_id for origin, _ in reports})
+    accounts = accounts_by_id(connection, {report.transfer_id for _, report in reports})
+    remember_heard(connection, accounts, [report for _, report in reports])
+    batch = _Batch(connection, senders, accounts, module_id, max_attempts)
+    return tuple(batch.take(reports))
 
 
-def stranger(origin: Origin, device: Device | None, module_id: str) -> Outcome | None:
-    """Why a message is not believed, by the hub's own connection properties; None when it is."""
-    if device is None or device.state == "retired":
-        return Outcome(UNKNOWN, f"device {origin.device_id} is not enrolled")
-    if origin.module_id != module_id:
-        return Outcome(UNKNOWN, f"module {origin.module_id} of {origin.device_id} may not report")
-    if device.hub != origin.hub:
-        return Outcome(UNKNOWN, f"device {origin.device_id} belongs to hub {device.hub}, not {origin.hub}")
-    if device.state == "held":
-        return Outcome(HELD, f"device {origin.device_id} is held: {device.held_reason}")
-    return None
+class _Batch:
+    def __init__(
+        self,
+        connection: Connection,
+        senders: dict[str, Device],
+        accounts: dict[str, Account],
+        module_id: str,
+        max_attempts: int,
+    ) -> None:
+        self._connection = connection
+        self._senders = senders
+        self._accounts = accounts
+        self._module_id = module_id
+        self._max_attempts = max_attempts
+        self._told: dict[str, Account] = {}
+        """Of transfers that have something to be written."""
+        self._failing: set[str] = set()
+        """Devices for which that is a failure."""
+
+    def take(self, reports: Sequence[Sent]) -> list[Outcome]:
+        outcomes = []
+        for origin, report in reports:
+            if origin.device_id in self._failing:
+                self._write()
+            outcomes.append(self._one(origin, report))
+        self._write()
+        taken = [sent for sent, outcome in zip(reports, outcomes, strict=True) if outcome.result == APPLIED]
+        if not taken:
+            return outcomes
+        first = min(origin.enqueued_at for origin, _ in taken)
+        heard_from(self._connection, {origin.device_id for origin, _ in taken}, first)
+        waiting = self._to_plan([report for _, report in taken], first)
+        return [
+            replace(outcome, set_ids=tuple(waiting.get(report.transfer_id, ())))
+            for outcome, (_, report) in zip(outcomes, reports, strict=True)
+        ]
+
+    def _one(self, origin: Origin, report: Report) -> Outcome:
+        if refusal := stranger(origin, self._senders.get(origin.device_id), self._module_id):
+            return refusal
+        account = self._accounts.get(report.transfer_id)
+        if account is None or not _is_about(account, origin, report):
+            return Outcome(UNKNOWN, f"{origin.device_id} has no transfer {report.transfer_id} of {report.image_id}")
+        state = account.now.state
+        result = account.tell(Told(report, origin.enqueued_at, self._max_attempts))
+        if account.steps:
+            self._told[report.transfer_id] = account
+        if account.has_failed:
+            self._failing.add(origin.device_id)
+        return Outcome(result, f"{report.state} of {report.message_id} while {state}")
+
+    def _write(self) -> None:
+        if self._told:
+            first = min(step.at for account in self._told.values() for step in account.steps)
+            with Ledger(self._connection, DEVICE, first, "report") as ledger:
+                write_accounts(self._connection, ledger, self._told.values())
+        self._told, self._failing = {}, set()
+
+    def _to_plan(self, taken: Sequence[Report], at: datetime) -> dict[str, list[str]]:
+        """Transfers that start another attempt are planned anew: mark the sets that wait for them."""
+        missing = {report.transfer_id for report in taken if report.state == "source_missing"}
+        requeued = [transfer_id for transfer_id in missing if self._accounts[transfer_id].now.state == "queued"]
+        waiting = sets_waiting_for(self._connection, requeued)
+        plan_sets(self._connection, set(chain.from_iterable(waiting.values())), at)
+        return waiting
 
 
-def apply_told(connection: Connection, transfer: Transfer, told: Told) -> str:
-    """Apply a message about this transfer; the caller holds its device's lock."""
-    message = told.message
-    if message.attempt > transfer.attempt:
-        return UNKNOWN
-    if message.attempt < transfer.attempt or message.sequence <= transfer.sequence:
-        repeated = reported(connection, transfer.transfer_id, message.attempt, message.sequence)
-        return DUPLICATE if repeated else STALE
-    if transfer.state == "building" and message.state != "succeeded":
-        # The bundle was fetched before its publisher wrote the mark, or the publisher died in between.
-        move_transfer(connection, transfer, "published", DEVICE, told.at, who=told.who)
-        transfer = known_transfer(connection, transfer.transfer_id)
-    if message.state != transfer.state and not TRANSFER.allows(transfer.state, message.state, DEVICE):
-        return STALE
-    _move(connection, transfer, told)
-    return APPLIED
-
-
-def _move(connection: Connection, transfer: Transfer, told: Told) -> None:
-    message = told.message
-    values: dict[str, Any] = {
-        "sequence": message.sequence,
-        "code": message.code,
-        "detail": message.detail,
-        "who": told.who,
-        "evidence_at": told.at,
-        "bytes": _bundle_arrived(connection, transfer, told),
-    }
-    if (digest := getattr(message, "local_digest", None)) is not None:
-        values["local_digest"] = digest
-    move_transfer(connection, transfer, message.state, DEVICE, told.at, **values)
-    if message.state == "source_missing":
-        _choose_another_source(connection, known_transfer(connection, transfer.transfer_id), told)
-
-
-def _bundle_arrived(connection: Connection, transfer: Transfer, told: Told) -> int | None:
-    """Keep that the attempt's bundle is on the device, and what the link carried for it; its bytes the first time."""
-    message = told.message
-    counted = {
-        name: value
-        for name in ("bytes_fetched", "seconds_on_link")
-        if (value := getattr(message, name, None)) not in (None, getattr(transfer, name))
-    }
-    first = transfer.received_at is None and ("bytes_fetched" in counted or message.state in BUNDLE_ARRIVED)
-    if not first and not counted:
-        return None
-    values = counted | ({"received_at": told.at} if first else {})
-    this = (bundles.c.transfer_id == transfer.transfer_id, bundles.c.attempt == transfer.attempt)
-    connection.execute(bundles.update().where(*this).values(**values))
-    return counted.get("bytes_fetched", transfer.bundle_bytes) if first else None
-
-
-def _choose_another_source(connection: Connection, transfer: Transfer, told: Told) -> None:
-    """Believe the device: the source is not there. Plan anew without it, as often as attempts allow."""
-    message = told.message
-    named = getattr(message, "missing_source", None)
-    missing = [named] if named else list(transfer.sources or ())
-    forget_images(connection, transfer.device_id, missing)
-    refused = sorted({*transfer.refused_sources, *missing})
-    if transfer.attempt >= told.max_attempts:
-        move_transfer(
-            connection,
-            transfer,
-            "failed",
-            DEVICE,
-            told.at,
-            code=message.code or "source.missing",
-            detail=f"no usable source after {transfer.attempt} attempts: {message.detail or ', '.join(missing)}",
-            refused_sources=refused,
-            who=told.who,
-        )
-    else:
-        requeue(connection, transfer, DEVICE, told.at, refused_sources=refused, code=message.code, who=told.who)
-
-
-def forget_images(connection: Connection, device_id: str, image_ids: list[str]) -> None:
-    if image_ids:
-        where = (device_images.c.device_id == device_id, device_images.c.image_id.in_(image_ids))
-        connection.execute(device_images.delete().where(*where))
-        twin_changed(connection, [device_id])
+def _is_about(account: Account, origin: Origin, report: Report) -> bool:
+    return account.now.device_id == origin.device_id and account.now.image_id == report.image_id

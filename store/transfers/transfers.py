@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from store.kernel.schema import bundles, devices, member_transfers, patches, tra
 from store.kernel.tools import lock_device
 from store.sets.rows import wanted_by_a_member
 from store.sets.views import stages
-from store.transfers.reports import take_report
+from store.transfers.reports import take_reports
 from store.transfers.rows import fetch_transfers, find_transfer, known_transfer, transfer_query, transfer_record
 from store.transfers.timeseries import outcomes_over_time
 
@@ -147,8 +147,8 @@ class SqlTransfers:
 
         return self._db.write(work)
 
-    def record_report(self, origin: Origin, report: Report, *, max_attempts: int) -> Outcome:
-        return self._db.write(lambda connection: take_report(connection, origin, report, self._module_id, max_attempts))
+    def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
+        return self._db.write(lambda connection: take_reports(connection, reports, self._module_id, max_attempts))
 
 
 def _links(set_id: str) -> Any:

@@ -219,7 +219,7 @@ class FleetSimulator:
         return self.deps.store.notifications.of_set(set_id)
 
     def quarantine(self) -> list[Any]:
-        return list(self.deps.store.audit.quarantined(limit=500, after=None).items)
+        return list(self.deps.store.quarantine.entries(limit=500, after=None).items)
 
     def head_of(self, transfer: Transfer) -> BundleHead:
         """Of the bundle of the transfer's attempt, as it lies in the outbox."""

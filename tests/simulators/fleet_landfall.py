@@ -40,7 +40,7 @@ def _lost(voyage: Voyage) -> Iterator[str]:
             yield f"{device_id} ({trouble or 'no trouble'}) lacks {len(targets - boat.images.keys())} images"
     if voyage.members().keys() != voyage.boats.keys():
         yield "the set has other members than were ordered"
-    if quarantined := voyage.store.audit.quarantined(limit=1, after=None).items:
+    if quarantined := voyage.store.quarantine.entries(limit=1, after=None).items:
         yield f"a message is in quarantine: {quarantined[0]}"
 
 

@@ -170,17 +170,25 @@ def upgrade() -> None:
     op.create_table(
         "quarantine",
         sa.Column("entry_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("at", types.UtcDateTime(), nullable=False),
         sa.Column("hub", types.key(64), nullable=False),
-        sa.Column("device_id", types.text(256), nullable=True),
-        sa.Column("module_id", types.text(256), nullable=True),
+        sa.Column("device_id", types.key(128), nullable=False),
+        sa.Column("module_id", types.key(128), nullable=False),
         sa.Column("reason", types.key(64), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", types.UtcDateTime(), nullable=False),
+        sa.Column("at", types.UtcDateTime(), nullable=False),
+        sa.Column("kept_at", types.UtcDateTime(), nullable=False),
         sa.Column("detail", types.long_text(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("body", types.blob(), nullable=False),
         sa.Column("properties", types.Json(), nullable=False),
         sa.PrimaryKeyConstraint("entry_id", name=op.f("pk_quarantine")),
+        sa.UniqueConstraint(
+            "device_id", "module_id", "reason", "hub", name=op.f("uq_quarantine_device_id_module_id_reason_hub")
+        ),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_quarantine_at_entry_id", "quarantine", ["at", "entry_id", "bytes"], unique=False)
     op.create_table(
         "registrations",
         sa.Column("registration_id", types.key(64), nullable=False),
@@ -452,6 +460,7 @@ def downgrade() -> None:
     op.drop_table("device_images")
     op.drop_index(op.f("ix_registrations_state"), table_name="registrations")
     op.drop_table("registrations")
+    op.drop_index("ix_quarantine_at_entry_id", table_name="quarantine")
     op.drop_table("quarantine")
     op.drop_index("ix_patches_created_at_patch_id", table_name="patches")
     op.drop_table("patches")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import base64
-
 import pytest
 
 from imagedelta.errors import RequestError
@@ -20,16 +18,6 @@ def test_who_did_what_is_listed_newest_first(world: World) -> None:
 
     assert [entry.who for entry in both] == ["ivan", "olga"]
     assert [(entry.action, entry.detail) for entry in olga] == [("set.create", {"devices": 3})]
-
-
-def test_a_message_that_could_not_be_taken_is_kept_whole(world: World) -> None:
-    body = bytes(range(256))
-
-    world.store.audit.quarantine("north", None, None, "content.malformed_message", "x", body, {"a": "b"}, world.now)
-
-    (kept,) = world.store.audit.quarantined(limit=9, after=None).items
-    assert base64.b64decode(kept.body) == body
-    assert (kept.reason, kept.properties, kept.at) == ("content.malformed_message", {"a": "b"}, world.now)
 
 
 def test_an_answer_is_remembered_for_the_same_request_of_the_same_caller(world: World) -> None:

@@ -96,7 +96,7 @@ def listings(store: SqlStore) -> list[Any]:
         of(store.transfers.list_transfers, device_id=None, image_id=None, state=None, set_id=None),
         of(store.patches.list_patches, state=None, target=None),
         of(store.audit.list_entries, who=None, subject=None),
-        of(store.audit.quarantined),
+        of(store.quarantine.entries),
     ]
 
 

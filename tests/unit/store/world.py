@@ -187,7 +187,8 @@ class World:
             "state": state,
             "image_id": transfer.image_id,
         }
-        return self.store.transfers.record_report(origin, Report(**(values | fields)), max_attempts=3)
+        (outcome,) = self.store.transfers.record_reports([(origin, Report(**(values | fields)))], max_attempts=3)
+        return outcome
 
     def deliver(self, of: DeploymentSet, *device_ids: str) -> DeploymentSet:
         """Publish, and let these devices succeed."""

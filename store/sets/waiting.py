@@ -1,0 +1,65 @@
+"""What has something to do because of what a device told: sets to be planned, patches to be published to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, or_, select
+
+from contracts.states import OPEN_SET, PATCH, UNPLANNED_MEMBER, WANTING
+from store.kernel.due import plan_sets
+from store.kernel.schema import member_transfers, members, patches, sets, transfers
+from store.kernel.tools import rows_in
+
+
+def sets_waiting_for(connection: Connection, transfer_ids: Collection[str]) -> dict[str, list[str]]:
+    """transfer -> open sets with a member that still wants it, by id."""
+    links = (member_transfers.c.set_id == members.c.set_id) & (member_transfers.c.device_id == members.c.device_id)
+    query = _wanting(member_transfers.c.transfer_id, members.c.set_id).join(member_transfers, links)
+    found: dict[str, list[str]] = {}
+    for row in rows_in(connection, query.order_by(members.c.set_id), member_transfers.c.transfer_id, transfer_ids):
+        found.setdefault(row["transfer_id"], []).append(row["set_id"])
+    return found
+
+
+def plan_device(connection: Connection, device_id: str, at: datetime) -> tuple[str, ...]:
+    """The device can be planned for: mark the sets that wait for a plan for it; those sets, by id.
+
+    The caller holds the device.
+    """
+    without_a_plan = exists().where(
+        member_transfers.c.set_id == members.c.set_id,
+        member_transfers.c.device_id == members.c.device_id,
+        transfers.c.transfer_id == member_transfers.c.transfer_id,
+        transfers.c.state == "queued",
+        transfers.c.sources.is_(None),
+    )
+    query = _wanting(members.c.set_id).where(
+        members.c.device_id == device_id, or_(members.c.state.in_(sorted(UNPLANNED_MEMBER)), without_a_plan)
+    )
+    found = tuple(sorted(connection.execute(query).scalars()))
+    plan_sets(connection, found, at)
+    return found
+
+
+def publish_to_device(connection: Connection, device_id: str, at: datetime) -> None:
+    """It is believed again: patches that its transfers wait for are looked at, also those that are built."""
+    waits = exists().where(
+        transfers.c.patch_id == patches.c.patch_id,
+        transfers.c.device_id == device_id,
+        transfers.c.state == "queued",
+    )
+    these = (waits, patches.c.state.in_(sorted(PATCH.states - {"failed"})), patches.c.next_try_at.is_(None))
+    connection.execute(patches.update().where(*these).values(next_try_at=at))
+
+
+def _wanting(*columns: Any) -> Select[Any]:
+    """Members of open sets that still want their images."""
+    return (
+        select(*columns)
+        .select_from(members)
+        .join(sets, sets.c.set_id == members.c.set_id)
+        .where(members.c.state.in_(sorted(WANTING)), sets.c.state.in_(sorted(OPEN_SET)))
+    )
