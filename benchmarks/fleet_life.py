@@ -93,13 +93,15 @@ class FleetLife:
         self._ingest(
             "inventory, in batches", [_inventory(one, present, self._fleet.sealer.key_id) for one in self._ids]
         )
+        self._ticks("sync twin", lambda: self._written() >= len(self._ids))
 
     def _order(self) -> None:
+        """The set goes until every bundle lies in its outbox."""
         self._set = self._create("create set", 2, release="device")
         self._drive(self._set, "first plan")
-        self._ticks("sync twin", lambda: self._fleet.hubs["north"].calls.count["update_desired"] >= len(self._ids))
 
     def _look(self) -> None:
+        self._calm()
         self._planning = "plan, nothing to plan"
         self._fleet.begin(deploy_set(self._set))
         for _ in range(5):
@@ -188,20 +190,32 @@ class FleetLife:
         return str(answer.headers["Location"].rpartition("/")[2])
 
     def _drive(self, set_id: str, planning: str) -> None:
-        """Run the set's orchestration until everything is published."""
+        """Let the set's orchestration and the timer go on until everything is published."""
         self._planning = planning
         published = self._publications()
+        self._fleet.begin(deploy_set(set_id))
+        self._planning = f"{planning}, run again"
         for _ in range(_PATIENCE):
-            self._fleet.begin(deploy_set(set_id))
             if not self._has(set_id, "queued") and not self._has(set_id, "building"):
                 break
-            if self._planning == planning:
-                self._planning = f"{planning}, run again"
+            self._fleet.tick()
         self._meter.add(planning, len(self._ids))
         self._meter.add("publish", self._publications() - published)
 
+    def _calm(self) -> None:
+        """Let the timer fire until it has nothing more to tell the hubs."""
+        before = -1
+        while before != self._written():
+            before = self._written()
+            self._fleet.tick()
+
+    def _written(self) -> int:
+        return self._fleet.hubs["north"].calls.count["update_desired"]
+
     def _publications(self) -> int:
-        return sum(name.endswith(".bundle") for names in self._fleet.blobs.containers.values() for name in names)
+        """How many bundles were ever composed."""
+        calls = self._fleet.blobs.calls.count
+        return calls["compose"] + calls["compose_if_absent"]
 
     def _ticks(self, step: str, done: Callable[[], bool], items: int | None = None) -> None:
         for _ in range(_PATIENCE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ class Calls:
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
         self._faults: dict[tuple[str, int], _Fault] = {}
+        self._lock = threading.Lock()
 
     def fail(self, method: str, nth: int = 1, *, after: bool = False, error: BaseException | None = None) -> None:
         """Let the ``nth`` call of ``method`` from now on raise.
@@ -39,8 +41,9 @@ class Calls:
 
     @contextmanager
     def call(self, method: str) -> Iterator[None]:
-        self.count[method] += 1
-        fault = self._faults.pop((method, self.count[method]), None)
+        with self._lock:
+            self.count[method] += 1
+            fault = self._faults.pop((method, self.count[method]), None)
         if fault is not None and not fault.after:
             raise fault.error
         yield

@@ -8,6 +8,7 @@ engine on what the files hold.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Fate:
         self.operations = 0
         self._left: int | None = None
         self._spared = False
+        self._lock = threading.Lock()
 
     def die_in(self, operations: int) -> None:
         """Not now, but before that many more operations are done."""
@@ -68,16 +70,19 @@ class Fate:
         """Before each operation on the outside. Raises: Crash."""
         if self._spared:
             return
-        if self.dead:
-            raise Crash
+        with self._lock:
+            if not self.dead:
+                self._count()
+            if self.dead:
+                raise Crash
+
+    def _count(self) -> None:
         self.operations += 1
-        if self._left is None:
-            return
-        self._left -= 1
-        if self._left <= 0:
-            self._left, self.dead = None, True
-            self.deaths += 1
-            raise Crash
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self._left, self.dead = None, True
+                self.deaths += 1
 
     def revive(self) -> None:
         self.dead = False
