@@ -128,6 +128,19 @@ class Twin:
     desired properties. None when it was never told, or does not say when."""
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """What every device that meets a condition is to run; for devices whose content is the same for all."""
+
+    deployment_id: str
+    """At most 128 lower-case letters, digits and -+%_*!'."""
+    target_condition: str
+    """Of device twins, e.g. ``tags.site = 'north'``; ``*`` is met by all."""
+    priority: int
+    """Of those whose condition a device meets, the highest counts; layered content lies over a lower one's."""
+    modules_content: Mapping[str, Any]
+
+
 class Hub(Protocol):
     """The service side of one IoT Hub."""
 
@@ -166,6 +179,23 @@ class Hub(Protocol):
 
         Raises: RequestError ``hub.changed`` when it has another version by now: read again; ``hub.unknown_device``.
         """
+        ...
+
+    def deployments(self) -> Sequence[Deployment]:
+        """Those by target condition; a hub has at most 100."""
+        ...
+
+    def create_deployment(self, deployment: Deployment) -> None:
+        """Give devices content by a target condition. The same again changes nothing.
+
+        Not for devices that ``apply_content`` is used on: the last of the two wins, and nobody sees it lose.
+
+        Raises: RequestError ``hub.deployment_exists`` when another one has the id.
+        """
+        ...
+
+    def delete_deployment(self, deployment_id: str) -> None:
+        """Devices go on with the next that they meet; deleting what is not there is fine."""
         ...
 
 
