@@ -5,7 +5,7 @@ Every method raises only ImageDeltaError: DependencyError where trying again can
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, Protocol
@@ -196,6 +196,48 @@ class Hub(Protocol):
 
     def delete_deployment(self, deployment_id: str) -> None:
         """Devices go on with the next that they meet; deleting what is not there is fine."""
+        ...
+
+
+@dataclass(frozen=True)
+class RegistryBlob:
+    """A blob as a manifest announces it: ``sha256:`` and 64 hex digits, and its bytes as stored, mostly packed."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class RegistryImage:
+    """One image for one platform, by digests alone: what a tag means later changes nothing of it."""
+
+    config: RegistryBlob
+    """Its digest is the image ID."""
+    layers: tuple[RegistryBlob, ...]
+    """Lowest first."""
+
+
+class Registry(Protocol):
+    """Where build pipelines push images; nothing is pushed from here. Many threads may ask it."""
+
+    def resolve(self, reference: str) -> Mapping[str, RegistryImage]:
+        """What ``HOST[:PORT]/PATH[:TAG|@DIGEST]`` stands for now: platform (``os/arch[/variant]``) -> image.
+
+        Manifests are held against their digests before they are read.
+
+        Raises: RequestError when there is no such image or it may not be read; ContentError for what is no image.
+        """
+        ...
+
+    def read_blob(self, reference: str, blob: RegistryBlob, offset: int = 0) -> Iterator[bytes]:
+        """The blob's bytes as stored from ``offset`` to its end, in pieces of at most 1 MiB.
+
+        From 0 they are held against the digest, and the last piece is only given if it fits. A reader that goes on
+        after a broken link holds the whole against it by itself.
+
+        Raises (also while iterating): DependencyError; ContentError ``content.missing``, ``content.truncated``,
+            ``content.digest_mismatch``.
+        """
         ...
 
 

@@ -278,8 +278,8 @@ def test_configurations_of_twins_are_not_among_the_deployments() -> None:
     [
         b"{}",
         b"[",
-        b'[{"id": 7, "targetCondition": "*", "priority": 1, "content": {"modulesContent": {}}}]',
         b'[{"id": "a"}]',
+        b'[{"id": 7, "targetCondition": "*", "priority": 1, "content": {"modulesContent": {}}}]',
         b'[{"id": "a", "targetCondition": "*", "priority": "1", "content": {"modulesContent": {}}}]',
     ],
 )
