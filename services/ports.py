@@ -152,8 +152,10 @@ class Hub(Protocol):
         """The $edgeAgent twins of many devices, by device; without those that this hub does not know.
 
         One query for about a hundred devices instead of a request for each. Queries lag: IoT Hub answers from an
-        index that is seconds behind, at worst half an hour, and never more often than 20 times a minute and unit.
-        What must be the present state (whether a deployment may be written) is asked of ``module_twin``.
+        index that is seconds behind, at worst half an hour, and no more than 20 times a minute and unit. So a version
+        read here may be older than one that we have written ourselves since: whoever keeps it takes the later of the
+        two. What must be the present state (whether a deployment may be written) is asked of ``module_twin``.
+        Source: docs/adr/0018-hubs-are-asked-by-query-and-by-twin.md.
         """
         ...
 
