@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.records import Waiting
 from contracts.requests import DeviceSelection
 from imagedelta.errors import RequestError
 from tests.unit.store.world import MANIFEST, World, digest
@@ -504,11 +505,11 @@ def test_a_set_knows_which_devices_keep_it_waiting_and_why(world: World) -> None
     world.inventory("held", installation="disk-2")
     world.inventory("held", installation="disk-1", sequence=9)
 
-    assert world.store.sets.waiting(of.set_id) == {
-        "held": "device.held",
-        "lost": "hub.unknown_device",
-        "silent": "device.no_inventory",
-    }
+    assert world.store.sets.waiting(of.set_id) == (
+        Waiting("device.held", 1, "held"),
+        Waiting("device.no_inventory", 1, "silent"),
+        Waiting("hub.unknown_device", 1, "lost"),
+    )
 
 
 def test_transfers_show_building_apart_from_queued(world: World) -> None:
