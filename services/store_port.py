@@ -289,7 +289,12 @@ class Sets(Protocol):
 
     def approve(self, set_id: str, by: str, at: datetime) -> DeploymentSet: ...
     def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
-        """Cancels the set, its members, and transfers that no other open set needs (their bundles are revoked)."""
+        """Cancels the set; its members and what was sent for them alone follow by ``withdraw_part``."""
+        ...
+
+    def withdraw_part(self, set_id: str, at: datetime) -> bool:
+        """Let the next members of a cancelled set go, cancel transfers that no open set needs and revoke their bundles.
+        Whether more are left."""
         ...
 
     def request_release(self, set_id: str, by: str, at: datetime) -> DeploymentSet:

@@ -20,6 +20,7 @@ from store.kernel.paging import each, fetch_page
 from store.kernel.schema import devices, members, sets
 from store.kernel.tools import as_record
 from store.sets import orders, views, work
+from store.sets.cancel import withdraw_part
 from store.sets.create import create_set, select_devices
 from store.sets.figures import figures_of_members, figures_of_sets
 from store.sets.plan import plan_parts, record_plan
@@ -168,6 +169,9 @@ class SqlSets:
 
     def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
         return self._db.write(lambda connection: orders.cancel(connection, set_id, by, at))
+
+    def withdraw_part(self, set_id: str, at: datetime) -> bool:
+        return self._db.write(lambda connection: withdraw_part(connection, set_id, at))
 
     def request_release(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
         return self._db.write(lambda connection: orders.request_release(connection, set_id, by, at))

@@ -299,7 +299,7 @@ def test_cancelling_revokes_bundles_that_nobody_else_wants(world: World) -> None
     two = world.set(["ship-1"], "tool:1", workstream="two")
     world.publish(one)
 
-    world.store.sets.cancel(one.set_id, "tester", world.later())
+    world.cancel(one)
 
     states = {t.reference: t.state for t in world.store.transfers.of_set(one.set_id)}
     assert states == {"app:2": "cancelled", "tool:1": "published"}
