@@ -53,7 +53,7 @@ def next_value(connection: Connection, counter: str) -> int:
 
 
 def lock_set(connection: Connection, set_id: str) -> bool:
-    """Hold the set's row until commit; False when there is none. Always before ``lock_device``."""
+    """Hold the set's row until commit; False when there is none. Never before a device (docs/schema.md)."""
     return _touch(connection, sets, sets.c.set_id == set_id)
 
 
