@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, or_
+from sqlalchemy import Connection, case, literal, or_
 
 from store.kernel.schema import devices, sets
 from store.kernel.tools import chunks
@@ -36,6 +37,16 @@ def sync_devices(connection: Connection, device_ids: Collection[str], at: dateti
     for part in chunks(device_ids):
         where = (devices.c.device_id.in_(part), or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None)))
         connection.execute(devices.update().where(*where).values(twin=CHANGED, sync_at=at, sync_tries=0))
+
+
+def twin_changed(at: datetime) -> dict[str, Any]:
+    """The same, as columns for an UPDATE of devices that has more to change."""
+    news = or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None))
+    return {
+        "twin": CHANGED,
+        "sync_at": case((news, literal(at, devices.c.sync_at.type)), else_=devices.c.sync_at),
+        "sync_tries": case((news, 0), else_=devices.c.sync_tries),
+    }
 
 
 def settle_sets(connection: Connection, set_ids: Collection[str], at: datetime) -> None:
