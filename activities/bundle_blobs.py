@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.outbox import SHARED, outbox_container, priority_digit
 from contracts.records import Publication
-from imagedelta.bundles import BundleHead, Sealer, check_chunk_list, compose, share
+from imagedelta.bundles import BundleHead, Sealer, check_chunk_list, compose, parse_head, read_shared, share
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from services.ports import BlobRange
@@ -30,6 +30,7 @@ class BundleBlobs:
         blobs = self._deps.blobs
         if name.endswith(SHARED):
             blobs.put_if_absent(container, name, [share(before, chunks)])
+            _refuse_another_patch(head, blobs.read(container, name))
         else:
             blobs.put_if_absent(container, f"{name}.chunks", [chunks])
             patch = BlobRange("patches", head.patch_sha256, 0, head.patch_bytes)
@@ -58,6 +59,16 @@ class BundleBlobs:
             f"the cloud has {', '.join(self._deps.sealers) or 'none'}",
             code="seal.no_trusted_key",
         )
+
+
+def _refuse_another_patch(head: BundleHead, stored: bytes) -> None:
+    """After a database was restored, an attempt may be planned again in another way than the file that lies there says.
+
+    Raises: RequestError ``bundle.exists``: the twin's grant would not open the patch that it names.
+    """
+    there, _ = parse_head(read_shared(stored).before, None)
+    if there.patch_sha256 != head.patch_sha256:
+        raise RequestError(f"{head.bundle_id} lies in the outbox with another patch", code="bundle.exists")
 
 
 def _head(publication: Publication) -> BundleHead:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from activities.patch_access import patch_access
 from contracts.messages import DesiredProperties, OutboxAccess
 from contracts.outbox import outbox_container, transfer_of
 from contracts.records import Device
@@ -14,7 +15,6 @@ from imagedelta.archives import sha256_id
 from imagedelta.bundles import canonical_bytes
 from imagedelta.errors import RequestError
 from services.deps import Deps
-from services.patch_access import patch_access
 from services.ports import Grant
 
 

@@ -13,7 +13,7 @@ from activities.publish_batch import publish_batch
 from activities.sync_device import sync_device
 from contracts.outbox import outbox_container
 from contracts.records import Transfer
-from imagedelta.bundles import Ed25519Sealer, check_chunk_list, read_bundle, read_shared
+from imagedelta.bundles import BundleHead, Ed25519Sealer, check_chunk_list, compose, read_bundle, read_shared, share
 from imagedelta.bundles.keys import generate_private_key
 from imagedelta.errors import DependencyError
 from services.ports import BlobInfo, BlobRange
@@ -275,7 +275,20 @@ def test_a_patch_is_read_by_nobody_for_shared_bundles_and_its_chunk_list_once(be
     bench.blobs.bytes_read.clear()
 
     assert run_to_the_end(bench, first) == 5
-    assert bench.blobs.bytes_read == {"patches": chunks}
+    assert bench.blobs.bytes_read["patches"] == chunks
+    stored = [blob.size for n in range(5) for blob in bench.blobs.list(outbox_container(f"ship-{n}"))]
+    assert max(stored) < 700
+
+
+def test_a_file_that_names_another_patch_is_not_taken_for_the_one_to_be_published(bench: Bench) -> None:
+    """As after a restore of the database, when an attempt is planned in another way than before."""
+    first = fleet_of(bench, 1, shared=True)
+    outbox, name = outbox_container(first.device_id), f"2-000000000001-{first.transfer_id}-1.shared"
+    head = BundleHead(target_image_id=APP_2.image_id, platform="linux/amd64", patch_sha256="0" * 64, patch_bytes=9)
+    bench.blobs.put(outbox, name, [share(compose(head, bench.sealer, 0, 9)[0], bytes(32))])
+
+    assert publish(bench, first) == NOTHING
+    assert bench.current(first).code == "bundle.exists"
 
 
 def test_a_damaged_chunk_list_is_never_sealed(bench: Bench) -> None:
