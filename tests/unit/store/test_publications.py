@@ -185,7 +185,7 @@ def test_a_bundle_whose_transfer_went_another_way_meanwhile_is_taken_away_with_t
     of, patch_id = built(world)
     (claimed,) = claim(world, patch_id)
     if how == "cancelled":
-        world.store.sets.cancel(of.set_id, "olga", world.now)
+        world.cancel(of)
     elif how == "retired":
         world.store.devices.retire("ship-1", "olga", world.now)
     else:
