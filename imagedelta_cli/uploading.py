@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -24,7 +24,6 @@ _TRIES = 6
 _PIECE_BYTES = 1 << 20
 _JOIN_TIMEOUT = httpx.Timeout(60, read=1800)
 """A storage on one disk copies the blocks before it answers."""
-_MAX_LIST_BYTES = 16 << 20
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -95,18 +94,16 @@ class Sender:
 
     def _put(self, query: Mapping[str, str], body: bytes, timeout: httpx.Timeout | None = None) -> None:
         url = self._url.copy_merge_params(query)
-        more = {} if timeout is None else {"timeout": timeout}
-        self._repeat(lambda: self._client.put(url, content=body, **more))  # type: ignore[arg-type]
+        patience = self._client.timeout if timeout is None else timeout
+        self._repeat(lambda: self._client.put(url, content=body, timeout=patience))
 
     def _staged(self) -> frozenset[str]:
         url = self._url.copy_merge_params({"comp": "blocklist", "blocklisttype": "uncommitted"})
         answer = self._repeat(lambda: self._client.get(url), missing=True)
-        if answer.status_code == 404 or len(answer.content) > _MAX_LIST_BYTES:
-            return frozenset()
         try:
             found = ElementTree.fromstring(answer.content)  # noqa: S314  of the storage that takes our archive
         except ElementTree.ParseError:
-            return frozenset()  # then everything is sent
+            return frozenset()  # nothing is staged, or it does not say so: everything is sent
         return frozenset(name.text or "" for name in found.iterfind("UncommittedBlocks/Block/Name"))
 
     def _stored_bytes(self) -> int | None:
@@ -115,11 +112,11 @@ class Sender:
         length = answer.headers.get("content-length", "")
         return int(length) if answer.status_code == 200 and length.isdecimal() else None
 
-    def _repeat(self, ask: Any, *, missing: bool = False) -> httpx.Response:
+    def _repeat(self, ask: Callable[[], httpx.Response], *, missing: bool = False) -> httpx.Response:
         """The answer of a request that may be repeated; 404 is one with ``missing``."""
         for left in reversed(range(_TRIES)):
             try:
-                answer: httpx.Response = ask()
+                answer = ask()
             except httpx.HTTPError as error:
                 problem = DependencyError(f"{self._host} does not answer: {error or type(error).__name__}")
                 problem.__cause__ = error
