@@ -28,7 +28,7 @@ _API_VERSION = "2021-04-12"
 _TOKEN_SECONDS = 3600
 _SILENCE = httpx.Timeout(10, connect=5)
 _ANSWER_SECONDS = 30.0
-"""For a whole answer: one that comes byte by byte must not hold up what waits behind it."""
+"""For the body of an answer: one that comes byte by byte must not hold up what waits behind it."""
 _ANSWER_BYTES = 32 << 20
 """A page of 100 twins is the largest: each has at most 32 KB desired, 32 KB reported and the times of both."""
 _LONGEST_REST = timedelta(hours=1)

@@ -13,7 +13,8 @@ from imagedelta_cli.options import json_option
 from imagedelta_cli.output import emit
 from imagedelta_host.settings import apply_local_settings
 
-_URL = "IMAGEDELTA_DATABASE_URL"
+_PLACES = ("IMAGEDELTA_DATABASE_URL", "IMAGEDELTA_BLOBS_DIR", "LOCAL_BLOBS_DIR")
+"""The first names the database; without it, it is a file beside the blobs."""
 
 
 @click.group("db", help=__doc__)
@@ -36,9 +37,9 @@ def upgrade(app: Path, as_json: bool) -> None:
     or nothing; a database that is up to date stays as it is.
     """
     apply_local_settings(app, os.environ)
-    if not os.environ.get(_URL):
+    if not any(os.environ.get(place) for place in _PLACES):
         raise RequestError(
-            f"{_URL} is not set: a host that makes its own database brings it up to date when it starts",
+            f"{_PLACES[0]} is not set: a host that makes its own database brings it up to date when it starts",
             code="cli.no_database",
         )
     revision = upgrade_database(app)

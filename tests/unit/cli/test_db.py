@@ -30,6 +30,16 @@ def test_the_database_gets_the_schema_of_the_apps_version_once(
     assert (codes, first, again) == ([0, 0], revision(database), revision(database))
 
 
+def test_the_file_beside_the_blobs_is_upgraded_where_no_database_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEDELTA_BLOBS_DIR", str(tmp_path / "blobs"))
+
+    assert run(["db", "upgrade", "--app", str(ROOT)]) == 0
+
+    assert revision(tmp_path / "imagedelta.db")
+
+
 def test_a_database_of_a_newer_version_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
