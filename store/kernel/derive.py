@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, select
 
 from contracts.states import ON_DEVICE, STARTED_SET
 from store.kernel.schema import member_transfers, members, sets, transfers
@@ -71,14 +71,18 @@ def _transfers_of_members() -> Any:
             waiting.join(
                 members, and_(members.c.set_id == waiting.c.set_id, members.c.device_id == waiting.c.device_id)
             )
-            .join(sets, sets.c.set_id == members.c.set_id)
             .join(others, and_(others.c.set_id == members.c.set_id, others.c.device_id == members.c.device_id))
             .join(transfers, transfers.c.transfer_id == others.c.transfer_id)
         )
         .with_hint(members, HELD, "mssql")
-        .where(members.c.state.in_(_LED), sets.c.state.in_(sorted(STARTED_SET)))
+        .where(members.c.state.in_(_LED), _is_started())
         .order_by(members.c.set_id, members.c.device_id, transfers.c.created_at, transfers.c.transfer_id)
     )
+
+
+def _is_started() -> ColumnElement[bool]:
+    """Asked of each set that is found: a join would let SQLite begin with all members of every started set."""
+    return exists().where(sets.c.set_id == members.c.set_id, sets.c.state.in_(sorted(STARTED_SET)))
 
 
 _TRANSFERS_OF_MEMBERS = _transfers_of_members()

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from contracts.states import API, DEVICE, MEMBER, ORCHESTRATOR, SET, TIMER, TRANSFER, StateMachine
 from imagedelta.errors import RequestError
+from store.kernel.derive import _TRANSFERS_OF_MEMBERS
 from store.kernel.moves import move_member, move_set, move_transfer
 from store.kernel.schema import members, sets, transfers
 from store.transfers.rows import known_transfer
@@ -73,3 +74,15 @@ def test_a_move_from_a_state_that_no_longer_stands_changes_nothing(world: World,
     assert world.store._db.write(late) is False
     assert (world.states(of), world.transfer(of, "ship-1")) == before
     assert len(world.store.sets.events(of.set_id, limit=100, after=None).items) == events
+
+
+def test_leading_members_on_begins_with_the_transfers_that_moved_and_never_with_all_of_a_set(world: World) -> None:
+    query = _TRANSFERS_OF_MEMBERS.params(ids=[f"transfer-{number}" for number in range(500)])
+
+    def plan(connection: Connection) -> list[str]:
+        written = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        return [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {written}")]
+
+    steps = world.store._db.read(plan)
+    assert not [step for step in steps if "state" in step]
+    assert not [step for step in steps if step.endswith("(set_id=?)") and "deployment_sets" not in step]
