@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 import store.kernel.engine as engine
-from contracts.messages import Report
+from contracts.messages import MAX_FETCHED_BYTES, Report
 from contracts.records import DeploymentSet, Transfer
 from services.store_port import Origin
 from store.kernel.schema import devices, members, sets
@@ -139,6 +139,16 @@ def test_a_statement_that_the_database_refuses_leaves_nothing_of_its_batch(world
         world.store._db.write(lambda connection: connection.execute(text("DROP TRIGGER trap")))
 
     assert {one.state for one in world.store.transfers.of_set(column(world, sets.c.set_id))} == {"published"}
+
+
+def test_the_largest_figures_that_devices_may_tell_can_be_added_up(world: World) -> None:
+    of = fleet(world, 3)
+    most = {"bytes_fetched": MAX_FETCHED_BYTES, "seconds_on_link": 1e12}
+
+    record(world, reports(world, world.store.transfers.of_set(of.set_id), "received", **most))
+
+    assert world.store.sets.figures([of.set_id])[of.set_id].sent_bytes == 6 * MAX_FETCHED_BYTES
+    assert world.store.transfers.timeseries("day", world.now - timedelta(days=1), world.now)
 
 
 # ------------------------------------------------------------ what becomes due by it
