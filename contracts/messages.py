@@ -28,6 +28,8 @@ from imagedelta.platforms import PATTERN, parse_platform
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_INVENTORY_BYTES = 8 * 1024 * 1024
 """Of an inventory after decompression; on the wire it stays under the hub's message limit."""
+MAX_FETCHED_BYTES = 2**44
+"""Of one bundle; half a million of them can be added up in SQL's 64 bits."""
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9\-._:@$]{0,127}$")]
@@ -75,7 +77,7 @@ class Report(Message):
     local_digest: ShortText | None = Field(
         default=None, alias="localDigest", description="Manifest digest in the local registry."
     )
-    bytes_fetched: int | None = Field(default=None, alias="bytesFetched", ge=0, le=2**62)
+    bytes_fetched: int | None = Field(default=None, alias="bytesFetched", ge=0, le=MAX_FETCHED_BYTES)
     seconds_on_link: float | None = Field(default=None, alias="secondsOnLink", ge=0, le=1e12)
 
     @property
@@ -214,7 +216,7 @@ def _gunzip(body: bytes) -> bytes:
 
 def _parse(model: type[M], body: bytes) -> M:
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"

@@ -64,6 +64,8 @@ def ingest(hub: str, messages: Iterable[HubMessage], deps: Deps) -> tuple[Start,
     Raises: DependencyError when SQL does not answer; then the batch is to be run again.
     """
     ours = [message for message in messages if _concerns_us(message, deps)]
+    if not ours:
+        return ()
     batch = _Batch(hub, deps)
     for together in _rounds(batch.parse(ours)):
         batch.record(together)

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import select
+
 from contracts.messages import LastResult
 from contracts.requests import EnrolDevice
 from services.store_port import Origin
+from store.kernel.schema import device_images, patches, sets
+from tests.unit.store.statements import said
 from tests.unit.store.world import MANIFEST, World, digest
 
 
@@ -235,3 +241,121 @@ def test_retiring_a_device_takes_it_out_of_its_sets(world: World) -> None:
     assert world.transfer(of, "ship-1").state == "cancelled"
     assert world.states(world.deliver(of, "ship-2"))[0] == "completed_with_failures"
     assert world.inventory("ship-1").result == "unknown"
+
+
+def test_an_inventory_that_says_nothing_new_writes_no_image(world: World) -> None:
+    world.device("ship-1", digest("app:1"), digest("app:2"))
+    since = {image.seen_at for image in world.store.devices.images_on("ship-1")}
+
+    with said(world.store) as statements:
+        world.inventory("ship-1", digest("app:1"), digest("app:2"))
+
+    assert not [one for one in statements if "device_images" in one and not one.startswith("SELECT")]
+    assert {image.seen_at for image in world.store.devices.images_on("ship-1")} == since
+
+
+def test_of_an_image_that_is_called_differently_the_rest_stays(world: World) -> None:
+    world.device("ship-1", digest("app:1"), digest("app:2"))
+    before = world.store.devices.images_on("ship-1")
+    values = {"references": ["else"], "local_digest": None}
+    renamed = device_images.update().where(device_images.c.image_id == digest("app:1")).values(**values)
+    world.store._db.write(lambda connection: connection.execute(renamed))
+
+    world.inventory("ship-1", digest("app:1"), digest("app:2"))
+
+    assert world.store.devices.images_on("ship-1") == before
+
+
+def test_an_inventory_costs_the_same_whatever_the_fleet_and_the_number_of_images(world: World) -> None:
+    counts = []
+    for size in (2, 20):
+        names = [world.device(f"of{size}-{number}", "-") for number in range(size)]
+        of = world.set(names, "app:2", "app:3", workstream=f"of{size}")
+        world.publish(of)
+        images = [digest(f"image {number}") for number in range(size * 20)]
+        with said(world.store) as statements:
+            world.inventory(names[0], digest("app:2"), *images)
+        counts.append(len(statements))
+
+    assert counts[0] == counts[1] <= 20
+
+
+def marked(world: World) -> list[Any]:
+    query = select(sets.c.name).where(sets.c.plan_at.is_not(None)).order_by(sets.c.ordinal)
+    return list(world.store._db.read(lambda connection: connection.execute(query).scalars().all()))
+
+
+def clear_marks(world: World) -> None:
+    world.store._db.write(lambda connection: connection.execute(sets.update().values(plan_at=None)))
+
+
+def test_an_inventory_marks_the_sets_that_wait_for_it_to_be_planned_and_no_others(world: World) -> None:
+    for name in ("ship-1", "ship-2"):
+        world.device(name)
+    for name, devices in (("mine", ["ship-1"]), ("both", ["ship-1", "ship-2"]), ("theirs", ["ship-2"])):
+        world.accepted(devices, "app:2", name=name)
+    clear_marks(world)
+
+    outcome = world.inventory("ship-1")
+
+    assert marked(world) == ["mine", "both"]
+    assert len(outcome.set_ids) == 2
+
+
+def test_a_source_that_vanished_marks_the_set_to_be_planned(world: World) -> None:
+    base = world.image("app:1")
+    world.device("ship-1", base)
+    of = world.accepted(["ship-1"], "app:2")
+    world.plan(of, sources=[base])
+    clear_marks(world)
+
+    assert world.inventory("ship-1", base).set_ids == ()
+    assert world.inventory("ship-1").set_ids == (of.set_id,)
+    assert marked(world) == [of.name]
+
+
+def test_a_device_that_is_believed_again_makes_what_waits_for_it_due(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2")
+    waiting = world.accepted(["ship-1"], "app:3", name="waiting", workstream="another")
+    world.inventory("ship-1", hub="south")
+    patch = patches.update().values(next_try_at=None)
+    world.store._db.write(lambda connection: connection.execute(patch))
+    clear_marks(world)
+
+    world.store.devices.resync("ship-1", "tester", world.later())
+
+    due = select(patches.c.next_try_at)
+    assert marked(world) == [waiting.name]
+    assert world.store._db.read(lambda connection: connection.execute(due).scalar_one()) == world.now
+    assert world.transfer(of, "ship-1").state == "queued"
+
+
+def test_a_failed_result_of_an_image_that_is_there_all_the_same_fails_nobody(world: World) -> None:
+    world.device("ship-1", "-")
+    of = world.set(["ship-1"], "app:2", manifest=MANIFEST)
+    world.publish(of)
+    transfer_id = world.transfer(of, "ship-1").transfer_id
+    result = LastResult(transfer_id=transfer_id, attempt=1, sequence=4, state="failed", image_id=digest("app:2"))
+
+    world.inventory("ship-1", digest("app:2"), results=[result])
+
+    assert [event.new for event in world.store.transfers.history(transfer_id)][-2:] == ["failed", "succeeded"]
+    assert world.states(of)[1] == {"ship-1": "ready"}
+    assert world.kinds(of) == []
+
+
+def test_a_replaced_device_is_sent_an_image_once_although_two_sets_had_it_by_two_transfers(world: World) -> None:
+    world.device("ship-1", "-")
+    world.device("ship-2", "-")
+    of = world.deliver(world.set(["ship-1", "ship-2"], "app:2", manifest=MANIFEST), "ship-1")
+    arrived = world.transfer(of, "ship-1")
+    world.store._db.write(lambda connection: connection.execute(device_images.delete()))
+    other = world.set(["ship-1"], "app:2", workstream="another")
+    assert world.transfer(other, "ship-1").transfer_id != arrived.transfer_id
+
+    world.inventory("ship-1", installation="disk-2")
+
+    assert world.transfer(of, "ship-1").transfer_id == world.transfer(other, "ship-1").transfer_id
+    assert world.transfer(of, "ship-1").state == "queued"
+    assert world.states(of)[1]["ship-1"] == "in_transit"

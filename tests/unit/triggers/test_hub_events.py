@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from azure.functions import get_binding_registry, meta
 
-from contracts.messages import Inventory, PresentImage, Report, to_json
+from contracts.messages import MAX_MESSAGE_BYTES, Inventory, PresentImage, Report, to_json
 from contracts.requests import EnrolDevice
 from imagedelta.errors import DependencyError
+from services.store_port import Outcome
 from tests.unit.triggers.world import START, World, make_world
 from triggers.hub_events import HubMessage, ingest, read_events, serve_events
 
@@ -77,6 +78,11 @@ def test_an_inventory_is_believed_and_wakes_the_sweep(world: World) -> None:
         (message(b"", "report"), "content.malformed_message"),
         (message(b"not gzip"), "content.malformed_message"),
         (message(b"{}", "report"), "content.malformed_message"),
+        (message(b"[" * 250_000, "report"), "content.malformed_message"),
+        (message(b'{"transferId":"' + b"x" * 260_000 + b'"}', "report"), "content.malformed_message"),
+        (message(b"x" * 262_145, "report"), "content.limit_exceeded"),
+        (message(report().replace(b'"attempt":1', b'"attempt":true'), "report"), "content.malformed_message"),
+        (message(report().replace(b'"attempt":1', b'"attempt":"1"'), "report"), "content.malformed_message"),
         (message(b"\xff\x00", "report"), "content.malformed_message"),
         (message(gzip.compress(b"[" * 1000)), "content.malformed_message"),
         (message(gzip.compress(b" " * (9 << 20))), "content.limit_exceeded"),
@@ -95,7 +101,87 @@ def test_a_message_that_cannot_be_taken_is_kept_and_the_rest_goes_on(
     assert images_of(world) == [IMAGE]
     kept = quarantined(world)
     assert [(entry["reason"], entry["count"]) for entry in kept] == [(reason, 2)]
-    assert base64.b64decode(kept[0]["body"]) == bad.body
+    assert base64.b64decode(kept[0]["body"]) == bad.body[:MAX_MESSAGE_BYTES]
+
+
+def takes_no(*poison: str) -> Any:
+    """Takes reports, but for a batch with one of these transfers in it; of the others, in which order they came."""
+    taken: list[str] = []
+
+    def record(reports: Any, *, max_attempts: int) -> Any:
+        ids = [report.transfer_id for _, report in reports]
+        if set(ids) & set(poison):
+            raise ZeroDivisionError(f"one of {len(ids)}")
+        taken.extend(ids)
+        return [Outcome("applied", "", ("set-1",)) for _ in ids]
+
+    return SimpleNamespace(record_reports=record, taken=taken)
+
+
+def report_of(transfer_id: str, device: str = "boat") -> HubMessage:
+    body = Report(transfer_id=transfer_id, attempt=1, sequence=1, state="received", image_id=IMAGE)
+    return message(to_json(body), "report", device)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_a_report_that_spoils_its_batch_is_kept_and_the_others_are_taken_in_their_order(
+    world: World, place: int
+) -> None:
+    transfers = takes_no("poison")
+    store = SimpleNamespace(transfers=transfers, quarantine=world.deps.store.quarantine)
+    batch = [report_of(f"t{number}") for number in range(6)]
+    batch.insert(place, report_of("poison"))
+
+    starts = ingest("north", batch, replace(world.deps, store=store))  # type: ignore[arg-type]
+
+    assert transfers.taken == [f"t{number}" for number in range(6)]
+    assert [(entry["reason"], entry["count"]) for entry in quarantined(world)] == [("internal", 1)]
+    assert "deploy-set-1" in [start.instance for start in starts]
+
+
+def test_a_batch_of_nothing_but_poison_ends(world: World) -> None:
+    store = SimpleNamespace(transfers=takes_no("poison"), quarantine=world.deps.store.quarantine)
+
+    assert ingest("north", [report_of("poison")] * 33, replace(world.deps, store=store)) == ()  # type: ignore[arg-type]
+
+    assert [entry["count"] for entry in quarantined(world)] == [33]
+
+
+def test_the_messages_of_one_device_keep_their_order_and_reports_come_together_all_the_same(world: World) -> None:
+    calls: list[Any] = []
+
+    def record_reports(reports: Any, *, max_attempts: int) -> Any:
+        calls.append([report.transfer_id for _, report in reports])
+        return [Outcome("applied", "") for _ in reports]
+
+    def record_inventory(origin: Any, inventory: Any) -> Outcome:
+        calls.append(f"{origin.device_id} has {inventory.sequence}")
+        return Outcome("applied", "")
+
+    store = SimpleNamespace(
+        transfers=SimpleNamespace(record_reports=record_reports),
+        devices=SimpleNamespace(record_inventory=record_inventory),
+        quarantine=world.deps.store.quarantine,
+    )
+    batch = [
+        *(
+            report_of("a1", "a"),
+            message(inventory(1), device="b"),
+            report_of("c1", "c"),
+            message(inventory(2), device="a"),
+        ),
+        *(report_of("b1", "b"), report_of("a2", "a"), message(inventory(3), device="a"), report_of("c2", "c")),
+    ]
+
+    ingest("north", batch, replace(world.deps, store=store))  # type: ignore[arg-type]
+
+    assert calls == [["a1", "c1", "c2"], "b has 1", "a has 2", ["b1", "a2"], "a has 3"]
+
+
+def test_a_flood_of_telemetry_asks_nothing_of_the_database(world: World) -> None:
+    deaf = replace(world.deps, store=SimpleNamespace())  # type: ignore[arg-type]
+
+    assert ingest("north", [message(b"[" * 250_000, None, module="camera")] * 100, deaf) == ()
 
 
 def test_other_modules_telemetry_is_passed_over(world: World) -> None:

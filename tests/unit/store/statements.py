@@ -1,0 +1,46 @@
+"""Counting what a call says to the database, and letting one of its statements fail."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+
+from store.sql import SqlStore
+
+
+@contextmanager
+def said(store: SqlStore) -> Iterator[list[str]]:
+    """The statements that run meanwhile."""
+    texts: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, text: str, *_rest: Any) -> None:
+        texts.append(text)
+
+    engine = store._db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield texts
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def failing_once(store: SqlStore, at: int) -> Iterator[list[int]]:
+    """The statement with this number, from 0, finds the database locked, once; how many ran in all."""
+    ran = [0]
+
+    def fail(_connection: Any, _cursor: Any, _text: str, *_rest: Any) -> None:
+        ran[0] += 1
+        if ran[0] == at + 1:
+            raise sqlite3.OperationalError("database is locked")
+
+    engine = store._db.engine
+    event.listen(engine, "before_cursor_execute", fail)
+    try:
+        yield ran
+    finally:
+        event.remove(engine, "before_cursor_execute", fail)
