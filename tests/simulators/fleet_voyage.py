@@ -158,7 +158,10 @@ class Voyage:
         return self.get(f"deployment-sets/{self.set_id}")
 
     def members(self) -> dict[str, Any]:
-        return {one["deviceId"]: one for one in self.the_set()["members"]}
+        listed = self.the_set().get("members")
+        if listed is None:
+            listed = self.every(f"deployment-sets/{self.set_id}/members")
+        return {one["deviceId"]: one for one in listed}
 
     def events(self) -> int:
         """How many things have happened to the set so far."""
