@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.records import DeploymentSet, Figures, Trouble
+from contracts.records import DeploymentSet, Figures, Trouble, Waiting
 from contracts.states import ARRIVED, OPEN_SET, OUT
 
 HELD_BACK = "plan.needs_approval"
@@ -31,8 +31,7 @@ class Facts:
     """None before a plan is recorded."""
     troubles: tuple[Trouble, ...]
     """Members that a mail of the kind names."""
-    waiting: Mapping[str, str]
-    """device -> code of what is missing on its side."""
+    waiting: tuple[Waiting, ...]
 
     def command(self, verb: str, *more: str) -> str:
         return shlex.join(["imagedelta", "sets", verb, self.of.set_id, *more])

@@ -5,7 +5,6 @@ Made from stored facts when the mail is sent, so that its numbers are right by t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from activities.mail_kinds import Facts, Kind
@@ -47,9 +46,8 @@ def _reasons(facts: Facts) -> Iterator[str]:
         yield f"{trouble.devices:,} {_words(trouble.state)}: {', '.join(trouble.named)}{rest}"
         if trouble.code:
             yield f"  {_reason(trouble.code, trouble.detail)}"
-    for code, number in Counter(facts.waiting.values()).most_common():
-        first = next(device for device, found in facts.waiting.items() if found == code)
-        yield f"{number:,} held up, the first of them {first}. {_reason(code, None)}"
+    for held_up in facts.waiting:
+        yield f"{held_up.devices:,} held up, the first of them {held_up.example}. {_reason(held_up.code, None)}"
 
 
 def _reason(code: str, detail: str | None) -> str:

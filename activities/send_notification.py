@@ -53,6 +53,6 @@ def _text(deps: Deps, claimed: Notification) -> tuple[str, str] | None:
         members=sets.member_states(set_id),
         figures=sets.figures([set_id]).get(set_id),
         troubles=tuple(filter(kind.names, sets.troubles(set_id, kind.states))),
-        waiting=sets.waiting(set_id) if claimed.kind == "overdue" else {},
+        waiting=sets.waiting(set_id) if claimed.kind == "overdue" else (),
     )
     return mail_text(kind, facts) if kind.is_so(facts) else None

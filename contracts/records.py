@@ -169,6 +169,16 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Devices whose own side keeps a set waiting, for one reason."""
+
+    code: str
+    devices: int
+    example: str
+    """The first of them."""
+
+
+@dataclass(frozen=True)
 class Unregistered:
     """Devices that hold images which could have been sources, had they been registered."""
 
@@ -193,6 +203,17 @@ class Member:
     released_version: int | None
     released_at: datetime | None
     updated_at: datetime
+
+
+@dataclass(frozen=True)
+class MemberShown:
+    """A member as people see it."""
+
+    member: Member
+    waits_for: str | None
+    """Code of what its device keeps it waiting for."""
+    figures: Figures | None
+    """None before a plan is recorded."""
 
 
 @dataclass(frozen=True)
@@ -332,6 +353,10 @@ class Release:
 @dataclass(frozen=True)
 class AuditEntry:
     entry_id: int
+    order_id: str
+    """Made before the order is done, of its Idempotency-Key where it has one: an order is done once."""
+    request_digest: str
+    """sha256 of what the order was asked with."""
     at: datetime
     who: str
     action: str

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model, field_validator
 from pydantic.alias_generators import to_camel
 
-from contracts.records import DeploymentSet, Figures
+from contracts.records import DeploymentSet, Figures, MemberShown
 from contracts.states import DEVICE_STATES, MEMBER, NOTIFICATION, PATCH, SET, STAGES, TRANSFER, StateMachine
 from imagedelta.errors import REMEDIES
 
@@ -194,6 +194,14 @@ class MemberDetail(MemberView):
     planned_bytes: int | None = Field(description="Null before a plan is made.")
     sent_bytes: int
 
+    @classmethod
+    def of(cls, record: object) -> Self:
+        if not isinstance(record, MemberShown):
+            raise TypeError(f"a member is shown of MemberShown, not of {type(record).__name__}")
+        its = record.figures
+        costs = {"planned_bytes": its.planned_bytes if its else None, "sent_bytes": its.sent_bytes if its else 0}
+        return cls.model_validate(vars(record.member) | {"waits_for": record.waits_for} | costs)
+
 
 class NotificationView(View):
     notification_id: str
@@ -236,16 +244,24 @@ class UnregisteredView(Outcome):
     estimated_bytes: int
 
 
-class SetDetail(SetView):
-    """A set with its members, and what was told and released because of it."""
+class TroubleView(Outcome):
+    """Members that are in one state for one reason."""
 
-    members: list[MemberDetail]
+    state: str = _states(MEMBER)
+    devices: int
+    named: list[str] = Field(description="The first of them, by id.")
+
+
+class SetDetail(SetView):
+    """A set as a whole, as large for ten devices as for ten thousand: what there is of each device is in lists."""
+
     member_states: dict[str, int] = Field(description="state -> number of members")
     transfer_stages: dict[str, int] = Field(description="stage (as in Transfer) -> number of transfers")
+    troubles: list[TroubleView] = Field(description="Members that failed or are in conflict, most of them first.")
     waiting: list[WaitingView]
     warnings: list[UnregisteredView]
-    notifications: list[NotificationView]
-    releases: list[ReleaseView]
+    notifications: list[NotificationView] = Field(description="The newest; the rest in their list.")
+    links: dict[str, str] = Field(description="members, transfers, releases, notifications, events -> their list.")
 
 
 class SetEvent(Outcome):

@@ -57,12 +57,13 @@ class Course:
 
 def read_back(witnesses: Witnesses, course: Course) -> RunRecord:
     """Raises: httpx.HTTPError when the host does not answer, DependencyError when a hub does not."""
-    detail = witnesses.cloud.get(f"deployment-sets/{course.set_id}")
+    path = f"deployment-sets/{course.set_id}"
+    detail, releases = witnesses.cloud.get(path), witnesses.cloud.items(f"{path}/releases")
     rows = witnesses.cloud.items("transfers", set=course.set_id)
     moved = sorted((row for row in rows if row["state"] != _PRESENT), key=_device_and_image)
     pulls = _pulls(moved, witnesses)
     transfers = tuple(_transfer(row, pulls, witnesses) for row in moved)
-    members = {member["deviceId"]: member["state"] for member in detail["members"]}
+    members = {member["deviceId"]: member["state"] for member in witnesses.cloud.items(f"{path}/members")}
     patched = {fact.patch_id for fact in transfers if fact.patch_id}
     return RunRecord(
         started=course.started,
@@ -74,10 +75,10 @@ def read_back(witnesses: Witnesses, course: Course) -> RunRecord:
         already_present=tuple(sorted(set(members) - {fact.device for fact in transfers})),
         patches=_patch_blobs(witnesses, patched),
         mails=tuple(witnesses.mail.mails()),
-        releases=tuple(_releases(detail["releases"], witnesses)),
+        releases=tuple(_releases(releases, witnesses)),
         devices=tuple(_device(device, members, witnesses) for device in witnesses.devices.values()),
         kills=course.kills,
-        events=tuple(sorted((*course.events, *_cloud_events(detail)), key=lambda event: event.at)),
+        events=tuple(sorted((*course.events, *_cloud_events(detail, releases)), key=lambda event: event.at)),
         spans=(*_set_spans(course, witnesses.cloud), *_transfer_spans(moved, witnesses), *course.downtimes),
         plan=course.plan,
     )
@@ -162,11 +163,11 @@ def _device(device: Device, members: Mapping[str, str], witnesses: Witnesses) ->
     )
 
 
-def _cloud_events(detail: Mapping[str, Any]) -> Iterator[Event]:
+def _cloud_events(detail: Mapping[str, Any], releases: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
     for note in detail["notifications"]:
         if note["sentAt"]:
             yield Event(seconds(note["sentAt"]), "cloud", "mail", f"mail to {note['recipient']}: {note['subject']}")
-    for release in detail["releases"]:
+    for release in releases:
         words = f"manifest set in hub {release['hub']}: {', '.join(release['modules'])}"
         yield Event(seconds(release["releasedAt"]), release["deviceId"], "release", words)
 

@@ -158,7 +158,6 @@ def _raise_for(answer: httpx.Response) -> None:
     if "code" not in found:
         detail = f"{answer.url.copy_with(query=None)} answered {answer.status_code}"
         raise DependencyError(detail, code="dependency.host") if retryable else RequestError(detail, code="cli.no_host")
-    retryable = retryable or found["code"] == "request.in_progress"
     raise Problem(str(found.get("detail", "")), str(found["code"]), str(found.get("remedy", "")), retryable=retryable)
 
 

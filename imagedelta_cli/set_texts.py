@@ -30,7 +30,7 @@ NAMED = 20
 
 def next_step(item: Item) -> str | None:
     """The command that a person has to give before the set goes on; None when it goes on by itself."""
-    if item["state"] == "awaiting_approval" or any(one["code"] == _HELD_BACK for one in item.get("members", ())):
+    if item["state"] == "awaiting_approval" or any(one["code"] == _HELD_BACK for one in item.get("troubles", ())):
         return _command("approve", item)
     if item["state"] not in _UNRELEASED:
         return None
@@ -124,12 +124,22 @@ def progress_of(item: Item) -> str:
 
 
 def remarks(item: Item) -> Iterator[str]:
-    """A sentence for each thing that the set waits for, and for each that made it dearer than it need be."""
+    """A sentence for what went wrong, for each thing that the set waits for, and for each that made it dearer than
+    it need be."""
+    for trouble in item["troubles"]:
+        yield _went_wrong(trouble)
     for waiting in item["waiting"]:
         yield f"{_waits(waiting['code'], waiting['example'], waiting['devices'])} {waiting['remedy']}"
     for warning in item["warnings"]:
         devices = _devices(warning["example"], warning["devices"])
         yield _dearer(warning["reference"], warning["held"], devices, warning["estimatedBytes"])
+
+
+def _went_wrong(trouble: Item) -> str:
+    more = trouble["devices"] - len(trouble["named"])
+    names = ", ".join(trouble["named"]) + (f" and {more:,} more" if more else "")
+    why = f" {trouble['code']}. {trouble['remedy']}" if trouble["code"] else ""
+    return f"{trouble['devices']:,} {trouble['state'].replace('_', ' ')}: {names}.{why}"
 
 
 def _devices(example: str, number: int) -> str:

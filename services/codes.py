@@ -11,6 +11,7 @@ REMEDIES = {
     "dependency.blobs": "Nothing to do: it is tried again. Look at the storage and its free space if this lasts.",
     "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",
     "hub.changed": "Nothing to do: the deployment is read again and judged anew.",
+    "hub.deployment_exists": "Give the deployment an id of its own, or delete the one that has it.",
     "hub.unknown_device": "Create the device and its module in the hub, or correct the hub it is enrolled with.",
     "mail.refused": "Correct the owner's mail address; the mail server does not take it.",
 }

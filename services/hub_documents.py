@@ -1,4 +1,4 @@
-"""What an IoT hub's REST interface says and is asked: twins, and the query that finds many of them.
+"""What an IoT hub's REST interface says and is asked: twins, deployments, and the query that finds many twins.
 
 Source: learn.microsoft.com/azure/iot-hub, "Understand and use device twins", "IoT Hub query language".
 """
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagedelta.errors import ContentError
-from services.ports import Twin
+from services.ports import Deployment, Twin
 
 PAGE = 100
 """Twins that one page of a query holds at most."""
@@ -35,6 +35,25 @@ def read_twin(document: object) -> Twin:
         etag=str(_object(document, "twin").get("etag", "")),
         seen_at=_seen_at(reported),
     )
+
+
+def read_deployment(document: object) -> Deployment:
+    """Raises: ContentError: It is not a deployment of IoT Edge modules."""
+    fields = _object(document, "deployment")
+    content = _object(_object(fields.get("content"), "content").get("modulesContent"), "modulesContent")
+    names, priority = (fields.get("id"), fields.get("targetCondition")), fields.get("priority")
+    if not all(isinstance(name, str) for name in names) or not isinstance(priority, int):
+        raise ContentError("a deployment without id, targetCondition or priority")
+    return Deployment(str(names[0]), str(names[1]), priority, content)
+
+
+def deployment_document(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "id": deployment.deployment_id,
+        "targetCondition": deployment.target_condition,
+        "priority": deployment.priority,
+        "content": {"modulesContent": dict(deployment.modules_content)},
+    }
 
 
 def agent_queries(device_ids: Collection[str]) -> Iterator[tuple[str, int]]:

@@ -1,14 +1,14 @@
 """The service side of an IoT hub by its REST interface, as the local hubs of the embedded host serve it.
 
-The same paths and bodies as Azure IoT Hub: twins of modules, queries, applyConfigurationContent. Plain HTTP,
-because it only ever talks to this machine.
+The same paths and bodies as Azure IoT Hub: twins of modules, queries, deployments. Plain HTTP, because it only ever
+talks to this machine.
 Source: learn.microsoft.com/rest/api/iothub/service (devices/get-twin, query, configuration/apply-on-edge-device).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -16,9 +16,11 @@ import httpx
 from imagedelta.errors import ContentError, RequestError
 from services.clock import utc_now
 from services.hub_connection import HubConnection
-from services.hub_documents import PAGE, agent_queries, read_twin
+from services.hub_documents import PAGE, agent_queries, deployment_document, read_deployment, read_twin
 from services.hub_rest import Answer, HubRest
-from services.ports import Clock, Twin
+from services.ports import Clock, Deployment, Twin
+
+T = TypeVar("T")
 
 _MAX_MODULES = 50
 """An IoT Edge deployment holds at most 50 modules. Source: IoT Hub quotas."""
@@ -77,6 +79,29 @@ class LocalHub:
         path = f"/devices/{quote(device_id, safe='')}/applyConfigurationContent"
         self._require(self._rest.ask("POST", path, {"modulesContent": dict(modules_content)}), f"device {device_id}")
 
+    def deployments(self) -> Sequence[Deployment]:
+        answer = self._rest.ask("GET", "/configurations", judged=())
+        found = self._rest.value(answer)
+        if not isinstance(found, list):
+            raise self._rest.unanswered("the deployments are not a list")
+        edge = [one for one in found if isinstance(one, Mapping) and _is_of_edge(one)]
+        return [self._read(read_deployment, one) for one in edge]
+
+    def create_deployment(self, deployment: Deployment) -> None:
+        path = _deployment_path(deployment.deployment_id)
+        if self._rest.ask("PUT", path, deployment_document(deployment), judged=(409,)).status != 409:
+            return
+        there = self._rest.value(self._rest.ask("GET", path, judged=()))
+        if self._read(read_deployment, there) != deployment:
+            raise RequestError(
+                f"hub {self._rest.name} has another deployment {deployment.deployment_id}",
+                code="hub.deployment_exists",
+                status=409,
+            )
+
+    def delete_deployment(self, deployment_id: str) -> None:
+        self._rest.ask("DELETE", _deployment_path(deployment_id), headers={"If-Match": "*"})
+
     def _rows(self, query: str, most: int) -> Iterator[Any]:
         marker: dict[str, str] = {}
         for _ in range(most + _MORE_PAGES):
@@ -95,8 +120,11 @@ class LocalHub:
         raise self._rest.unanswered("a query has no last page")
 
     def _twin(self, document: object) -> Twin:
+        return self._read(read_twin, document)
+
+    def _read(self, reader: Callable[[object], T], document: object) -> T:
         try:
-            return read_twin(document)
+            return reader(document)
         except ContentError as error:
             raise self._rest.unanswered(str(error)) from error
 
@@ -107,6 +135,16 @@ class LocalHub:
 
 def _twin_path(device_id: str, module_id: str) -> str:
     return f"/twins/{quote(device_id, safe='')}/modules/{quote(module_id, safe='')}"
+
+
+def _deployment_path(deployment_id: str) -> str:
+    return f"/configurations/{quote(deployment_id, safe='')}"
+
+
+def _is_of_edge(document: Mapping[str, Any]) -> bool:
+    """Configurations of device or module twins are not ours to speak of."""
+    content = document.get("content")
+    return not isinstance(content, Mapping) or "modulesContent" in content
 
 
 def _settings(twin: Twin) -> dict[str, Any]:

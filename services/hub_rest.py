@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -61,8 +61,12 @@ class HubRest:
         path: str,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        judged: Collection[int] = (404,),
     ) -> Answer:
-        """Any answer but a refusal; 404 is for the caller to judge.
+        """Any answer but a refusal.
+
+        Args:
+            judged: Statuses that the caller knows the meaning of.
 
         Raises:
             DependencyError: No answer, one without end, or one that asks to come back (``retry_after`` says when).
@@ -80,7 +84,8 @@ class HubRest:
                 answer = Answer(response.status_code, response.headers, self._read(response))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.unanswered(f"{type(error).__name__} {error}") from error
-        self._refuse(answer)
+        if answer.status not in judged:
+            self._refuse(answer)
         return answer
 
     def value(self, answer: Answer) -> Any:
@@ -108,7 +113,7 @@ class HubRest:
         return bytes(data)
 
     def _refuse(self, answer: Answer) -> None:
-        if 200 <= answer.status < 300 or answer.status == 404:
+        if 200 <= answer.status < 300:
             return
         detail = f"answered {answer.status}: {answer.body[:300].decode(errors='replace')}"
         if answer.status in _BUSY or answer.status >= 500 or answer.status < 400:

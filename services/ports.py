@@ -5,7 +5,7 @@ Every method raises only ImageDeltaError: DependencyError where trying again can
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, Protocol
@@ -128,6 +128,19 @@ class Twin:
     desired properties. None when it was never told, or does not say when."""
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """What every device that meets a condition is to run; for devices whose content is the same for all."""
+
+    deployment_id: str
+    """At most 128 lower-case letters, digits and -+%_*!'."""
+    target_condition: str
+    """Of device twins, e.g. ``tags.site = 'north'``; ``*`` is met by all."""
+    priority: int
+    """Of those whose condition a device meets, the highest counts; layered content lies over a lower one's."""
+    modules_content: Mapping[str, Any]
+
+
 class Hub(Protocol):
     """The service side of one IoT Hub."""
 
@@ -139,8 +152,10 @@ class Hub(Protocol):
         """The $edgeAgent twins of many devices, by device; without those that this hub does not know.
 
         One query for about a hundred devices instead of a request for each. Queries lag: IoT Hub answers from an
-        index that is seconds behind, at worst half an hour, and never more often than 20 times a minute and unit.
-        What must be the present state (whether a deployment may be written) is asked of ``module_twin``.
+        index that is seconds behind, at worst half an hour, and no more than 20 times a minute and unit. So a version
+        read here may be older than one that we have written ourselves since: whoever keeps it takes the later of the
+        two. What must be the present state (whether a deployment may be written) is asked of ``module_twin``.
+        Source: docs/adr/0018-hubs-are-asked-by-query-and-by-twin.md.
         """
         ...
 
@@ -165,6 +180,65 @@ class Hub(Protocol):
             on: ``version`` of the $edgeAgent twin, read before the content that ``modules_content`` was made of.
 
         Raises: RequestError ``hub.changed`` when it has another version by now: read again; ``hub.unknown_device``.
+        """
+        ...
+
+    def deployments(self) -> Sequence[Deployment]:
+        """Those by target condition; a hub has at most 100."""
+        ...
+
+    def create_deployment(self, deployment: Deployment) -> None:
+        """Give devices content by a target condition. The same again changes nothing.
+
+        Not for devices that ``apply_content`` is used on: the last of the two wins, and nobody sees it lose.
+
+        Raises: RequestError ``hub.deployment_exists`` when another one has the id.
+        """
+        ...
+
+    def delete_deployment(self, deployment_id: str) -> None:
+        """Devices go on with the next that they meet; deleting what is not there is fine."""
+        ...
+
+
+@dataclass(frozen=True)
+class RegistryBlob:
+    """A blob as a manifest announces it: ``sha256:`` and 64 hex digits, and its bytes as stored, mostly packed."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class RegistryImage:
+    """One image for one platform, by digests alone: what a tag means later changes nothing of it."""
+
+    config: RegistryBlob
+    """Its digest is the image ID."""
+    layers: tuple[RegistryBlob, ...]
+    """Lowest first."""
+
+
+class Registry(Protocol):
+    """Where build pipelines push images; nothing is pushed from here. Many threads may ask it."""
+
+    def resolve(self, reference: str) -> Mapping[str, RegistryImage]:
+        """What ``HOST[:PORT]/PATH[:TAG|@DIGEST]`` stands for now: platform (``os/arch[/variant]``) -> image.
+
+        Manifests are held against their digests before they are read.
+
+        Raises: RequestError when there is no such image or it may not be read; ContentError for what is no image.
+        """
+        ...
+
+    def read_blob(self, reference: str, blob: RegistryBlob, offset: int = 0) -> Iterator[bytes]:
+        """The blob's bytes as stored from ``offset`` to its end, in pieces of at most 1 MiB.
+
+        From 0 they are held against the digest, and the last piece is only given if it fits. A reader that goes on
+        after a broken link holds the whole against it by itself.
+
+        Raises (also while iterating): DependencyError; ContentError ``content.missing``, ``content.truncated``,
+            ``content.digest_mismatch``.
         """
         ...
 

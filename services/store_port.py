@@ -7,13 +7,14 @@ Raises: RequestError (``request.*``) for the impossible, DependencyError when SQ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from contracts.messages import Inventory, Report
 from contracts.records import (
+    AuditEntry,
     DeploymentSet,
     Device,
     DeviceImage,
@@ -30,8 +31,11 @@ from contracts.records import (
     TransferEvent,
     Trouble,
     Unregistered,
+    Waiting,
 )
 from contracts.requests import EnrolDevice, RegisterImage, StartDeployment
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,10 @@ class Sets(Protocol):
         ...
 
     def deployment_set(self, set_id: str) -> DeploymentSet | None: ...
+    def member(self, set_id: str, device_id: str) -> Member:
+        """Raises: RequestError ``request.not_found`` (404)."""
+        ...
+
     def members(self, set_id: str) -> tuple[Member, ...]: ...
     def list_sets(
         self, *, owner: str | None, state: str | None, workstream: str | None, limit: int, after: str | None
@@ -265,8 +273,12 @@ class Sets(Protocol):
         """Members in these states, by state and code, most of them first."""
         ...
 
-    def waiting(self, set_id: str) -> Mapping[str, str]:
-        """device -> code of what the device itself keeps its member waiting for: unseen, silent or held."""
+    def list_members(self, set_id: str, *, state: str | None, limit: int, after: str | None) -> Page:
+        """Of MemberShown, in order of device."""
+        ...
+
+    def waiting(self, set_id: str) -> tuple[Waiting, ...]:
+        """What devices themselves keep their members waiting for: unseen, silent or held."""
         ...
 
     def unregistered(self, set_id: str) -> tuple[Unregistered, ...]: ...
@@ -277,7 +289,12 @@ class Sets(Protocol):
 
     def approve(self, set_id: str, by: str, at: datetime) -> DeploymentSet: ...
     def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
-        """Cancels the set, its members, and transfers that no other open set needs (their bundles are revoked)."""
+        """Cancels the set; its members and what was sent for them alone follow by ``withdraw_part``."""
+        ...
+
+    def withdraw_part(self, set_id: str, at: datetime) -> bool:
+        """Let the next members of a cancelled set go, cancel transfers that no open set needs and revoke their bundles.
+        Whether more are left."""
         ...
 
     def request_release(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
@@ -416,6 +433,9 @@ class Notifications(Protocol):
         ...
 
     def of_set(self, set_id: str) -> tuple[Notification, ...]: ...
+    def list_of_set(self, set_id: str, *, limit: int, after: str | None) -> Page:
+        """Newest first."""
+        ...
 
 
 class Releases(Protocol):
@@ -437,7 +457,10 @@ class Releases(Protocol):
         """module name -> workstream, from the releases that stand on the device."""
         ...
 
-    def of_set(self, set_id: str) -> tuple[Release, ...]: ...
+    def list_of_set(self, set_id: str, *, limit: int, after: str | None) -> Page:
+        """In order of device."""
+        ...
+
     def confirm(
         self, set_id: str, device_id: str, state: str, code: str | None, detail: str | None, at: datetime
     ) -> bool:
@@ -446,28 +469,25 @@ class Releases(Protocol):
 
 
 class Audit(Protocol):
-    def record(self, who: str, action: str, subject: str, detail: Mapping[str, Any], at: datetime) -> None: ...
-    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page: ...
-    def remembered(self, key: str, route: str, request_digest: str, who: str) -> Mapping[str, Any] | None:
-        """The answer once given to this Idempotency-Key {status, body, headers}.
-
-        Raises: RequestError ``request.idempotency_mismatch`` (422) for the same key with another request.
-        """
-        ...
-
-    def reserve(self, key: str, route: str, request_digest: str, who: str, lease: timedelta, at: datetime) -> bool:
-        """True when the caller is the one to answer this key; False while another does, or has."""
-        ...
-
-    def remember(
-        self, key: str, route: str, request_digest: str, who: str, answer: Mapping[str, Any], at: datetime
+    def record(
+        self,
+        order_id: str,
+        request_digest: str,
+        *,
+        who: str,
+        action: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        at: datetime,
     ) -> None:
-        """Keep the answer; the first one stays."""
+        """Within ``Store.together`` with what the order changes, so that both are there or neither."""
         ...
 
-    def forget(self, key: str, route: str, who: str) -> None:
-        """Give up a reserved key: nothing was done. An answer stays."""
+    def entry_of(self, order_id: str) -> AuditEntry | None:
+        """What was done for this order; None while it was not."""
         ...
+
+    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page: ...
 
 
 class Quarantine(Protocol):
@@ -501,6 +521,11 @@ class Store(Protocol):
     def audit(self) -> Audit: ...
     @property
     def quarantine(self) -> Quarantine: ...
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Run ``work``, whose calls of this store then are one transaction. It may be run more than once."""
+        ...
+
     def healthy(self) -> None:
         """Raises DependencyError when SQL does not answer or its schema is not this version's."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from imagedelta.errors import DependencyError
 from store.audit import SqlAudit
@@ -16,6 +17,8 @@ from store.sets.releases import SqlReleases
 from store.sets.sets import SqlSets
 from store.transfers.patches import SqlPatches
 from store.transfers.transfers import SqlTransfers
+
+T = TypeVar("T")
 
 
 class SqlStore:
@@ -50,6 +53,10 @@ class SqlStore:
         """Bring the database to this version's schema and return its revision; safe in several processes at once."""
         migrate(self._db)
         return head()
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Run ``work``, whose calls of this store then are one transaction. It may be run more than once."""
+        return self._db.together(work)
 
     def healthy(self) -> None:
         """Raises: DependencyError when SQL does not answer, ``dependency.schema_old`` when its schema is missing or

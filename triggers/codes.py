@@ -13,6 +13,5 @@ REMEDIES = {
     "request.no_previous": "Start an ordinary set with the images and manifest you want to go back to.",
     "message.unknown_sender": "Give the module that reports the identity that IMAGEDELTA_MODULE_ID names.",
     "message.unknown_kind": "Update the function app: the device speaks a newer language, or something else sends.",
-    "request.in_progress": "Send the same request again a little later: it is answered as the first one was.",
 }
 explain(REMEDIES)

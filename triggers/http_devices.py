@@ -23,9 +23,15 @@ def enrol(request: Request, deps: Deps) -> Answer:
     if order.hub not in deps.hubs:
         known = ", ".join(sorted(deps.hubs)) or "none is configured"
         raise RequestError(f"there is no hub {order.hub}; known: {known}", code="request.unknown_hub")
-    device, new = deps.store.devices.enrol(device_id, order, request.who, deps.now())
-    audit.record(request, deps, "device.enrol", device_id, {"hub": order.hub, "new": new})
-    return Answer(201 if new else 200, DeviceView.of(device), start=(SWEEP,))
+
+    def do() -> audit.Done:
+        _, new = deps.store.devices.enrol(device_id, order, request.who, deps.now())
+        return audit.Done(device_id, {"hub": order.hub, "new": new})
+
+    def show(done: audit.Done) -> Answer:
+        return Answer(201 if done.detail["new"] else 200, DeviceView.of(_known(request, deps)), start=(SWEEP,))
+
+    return audit.change(request, deps, "device.enrol", do, show)
 
 
 def get_device(request: Request, deps: Deps) -> Answer:
@@ -59,9 +65,15 @@ def change(name: str) -> Handler:
             "replace": deps.store.devices.replace,
             "resync": deps.store.devices.resync,
         }
-        device = changes[name](device_id, request.who, deps.now())
-        audit.record(request, deps, f"device.{name}", device_id)
-        return Answer(200, DeviceView.of(device), start=(SWEEP,))
+
+        def do() -> audit.Done:
+            changes[name](device_id, request.who, deps.now())
+            return audit.Done(device_id)
+
+        def show(_done: audit.Done) -> Answer:
+            return Answer(200, DeviceView.of(_known(request, deps)), start=(SWEEP,))
+
+        return audit.change(request, deps, f"device.{name}", do, show)
 
     return handler
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from contracts.messages import Platform
 from contracts.parameters import PAGING, Parameter
+from contracts.records import Registration
 from contracts.requests import Reference, RegisterImage
 from contracts.responses import DeviceView, ImageView, RegistrationView, Upload, page_of
 from imagedelta.errors import RequestError
@@ -28,8 +29,18 @@ _FINDING = (404, 409)
 
 
 def create_upload(request: Request, deps: Deps) -> Answer:
-    upload_id = f"upload-{uuid.uuid4().hex}"
-    upload = Upload(
+    """A repeated request gets a fresh URL for the same upload."""
+    return audit.change(
+        request,
+        deps,
+        "upload.create",
+        lambda: audit.Done(f"upload-{uuid.uuid4().hex}"),
+        lambda done: Answer(201, _upload(done.subject, deps)),
+    )
+
+
+def _upload(upload_id: str, deps: Deps) -> Upload:
+    return Upload(
         upload_id=upload_id,
         url=deps.blobs.write_url("intake", upload_id, UPLOAD_LIFETIME),
         headers={"x-ms-blob-type": "BlockBlob"},
@@ -37,28 +48,37 @@ def create_upload(request: Request, deps: Deps) -> Answer:
         max_bytes=deps.settings.max_upload_bytes,
         block_bytes=UPLOAD_BLOCK_BYTES,
     )
-    audit.record(request, deps, "upload.create", upload_id)
-    return Answer(201, upload)
 
 
 def register(request: Request, deps: Deps) -> Answer:
     order = request.parse(RegisterImage)
-    _check_origin(order, deps)
-    registration = deps.store.images.request_registration(order, request.who, deps.now())
-    audit.record(request, deps, "image.register", registration.registration_id, dict(registration.origin))
-    return Answer(
-        202,
-        RegistrationView.of(registration),
-        {"Location": f"/api/images/registrations/{registration.registration_id}", "Retry-After": "2"},
-        start=(register_image(registration.registration_id),),
-    )
+    if not audit.made_before(request, deps):
+        _check_origin(order, deps)
+
+    def do() -> audit.Done:
+        registration = deps.store.images.request_registration(order, request.who, deps.now())
+        return audit.Done(registration.registration_id, dict(registration.origin))
+
+    def show(done: audit.Done) -> Answer:
+        return Answer(
+            202,
+            RegistrationView.of(_registration(done.subject, deps)),
+            {"Location": f"/api/images/registrations/{done.subject}", "Retry-After": "2"},
+            start=(register_image(done.subject),),
+        )
+
+    return audit.change(request, deps, "image.register", do, show)
 
 
 def get_registration(request: Request, deps: Deps) -> Answer:
-    registration = deps.store.images.registration(request.params["registrationId"])
+    return Answer(200, RegistrationView.of(_registration(request.params["registrationId"], deps)))
+
+
+def _registration(registration_id: str, deps: Deps) -> Registration:
+    registration = deps.store.images.registration(registration_id)
     if registration is None:
-        raise not_found("registration", request.params["registrationId"])
-    return Answer(200, RegistrationView.of(registration))
+        raise not_found("registration", registration_id)
+    return registration
 
 
 def list_images(request: Request, deps: Deps) -> Answer:

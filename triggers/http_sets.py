@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from contracts.parameters import PAGING, Flag, Parameter, one_of
@@ -17,11 +17,13 @@ from contracts.responses import (
     SetDetail,
     SetEvent,
     SetView,
+    TroubleView,
     UnregisteredView,
+    View,
     WaitingView,
     page_of,
 )
-from contracts.states import SET
+from contracts.states import FLAWED, MEMBER, SET
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit, orders
@@ -29,30 +31,44 @@ from triggers.http import SWEEP, Answer, Handler, Request, deploy_set, not_found
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
+_NOTIFICATIONS = 20
+"""Shown with the set; so are these many kinds of trouble."""
+_TROUBLES = 20
+_TROUBLED = FLAWED | {"conflict"}
+
 
 def start_set(request: Request, deps: Deps) -> Answer:
-    order = orders.read_order(request.parse(StartDeployment), deps)
+    body = request.parse(StartDeployment)
     if request.query.get("dryRun") == "true":
-        return Answer(200, Plan.model_validate(orders.dry_run(order, deps)))
-    created = deps.store.sets.create(
-        order.request, images=order.images, manifest=order.manifest, by=request.who, at=deps.now()
-    )
-    return _accepted(request, deps, "set.start", created)
+        return Answer(200, Plan.model_validate(orders.dry_run(orders.read_order(body, deps), deps)))
+    return _create(request, deps, "set.start", lambda: orders.read_order(body, deps))
 
 
 def rollback(request: Request, deps: Deps) -> Answer:
     """A new set with what the devices ran before this one was released."""
     given = request.parse(StartRollback) if request.body else StartRollback()
-    order = orders.rollback_order(_known(request, deps), given, deps)
-    created = deps.store.sets.create(
-        order.request,
-        images=order.images,
-        manifest=order.manifest,
-        by=request.who,
-        at=deps.now(),
-        rollback_of=request.params["setId"],
-    )
-    return _accepted(request, deps, "set.rollback", created)
+    return _create(request, deps, "set.rollback", lambda: orders.rollback_order(_known(request, deps), given, deps))
+
+
+def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders.Order]) -> Answer:
+    def do() -> audit.Done:
+        order = read()
+        created = deps.store.sets.create(
+            order.request,
+            images=order.images,
+            manifest=order.manifest,
+            by=request.who,
+            at=deps.now(),
+            rollback_of=request.params.get("setId"),
+        )
+        detail = {"name": created.name, "workstream": created.workstream, "owner": created.owner_email}
+        return audit.Done(created.set_id, detail)
+
+    def show(done: audit.Done) -> Answer:
+        set_id = done.subject
+        return Answer(202, _view(set_id, deps), _location(set_id, 202), start=(deploy_set(set_id),))
+
+    return audit.change(request, deps, action, do, show)
 
 
 def list_sets(request: Request, deps: Deps) -> Answer:
@@ -70,18 +86,33 @@ def list_sets(request: Request, deps: Deps) -> Answer:
 def get_set(request: Request, deps: Deps) -> Answer:
     found = _known(request, deps)
     set_id, sets = found.set_id, deps.store.sets
-    waiting = sets.waiting(set_id)
+    told = deps.store.notifications.list_of_set(set_id, limit=_NOTIFICATIONS, after=None)
     detail = SetDetail(
-        **_view(found, deps).model_dump(exclude={"remedy"}),
-        members=_members(set_id, waiting, deps),
+        **_view(set_id, deps).model_dump(exclude={"remedy"}),
         member_states=dict(sets.member_states(set_id)),
         transfer_stages=dict(deps.store.transfers.stages(set_id)),
-        waiting=_waiting(waiting),
+        troubles=[TroubleView.of(item) for item in sets.troubles(set_id, _TROUBLED)[:_TROUBLES]],
+        waiting=[WaitingView.of(item) for item in sets.waiting(set_id)],
         warnings=[_warning(item) for item in sets.unregistered(set_id)],
-        notifications=[NotificationView.of(item) for item in deps.store.notifications.of_set(set_id)],
-        releases=[ReleaseView.of(item) for item in deps.store.releases.of_set(set_id)],
+        notifications=[NotificationView.of(item) for item in told.items],
+        links=_links(set_id),
     )
     return Answer(200, detail)
+
+
+def members(request: Request, deps: Deps) -> Answer:
+    set_id = _known(request, deps).set_id
+    page = deps.store.sets.list_members(set_id, state=request.query.get("state"), **request.page())
+    return page_answer(MemberDetail, page)
+
+
+def releases(request: Request, deps: Deps) -> Answer:
+    return page_answer(ReleaseView, deps.store.releases.list_of_set(_known(request, deps).set_id, **request.page()))
+
+
+def notifications(request: Request, deps: Deps) -> Answer:
+    page = deps.store.notifications.list_of_set(_known(request, deps).set_id, **request.page())
+    return page_answer(NotificationView, page)
 
 
 def events(request: Request, deps: Deps) -> Answer:
@@ -100,9 +131,15 @@ def act(name: str, status: int) -> Handler:
             "release": deps.store.sets.request_release,
             "promote": deps.store.sets.promote,
         }
-        changed = acts[name](set_id, request.who, deps.now())
-        audit.record(request, deps, f"set.{name}", set_id)
-        return Answer(status, _view(changed, deps), _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+
+        def do() -> audit.Done:
+            acts[name](set_id, request.who, deps.now())
+            return audit.Done(set_id)
+
+        def show(_done: audit.Done) -> Answer:
+            return Answer(status, _view(set_id, deps), _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+
+        return audit.change(request, deps, f"set.{name}", do, show)
 
     return handler
 
@@ -118,43 +155,33 @@ def act_on_member(name: str, status: int) -> Handler:
             "rebase": deps.store.sets.rebase_member,
             "skip": deps.store.sets.skip_member,
         }
-        extra: tuple[Any, ...] = (_agent_version(device_id, deps),) if name == "rebase" else ()
-        member = acts[name](set_id, device_id, *extra, request.who, deps.now())
-        audit.record(request, deps, f"member.{name}", f"{set_id}/{device_id}")
-        return Answer(status, MemberView.of(member), _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+        asks_hub = name == "rebase" and not audit.made_before(request, deps)
+        extra: tuple[Any, ...] = (_agent_version(device_id, deps),) if asks_hub else ()
+
+        def do() -> audit.Done:
+            acts[name](set_id, device_id, *extra, request.who, deps.now())
+            return audit.Done(f"{set_id}/{device_id}")
+
+        def show(_done: audit.Done) -> Answer:
+            member = MemberView.of(deps.store.sets.member(set_id, device_id))
+            return Answer(status, member, _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+
+        return audit.change(request, deps, f"member.{name}", do, show)
 
     return handler
 
 
-def _accepted(request: Request, deps: Deps, action: str, created: DeploymentSet) -> Answer:
-    detail = {"name": created.name, "workstream": created.workstream, "owner": created.owner_email}
-    audit.record(request, deps, action, created.set_id, detail)
-    return Answer(202, _view(created, deps), _location(created.set_id, 202), start=(deploy_set(created.set_id),))
+def _view(set_id: str, deps: Deps) -> SetView:
+    found = deps.store.sets.deployment_set(set_id)
+    if found is None:
+        raise not_found("deployment set", set_id)
+    return SetView.of_set(found, deps.store.sets.figures([set_id]).get(set_id))
 
 
-def _view(found: DeploymentSet, deps: Deps) -> SetView:
-    return SetView.of_set(found, deps.store.sets.figures([found.set_id]).get(found.set_id))
-
-
-def _members(set_id: str, waiting: Mapping[str, str], deps: Deps) -> list[MemberDetail]:
-    figures = deps.store.sets.figures_of_members(set_id)
-    return [
-        MemberDetail(
-            **MemberView.of(member).model_dump(exclude={"remedy"}),
-            waits_for=waiting.get(member.device_id),
-            planned_bytes=its.planned_bytes if its else None,
-            sent_bytes=its.sent_bytes if its else 0,
-        )
-        for member in deps.store.sets.members(set_id)
-        for its in [figures.get(member.device_id)]
-    ]
-
-
-def _waiting(waiting: Mapping[str, str]) -> list[WaitingView]:
-    devices: dict[str, list[str]] = {}
-    for device_id, code in waiting.items():
-        devices.setdefault(code, []).append(device_id)
-    return [WaitingView(code=code, devices=len(ids), example=ids[0]) for code, ids in sorted(devices.items())]
+def _links(set_id: str) -> dict[str, str]:
+    path = f"/api/deployment-sets/{set_id}"
+    own = {name: f"{path}/{name}" for name in ("members", "releases", "notifications", "events")}
+    return {**own, "transfers": f"/api/transfers?set={set_id}"}
 
 
 def _warning(found: Unregistered) -> UnregisteredView:
@@ -199,6 +226,11 @@ def _member_action(name: str, status: int, summary: str) -> Resource:
     )
 
 
+def _list(name: str, handler: Handler, summary: str, view: type[View]) -> Resource:
+    operation = Operation("GET", handler, summary, {200: page_of(view)}, errors=(404,), query=PAGING)
+    return Resource(name=f"api_sets_one_{name}", path=f"deployment-sets/{{setId}}/{name}", operations=(operation,))
+
+
 RESOURCES = (
     Resource(
         name="api_sets",
@@ -231,23 +263,28 @@ RESOURCES = (
         name="api_sets_one",
         path="deployment-sets/{setId}",
         operations=(
-            Operation("GET", get_set, "A set with its members and what came of it.", {200: SetDetail}, errors=(404,)),
-        ),
-    ),
-    Resource(
-        name="api_sets_one_events",
-        path="deployment-sets/{setId}/events",
-        operations=(
             Operation(
-                "GET",
-                events,
-                "Everything that happened to the set, its members and transfers, oldest first.",
-                {200: page_of(SetEvent)},
-                errors=(404,),
-                query=PAGING,
+                "GET", get_set, "A set: what it costs, how far it is, what is wrong.", {200: SetDetail}, errors=(404,)
             ),
         ),
     ),
+    Resource(
+        name="api_sets_one_members",
+        path="deployment-sets/{setId}/members",
+        operations=(
+            Operation(
+                "GET",
+                members,
+                "The devices of a set, by id.",
+                {200: page_of(MemberDetail)},
+                errors=(404,),
+                query=(*PAGING, Parameter("state", "Only members in this state.", one_of(sorted(MEMBER.states)))),
+            ),
+        ),
+    ),
+    _list("releases", releases, "Manifests that were set because of a set, by device.", ReleaseView),
+    _list("notifications", notifications, "Mails to the owner of a set, newest first.", NotificationView),
+    _list("events", events, "Everything that happened to the set, its members and transfers, oldest first.", SetEvent),
     Resource(
         name="api_sets_one_rollback",
         path="deployment-sets/{setId}/rollback",

@@ -1,14 +1,12 @@
-"""The one wrapper between the Functions host and handlers: bounds, refusals, idempotency, errors, starts."""
+"""The one wrapper between the Functions host and handlers: bounds, refusals, errors, starts."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,15 +16,12 @@ from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
 from imagedelta.errors import DependencyError, RequestError
 from services.deps import Deps
-from triggers.http import MAX_BODY_BYTES, Answer, Handler, Request, not_found
+from triggers.http import MAX_BODY_BYTES, Answer, Request, not_found
 from triggers.operations import Operation, Resource
 from triggers.problems import problem_of
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
-
-_ANSWER_LEASE = timedelta(minutes=5)
-"""How long a request may take before another with its key may take over; the host allows an answer 230 s."""
 
 GetDeps = Callable[[], Deps]
 
@@ -36,8 +31,6 @@ def answer_to(resource: Resource, request: Request, deps: GetDeps) -> Answer:
     try:
         operation = _operation(resource, request)
         request = _checked(operation, request)
-        if request.method == "POST" and "idempotency-key" in request.headers:
-            return _once(operation.handler, request, deps())
         return operation.handler(request, deps())
     except Exception as error:
         return _problem_answer(resource, problem_of(error, request.path))
@@ -134,35 +127,6 @@ def _known_query(operation: Operation, request: Request) -> Mapping[str, str]:
 def _read(parameters: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, Any]:
     texts = ((parameter, given.get(parameter.name, given.get(parameter.name.lower()))) for parameter in parameters)
     return {parameter.name: parameter.read(text) for parameter, text in texts if text is not None}
-
-
-def _once(handler: Handler, request: Request, deps: Deps) -> Answer:
-    """Answer a repeated Idempotency-Key with what the first request was answered."""
-    key = request.headers["idempotency-key"]
-    digest = _digest(request)
-    earlier = deps.store.audit.remembered(key, request.path, digest, request.who)
-    if earlier is not None:
-        return Answer(earlier["status"], earlier["body"], {**earlier["headers"], "Idempotency-Replayed": "true"})
-    if not deps.store.audit.reserve(key, request.path, digest, request.who, _ANSWER_LEASE, deps.now()):
-        raise RequestError(
-            f"the first request with Idempotency-Key {key} is still being done", code="request.in_progress", status=409
-        )
-    try:
-        answer = handler(request, deps)
-    except Exception:
-        deps.store.audit.forget(key, request.path, request.who)
-        raise
-    deps.store.audit.remember(key, request.path, digest, request.who, _memory(answer), deps.now())
-    return answer
-
-
-def _digest(request: Request) -> str:
-    order = json.dumps([request.method, request.path, sorted(request.query.items())], default=str)
-    return hashlib.sha256(order.encode() + request.body).hexdigest()
-
-
-def _memory(answer: Answer) -> Mapping[str, Any]:
-    return {"status": answer.status, "body": json.loads(_bytes(answer.body)), "headers": dict(answer.headers)}
 
 
 def _problem_answer(resource: Resource | None, problem: Problem) -> Answer:

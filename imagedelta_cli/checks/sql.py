@@ -54,6 +54,12 @@ def _sql_server(url: URL) -> Iterator[Finding]:
     yield _ask(url, url.render_as_string(hide_password=True))
 
 
+def _remedy(problem: str) -> str:
+    if "no such table" in problem or "(208)" in problem:
+        return "Run `imagedelta db upgrade` with a login that may change the schema."
+    return "Look at the database and its login."
+
+
 _DRIVER = "Install unixODBC and Microsoft's msodbcsql18, and name it in the URL: ?driver=ODBC+Driver+18+for+SQL+Server."
 
 
@@ -66,7 +72,7 @@ def _ask(url: URL, shown: str) -> Finding:
             version = connection.execute(text("select version_num from alembic_version")).scalar()
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
-        return Finding(_CHECK, State.FAILED, f"{shown}: {first_line(cause)}", "Look at the database and its login.")
+        return Finding(_CHECK, State.FAILED, f"{shown}: {first_line(cause)}", _remedy(str(cause)))
     finally:
         engine.dispose()
     return Finding(_CHECK, State.OK, f"{shown} answers, schema {version}")

@@ -21,6 +21,8 @@ from imagedelta_cli.tables import Column
 from imagedelta_cli.terminal import say, say_json
 
 _MAX_MANIFEST_BYTES = 1 << 20
+_SHOWN = 20
+"""Members that are shown with their set."""
 TERMINAL = ("completed", "completed_with_failures", "failed", "cancelled", "superseded")
 
 _MEMBER: tuple[Column, ...] = (
@@ -123,14 +125,28 @@ def start(api: Api, order: dict[str, Any], wait: bool, timeout: float, as_json: 
 @click.argument("set_id")
 @host_command
 def show(api: Api, set_id: str, as_json: bool) -> None:
-    """Show a set and its members: what it waits for, what it costs, what to do next."""
-    found = api.get(f"deployment-sets/{segment(set_id)}")
+    """Show a set and its first members: what it waits for, what it costs, what to do next."""
+    path = f"deployment-sets/{segment(set_id)}"
+    found = api.get(path)
     show_one(found, DETAILS, as_json)
-    if not as_json:
-        for line in remarks(found):
-            say(line)
-        say()
-        show_items(found["members"], MEMBERS, as_json=False)
+    if as_json:
+        return
+    for line in remarks(found):
+        say(line)
+    say()
+    show_items(api.pages(f"{path}/members", most=_SHOWN), MEMBERS, as_json=False)
+    if (more := sum(found["memberStates"].values()) - _SHOWN) > 0:
+        say(f"{more:,} more: imagedelta sets members {set_id} --limit {more + _SHOWN}")
+
+
+@command.command("members")
+@click.argument("set_id")
+@click.option("--state", help="Only members in this state.")
+@limit_option
+@host_command
+def members(api: Api, set_id: str, state: str | None, limit: int, as_json: bool) -> None:
+    """List the devices of a set, by id."""
+    show_items(api.pages(f"deployment-sets/{segment(set_id)}/members", most=limit, state=state), MEMBERS, as_json)
 
 
 @command.command("list")

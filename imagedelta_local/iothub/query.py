@@ -43,8 +43,18 @@ def parse(text: str) -> Query:
     if match is None:
         raise invalid("only queries of the form 'select * from devices [where ...]' are served")
     reader = _Conditions(match[2] or "")
-    conditions = reader.read() if match[2] else []
-    return Query(match[1].lower(), lambda twin: all(condition(twin) for condition in conditions), reader.devices)
+    return Query(match[1].lower(), reader.accepting() if match[2] else lambda twin: True, reader.devices)
+
+
+def parse_condition(text: str) -> Callable[[Document], bool]:
+    """Read what may stand behind ``where``.
+
+    Raises:
+        HubError: It is not of the form above.
+    """
+    if len(text) > _MAX_QUERY:
+        raise invalid("the condition is too long")
+    return _Conditions(text).accepting()
 
 
 class _Conditions:
@@ -61,12 +71,12 @@ class _Conditions:
             self._tokens.append((match.lastgroup, match[match.lastgroup]))
             position = match.end()
 
-    def read(self) -> list[Callable[[Document], bool]]:
+    def accepting(self) -> Callable[[Document], bool]:
         conditions = [self._condition()]
         while self._tokens:
             self._expect("and")
             conditions.append(self._condition())
-        return conditions
+        return lambda twin: all(condition(twin) for condition in conditions)
 
     def _condition(self) -> Callable[[Document], bool]:
         name = self._take("name")

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from imagedelta_local.iothub.answers import HubError, device_missing, invalid, json_body, module_missing
+from imagedelta_local.iothub.deployment_api import DeploymentApi, deploy
 from imagedelta_local.iothub.documents import identity_document, twin_document
 from imagedelta_local.iothub.query import parse
 from imagedelta_local.iothub.sas import Token, unauthorized
@@ -42,6 +43,7 @@ class ServiceApi:
 
     def __init__(self, store: HubStore) -> None:
         self._store = store
+        self._deployments = DeploymentApi(store)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve below ``/iothub/{hub}``."""
@@ -59,6 +61,11 @@ class ServiceApi:
             ("GET", f"{_BASE}/twins/{{device}}/modules/{{module}}", self._get_twin),
             ("PATCH", f"{_BASE}/twins/{{device}}/modules/{{module}}", self._patch_twin),
             ("POST", f"{device}/applyConfigurationContent", self._apply),
+            ("GET", f"{_BASE}/configurations", self._deployments.all),
+            ("GET", f"{_BASE}/configurations/", self._deployments.all),
+            ("PUT", f"{_BASE}/configurations/{{deployment}}", self._deployments.put),
+            ("GET", f"{_BASE}/configurations/{{deployment}}", self._deployments.get),
+            ("DELETE", f"{_BASE}/configurations/{{deployment}}", self._deployments.delete),
         ):
             router.add_route(method, path, self._guard(handler))
         router.add_route("POST", f"{_BASE}/devices/query", self._guard(self._query))
@@ -94,6 +101,7 @@ class ServiceApi:
             self._store.put(new)
             for module in _EDGE_MODULES if edge else ():
                 self._store.put(Identity.new(hub, device, module, edge=True))
+            self._deployments.give(new)
         return _identity_response(new)
 
     async def _put_module(self, request: web.Request) -> web.StreamResponse:
@@ -164,6 +172,8 @@ class ServiceApi:
             identity.touch()
         with self._store.transaction():
             self._store.put(identity)
+            if body.get("tags") is not None:
+                self._deployments.give(identity)
         return _twin_response(identity)
 
     async def _apply(self, request: web.Request) -> web.StreamResponse:
@@ -176,18 +186,8 @@ class ServiceApi:
         agent = desired["$edgeAgent"]
         named = [*_object(agent, "modules"), *(module for module in desired if module not in _EDGE_MODULES)]
         with self._store.transaction():
-            for module in dict.fromkeys([*_EDGE_MODULES, *named]):
-                self._deploy(device, module, desired.get(module))
+            deploy(self._store, device, [*_EDGE_MODULES, *named], desired)
         return web.Response(status=204)
-
-    def _deploy(self, device: Identity, module: str, desired: Properties | None) -> None:
-        identity = self._store.identity(device.hub, device.device, module)
-        if identity is None:
-            identity = Identity.new(device.hub, device.device, module, edge=True)
-            self._store.put(identity)
-        if desired is not None:
-            identity.change_desired(desired)
-            self._store.put(identity)
 
     async def _query(self, request: web.Request) -> web.StreamResponse:
         text = str((await json_body(request)).get("query", ""))

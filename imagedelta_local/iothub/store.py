@@ -24,6 +24,9 @@ create table if not exists identity(
     edge integer not null, tags text not null, desired text not null, desired_version integer not null,
     reported text not null, reported_times text not null, reported_version integer not null,
     version integer not null, updated text not null, primary key(hub, device, module));
+create table if not exists deployment(
+    number integer primary key autoincrement, hub text not null, id text not null, condition text not null,
+    priority integer not null, content text not null, etag text not null, created text not null, unique(hub, id));
 create table if not exists message(
     sequence integer primary key autoincrement, hub text not null, enqueued text not null, body blob not null,
     system text not null, properties text not null);

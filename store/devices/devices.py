@@ -30,7 +30,7 @@ from store.kernel.engine import Database
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
 from store.kernel.schema import device_installations, device_tags, devices, members
-from store.kernel.tools import lock_device, lock_set
+from store.kernel.tools import lock_device
 from store.sets.rows import open_sets_of_device
 from store.sets.waiting import plan_device, publish_to_device
 from store.transfers.withdraw import withdraw_unwanted
@@ -190,14 +190,11 @@ def _write_tags(connection: Connection, device_id: str, tags: Mapping[str, str])
 
 
 def _retire(connection: Connection, device_id: str, by: str, at: datetime) -> Device:
-    open_sets = open_sets_of_device(connection, device_id, MEMBER.states - MEMBER.terminal)
-    for set_id in open_sets:
-        lock_set(connection, set_id)
     lock_device(connection, device_id)
     device = known_device(connection, device_id)
     if device.state == "retired":
         return device
-    for set_id in open_sets:
+    for set_id in open_sets_of_device(connection, device_id, MEMBER.states - MEMBER.terminal):
         _leave_set(connection, set_id, device_id, by, at)
         withdraw_unwanted(
             connection, set_id, [device_id], ACTIVE_TRANSFER, API, at, who=by, detail="the device was retired"

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, or_, select
 
 from contracts.messages import LastResult, PresentImage
 from contracts.records import Transfer
 from contracts.states import ACTIVE_TRANSFER, ON_DEVICE, UNRELEASED_MEMBER
 from store.kernel.ledger import UNPLANNED, Ledger
 from store.kernel.schema import transfers
-from store.kernel.tools import chunks, rows_in
+from store.kernel.tools import IDS, chunks, rows_in
 from store.sets.links import relink
 from store.sets.rows import wanted_by_a_member
 from store.transfers.account_rows import account_of, held_transfers, write_accounts
@@ -118,21 +118,24 @@ class Evidence:
 
 def read_evidence(connection: Connection, device_id: str, at: datetime, results: Sequence[LastResult] = ()) -> Evidence:
     news = _news(connection, device_id, results)
-    named = or_(transfers.c.state.in_(sorted(ACTIVE_TRANSFER)), wanted_by_a_member(transfers.c.transfer_id))
-    rows = list(connection.execute(_believed(device_id, named)).mappings())
+    rows = list(connection.execute(_OPEN, {"device": device_id}).mappings())
     found = {row["transfer_id"] for row in rows}
     for part in chunks({result.transfer_id for result in news} - found):
-        rows += connection.execute(_believed(device_id, transfers.c.transfer_id.in_(part))).mappings()
+        rows += connection.execute(_NAMED, {"device": device_id, "ids": part}).mappings()
     rows.sort(key=lambda row: (row["created_at"], row["transfer_id"]))
     believed = [Believed(account_of(row), bool(row["wanted"]), bool(row["unreleased"])) for row in rows]
     return Evidence(believed, news, at)
 
 
-def _believed(device_id: str, which: ColumnElement[bool]) -> Select[Any]:
-    wanted = wanted_by_a_member(transfers.c.transfer_id)
+def _of_device(which: ColumnElement[bool]) -> Select[Any]:
     unreleased = wanted_by_a_member(transfers.c.transfer_id, UNRELEASED_MEMBER)
-    flags = (case((wanted, 1), else_=0).label("wanted"), case((unreleased, 1), else_=0).label("unreleased"))
-    return held_transfers().add_columns(*flags).where(transfers.c.device_id == device_id, which)
+    flags = (case((_WANTED, 1), else_=0).label("wanted"), case((unreleased, 1), else_=0).label("unreleased"))
+    return held_transfers().add_columns(*flags).where(transfers.c.device_id == bindparam("device"), which)
+
+
+_WANTED = wanted_by_a_member(transfers.c.transfer_id)
+_OPEN = _of_device(or_(transfers.c.state.in_(sorted(ACTIVE_TRANSFER)), _WANTED))
+_NAMED = _of_device(transfers.c.transfer_id.in_(IDS))
 
 
 def _news(connection: Connection, device_id: str, results: Sequence[LastResult]) -> list[LastResult]:

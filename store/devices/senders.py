@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam
 
 from contracts.records import Device
 from contracts.states import MEMBER, TIMER
 from services.store_port import Origin, Outcome
 from store.kernel.schema import devices, members
-from store.kernel.tools import as_record, chunks
+from store.kernel.tools import IDS, as_record, chunks
 from store.transfers.accounts import HELD, UNKNOWN
 
 _UNCONFIRMED = MEMBER.leading_to("applied", TIMER)
 """Member states that what runs on the device leads on."""
+
+_TOUCH = devices.update().where(devices.c.device_id.in_(IDS)).values(locks=devices.c.locks + 1).returning(*devices.c)
+_CONFIRM = members.update().where(
+    members.c.device_id.in_(IDS),
+    members.c.state.in_(sorted(_UNCONFIRMED)),
+    members.c.next_try_at > bindparam("later"),
+)
+_SYNC = devices.update().where(
+    devices.c.device_id.in_(IDS), devices.c.sync_tries > 0, devices.c.sync_at > bindparam("later")
+)
 
 
 def held_devices(connection: Connection, device_ids: Iterable[str]) -> dict[str, Device]:
@@ -25,8 +35,7 @@ def held_devices(connection: Connection, device_ids: Iterable[str]) -> dict[str,
     """
     found: dict[str, Device] = {}
     for part in chunks(device_ids):
-        touch = devices.update().where(devices.c.device_id.in_(part)).values(locks=devices.c.locks + 1)
-        for row in connection.execute(touch.returning(*devices.c)).mappings().all():
+        for row in connection.execute(_TOUCH, {"ids": part}).mappings().all():
             found[row["device_id"]] = as_record(Device, row, tags={})
     return found
 
@@ -47,14 +56,5 @@ def stranger(origin: Origin, device: Device | None, module_id: str) -> Outcome |
 def heard_from(connection: Connection, device_ids: Iterable[str], at: datetime) -> None:
     """These devices have a link right now: what waited for one is looked at without delay."""
     for part in chunks(device_ids):
-        connection.execute(
-            members.update()
-            .where(
-                members.c.device_id.in_(part),
-                members.c.state.in_(sorted(_UNCONFIRMED)),
-                members.c.next_try_at > at,
-            )
-            .values(next_try_at=at)
-        )
-        waits = (devices.c.device_id.in_(part), devices.c.sync_tries > 0, devices.c.sync_at > at)
-        connection.execute(devices.update().where(*waits).values(sync_at=at))
+        connection.execute(_CONFIRM, {"ids": part, "later": at, "next_try_at": at})
+        connection.execute(_SYNC, {"ids": part, "later": at, "sync_at": at})

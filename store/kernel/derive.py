@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, select
 
 from contracts.states import ON_DEVICE, STARTED_SET
 from store.kernel.schema import member_transfers, members, sets, transfers
-from store.kernel.tools import HELD, chunks
+from store.kernel.tools import HELD, IDS, chunks
 
 _LED = ("in_transit", "ready")
 """Member states that follow from its transfers."""
@@ -40,7 +40,7 @@ def led_members(connection: Connection, moved: Mapping[str, datetime]) -> Iterat
     """
     seen: set[tuple[str, str]] = set()
     for part in chunks(moved):
-        rows = connection.execute(_transfers_of_members_of(part)).all()
+        rows = connection.execute(_TRANSFERS_OF_MEMBERS, {"ids": part}).all()
         for (set_id, device_id, state), its in groupby(rows, lambda row: (row.set_id, row.device_id, row.member)):
             its_transfers = list(its)
             if (set_id, device_id) in seen:
@@ -52,12 +52,10 @@ def led_members(connection: Connection, moved: Mapping[str, datetime]) -> Iterat
                 yield Led(set_id, device_id, state, new, *_reason(cause), at)
 
 
-def _transfers_of_members_of(transfer_ids: Collection[str]) -> Any:
+def _transfers_of_members() -> Any:
     """Every transfer of each member that is linked to one of these."""
     moved, others = member_transfers.alias(), member_transfers.alias()
-    waiting = (
-        select(moved.c.set_id, moved.c.device_id).where(moved.c.transfer_id.in_(transfer_ids)).distinct().subquery()
-    )
+    waiting = select(moved.c.set_id, moved.c.device_id).where(moved.c.transfer_id.in_(IDS)).distinct().subquery()
     return (
         select(
             members.c.set_id,
@@ -81,6 +79,9 @@ def _transfers_of_members_of(transfer_ids: Collection[str]) -> Any:
         .where(members.c.state.in_(_LED), sets.c.state.in_(sorted(STARTED_SET)))
         .order_by(members.c.set_id, members.c.device_id, transfers.c.created_at, transfers.c.transfer_id)
     )
+
+
+_TRANSFERS_OF_MEMBERS = _transfers_of_members()
 
 
 def _next_state(state: str, its_transfers: Sequence[Any]) -> tuple[str | None, Any]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_
+from sqlalchemy import Connection, bindparam, or_
 
 from store.kernel.schema import devices, sets
-from store.kernel.tools import chunks
+from store.kernel.tools import IDS, chunks
 
 SYNCED, CHANGED, TAKEN = "synced", "changed", "taken"
 """Whether the twin holds what the cloud wants; ``taken``: someone is writing it right now, or died at it."""
@@ -31,11 +31,21 @@ def pause_after(tries: int, first: timedelta = FIRST_PAUSE, longest: timedelta =
     return min(first * factor, longest)
 
 
+_SYNC = devices.update().where(
+    devices.c.device_id.in_(IDS), or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None))
+)
+_EARLIER = {
+    column: sets.update().where(
+        sets.c.set_id.in_(IDS), or_(sets.c[column].is_(None), sets.c[column] > bindparam("later"))
+    )
+    for column in ("settle_at", "plan_at")
+}
+
+
 def sync_devices(connection: Connection, device_ids: Collection[str], at: datetime) -> None:
     """What the twins of these devices should hold is another thing now. The caller holds the devices."""
     for part in chunks(device_ids):
-        where = (devices.c.device_id.in_(part), or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None)))
-        connection.execute(devices.update().where(*where).values(twin=CHANGED, sync_at=at, sync_tries=0))
+        connection.execute(_SYNC, {"ids": part, "twin": CHANGED, "sync_at": at, "sync_tries": 0})
 
 
 def settle_sets(connection: Connection, set_ids: Collection[str], at: datetime) -> None:
@@ -50,5 +60,4 @@ def plan_sets(connection: Connection, set_ids: Collection[str], at: datetime) ->
 
 def _earlier(connection: Connection, set_ids: Collection[str], at: datetime, column: str) -> None:
     for part in chunks(set_ids):
-        later = or_(sets.c[column].is_(None), sets.c[column] > at)
-        connection.execute(sets.update().where(sets.c.set_id.in_(part), later).values({column: at}))
+        connection.execute(_EARLIER[column], {"ids": part, "later": at, column: at})

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import struct
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -28,6 +29,8 @@ T = TypeVar("T")
 BUSY_SECONDS = 20
 """How long a SQLite transaction waits for another process's."""
 TRIES = 6
+RIVALS = 3
+"""Tries of a transaction that meets rows of rivals."""
 FIRST_PAUSE_SECONDS = 0.05
 ACCESS_TOKEN = 1256
 """SQL_COPT_SS_ACCESS_TOKEN of Microsoft's ODBC driver."""
@@ -55,10 +58,13 @@ class Database:
         """
         self.engine = _make_engine(_parsed(url), access_token)
         self._writer = self.engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._of_thread = _Joined()
         _drop_in_forked_child(self.engine)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on one consistent view (SQLite); it must not write."""
+        if self._of_thread.connection is not None:
+            return work(self._of_thread.connection)
         return _with_retries(lambda: _run(self.engine, work))
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -66,10 +72,38 @@ class Database:
 
         Raises: DependencyError when SQL still does not answer after ``TRIES`` tries.
         """
+        if self._of_thread.connection is not None:
+            return work(self._of_thread.connection)
         return _with_retries(lambda: _run(self._writer, work))
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Run ``work``, of which every ``read`` and ``write`` joins one transaction of this thread, and commit.
+
+        It is run again too when a rival wrote a row of the same key meanwhile: then it finds that row.
+        """
+        for left in reversed(range(RIVALS)):
+            try:
+                return self.write(lambda connection: self._joined(connection, work))
+            except IntegrityError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _joined(self, connection: Connection, work: Callable[[], T]) -> T:
+        outer, self._of_thread.connection = self._of_thread.connection, connection
+        try:
+            return work()
+        finally:
+            self._of_thread.connection = outer
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+class _Joined(threading.local):
+    """The connection whose transaction this thread's work joins, if any."""
+
+    connection: Connection | None = None
 
 
 def _run(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -401,6 +401,8 @@ audit = Table(
     "audit",
     metadata,
     Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("order_id", key(ID), nullable=False, unique=True),
+    Column("request_digest", key(DIGEST), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("who", text(256), nullable=False, index=True),
     Column("action", key(NAME), nullable=False),
@@ -428,16 +430,4 @@ quarantine = Table(
     UniqueConstraint("device_id", "module_id", "reason", "hub"),
     Index("ix_quarantine_at_entry_id", "at", "entry_id", "bytes"),
     sqlite_autoincrement=True,
-)
-
-answers = Table(
-    "answers",
-    metadata,
-    Column("who", text(256), nullable=False),
-    Column("route", key(REFERENCE), nullable=False),
-    Column("idempotency_key", key(REFERENCE), nullable=False),
-    Column("request_digest", key(DIGEST), nullable=False),
-    Column("answer", Json, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    UniqueConstraint("idempotency_key", "route", "who"),
 )

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, Table, bindparam, select
 
 from imagedelta.errors import RequestError
 from store.kernel.schema import counters, devices, sets
@@ -15,6 +15,8 @@ from store.kernel.schema import counters, devices, sets
 R = TypeVar("R")
 CHUNK = 500
 """Values in one IN list: SQL Server takes 2,100 parameters in a statement."""
+IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+"""A list of ids in a statement that is written once: making one anew costs as much as running it."""
 HELD = "WITH (UPDLOCK)"
 """Hint for SQL Server: rows of this table are held until commit as they are read. A writer on SQLite is alone."""
 
@@ -51,7 +53,7 @@ def next_value(connection: Connection, counter: str) -> int:
 
 
 def lock_set(connection: Connection, set_id: str) -> bool:
-    """Hold the set's row until commit; False when there is none. Always before ``lock_device``."""
+    """Hold the set's row until commit; False when there is none. Never before a device (docs/schema.md)."""
     return _touch(connection, sets, sets.c.set_id == set_id)
 
 

@@ -7,7 +7,7 @@ source, a rollback or an approval cannot leave an old number behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 from contracts.records import Figures
 from contracts.states import OUT
 from store.kernel.schema import bundles, member_transfers, members, transfers
+from store.kernel.tools import chunks
 from store.sets.links import own_attempt, sent
 
 _LINK = and_(
@@ -29,9 +30,18 @@ def figures_of_sets(connection: Connection, set_ids: Iterable[str]) -> dict[str,
     return _figures(connection, member_transfers.c.set_id, member_transfers.c.set_id.in_(list(set_ids)))
 
 
-def figures_of_members(connection: Connection, set_id: str) -> dict[str, Figures]:
-    """Device -> the figures of its part of the set."""
-    return _figures(connection, member_transfers.c.device_id, member_transfers.c.set_id == set_id)
+def figures_of_members(
+    connection: Connection, set_id: str, device_ids: Collection[str] | None = None
+) -> dict[str, Figures]:
+    """Device -> the figures of its part of the set; of all devices when none are named."""
+    of_set = member_transfers.c.set_id == set_id
+    if device_ids is None:
+        return _figures(connection, member_transfers.c.device_id, of_set)
+    found: dict[str, Figures] = {}
+    for part in chunks(device_ids):
+        of_part = and_(of_set, member_transfers.c.device_id.in_(part))
+        found |= _figures(connection, member_transfers.c.device_id, of_part)
+    return found
 
 
 def _figures(connection: Connection, key: ColumnElement[str], where: ColumnElement[bool]) -> dict[str, Figures]:

@@ -6,7 +6,7 @@ device, and for nothing that is sent for others once it has ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, exists, func, not_, or_, select
 
@@ -68,10 +68,10 @@ def close_links(connection: Connection, transfers: Iterable[Transfer]) -> None:
             connection.execute(member_transfers.update().where(*these).values(until_attempt=attempt))
 
 
-def reopen_links(connection: Connection, set_id: str, device_id: str) -> None:
-    """A person retries the member: it waits again."""
-    this = (_LINK.set_id == set_id, _LINK.device_id == device_id)
-    connection.execute(member_transfers.update().where(*this).values(until_attempt=None))
+def reopen_links(connection: Connection, set_id: str, device_ids: Sequence[str]) -> None:
+    """A person retries these members: they wait again. No more devices than go into one statement."""
+    these = (_LINK.set_id == set_id, _LINK.device_id.in_(device_ids))
+    connection.execute(member_transfers.update().where(*these).values(until_attempt=None))
 
 
 def _waits() -> ColumnElement[bool]:

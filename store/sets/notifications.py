@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
-from contracts.records import Notification
+from contracts.records import Notification, Page
 from contracts.states import NOTIFICATION
 from store.kernel.engine import Database
+from store.kernel.paging import each, fetch_page
 from store.kernel.schema import notifications
 from store.kernel.tools import as_record
 
@@ -69,6 +70,14 @@ class SqlNotifications:
         )
         return self._db.read(
             lambda connection: tuple(as_record(Notification, row) for row in connection.execute(query).mappings())
+        )
+
+    def list_of_set(self, set_id: str, *, limit: int, after: str | None) -> Page:
+        query = select(notifications).where(notifications.c.set_id == set_id)
+        keys = (notifications.c.created_at, notifications.c.notification_id)
+        make = each(lambda row: as_record(Notification, row))
+        return self._db.read(
+            lambda connection: fetch_page(connection, query, keys, make, limit=limit, after=after, newest_first=True)
         )
 
     def _leave_claim(self, notification_id: str, state: str, values: dict[str, Any]) -> bool:

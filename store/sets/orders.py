@@ -1,6 +1,6 @@
 """What people and pipelines order of a set: approve, cancel, release, promote, exclude, retry, rebase, skip.
 
-Ordering what is done already changes nothing and answers as the first time did.
+Ordering what is done already changes nothing and answers as the first time did. Devices are held before their set.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from contracts.records import DeploymentSet, Member
 from contracts.states import (
@@ -22,22 +22,18 @@ from contracts.states import (
     OPEN_SET,
     OUT,
     RELEASABLE,
-    RETRIED_SET,
     STANDING,
     UNRELEASED_SET,
 )
 from imagedelta.errors import RequestError
-from store.devices.rows import twin_changed
-from store.kernel.history import remember
-from store.kernel.moves import move_member, move_set, requeue
-from store.kernel.schema import member_transfers, sets, transfers
+from store.kernel.ledger import Ledger
+from store.kernel.moves import move_member, move_set
+from store.kernel.schema import member_transfers, members, sets
 from store.kernel.tools import lock_devices, lock_set
-from store.sets.links import relink, reopen_links
-from store.sets.rows import known_member, known_set, members_of
-from store.sets.settle import settle_members
-from store.transfers.patches import request_again
-from store.transfers.rows import active_transfer, linked_transfers
-from store.transfers.withdraw import withdraw_unwanted
+from store.sets.retry import retry_failed
+from store.sets.rows import known_member, known_set
+from store.transfers.rows import linked_transfers
+from store.transfers.withdraw import withdraw
 
 HELD_BACK = ("failed", "plan.needs_approval")
 """State and code of a member that the cost guard holds back."""
@@ -47,31 +43,30 @@ NAMED = 20
 
 def approve(connection: Connection, set_id: str, by: str, at: datetime) -> DeploymentSet:
     """Approve the plan, or in a set on its way the devices that were held back for approval."""
+    lock_devices(connection, _held_back(connection, set_id))
     of = _locked(connection, set_id)
-    held = [m.device_id for m in members_of(connection, set_id) if (m.state, m.code) == HELD_BACK]
+    held = _held_back(connection, set_id)
     if held and of.state != "awaiting_approval":
         _flagged(connection, of, by, at, "approved", approved_by=by)
-        for device_id in held:
-            retry_member(connection, set_id, device_id, by, at)
+        retry_failed(connection, of, held, by, at)
     elif of.approved_by is None or of.state == "awaiting_approval":
         move_set(connection, set_id, of.state, "preparing", API, at, who=by, approved_by=by)
     return known_set(connection, set_id)
 
 
-def cancel(connection: Connection, set_id: str, by: str, at: datetime) -> DeploymentSet:
-    of = _locked(connection, set_id)
-    if of.state == "cancelled":
-        return of
-    its_members = members_of(connection, set_id)
-    lock_devices(connection, (member.device_id for member in its_members))
-    move_set(connection, set_id, of.state, "cancelled", API, at, who=by)
-    for member in its_members:
-        if MEMBER.allows(member.state, "cancelled", API):
-            move_member(connection, set_id, member.device_id, member.state, "cancelled", API, at, who=by)
-    device_ids = [member.device_id for member in its_members]
-    withdraw_unwanted(
-        connection, set_id, device_ids, ACTIVE_TRANSFER, API, at, who=by, detail=f"{set_id} was cancelled"
+def _held_back(connection: Connection, set_id: str) -> list[str]:
+    state, code = HELD_BACK
+    query = select(members.c.device_id).where(
+        members.c.set_id == set_id, members.c.state == state, members.c.code == code
     )
+    return list(connection.execute(query.order_by(members.c.device_id)).scalars())
+
+
+def cancel(connection: Connection, set_id: str, by: str, at: datetime) -> DeploymentSet:
+    """The set alone: its members and what was sent for them follow in parts (store.sets.cancel)."""
+    of = _locked(connection, set_id)
+    if of.state != "cancelled":
+        move_set(connection, set_id, of.state, "cancelled", API, at, who=by, plan_at=None)
     return known_set(connection, set_id)
 
 
@@ -82,7 +77,6 @@ def request_release(connection: Connection, set_id: str, by: str, at: datetime) 
     if of.release_requested:
         return of
     if of.state in UNRELEASED_SET:
-        settle_members(connection, of, at)
         _refuse_unready(connection, of)
     elif of.state not in OPEN_SET:
         raise RequestError(f"set {set_id} is {of.state}", code="request.state", status=409)
@@ -90,16 +84,30 @@ def request_release(connection: Connection, set_id: str, by: str, at: datetime) 
 
 
 def _refuse_unready(connection: Connection, of: DeploymentSet) -> None:
-    missing = [m for m in members_of(connection, of.set_id) if m.state not in ARRIVED | OUT]
-    if not missing:
+    unready = (members.c.set_id == of.set_id, members.c.state.in_(sorted(MEMBER.states - ARRIVED - OUT)))
+    number: int = connection.execute(select(func.count()).select_from(members).where(*unready)).scalar_one()
+    if not number:
         return
-    images: dict[str, list[str]] = {}
-    for _set, device_id, transfer in linked_transfers(connection, member_transfers.c.set_id == of.set_id):
-        if transfer.state not in ON_DEVICE:
-            images.setdefault(device_id, []).append(f"{transfer.reference} ({transfer.state})")
-    lines = [f"{m.device_id} ({m.state}): {', '.join(images.get(m.device_id, [])) or '-'}" for m in missing[:NAMED]]
-    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    query = select(members.c.device_id, members.c.state).where(*unready).order_by(members.c.device_id).limit(NAMED)
+    first = {device_id: state for device_id, state in connection.execute(query)}  # noqa: C416  rows are no pairs
+    images = _missing_images(connection, of.set_id, first)
+    lines = [
+        f"{device_id} ({state}): {', '.join(images.get(device_id, [])) or '-'}" for device_id, state in first.items()
+    ]
+    more = f" and {number - NAMED} more" if number > NAMED else ""
     raise RequestError(f"not ready: {'; '.join(lines)}{more}", code="request.not_ready", status=409)
+
+
+def _missing_images(connection: Connection, set_id: str, device_ids: Collection[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    these: tuple[ColumnElement[bool], ...] = (
+        member_transfers.c.set_id == set_id,
+        member_transfers.c.device_id.in_(sorted(device_ids)),
+    )
+    for _set, device_id, transfer in linked_transfers(connection, *these):
+        if transfer.state not in ON_DEVICE:
+            found.setdefault(device_id, []).append(f"{transfer.reference} ({transfer.state})")
+    return found
 
 
 def promote(connection: Connection, set_id: str, by: str, at: datetime) -> DeploymentSet:
@@ -124,59 +132,36 @@ def skip_member(connection: Connection, set_id: str, device_id: str, by: str, at
 def _leave(
     connection: Connection, set_id: str, device_id: str, states: Collection[str], by: str, at: datetime
 ) -> Member:
-    _locked(connection, set_id)
     lock_devices(connection, [device_id])
+    _locked(connection, set_id)
     member = known_member(connection, set_id, device_id)
     if member.state == "excluded":
         return member
     if member.state not in states:
         raise _refused(member, "excluded")
-    reason = {"code": member.code, "detail": member.detail}
-    move_member(connection, set_id, device_id, member.state, "excluded", API, at, who=by, **reason)
-    withdraw_unwanted(
-        connection, set_id, [device_id], ACTIVE_TRANSFER, API, at, who=by, detail=f"excluded from {set_id}"
-    )
+    with Ledger(connection, API, at, by) as ledger:
+        ledger.member(set_id, device_id, member.state, "excluded", code=member.code, detail=member.detail)
+        withdraw(ledger, set_id, [device_id], ACTIVE_TRANSFER, f"excluded from {set_id}")
     return known_member(connection, set_id, device_id)
 
 
 def retry_member(connection: Connection, set_id: str, device_id: str, by: str, at: datetime) -> Member:
-    of = _locked(connection, set_id)
     lock_devices(connection, [device_id])
+    of = _locked(connection, set_id)
     member = known_member(connection, set_id, device_id)
     if member.state != "failed":
         if member.state in BEFORE_ARRIVAL:
             return member
         raise _refused(member, "planned")
-    if of.state in RETRIED_SET:
-        move_set(connection, set_id, of.state, "preparing", API, at, who=by)
-    elif of.state not in OPEN_SET:
-        raise RequestError(f"set {set_id} is {of.state}", code="request.state", status=409)
-    move_member(connection, set_id, device_id, "failed", "planned", API, at, who=by)
-    reopen_links(connection, set_id, device_id)
-    _retry_transfers(connection, set_id, device_id, by, at)
-    twin_changed(connection, [device_id])
+    retry_failed(connection, of, [device_id], by, at)
     return known_member(connection, set_id, device_id)
-
-
-def _retry_transfers(connection: Connection, set_id: str, device_id: str, by: str, at: datetime) -> None:
-    where = (
-        member_transfers.c.set_id == set_id,
-        member_transfers.c.device_id == device_id,
-        transfers.c.state == "failed",
-    )
-    for _set, _device, transfer in linked_transfers(connection, *where):
-        if transfer.patch_id is not None:
-            request_again(connection, transfer.patch_id, at)
-        if (active := active_transfer(connection, device_id, transfer.image_id)) is not None:
-            relink(connection, transfer, active)
-        else:
-            requeue(connection, transfer, API, at, refused_sources=[], who=by)
 
 
 def rebase_member(
     connection: Connection, set_id: str, device_id: str, agent_version: int, by: str, at: datetime
 ) -> Member:
     """Release it after all, on top of what someone else changed."""
+    lock_devices(connection, [device_id])
     _locked(connection, set_id)
     member = known_member(connection, set_id, device_id)
     if member.state != "conflict":
@@ -204,5 +189,7 @@ def _flagged(
     connection: Connection, of: DeploymentSet, by: str, at: datetime, what: str, **values: Any
 ) -> DeploymentSet:
     connection.execute(sets.update().where(sets.c.set_id == of.set_id).values(updated_at=at, **values))
-    remember(connection, "set", of.set_id, of.state, of.state, at, set_id=of.set_id, who=by, detail=what)
+    with Ledger(connection, API, at, by) as ledger:
+        ledger.note("set", of.set_id, of.state, what, set_id=of.set_id)
+        ledger.unsettled([of.set_id])
     return known_set(connection, of.set_id)

@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
-from contracts.records import DeploymentSet, Member, Release
+from contracts.records import DeploymentSet, Member, Page, Release
 from contracts.states import OPEN_SET, STANDING, TIMER, WANTING
 from imagedelta.errors import RequestError
 from store.devices.rows import known_device, twin_changed
 from store.kernel.engine import Database
 from store.kernel.moves import move_member
+from store.kernel.paging import each, fetch_page
 from store.kernel.schema import members, releases, sets
 from store.kernel.tools import as_record, lock_device, lock_set
 from store.sets.release_rules import releasable_devices
@@ -73,8 +74,12 @@ class SqlReleases:
         standing = {workstream: modules for workstream, modules in rows}  # noqa: C416  the newest of each wins
         return {module: workstream for workstream, modules in standing.items() for module in modules}
 
-    def of_set(self, set_id: str) -> tuple[Release, ...]:
-        return self._db.read(lambda connection: tuple(_fetch(connection, releases.c.set_id == set_id)))
+    def list_of_set(self, set_id: str, *, limit: int, after: str | None) -> Page:
+        query = select(releases).where(releases.c.set_id == set_id)
+        make = each(lambda row: as_record(Release, row))
+        return self._db.read(
+            lambda connection: fetch_page(connection, query, (releases.c.device_id,), make, limit=limit, after=after)
+        )
 
     def confirm(
         self, set_id: str, device_id: str, state: str, code: str | None, detail: str | None, at: datetime

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from contracts.records import DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered
+from contracts.records import DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered, Waiting
 from contracts.requests import StartDeployment
 from contracts.states import ORCHESTRATOR
 from services.store_port import PlannedTransfer
@@ -20,11 +20,12 @@ from store.kernel.paging import each, fetch_page
 from store.kernel.schema import devices, members, sets
 from store.kernel.tools import as_record
 from store.sets import orders, views, work
+from store.sets.cancel import withdraw_part
 from store.sets.create import create_set, select_devices
 from store.sets.figures import figures_of_members, figures_of_sets
 from store.sets.plan import plan_parts, record_plan
 from store.sets.release_rules import releasable_devices
-from store.sets.rows import find_set, known_set, members_of
+from store.sets.rows import find_set, known_member, known_set, members_of
 from store.sets.settle import settle_set
 
 
@@ -51,6 +52,9 @@ class SqlSets:
 
     def deployment_set(self, set_id: str) -> DeploymentSet | None:
         return self._db.read(lambda connection: find_set(connection, set_id))
+
+    def member(self, set_id: str, device_id: str) -> Member:
+        return self._db.read(lambda connection: known_member(connection, set_id, device_id))
 
     def members(self, set_id: str) -> tuple[Member, ...]:
         return self._db.read(lambda connection: members_of(connection, set_id))
@@ -148,7 +152,10 @@ class SqlSets:
     def troubles(self, set_id: str, states: Collection[str]) -> tuple[Trouble, ...]:
         return self._db.read(lambda connection: views.troubles(connection, set_id, states))
 
-    def waiting(self, set_id: str) -> Mapping[str, str]:
+    def list_members(self, set_id: str, *, state: str | None, limit: int, after: str | None) -> Page:
+        return self._db.read(lambda connection: views.members_page(connection, set_id, state, limit, after))
+
+    def waiting(self, set_id: str) -> tuple[Waiting, ...]:
         return self._db.read(lambda connection: views.waiting(connection, set_id))
 
     def unregistered(self, set_id: str) -> tuple[Unregistered, ...]:
@@ -162,6 +169,9 @@ class SqlSets:
 
     def cancel(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
         return self._db.write(lambda connection: orders.cancel(connection, set_id, by, at))
+
+    def withdraw_part(self, set_id: str, at: datetime) -> bool:
+        return self._db.write(lambda connection: withdraw_part(connection, set_id, at))
 
     def request_release(self, set_id: str, by: str, at: datetime) -> DeploymentSet:
         return self._db.write(lambda connection: orders.request_release(connection, set_id, by, at))

@@ -17,6 +17,7 @@ from store.kernel.moves import move_member, move_set
 from store.kernel.notices import announce
 from store.kernel.schema import member_transfers, sets
 from store.kernel.tools import lock_set
+from store.sets.cancel import withdraw_part
 from store.sets.release_rules import waits_for_release
 from store.sets.rows import known_set, members_of
 from store.sets.work import has_work
@@ -26,6 +27,12 @@ MAX_STEPS = len(SET.states)
 
 
 def settle_set(connection: Connection, set_id: str, at: datetime) -> DeploymentSet:
+    of = known_set(connection, set_id)
+    if of.state == "cancelled":
+        more = withdraw_part(connection, set_id, at)
+        left = {"settled_at": at} if more else {"settled_at": at, "settle_at": None}
+        connection.execute(sets.update().where(sets.c.set_id == set_id).values(**left))
+        return of
     lock_set(connection, set_id)
     of = known_set(connection, set_id)
     connection.execute(sets.update().where(sets.c.set_id == set_id).values(settled_at=at))

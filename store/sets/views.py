@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, RowMapping, func, or_, select
 
-from contracts.records import Trouble, Unregistered
+from contracts.records import Member, MemberShown, Page, Trouble, Unregistered, Waiting
 from contracts.states import BEFORE_ARRIVAL, SILENT, stage_of, waits_for
+from store.kernel.paging import fetch_page
 from store.kernel.schema import devices, member_transfers, members, patches, transfers
+from store.kernel.tools import as_record
+from store.sets.figures import figures_of_members
 
 NAMED = 20
 """Devices named for one trouble."""
@@ -63,16 +66,42 @@ def troubles(connection: Connection, set_id: str, states: Collection[str]) -> tu
     return tuple(found.values())
 
 
-def waiting(connection: Connection, set_id: str) -> dict[str, str]:
+def waiting(connection: Connection, set_id: str) -> tuple[Waiting, ...]:
+    """Most devices first. Grouped by what the code follows from; there are few of those."""
     silent = or_(devices.c.state.in_(sorted(SILENT)), devices.c.twin_code.is_not(None))
     query = (
-        select(members.c.device_id, devices.c.state, devices.c.twin_code)
-        .join(devices, devices.c.device_id == members.c.device_id)
+        select(devices.c.state, devices.c.twin_code, func.count(), func.min(members.c.device_id))
+        .select_from(members.join(devices))
         .where(members.c.set_id == set_id, members.c.state.in_(sorted(BEFORE_ARRIVAL)), silent)
-        .order_by(members.c.device_id)
+        .group_by(devices.c.state, devices.c.twin_code)
     )
-    found = {device_id: waits_for(state, code) for device_id, state, code in connection.execute(query)}
-    return {device_id: code for device_id, code in found.items() if code}
+    found: dict[str, Waiting] = {}
+    for state, twin_code, count, first in connection.execute(query):
+        if (code := waits_for(state, twin_code)) is not None:
+            known = found.get(code, Waiting(code, 0, first))
+            found[code] = Waiting(code, known.devices + count, min(known.example, first))
+    return tuple(sorted(found.values(), key=lambda item: (-item.devices, item.code)))
+
+
+def members_page(connection: Connection, set_id: str, state: str | None, limit: int, after: str | None) -> Page:
+    """Of MemberShown, in order of device."""
+    query = (
+        select(members, devices.c.state.label("device_state"), devices.c.twin_code)
+        .select_from(members.join(devices))
+        .where(members.c.set_id == set_id)
+    )
+    if state is not None:
+        query = query.where(members.c.state == state)
+
+    def make(connection: Connection, rows: list[RowMapping]) -> list[MemberShown]:
+        figures = figures_of_members(connection, set_id, [row["device_id"] for row in rows])
+        return [MemberShown(as_record(Member, row), _waits_for(row), figures.get(row["device_id"])) for row in rows]
+
+    return fetch_page(connection, query, (members.c.device_id,), make, limit=limit, after=after)
+
+
+def _waits_for(row: RowMapping) -> str | None:
+    return waits_for(row["device_state"], row["twin_code"]) if row["state"] in BEFORE_ARRIVAL else None
 
 
 def unregistered(connection: Connection, set_id: str) -> tuple[Unregistered, ...]:

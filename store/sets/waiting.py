@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, or_, select
+from sqlalchemy import Connection, Select, bindparam, exists, or_, select
 
 from contracts.states import OPEN_SET, PATCH, UNPLANNED_MEMBER, WANTING
 from store.kernel.due import plan_sets
@@ -29,17 +29,7 @@ def plan_device(connection: Connection, device_id: str, at: datetime) -> tuple[s
 
     The caller holds the device.
     """
-    without_a_plan = exists().where(
-        member_transfers.c.set_id == members.c.set_id,
-        member_transfers.c.device_id == members.c.device_id,
-        transfers.c.transfer_id == member_transfers.c.transfer_id,
-        transfers.c.state == "queued",
-        transfers.c.sources.is_(None),
-    )
-    query = _wanting(members.c.set_id).where(
-        members.c.device_id == device_id, or_(members.c.state.in_(sorted(UNPLANNED_MEMBER)), without_a_plan)
-    )
-    found = tuple(sorted(connection.execute(query).scalars()))
+    found = tuple(sorted(connection.execute(_TO_PLAN, {"device": device_id}).scalars()))
     plan_sets(connection, found, at)
     return found
 
@@ -63,3 +53,21 @@ def _wanting(*columns: Any) -> Select[Any]:
         .join(sets, sets.c.set_id == members.c.set_id)
         .where(members.c.state.in_(sorted(WANTING)), sets.c.state.in_(sorted(OPEN_SET)))
     )
+
+
+def _to_plan() -> Select[Any]:
+    """Sets with a member on the device that waits for a plan, or has a transfer that does."""
+    without_a_plan = exists().where(
+        member_transfers.c.set_id == members.c.set_id,
+        member_transfers.c.device_id == members.c.device_id,
+        transfers.c.transfer_id == member_transfers.c.transfer_id,
+        transfers.c.state == "queued",
+        transfers.c.sources.is_(None),
+    )
+    of_device = members.c.device_id == bindparam("device")
+    return _wanting(members.c.set_id).where(
+        of_device, or_(members.c.state.in_(sorted(UNPLANNED_MEMBER)), without_a_plan)
+    )
+
+
+_TO_PLAN = _to_plan()

@@ -33,9 +33,10 @@ def needing_drive(connection: Connection, limit: int) -> tuple[str, ...]:
 def needing_settle(connection: Connection, at: datetime, limit: int) -> tuple[str, ...]:
     """Those settled longest ago first, so that a limit starves none."""
     past_deadline = and_(sets.c.state.in_(sorted(OPEN_SET)), sets.c.overdue == false(), sets.c.deadline <= at)
+    withdrawn = and_(sets.c.state == "cancelled", sets.c.settle_at <= at)
     query = (
         select(sets.c.set_id)
-        .where(or_(sets.c.state.in_(sorted(STARTED_SET - {"preparing"})), past_deadline))
+        .where(or_(sets.c.state.in_(sorted(STARTED_SET - {"preparing"})), past_deadline, withdrawn))
         .order_by(sets.c.settled_at, sets.c.ordinal)
         .limit(limit)
     )

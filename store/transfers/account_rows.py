@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, select
 from contracts.messages import LastResult, Report
 from store.kernel.ledger import Ledger
 from store.kernel.schema import bundles, device_images, history, transfers
-from store.kernel.tools import HELD, rows_in
+from store.kernel.tools import HELD, IDS, chunks, rows_in
 from store.sets.links import close_links
 from store.transfers.accounts import Account, earlier_messages
 from store.transfers.rows import transfer_query, transfer_record
@@ -21,12 +21,22 @@ def held_transfers() -> Select[Any]:
     return transfer_query().with_hint(transfers, HELD, "mssql")
 
 
+_BY_ID = held_transfers().where(transfers.c.transfer_id.in_(IDS))
+_BUNDLE = bundles.update().where(
+    bundles.c.transfer_id == bindparam("this"), bundles.c.attempt == bindparam("this_attempt")
+)
+_IMAGE = device_images.delete().where(
+    device_images.c.device_id == bindparam("this"), device_images.c.image_id == bindparam("image")
+)
+
+
 def account_of(row: RowMapping) -> Account:
     return Account(transfer_record(row), row["evidence_at"])
 
 
 def accounts_by_id(connection: Connection, transfer_ids: Iterable[str]) -> dict[str, Account]:
-    rows = rows_in(connection, held_transfers(), transfers.c.transfer_id, transfer_ids)
+    parts = chunks(transfer_ids)
+    rows = [row for part in parts for row in connection.execute(_BY_ID, {"ids": part}).mappings().all()]
     return {row["transfer_id"]: account_of(row) for row in rows}
 
 
@@ -62,9 +72,8 @@ def _write_bundles(connection: Connection, accounts: Iterable[Account]) -> None:
         for attempt, values in account.bundles.items():
             this = {"this": account.before.transfer_id, "this_attempt": attempt}
             shapes.setdefault(tuple(sorted(values)), []).append({**this, **values})
-    these = (bundles.c.transfer_id == bindparam("this"), bundles.c.attempt == bindparam("this_attempt"))
     for rows in shapes.values():
-        connection.execute(bundles.update().where(*these), rows)
+        connection.execute(_BUNDLE, rows)
 
 
 def _forget_images(connection: Connection, accounts: Iterable[Account]) -> None:
@@ -74,5 +83,4 @@ def _forget_images(connection: Connection, accounts: Iterable[Account]) -> None:
         for image_id in sorted(account.missing)
     ]
     if rows:
-        these = (device_images.c.device_id == bindparam("this"), device_images.c.image_id == bindparam("image"))
-        connection.execute(device_images.delete().where(*these), rows)
+        connection.execute(_IMAGE, rows)

@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, not_
+from sqlalchemy import Connection, not_, select
 
-from contracts.records import Transfer
-from store.devices.rows import twin_changed
-from store.kernel.moves import move_transfer
+from store.kernel.ledger import Ledger
 from store.kernel.schema import bundles, member_transfers, transfers
+from store.kernel.tools import chunks
 from store.sets.rows import wanted_by_a_member
 from store.transfers.rows import linked_transfers
+
+
+def withdraw(ledger: Ledger, set_id: str, device_ids: Iterable[str], states: Collection[str], detail: str) -> None:
+    """Cancel the set's transfers in ``states`` to these devices that no member of an open set wants.
+
+    The caller has moved the members already and holds the devices, so that no plan joins meanwhile.
+    """
+    for part in chunks(device_ids):
+        unwanted = linked_transfers(
+            ledger.connection,
+            member_transfers.c.set_id == set_id,
+            member_transfers.c.device_id.in_(part),
+            transfers.c.state.in_(sorted(states)),
+            not_(wanted_by_a_member(transfers.c.transfer_id)),
+        )
+        ledger.transfers((transfer for _set, _device, transfer in unwanted), "cancelled", detail=detail)
+        _revoke_bundles(ledger, [transfer.transfer_id for _set, _device, transfer in unwanted])
+        ledger.twins_changed(part)
 
 
 def withdraw_unwanted(
@@ -26,25 +43,14 @@ def withdraw_unwanted(
     who: str,
     detail: str,
 ) -> None:
-    """Cancel the set's transfers in ``states`` that no member of an open set wants.
-
-    The caller has moved the members already and holds the devices' locks, so that no plan joins meanwhile.
-    """
-    devices_left = set(device_ids)
-    unwanted = linked_transfers(
-        connection,
-        member_transfers.c.set_id == set_id,
-        transfers.c.state.in_(sorted(states)),
-        not_(wanted_by_a_member(transfers.c.transfer_id)),
-    )
-    for _set, device_id, transfer in unwanted:
-        if device_id in devices_left and move_transfer(
-            connection, transfer, "cancelled", mover, at, who=who, detail=detail
-        ):
-            _revoke_bundle(connection, transfer, at)
-    twin_changed(connection, devices_left)
+    """The same, with a ledger of its own."""
+    with Ledger(connection, mover, at, who) as ledger:
+        withdraw(ledger, set_id, device_ids, states, detail)
 
 
-def _revoke_bundle(connection: Connection, transfer: Transfer, at: datetime) -> None:
-    this = (bundles.c.transfer_id == transfer.transfer_id, bundles.c.attempt == transfer.attempt)
-    connection.execute(bundles.update().where(*this).values(revoked_at=at))
+def _revoke_bundles(ledger: Ledger, transfer_ids: Collection[str]) -> None:
+    """Those of the present attempts; earlier ones are over."""
+    present = select(transfers.c.attempt).where(transfers.c.transfer_id == bundles.c.transfer_id).scalar_subquery()
+    for part in chunks(transfer_ids):
+        these = (bundles.c.transfer_id.in_(part), bundles.c.attempt == present)
+        ledger.connection.execute(bundles.update().where(*these).values(revoked_at=ledger.at))

@@ -118,7 +118,9 @@ def walk(models: Any, client: Any) -> None:
     started = call("deployment_sets.post_sets", client, body=order, idempotency_key="once")
     assert call("deployment_sets.post_sets", client, body=order, idempotency_key="once").set_id == started.set_id
     shown = call("deployment_sets.get_sets_one", client, started.set_id)
-    assert [member.device_id for member in shown.members] == ["boat-9"]
+    assert shown.set_id == started.set_id
+    members = call("deployment_sets.get_sets_one_members", client, started.set_id)
+    assert [member.device_id for member in members.items] == ["boat-9"]
     listed = call("deployment_sets.get_sets", client, limit=1, owner="ada@example.org", workstream="default")
     assert [item.set_id for item in listed.items] == [started.set_id]
     assert call("deployment_sets.post_sets_one_cancel", client, started.set_id).state == "cancelled"

@@ -92,7 +92,7 @@ def test_the_main_job_from_order_to_mail(cloud: CloudProcess, images: dict[str, 
 
     path = cloud.start("boat-1", "ship-1", images=["app:2"], owner=order["owner"])
     moving = cloud.settled(path, "in_transit")
-    assert {member["deviceId"]: member["state"] for member in moving["members"]} == {
+    assert {member["deviceId"]: member["state"] for member in cloud.items(f"{path}/members")} == {
         "boat-1": "in_transit",
         "ship-1": "ready",
     }
@@ -103,7 +103,7 @@ def test_the_main_job_from_order_to_mail(cloud: CloudProcess, images: dict[str, 
     boat.reports(transfer, "receiving", "received", "applying", "succeeded")
     boat.reports(transfer, "receiving", "received", "applying", "succeeded")
     done = cloud.settled(path, "completed")
-    assert {member["state"] for member in done["members"]} == {"ready"}
+    assert {member["state"] for member in cloud.items(f"{path}/members")} == {"ready"}
     assert done["transferStages"] == {"succeeded": 1, "already_present": 1}
 
     wait_for(lambda: cloud.mail.to("main@example.org"))
@@ -160,8 +160,10 @@ def test_a_device_that_fails_is_told_to_the_owner_and_may_be_tried_again(
     boat.reports(transfer, "received", "failed", code="content.digest_mismatch")
 
     failed = cloud.settled(path, "failed")
-    assert (failed["members"][0]["state"], failed["members"][0]["code"]) == ("failed", "content.digest_mismatch")
-    assert failed["members"][0]["remedy"]
+    (trouble,) = failed["troubles"]
+    assert (trouble["state"], trouble["code"], trouble["named"]) == ("failed", "content.digest_mismatch", ["boat-4"])
+    (member,) = cloud.items(f"{path}/members?state=failed")
+    assert member["remedy"] == trouble["remedy"]
     wait_for(lambda: cloud.mail.to("failing@example.org"))
 
     cloud.call("POST", f"{path}/members/boat-4/retry", 202)
@@ -298,7 +300,7 @@ def test_manifests_are_released_by_order_of_a_pipeline_and_rolled_back(
     cloud.settled(second, "ready")
     cloud.call("POST", f"{second}/release", 202)
     released = cloud.settled(second, "released")
-    assert [release["deviceId"] for release in released["releases"]] == ["boat-7"]
+    assert [release["deviceId"] for release in cloud.items(f"{second}/releases")] == ["boat-7"]
     assert boat.modules()["app"]["settings"]["image"] == "localhost:5000/app:2"
 
     answer = cloud.ask("POST", f"{second}/rollback", json={"name": "undo"})
@@ -320,12 +322,13 @@ def test_the_command_line_shows_what_the_interface_says(
     plan = _run(cloud, "sets", "plan", *_order_options("cli-1"))
     started = _run(cloud, "sets", "start", *_order_options("cli-1"))
     shown = _run(cloud, "sets", "show", started["setId"])
+    members = _run(cloud, "sets", "members", started["setId"])
     cancelled = _run(cloud, "sets", "cancel", started["setId"])
 
     assert registered["images"] == {"linux/amd64": _app(3).image_id}
     assert [item["deviceId"] for item in listed["items"]] == [enrolled["deviceId"]]
     assert [device["state"] for device in plan["devices"]] == ["waiting_inventory"]
-    assert [member["deviceId"] for member in shown["members"]] == ["cli-1"]
+    assert (shown["setId"], [member["deviceId"] for member in members["items"]]) == (started["setId"], ["cli-1"])
     assert cancelled["state"] == "cancelled"
     assert _run(cloud, "transfers", "list", "--device", "cli-1") == {"items": []}
     assert _run(cloud, "sets", "events", started["setId"])["items"]

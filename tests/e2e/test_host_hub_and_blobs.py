@@ -19,9 +19,12 @@ import httpx
 import pytest
 from azure.storage.blob import ContainerClient
 
-from imagedelta.errors import DependencyError
+from imagedelta.errors import DependencyError, RequestError
 from imagedelta_cli.uploading import Sender
 from imagedelta_local.blobs.access import sign
+from services.hub_connection import HubConnection
+from services.hub_local import LocalHub
+from services.ports import Deployment
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -168,6 +171,29 @@ print("ok")
     )
 
     assert ran.stdout.strip() == "ok", ran.stderr
+
+
+def test_the_port_reads_many_agents_and_writes_only_on_what_it_read(host: HostProcess, hub: HubClient) -> None:
+    port = LocalHub("north", HubConnection.parse(host.endpoint()["hubs"]["north"]))
+    names = [f"port-{number}" for number in range(120)]
+    for name in names:
+        hub.service("PUT", f"/devices/{name}", json={"capabilities": {"iotEdge": True}})
+    content = {"$edgeAgent": {"properties.desired": {"modules": {}}}}
+
+    agents = port.agents([*names, "nobody"])
+    port.apply_content("port-0", content, on=agents["port-0"].version)
+    with pytest.raises(RequestError) as caught:
+        port.apply_content("port-0", content, on=agents["port-0"].version)
+    deployment = Deployment("fleet", "deviceId in ['port-1']", 3, content)
+    port.create_deployment(deployment)
+    port.create_deployment(deployment)
+
+    assert sorted(agents) == sorted(names)
+    assert caught.value.code == "hub.changed"
+    assert port.deployments() == [deployment]
+    assert port.agents(["port-1"])["port-1"].desired == {"modules": {}}
+    port.delete_deployment("fleet")
+    assert port.deployments() == []
 
 
 # Blobs

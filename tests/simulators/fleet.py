@@ -213,7 +213,7 @@ class FleetSimulator:
         return list(self.deps.store.patches.list_patches(state=None, target=None, limit=500, after=None).items)
 
     def releases(self, set_id: str) -> tuple[Release, ...]:
-        return self.deps.store.releases.of_set(set_id)
+        return self.deps.store.releases.list_of_set(set_id, limit=1000, after=None).items
 
     def notifications(self, set_id: str) -> tuple[Notification, ...]:
         return self.deps.store.notifications.of_set(set_id)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from imagedelta.errors import RequestError
 from services.clock import utc_now
-from services.ports import Clock, Twin
+from services.ports import Clock, Deployment, Twin
 from tests.simulators.calls import Calls
 
 _AGENT, _HUB = "$edgeAgent", "$edgeHub"
@@ -37,6 +37,7 @@ class HubSimulator:
         self.applied: list[tuple[str, Mapping[str, Any]]] = []
         """(device, modulesContent) of every deployment written, in order."""
         self._devices: dict[str, dict[str, _Module]] = {}
+        self._deployments: dict[str, Deployment] = {}
 
     def add_device(self, device_id: str, modules_content: Mapping[str, Any], *others: str) -> None:
         """A device that runs ``modules_content``, and has ``others`` as modules without desired properties."""
@@ -76,6 +77,21 @@ class HubSimulator:
                 raise RequestError(f"{device_id} has version {version}, not {on}", code="hub.changed")
             self.applied.append((device_id, copy.deepcopy(modules_content)))
             self._apply(self._devices[device_id], modules_content)
+
+    def deployments(self) -> Sequence[Deployment]:
+        with self.calls.call("deployments"):
+            return list(self._deployments.values())
+
+    def create_deployment(self, deployment: Deployment) -> None:
+        """Kept, and given to nobody: devices here have no tags."""
+        with self.calls.call("create_deployment"):
+            known = self._deployments.setdefault(deployment.deployment_id, copy.deepcopy(deployment))
+            if known != deployment:
+                raise RequestError(f"there is another {deployment.deployment_id}", code="hub.deployment_exists")
+
+    def delete_deployment(self, deployment_id: str) -> None:
+        with self.calls.call("delete_deployment"):
+            self._deployments.pop(deployment_id, None)
 
     def report(self, device_id: str, module_id: str, reported: Mapping[str, Any]) -> None:
         """What the device says of a module."""

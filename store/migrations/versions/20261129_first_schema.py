@@ -19,24 +19,17 @@ ACTIVE = sa.text(
 
 def upgrade() -> None:
     op.create_table(
-        "answers",
-        sa.Column("who", types.text(256), nullable=False),
-        sa.Column("route", types.key(255), nullable=False),
-        sa.Column("idempotency_key", types.key(255), nullable=False),
-        sa.Column("request_digest", types.key(71), nullable=False),
-        sa.Column("answer", types.Json(), nullable=False),
-        sa.Column("at", types.UtcDateTime(), nullable=False),
-        sa.UniqueConstraint("idempotency_key", "route", "who", name=op.f("uq_answers_idempotency_key_route_who")),
-    )
-    op.create_table(
         "audit",
         sa.Column("entry_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("order_id", types.key(64), nullable=False),
+        sa.Column("request_digest", types.key(71), nullable=False),
         sa.Column("at", types.UtcDateTime(), nullable=False),
         sa.Column("who", types.text(256), nullable=False),
         sa.Column("action", types.key(64), nullable=False),
         sa.Column("subject", types.key(255), nullable=False),
         sa.Column("detail", types.Json(), nullable=False),
         sa.PrimaryKeyConstraint("entry_id", name=op.f("pk_audit")),
+        sa.UniqueConstraint("order_id", name=op.f("uq_audit_order_id")),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
@@ -476,4 +469,3 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_audit_who"), table_name="audit")
     op.drop_index(op.f("ix_audit_subject"), table_name="audit")
     op.drop_table("audit")
-    op.drop_table("answers")

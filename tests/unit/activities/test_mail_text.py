@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from activities.mail_kinds import KINDS, Facts
 from activities.mail_text import mail_text, one_line
-from contracts.records import DeploymentSet, Figures, Trouble
+from contracts.records import DeploymentSet, Figures, Trouble, Waiting
 from contracts.states import MEMBER, SET
 from imagedelta_cli.commands.sets import command
 from store.kernel.notices import OF_MEMBER, OF_SET
@@ -57,7 +57,7 @@ HELD = Trouble("failed", "plan.needs_approval", "would get 9 bytes", 1, ("ship-9
 def facts(*troubles: Trouble, **changes: Any) -> Facts:
     members = changes.pop("members", {"failed": 400, "ready": 2})
     figures = changes.pop("figures", Figures(2000, 1500, 30_000))
-    waiting = changes.pop("waiting", {})
+    waiting = changes.pop("waiting", ())
     return Facts(replace(SET_1, **changes), members, figures, troubles, waiting)
 
 
@@ -115,7 +115,7 @@ def test_a_set_that_waits_says_what_it_would_send_before_anything_is_planned() -
 
 def test_an_overdue_set_says_what_it_is_held_up_by() -> None:
     late = Trouble("waiting_inventory", None, None, 2, ("boat", "ship"))
-    waiting = {"boat": "hub.unknown_device", "ship": "device.no_inventory", "tug": "device.no_inventory"}
+    waiting = (Waiting("device.no_inventory", 2, "ship"), Waiting("hub.unknown_device", 1, "boat"))
 
     body = body_of("overdue", facts(late, waiting=waiting))
 

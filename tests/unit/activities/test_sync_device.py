@@ -137,6 +137,7 @@ def test_a_withdrawn_bundle_is_revoked_and_gone_and_strangers_files_stay(bench: 
 
     (of,) = bench.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
     bench.store.sets.cancel(of.set_id, "olga", bench.now())
+    assert not bench.store.sets.withdraw_part(of.set_id, bench.now())
     assert due(bench) == (DEVICE,)
     sync(bench)
 

@@ -184,35 +184,39 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
     member |= {"waitsFor": "hub.unknown_device", "plannedBytes": None, "sentBytes": 0, "updatedAt": SET["updatedAt"]}
     waiting = {"code": "hub.unknown_device", "remedy": "Create it.", "devices": 3, "example": "boat"}
     warning = {"reference": "app:2", "held": ["app:1"], "devices": 1, "example": "ship", "estimatedBytes": 5_000_000}
+    trouble = {"state": "failed", "code": "disk.full", "remedy": "Free it.", "devices": 3, "named": ["ship", "tug"]}
     shown = {
         **SET,
         "state": "ready",
         "releasePolicy": "manual",
-        "members": [member],
+        "troubles": [trouble],
         "waiting": [waiting],
         "warnings": [warning],
-        "memberStates": {"in_transit": 2},
+        "memberStates": {"in_transit": 25},
         "transferStages": {"building": 1, "queued": 2},
     }
-    host(lambda method, path, body: shown)
+    page = {"items": [member] * 20, "next": None}
+    host(lambda method, path, body: page if "members" in path else shown)
 
     assert run(["sets", "show", "set-1"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert "next step    imagedelta sets release set-1" in lines
-    assert "devices      2 in transit" in lines
+    assert "devices      25 in transit" in lines
+    assert "3 failed: ship, tug and 1 more. disk.full. Free it." in lines
     assert "transfers    1 building, 2 queued" in lines
     assert "Waits for boat and 2 more: hub.unknown_device. Create it." in lines
     dear = "Warning: app:2 costs 5.0 MB; not registered but on ship: app:1. "
     assert f"{dear}Register it, so that later patches start from it." in lines
-    assert lines[-1].split()[:3] == ["boat", "waiting_inventory", "hub.unknown_device"]
+    assert lines[-2].split()[:3] == ["boat", "waiting_inventory", "hub.unknown_device"]
+    assert lines[-1] == "5 more: imagedelta sets members set-1 --limit 25"
 
 
 @pytest.mark.parametrize(
     ("found", "verb"),
     [
         ({"state": "awaiting_approval"}, "approve"),
-        ({"state": "completed_with_failures", "members": [{"code": "plan.needs_approval"}]}, "approve"),
+        ({"state": "completed_with_failures", "troubles": [{"code": "plan.needs_approval"}]}, "approve"),
         ({"state": "ready", "releasePolicy": "manual"}, "release"),
         ({"state": "releasing", "canaries": ["boat"]}, "promote"),
     ],

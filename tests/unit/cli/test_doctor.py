@@ -91,6 +91,16 @@ def test_settings_are_read_as_the_host_reads_them(doctor, tmp_path):
     assert found["database"]["found"].endswith("own.db answers, schema 0007")
 
 
+def test_a_database_that_was_never_upgraded_is_told_with_the_command(doctor, tmp_path, monkeypatch):
+    sqlite3.connect(tmp_path / "own.db").execute("create table other (x)").connection.close()
+    monkeypatch.setenv("IMAGEDELTA_DATABASE_URL", f"sqlite:///{tmp_path}/own.db")
+
+    _, found = doctor()
+
+    assert found["database"]["state"] == "failed"
+    assert "imagedelta db upgrade" in found["database"]["remedy"]
+
+
 def test_broken_settings_are_a_finding(doctor, tmp_path):
     (tmp_path / "local.settings.json").write_text("{")
 

@@ -210,6 +210,98 @@ def test_a_deployment_that_cannot_be_is_refused_whole(hub: Hub, content: Any) ->
     hub.run(body)
 
 
+def content(*modules: str) -> Any:
+    named = {module: {"settings": {"image": f"{module}:1"}} for module in modules}
+    return {"modulesContent": {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": named}}}}
+
+
+def layer(module: str, image: str) -> Any:
+    name = f"properties.desired.modules.{module}"
+    return {"modulesContent": {"$edgeAgent": {name: {"settings": {"image": image}}}}}
+
+
+def test_devices_get_the_deployments_whose_condition_they_meet(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        async def images(device: str) -> Any:
+            _, twin, _ = await request("GET", f"/twins/{device}/modules/$edgeAgent")
+            modules = twin["properties"]["desired"].get("modules", {})
+            return {name: module["settings"]["image"] for name, module in modules.items()}
+
+        async def order(name: str, condition: str, priority: int, what: Any) -> int:
+            order = {"id": name, "targetCondition": condition, "priority": priority, "content": what}
+            return (await request("PUT", f"/configurations/{name}", order))[0]
+
+        for device, site in (("a", "north"), ("b", "south")):
+            await request("PUT", f"/devices/{device}", {"capabilities": {"iotEdge": True}})
+            await request("PATCH", f"/twins/{device}", {"tags": {"site": site}})
+        assert await order("base", "*", 1, content("app")) == 200
+        assert (await images("a"), await images("b")) == ({"app": "app:1"}, {"app": "app:1"})
+        await order("north", "tags.site = 'north'", 5, content("radar"))
+        await order("low", "*", 0, layer("never", "x:1"))
+        await order("high", "tags.site in ['north']", 6, layer("sonar", "sonar:2"))
+        assert await images("a") == {"radar": "radar:1", "sonar": "sonar:2"}
+        assert await images("b") == {"app": "app:1"}
+        _, before, _ = await request("GET", "/twins/b/modules/$edgeAgent")
+
+        await request("PATCH", "/twins/a", {"tags": {"site": "south"}})
+        await request("PATCH", "/twins/b", {"tags": {"name": "boreas"}})
+        await request("PUT", "/devices/new", {"capabilities": {"iotEdge": True}})
+        _, after, _ = await request("GET", "/twins/b/modules/$edgeAgent")
+
+        assert (await images("a"), await images("new")) == ({"app": "app:1"}, {"app": "app:1"})
+        assert after["properties"]["desired"]["$version"] == before["properties"]["desired"]["$version"]
+
+    hub.run(body)
+
+
+def test_a_deployment_is_ordered_once_listed_and_deleted(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        order = {"id": "one", "targetCondition": "*", "priority": 1, "content": content("app")}
+        first, made, _ = await request("PUT", "/configurations/one", order)
+        again, _, headers = await request("PUT", "/configurations/one", order)
+        _, listed, _ = await request("GET", "/configurations")
+        stale, _, _ = await request("DELETE", "/configurations/one", **{"If-Match": '"old"'})
+        gone, _, _ = await request("DELETE", "/configurations/one", **{"If-Match": f'"{made["etag"]}"'})
+
+        assert (first, again, headers["iothub-errorcode"]) == (200, 409, "ConfigurationAlreadyExists")
+        assert [(one["id"], one["content"]) for one in listed] == [("one", content("app"))]
+        assert (stale, gone, (await request("DELETE", "/configurations/one"))[0]) == (412, 204, 404)
+
+    hub.run(body)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"targetCondition": "tags.a ="},
+        {"targetCondition": None},
+        {"targetCondition": "tags.a = 'x' and " * 1000},
+        {"priority": -1},
+        {"priority": "1"},
+        {"priority": True},
+        {"content": None},
+        {"content": {"modulesContent": []}},
+        {"content": {"deviceContent": {"properties.desired.x": 1}}},
+        {"content": {"modulesContent": {"app": {"desired": {}}}}},
+        {"content": {"modulesContent": {"app": {"properties.desired": 7}}}},
+        {"content": {"modulesContent": {"app": {"properties.desired.": 7}}}},
+        {"content": {"modulesContent": {"app": {"properties.desired.a b": 7}}}},
+        {"content": {"modulesContent": {"app": {"properties.desired." + "a." * 20 + "a": 7}}}},
+        {"content": {"modulesContent": {"app": {"properties.desired.a": "x" * 5000}}}},
+        {"content": {"modulesContent": {"app": {"properties.desired": {str(n): "x" * 4000 for n in range(9)}}}}},
+    ],
+)
+def test_a_deployment_that_cannot_be_is_not_taken(hub: Hub, change: Any) -> None:
+    async def body(request: Request) -> None:
+        order = {"id": "one", "targetCondition": "*", "priority": 1, "content": content("app"), **change}
+
+        assert (await request("PUT", "/configurations/one", order))[0] == 400
+        assert (await request("PUT", "/configurations/ONE", {**order, "targetCondition": "*"}))[0] == 400
+        assert (await request("GET", "/configurations"))[1] == []
+
+    hub.run(body)
+
+
 def test_devices_are_found_by_tags_page_by_page(hub: Hub) -> None:
     async def body(request: Request) -> None:
         for number in range(5):

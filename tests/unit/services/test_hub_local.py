@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from imagedelta.errors import DependencyError, RequestError
 from services.hub_connection import HubConnection
 from services.hub_documents import agent_queries
 from services.hub_local import LocalHub
+from services.ports import Deployment
 
 CONNECTION = f"HostName=http://127.0.0.1:1/iothub/north;SharedAccessKeyName=iothubowner;SharedAccessKey={base64.b64encode(b'k').decode()}"
 
@@ -213,6 +215,77 @@ def test_a_hub_that_does_not_answer_is_worth_another_try() -> None:
 
     with pytest.raises(DependencyError, match="north"):
         hub_with(unplugged).module_twin("boat", "recon")
+
+
+DEPLOYMENT = Deployment("north-1", "tags.site = 'north'", 5, {"$edgeAgent": {"properties.desired": {"modules": {}}}})
+
+
+class FakeDeployments:
+    """Configurations by id; other fields than ours come with them, as from IoT Hub."""
+
+    def __init__(self, **known: Any) -> None:
+        self.known: dict[str, Any] = known
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        if name == "configurations":
+            return httpx.Response(200, json=list(self.known.values()))
+        if request.method == "PUT" and name not in self.known:
+            self.known[name] = {**json.loads(request.content), "etag": "x", "labels": {}, "schemaVersion": "1.0"}
+            return httpx.Response(200, json=self.known[name])
+        if request.method == "PUT":
+            return httpx.Response(409)
+        if name not in self.known:
+            return httpx.Response(404)
+        if request.method == "DELETE":
+            assert request.headers["if-match"] == "*"
+            del self.known[name]
+            return httpx.Response(204)
+        return httpx.Response(200, json=self.known[name])
+
+
+def test_a_deployment_is_made_once_read_back_and_deleted() -> None:
+    hub = hub_with(FakeDeployments())
+
+    hub.create_deployment(DEPLOYMENT)
+    hub.create_deployment(DEPLOYMENT)
+    made = hub.deployments()
+    hub.delete_deployment("north-1")
+    hub.delete_deployment("north-1")
+
+    assert (made, hub.deployments()) == ([DEPLOYMENT], [])
+
+
+def test_another_deployment_under_the_same_id_is_left_alone() -> None:
+    hub = hub_with(FakeDeployments())
+    hub.create_deployment(DEPLOYMENT)
+
+    with pytest.raises(RequestError) as caught:
+        hub.create_deployment(replace(DEPLOYMENT, priority=6))
+
+    assert caught.value.code == "hub.deployment_exists"
+    assert hub.deployments() == [DEPLOYMENT]
+
+
+def test_configurations_of_twins_are_not_among_the_deployments() -> None:
+    other = {"id": "t", "targetCondition": "*", "priority": 1, "content": {"deviceContent": {}}}
+
+    assert hub_with(FakeDeployments(t=other)).deployments() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[",
+        b'[{"id": "a"}]',
+        b'[{"id": 7, "targetCondition": "*", "priority": 1, "content": {"modulesContent": {}}}]',
+        b'[{"id": "a", "targetCondition": "*", "priority": "1", "content": {"modulesContent": {}}}]',
+    ],
+)
+def test_deployments_that_are_none_are_a_hub_that_does_not_answer(body: bytes) -> None:
+    with pytest.raises(DependencyError):
+        hub_with(lambda request: httpx.Response(200, content=body)).deployments()
 
 
 @pytest.mark.parametrize(

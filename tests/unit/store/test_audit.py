@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
-from imagedelta.errors import RequestError
 from tests.unit.store.world import World
-
-ANSWER = {"status": 202, "body": {"setId": "set-1"}, "headers": {"Location": "/api/x"}}
 
 
 def test_who_did_what_is_listed_newest_first(world: World) -> None:
     audit = world.store.audit
-    audit.record("olga", "set.create", "set-1", {"devices": 3}, world.now)
-    audit.record("ivan", "set.cancel", "set-1", {}, world.later())
+    line = {"request_digest": "sha256:a", "subject": "set-1"}
+    audit.record("order-1", **line, who="olga", action="set.create", detail={"devices": 3}, at=world.now)
+    audit.record("order-2", **line, who="ivan", action="set.cancel", detail={}, at=world.later())
 
     both = audit.list_entries(who=None, subject="set-1", limit=9, after=None).items
     olga = audit.list_entries(who="olga", subject=None, limit=9, after=None).items
@@ -20,21 +19,15 @@ def test_who_did_what_is_listed_newest_first(world: World) -> None:
     assert [(entry.action, entry.detail) for entry in olga] == [("set.create", {"devices": 3})]
 
 
-def test_an_answer_is_remembered_for_the_same_request_of_the_same_caller(world: World) -> None:
+def test_an_order_has_one_line_and_what_it_did_is_found_by_its_id(world: World) -> None:
     audit = world.store.audit
-    assert audit.remembered("k", "POST /x", "d1", "olga") is None
-    audit.remember("k", "POST /x", "d1", "olga", ANSWER, world.now)
-    audit.remember("k", "POST /x", "d1", "olga", {"status": 500}, world.now)
+    line = {"who": "olga", "action": "set.create", "subject": "set-1", "detail": {}, "at": world.now}
+    audit.record("order-1", "sha256:a", **line)
 
-    assert audit.remembered("k", "POST /x", "d1", "olga") == ANSWER
-    assert audit.remembered("k", "POST /x", "d1", "ivan") is None
-    assert audit.remembered("k", "POST /y", "d1", "olga") is None
+    with pytest.raises(IntegrityError):
+        audit.record("order-1", "sha256:b", **line)
 
-
-def test_a_key_used_for_another_request_is_refused(world: World) -> None:
-    world.store.audit.remember("k", "POST /x", "d1", "olga", ANSWER, world.now)
-
-    with pytest.raises(RequestError) as error:
-        world.store.audit.remembered("k", "POST /x", "d2", "olga")
-
-    assert (error.value.code, error.value.status) == ("request.idempotency_mismatch", 422)
+    found = audit.entry_of("order-1")
+    assert found is not None
+    assert (found.subject, found.request_digest) == ("set-1", "sha256:a")
+    assert audit.entry_of("order-2") is None

@@ -262,3 +262,55 @@ def test_a_forked_child_does_not_share_its_parents_connections(database_url: str
     assert before == 1
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     database.close()
+
+
+def test_calls_made_together_are_there_all_or_none(database_url: str) -> None:
+    database = Database(database_url)
+
+    def halfway() -> None:
+        database.write(lambda connection: next_value(connection, "a"))
+        assert database.read(lambda connection: connection.execute(select(counters.c.value)).scalars().all()) == [1]
+        raise RequestError("no")
+
+    with pytest.raises(RequestError):
+        database.together(halfway)
+
+    assert database.write(lambda connection: next_value(connection, "a")) == 1
+    database.close()
+
+
+def test_what_met_the_row_of_a_rival_is_run_again_to_find_it(database_url: str) -> None:
+    database = Database(database_url)
+    row = counters.insert().values(name="a", value=1)
+    tries: list[int] = []
+
+    def insert_unless_there() -> None:
+        tries.append(1)
+        database.write(lambda connection: connection.execute(row))
+        if len(tries) == 1:
+            database.write(lambda connection: connection.execute(row))
+
+    database.together(insert_unless_there)
+
+    assert len(tries) == 2
+    assert database.read(lambda connection: len(connection.execute(select(counters)).all())) == 1
+    database.close()
+
+
+def test_other_threads_do_not_join_a_transaction(database_url: str) -> None:
+    database = Database(database_url)
+    seen: list[int] = []
+
+    def count() -> None:
+        seen.append(database.read(lambda connection: len(connection.execute(select(counters)).all())))
+
+    def work() -> None:
+        database.write(lambda connection: next_value(connection, "a"))
+        other = threading.Thread(target=count)
+        other.start()
+        other.join()
+
+    database.together(work)
+
+    assert seen == [0]
+    database.close()

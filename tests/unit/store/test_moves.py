@@ -59,7 +59,7 @@ def test_a_move_from_a_state_that_no_longer_stands_changes_nothing(world: World,
     of = world.set(["ship-1"], "app:2")
     transfer = world.transfer(of, "ship-1")
     world.publish(of)
-    world.store.sets.cancel(of.set_id, "tester", world.now)
+    world.cancel(of)
     before = (world.states(of), world.transfer(of, "ship-1"))
     events = len(world.store.sets.events(of.set_id, limit=100, after=None).items)
 

@@ -46,7 +46,7 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
     world.later(7200)
     world.deliver(of, "ship-0", "ship-1")
     world.release(of, "ship-0")
-    store.sets.cancel(world.set(["ship-2"], "app:2").set_id, "tester", world.now)
+    world.cancel(world.set(["ship-2"], "app:2"))
     newer = world.accepted([], "app:3", selection=DeviceSelection(query="not tags.site in ['x'] or is_defined(hub)"))
     world.plan(newer)
     world.report(world.transfer(newer, "ship-2"), "source_missing")

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.records import Waiting
 from contracts.requests import DeviceSelection
 from imagedelta.errors import RequestError
 from tests.unit.store.world import MANIFEST, World, digest
@@ -298,7 +299,7 @@ def test_cancelling_revokes_bundles_that_nobody_else_wants(world: World) -> None
     two = world.set(["ship-1"], "tool:1", workstream="two")
     world.publish(one)
 
-    world.store.sets.cancel(one.set_id, "tester", world.later())
+    world.cancel(one)
 
     states = {t.reference: t.state for t in world.store.transfers.of_set(one.set_id)}
     assert states == {"app:2": "cancelled", "tool:1": "published"}
@@ -504,11 +505,11 @@ def test_a_set_knows_which_devices_keep_it_waiting_and_why(world: World) -> None
     world.inventory("held", installation="disk-2")
     world.inventory("held", installation="disk-1", sequence=9)
 
-    assert world.store.sets.waiting(of.set_id) == {
-        "held": "device.held",
-        "lost": "hub.unknown_device",
-        "silent": "device.no_inventory",
-    }
+    assert world.store.sets.waiting(of.set_id) == (
+        Waiting("device.held", 1, "held"),
+        Waiting("device.no_inventory", 1, "silent"),
+        Waiting("hub.unknown_device", 1, "lost"),
+    )
 
 
 def test_transfers_show_building_apart_from_queued(world: World) -> None:

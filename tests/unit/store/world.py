@@ -138,6 +138,12 @@ class World:
     def settled(self, of: DeploymentSet) -> DeploymentSet:
         return self.store.sets.settle(of.set_id, self.later())
 
+    def cancel(self, of: DeploymentSet) -> None:
+        """And let its members go."""
+        self.store.sets.cancel(of.set_id, "tester", self.later())
+        while self.store.sets.withdraw_part(of.set_id, self.later()):
+            pass
+
     def member(self, of: DeploymentSet, device_id: str) -> Member:
         return next(m for m in self.store.sets.members(of.set_id) if m.device_id == device_id)
 

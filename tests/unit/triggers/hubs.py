@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from services.ports import Twin
+from services.ports import Deployment, Twin
 
 
 class VersionedHub:
@@ -26,3 +26,12 @@ class VersionedHub:
 
     def apply_content(self, device_id: str, modules_content: Mapping[str, Any], *, on: int) -> None:
         raise AssertionError("triggers never release")
+
+    def deployments(self) -> Sequence[Deployment]:
+        raise AssertionError("triggers never read deployments")
+
+    def create_deployment(self, deployment: Deployment) -> None:
+        raise AssertionError("triggers never deploy")
+
+    def delete_deployment(self, deployment_id: str) -> None:
+        raise AssertionError("triggers never deploy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from openapi_spec_validator import validate
 from imagedelta.errors import REMEDIES, DependencyError
 from store.sql import SqlStore
 from tests.openapi import own_document
-from tests.unit.triggers.durable import Durable
 from tests.unit.triggers.world import World
 from triggers.table import ALL
 
@@ -184,39 +182,6 @@ def test_a_key_used_for_another_order_is_refused(world: World) -> None:
     assert (reply.status, reply.code) == (422, "request.idempotency_mismatch")
 
 
-def test_of_two_requests_with_one_key_at_once_one_is_done(world: World) -> None:
-    headers = {"Idempotency-Key": "k1"}
-    world.deps.blobs.put("intake", "upload-1", [b"archive"])
-    order = {"upload": "upload-1"}
-    inner = []
-    put = world.deps.store.images.request_registration
-
-    def meanwhile(*args: Any) -> Any:
-        inner.append(world_of(world).call("POST", "/api/images", order, headers=headers))
-        return put(*args)
-
-    world.deps.store.images.request_registration = meanwhile  # type: ignore[method-assign]
-    outer = world.call("POST", "/api/images", order, headers=headers)
-
-    assert (outer.status, inner[0].status, inner[0].code) == (202, 409, "request.in_progress")
-    assert len(world.deps.store.images.open_registrations(10)) == 1
-
-
-def test_a_key_whose_request_died_is_taken_over_later(world: World) -> None:
-    digest = "d"
-    minute = timedelta(minutes=1)
-    audit = world.deps.store.audit
-
-    assert audit.reserve("k", "/x", digest, "ada", minute, world.now)
-    assert not audit.reserve("k", "/x", digest, "ada", minute, world.now)
-    assert audit.remembered("k", "/x", digest, "ada") is None
-    assert audit.reserve("k", "/x", digest, "ada", minute, world.now + minute)
-    audit.remember("k", "/x", digest, "ada", {"status": 200}, world.now)
-    audit.forget("k", "/x", "ada")
-    assert audit.remembered("k", "/x", digest, "ada") == {"status": 200}
-    assert not audit.reserve("k", "/x", digest, "ada", minute, world.now + 9 * minute)
-
-
 def test_a_refused_order_is_not_remembered(world: World) -> None:
     headers = {"Idempotency-Key": "k1"}
     refused = world.call("POST", "/api/images", {"upload": "upload-1"}, headers=headers)
@@ -229,11 +194,6 @@ def test_a_refused_order_is_not_remembered(world: World) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
 def test_a_key_that_cannot_be_kept_is_refused(world: World, key: str) -> None:
     assert world.call("POST", "/api/uploads", headers={"Idempotency-Key": key}).status == 400
-
-
-def world_of(world: World) -> World:
-    """A second caller: the wrapper runs handlers in an event loop of its own."""
-    return replace(world, durable=Durable())
 
 
 def test_every_code_that_triggers_use_has_a_remedy() -> None:

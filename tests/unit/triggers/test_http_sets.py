@@ -91,9 +91,11 @@ def test_a_set_is_shown_with_its_members_and_events(world: World) -> None:
     shown = world.call("GET", path).body
     events = world.call("GET", f"{path}/events").body
 
-    assert [(member["deviceId"], member["state"]) for member in shown["members"]] == [("boat", "waiting_inventory")]
+    members = world.call("GET", shown["links"]["members"]).body["items"]
+    assert [(member["deviceId"], member["state"]) for member in members] == [("boat", "waiting_inventory")]
+    assert members[0]["waitsFor"] == "device.no_inventory"
     assert shown["memberStates"] == {"waiting_inventory": 1}
-    assert (shown["transferStages"], shown["notifications"], shown["releases"]) == ({}, [], [])
+    assert (shown["transferStages"], shown["notifications"], shown["troubles"]) == ({}, [], [])
     assert shown["waiting"] == [
         {
             "code": "device.no_inventory",
@@ -249,7 +251,7 @@ def test_a_rollback_orders_again_what_the_devices_ran_before(world: World) -> No
     assert created is not None
     assert created.manifest == {"v": "1"}
     assert created.ordinal > world.call("GET", f"/api/deployment-sets/{first}").body["ordinal"]
-    members = world.call("GET", reply.headers["Location"]).body["members"]
+    members = world.call("GET", f"{reply.headers['Location']}/members").body["items"]
     assert [member["deviceId"] for member in members] == ["boat", "buoy"]
 
 
@@ -284,12 +286,13 @@ def test_a_set_says_what_it_costs_as_a_whole_and_on_each_device(world: World) ->
     store.sets.record_plan(set_id, [planned], {"boat": 1}, START, max_attempts=4)
 
     shown = world.call("GET", path).body
+    members = world.call("GET", f"{path}/members").body["items"]
     listed = world.call("GET", "/api/deployment-sets").body["items"]
     transfers = world.call("GET", "/api/transfers").body["items"]
     patches = world.call("GET", "/api/patches").body["items"]
 
     assert (shown["plannedBytes"], shown["sentBytes"], shown["transferStages"]) == (5000, 0, {"queued": 1})
-    assert [(one["plannedBytes"], one["sentBytes"]) for one in (*shown["members"], *listed)] == [(5000, 0)] * 2
+    assert [(one["plannedBytes"], one["sentBytes"]) for one in (*members, *listed)] == [(5000, 0)] * 2
     (warning,) = shown["warnings"]
     assert (warning["code"], warning["held"], warning["devices"]) == ("plan.unregistered_source", ["host/app:0"], 1)
     assert warning["detail"] == "app:2 costs 5000 bytes on 1 device that has host/app:0, which is not registered"
