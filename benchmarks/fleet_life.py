@@ -109,6 +109,7 @@ class FleetLife:
                 self._fleet.tick()
         for step, path, query in (
             ("GET set", f"deployment-sets/{self._set}", {}),
+            ("GET members", f"deployment-sets/{self._set}/members", {}),
             ("GET events", f"deployment-sets/{self._set}/events", {}),
             ("GET transfers", "transfers", {"set": self._set}),
         ):

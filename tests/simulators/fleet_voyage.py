@@ -158,10 +158,7 @@ class Voyage:
         return self.get(f"deployment-sets/{self.set_id}")
 
     def members(self) -> dict[str, Any]:
-        listed = self.the_set().get("members")
-        if listed is None:
-            listed = self.every(f"deployment-sets/{self.set_id}/members")
-        return {one["deviceId"]: one for one in listed}
+        return {one["deviceId"]: one for one in self.every(f"deployment-sets/{self.set_id}/members")}
 
     def events(self) -> int:
         """How many things have happened to the set so far."""
