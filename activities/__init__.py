@@ -6,7 +6,7 @@ from activities.confirm_member import confirm_member
 from activities.list_due import list_due
 from activities.list_work import list_work
 from activities.plan_set import plan_set
-from activities.publish_bundle import publish_bundle
+from activities.publish_batch import publish_batch
 from activities.read_image import read_image
 from activities.release_member import release_member
 from activities.send_notification import send_notification
@@ -19,7 +19,7 @@ STEPS = (
     list_due,
     list_work,
     plan_set,
-    publish_bundle,
+    publish_batch,
     read_image,
     release_member,
     send_notification,

@@ -7,6 +7,7 @@ from imagedelta.errors import explain
 REMEDIES = {
     "dependency.scratch": "Nothing to do: it is tried again. Look at the temporary folder's disk if this lasts.",
     "request.many_images": "Register the images of the archive one by one, each under a reference of its own.",
+    "bundle.exists": "Retry the member: the next attempt has a name of its own.",
     "seal.no_trusted_key": "Give the device the public half of a key that the cloud seals with, then retry.",
     "release.conflict": "Look who changed the device's deployment, then rebase the member or skip it.",
     "release.image_missing": "Nothing to do: the image is sent again and the release follows.",

@@ -12,8 +12,8 @@ _BATCHES = 10
 
 
 def list_work(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"setId", "of": "patches"|"transfers"}`` -> ``{"batches": [[id, …], …]}``."""
-    find = {"patches": deps.store.transfers.patches_to_build, "transfers": deps.store.transfers.to_publish}
+    """``{"setId", "of": "patches"|"bundles"}`` -> ``{"batches": [[patch, …], …]}``: to be built, or published."""
+    find = {"patches": deps.store.transfers.patches_to_build, "bundles": deps.store.publications.patches_of}
     found = find[payload["of"]](payload["setId"])
     size = deps.settings.batch_size
     batches = [list(found[at : at + size]) for at in range(0, len(found), size)]

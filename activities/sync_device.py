@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from activities.patch_access import patch_access
 from contracts.messages import DesiredProperties, OutboxAccess
 from contracts.outbox import outbox_container, transfer_of
 from contracts.records import Device
@@ -44,10 +45,13 @@ def _sync(deps: Deps, device: Device) -> dict[str, Any]:
         deps.store.devices.mark_synced(device.device_id, digest, device.outbox_renew_after)
         return {"written": False}  # nothing new to say: a twin's update costs bytes on the link
     grant = None if device.state == "retired" else _grant(deps, device)
-    life = grant.expires_at - deps.now() if grant else deps.settings.grant_lifetime
+    patches, patches_end = patch_access(deps.blobs, facts["patches"], deps.settings.patch_grant_lifetime)
+    ends = [end for end in (grant and grant.expires_at, patches_end) if end]
+    life = min(ends) - deps.now() if ends else deps.settings.grant_lifetime
     renew_after = deps.now() + life / 2
+    wanted = _wanted(deps, device, {**facts, "patches": patches}, grant, renew_after)
     try:
-        hub.update_desired(device.device_id, deps.settings.module_id, _wanted(deps, device, facts, grant, renew_after))
+        hub.update_desired(device.device_id, deps.settings.module_id, wanted)
     except RequestError as error:
         if device.state != "retired" or error.code != "hub.unknown_device":
             raise  # a retired device may be gone from its hub: nothing is left there to take back
@@ -62,12 +66,12 @@ def _grant(deps: Deps, device: Device) -> Grant:
 def _wanted(
     deps: Deps, device: Device, facts: Mapping[str, Any], grant: Grant | None, renew_after: datetime
 ) -> dict[str, Any]:
-    """The desired properties; ``outbox`` None deletes what a retired device had."""
+    """The desired properties; ``outbox`` None deletes what a retired device had, ``patches`` None the last grants."""
     url = deps.blobs.container_url(outbox_container(device.device_id))
     outbox = grant and OutboxAccess(url=url, query=grant.query, renewAfter=renew_after.isoformat())
     desired = DesiredProperties.model_validate({**facts, "outbox": outbox})
     document = desired.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {**document, "outbox": document.get("outbox")}
+    return {**document, "outbox": document.get("outbox"), "patches": document.get("patches")}
 
 
 def _empty_outbox(deps: Deps, device: Device) -> None:

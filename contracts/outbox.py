@@ -13,7 +13,10 @@ _UNFIT = re.compile(r"[^a-z0-9]+")
 _DIGEST_LENGTH = 32
 """128 bits: two devices with one outbox would empty each other's, so that nobody may find two such ids."""
 _SLUG_LENGTH = 63 - len("outbox--") - _DIGEST_LENGTH
-_BUNDLE = re.compile(r"\d-\d{12}-(.+)-(\d+)\.bundle(?:\.chunks)?")
+SHARED = ".shared"
+"""Ends the name of the file that stands for a shared bundle."""
+_DIGITS = {"urgent": 1, "normal": 2, "background": 3}
+_BUNDLE = re.compile(r"\d-\d{12}-(.+)-(\d+)\.(?:bundle(?:\.chunks)?|shared)")
 
 
 def outbox_container(device_id: str) -> str:
@@ -26,9 +29,17 @@ def outbox_container(device_id: str) -> str:
     return "-".join(part for part in ("outbox", slug, digest) if part)
 
 
-def bundle_name(priority: int, number: int, transfer_id: str, attempt: int) -> str:
-    """``<priority digit>-<number, 12 digits>-<transfer>-<attempt>.bundle``; its chunk list adds ``.chunks``."""
-    return f"{priority}-{number:012d}-{transfer_id}-{attempt}.bundle"
+def priority_digit(priority: str) -> int:
+    """1 is fetched first."""
+    return _DIGITS.get(priority, 2)
+
+
+def bundle_name(priority: int, number: int, transfer_id: str, attempt: int, *, shared: bool = False) -> str:
+    """``<priority digit>-<number, 12 digits>-<transfer>-<attempt>``, and ``.bundle`` or ``.shared``.
+
+    The chunk list of a composed bundle adds ``.chunks``.
+    """
+    return f"{priority}-{number:012d}-{transfer_id}-{attempt}{SHARED if shared else '.bundle'}"
 
 
 def transfer_of(name: str) -> tuple[str, int] | None:

@@ -69,6 +69,8 @@ class Device:
     installation_id: str | None
     profiles: tuple[str, ...]
     trusted_keys: tuple[str, ...]
+    bundle_forms: tuple[str, ...]
+    """Forms of a bundle that it fetches beside the composed one."""
     free_disk_bytes: int | None
     held_reason: str | None
     last_inventory_at: datetime | None
@@ -292,6 +294,25 @@ class Transfer:
     @property
     def stage(self) -> str:
         return stage_of(self.state, self.patch_state)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A bundle that has its number and name, and everything that its head says."""
+
+    transfer: Transfer
+    """Building; ``number``, ``floor`` and ``bundle`` are given."""
+    platform: str
+    trusted_keys: tuple[str, ...]
+    """Of the device."""
+    patch_sha256: str
+    """Names its blob, too."""
+    patch_bytes: int
+    patch_crc32: int
+    patch_chunks: str
+    """Digest of the chunk list."""
+    patch_memory_bytes: int
+    patch_sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ class DeviceView(View):
     installation_id: str | None
     profiles: list[str]
     trusted_keys: list[str]
+    bundle_forms: list[str] = Field(description="Forms of a bundle that it fetches beside the composed one: shared.")
     free_disk_bytes: int | None
     held_reason: str | None
     last_inventory_at: datetime | None

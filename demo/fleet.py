@@ -44,7 +44,8 @@ class Device:
     def fetched(self, bundle: str) -> int:
         """Bytes of a bundle that have arrived and are kept, whatever becomes of the link."""
         try:
-            return (self.folder / _DOWNLOADS / f"{bundle}.part").stat().st_size
+            whole = bundle.rpartition(".")[0]  # what lies in the outbox may be the file of a shared bundle
+            return (self.folder / _DOWNLOADS / f"{whole}.bundle.part").stat().st_size
         except FileNotFoundError:
             return 0
 

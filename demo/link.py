@@ -21,7 +21,7 @@ _PIECE = 8 * 1024
 """Bytes passed on at once: small against a second's worth, so that a rate feels even."""
 _QUEUE = 64
 _REQUEST_LINE = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
-_BUNDLE_PATH = re.compile(rb"/outbox-[^/]+/[^?]+\.bundle(\?|$)")
+_BUNDLE_PATH = re.compile(rb"/(?:outbox-[^/]+/[^?]+\.(?:bundle|shared)|patches/[0-9a-f]{64})(\?|$)")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Traffic:
     down: int = 0
     up: int = 0
     bundle_down: int = 0
-    """Of ``down``: answers to requests for bundles in an outbox."""
+    """Of ``down``: answers to requests for bundles in an outbox, and for the patches that shared ones refer to."""
     cuts: list[float] = field(default_factory=list)
     by_second: Counter[int] = field(default_factory=Counter)
     """Second -> bytes down in it."""

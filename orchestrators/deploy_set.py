@@ -22,7 +22,7 @@ def deploy_set(context: Context) -> Generator[Any, Any, Any]:
     if not planned["ok"] or planned["value"]["state"] not in _AT_WORK:
         return planned
     yield from _in_batches(context, set_id, "patches", "build_patches")
-    yield from _in_batches(context, set_id, "transfers", "publish_bundles")
+    yield from _in_batches(context, set_id, "bundles", "publish_bundles")
     return (yield call(context, "settle_set", {"setId": set_id}))
 
 

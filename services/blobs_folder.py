@@ -143,6 +143,10 @@ class FolderBlobs:
             make_folder(self._folder(container))
         return self._grant("rl", container, None, lifetime)
 
+    def blob_grant(self, container: str, name: str, lifetime: timedelta) -> Grant:
+        self._path(container, name)
+        return self._grant("r", container, name, lifetime)
+
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
         self._path(container, name)
         with _vendor_errors(container):

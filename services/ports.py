@@ -106,6 +106,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def blob_grant(self, container: str, name: str, lifetime: timedelta) -> Grant:
+        """To read this one blob, and nothing else."""
+        ...
+
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
         """A URL with a SAS that lets its holder write this one blob, and see how far that has come.
 

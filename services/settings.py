@@ -69,6 +69,9 @@ class Settings:
     """Private keys, preferred first."""
     priorities_file: Path
     grant_lifetime: timedelta
+    patch_grant_lifetime: timedelta
+    shared_bundles: bool
+    """Devices that fetch shared bundles get such; else every bundle is composed."""
     patch_lease: timedelta
     claim_lease: timedelta
     max_attempts: int
@@ -108,6 +111,8 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         seal_keys=_seal_keys(read),
         priorities_file=_priorities(read),
         grant_lifetime=read.seconds("IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
+        patch_grant_lifetime=read.seconds("IMAGEDELTA_PATCH_GRANT_SECONDS", 7 * 86_400),
+        shared_bundles=read.choice("IMAGEDELTA_BUNDLES", "shared", ("shared", "composed")) == "shared",
         patch_lease=read.seconds("IMAGEDELTA_PATCH_LEASE_SECONDS", 3_600),
         claim_lease=read.seconds("IMAGEDELTA_CLAIM_LEASE_SECONDS", 120),
         max_attempts=read.number("IMAGEDELTA_MAX_ATTEMPTS", 4),

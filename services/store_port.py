@@ -25,6 +25,7 @@ from contracts.records import (
     Notification,
     Page,
     Patch,
+    Publication,
     Registration,
     Release,
     Transfer,
@@ -72,6 +73,19 @@ class Untaken:
     detail: str
     body: bytes
     properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BundleResult:
+    """What became of the blobs of a bundle: they lie in the outbox, or never will."""
+
+    transfer: Transfer
+    """Of the publication."""
+    bytes: int = 0
+    """Of the whole bundle."""
+    code: str | None = None
+    """Why it can never be made as things are."""
+    detail: str | None = None
 
 
 @dataclass(frozen=True)
@@ -362,24 +376,10 @@ class Transfers(Protocol):
         """Distinct patch ids that queued transfers of the set wait for and that are not verified or failed."""
         ...
 
-    def to_publish(self, set_id: str) -> tuple[str, ...]:
-        """Transfers of the set whose patch is verified and whose bundle is not published."""
-        ...
-
     def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
         """The patch can never be built: its waiting transfers fail with the same code."""
         ...
 
-    def assign_number(self, transfer_id: str, at: datetime) -> Transfer:
-        """queued -> building; gives the attempt its number and floor once, the same when called again."""
-        ...
-
-    def floor(self, device_id: str) -> int: ...
-    def fail_publishing(self, transfer_id: str, attempt: int, code: str, detail: str, at: datetime) -> bool:
-        """building -> failed: this bundle can never be made as things are."""
-        ...
-
-    def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool: ...
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
         """All of them in their order, or none: what became of each.
 
@@ -412,6 +412,26 @@ class Patches(Protocol):
         at: datetime,
     ) -> bool: ...
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool: ...
+
+
+class Publications(Protocol):
+    def patches_of(self, set_id: str) -> tuple[str, ...]:
+        """Verified patches that transfers of the set wait for whose bundles can be published now."""
+        ...
+
+    def claim(self, patch_id: str, after: str, limit: int, *, shared: bool, at: datetime) -> tuple[Publication, ...]:
+        """Transfers of any started set that this verified patch can be sent for now, behind transfer ``after``.
+
+        queued -> building; gives each attempt number, floor and name once, and the same when called again.
+
+        Args:
+            shared: Devices that fetch shared bundles get such.
+        """
+        ...
+
+    def finish(self, results: Sequence[BundleResult], at: datetime) -> int:
+        """building -> published or failed; returns how many became published."""
+        ...
 
 
 class Notifications(Protocol):
@@ -513,6 +533,8 @@ class Store(Protocol):
     def transfers(self) -> Transfers: ...
     @property
     def patches(self) -> Patches: ...
+    @property
+    def publications(self) -> Publications: ...
     @property
     def notifications(self) -> Notifications: ...
     @property

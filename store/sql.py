@@ -16,6 +16,7 @@ from store.sets.notifications import SqlNotifications
 from store.sets.releases import SqlReleases
 from store.sets.sets import SqlSets
 from store.transfers.patches import SqlPatches
+from store.transfers.publications import SqlPublications
 from store.transfers.transfers import SqlTransfers
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class SqlStore:
         self.sets = SqlSets(database)
         self.transfers = SqlTransfers(database, module_id)
         self.patches = SqlPatches(database)
+        self.publications = SqlPublications(database)
         self.notifications = SqlNotifications(database)
         self.releases = SqlReleases(database)
         self.audit = SqlAudit(database)

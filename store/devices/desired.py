@@ -11,6 +11,7 @@ from contracts.records import Device
 from contracts.states import ACTIVE_TRANSFER, ARRIVED, GONE_SET
 from store.kernel.schema import bundles, member_transfers, members, sets, transfers
 from store.sets.rows import wanted_by_a_member
+from store.transfers.publications import shared_patches
 from store.transfers.rows import fetch_transfers
 
 KEPT_SETS = 2
@@ -23,6 +24,7 @@ def wanted_of_device(connection: Connection, device: Device) -> Mapping[str, Any
     return {
         "keepImages": sorted(_wanted_images(connection, device.device_id) | _standing(connection, device.device_id)),
         "revokedBundles": _revoked(connection, device.device_id),
+        "patches": [] if device.state == "retired" else shared_patches(connection, device.device_id),
         "paused": device.state == "held",
         "resync": device.resync,
     }

@@ -157,6 +157,7 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
         "also_runs": request.also_runs,
         "profiles": [],
         "trusted_keys": [],
+        "bundle_forms": [],
         "enrolled_at": at,
         "resync": 0,
         "last_number": 0,

@@ -101,6 +101,7 @@ def _describe(connection: Connection, device: Device, inventory: Inventory, at: 
         "also_runs": list(inventory.also_runs or ()),
         "profiles": list(inventory.profiles),
         "trusted_keys": list(inventory.trusted_keys),
+        "bundle_forms": list(inventory.bundle_forms or ()),
         "free_disk_bytes": inventory.free_disk_bytes,
         "last_inventory_at": at,
     }

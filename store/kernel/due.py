@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_
+from sqlalchemy import Connection, bindparam, case, literal, or_
 
 from store.kernel.schema import devices, sets
 from store.kernel.tools import IDS, chunks
@@ -46,6 +47,16 @@ def sync_devices(connection: Connection, device_ids: Collection[str], at: dateti
     """What the twins of these devices should hold is another thing now. The caller holds the devices."""
     for part in chunks(device_ids):
         connection.execute(_SYNC, {"ids": part, "twin": CHANGED, "sync_at": at, "sync_tries": 0})
+
+
+def twin_changed(at: datetime) -> dict[str, Any]:
+    """The same, as columns for an UPDATE of devices that has more to change."""
+    news = or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None))
+    return {
+        "twin": CHANGED,
+        "sync_at": case((news, literal(at, devices.c.sync_at.type)), else_=devices.c.sync_at),
+        "sync_tries": case((news, 0), else_=devices.c.sync_tries),
+    }
 
 
 def settle_sets(connection: Connection, set_ids: Collection[str], at: datetime) -> None:

@@ -118,6 +118,7 @@ devices = Table(
     Column("installation_id", text(256)),
     Column("profiles", Json, nullable=False),
     Column("trusted_keys", Json, nullable=False),
+    Column("bundle_forms", Json, nullable=False),
     Column("free_disk_bytes", BigInteger),
     Column("held_reason", text(256)),
     Column("last_inventory_at", UtcDateTime),
@@ -272,7 +273,7 @@ transfers = Table(
     Column("sequence", Integer, nullable=False),
     Column("sources", Json),
     Column("refused_sources", Json, nullable=False),
-    Column("patch_id", ForeignKey("patches.patch_id"), index=True),
+    Column("patch_id", ForeignKey("patches.patch_id")),
     Column("priority", key(NAME), nullable=False),
     Column("estimated_bytes", BigInteger),
     Column("full_bytes", BigInteger, nullable=False),
@@ -284,6 +285,7 @@ transfers = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_transfers_state_created_at", "state", "created_at"),
+    Index("ix_transfers_patch_id_transfer_id", "patch_id", "transfer_id"),
     Index("ix_transfers_created_at_transfer_id", "created_at", "transfer_id"),
 )
 

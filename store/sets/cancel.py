@@ -26,13 +26,15 @@ def withdraw_part(connection: Connection, set_id: str, at: datetime, limit: int 
 
     A member whose manifest is being set right now is left: it ends as released, or comes back here.
     """
-    lock_devices(connection, [device_id for device_id, _state in _next(connection, set_id, limit)])
-    held = _next(connection, set_id, limit)  # as they are now that their devices are held
+    found = {device_id for device_id, _state in _next(connection, set_id, limit)}
+    lock_devices(connection, found)
+    # as they are now that their devices are held; who became the next meanwhile is not held
+    held = [member for member in _next(connection, set_id, limit) if member[0] in found]
     with Ledger(connection, API, at, TIMER) as ledger:  # a person cancelled the set, the timer carries it out
         for state, alike in groupby(sorted(held, key=_state), key=_state):
             ledger.members(set_id, [device_id for device_id, _state in alike], state, "cancelled")
         withdraw(ledger, set_id, [device_id for device_id, _state in held], ACTIVE_TRANSFER, f"{set_id} was cancelled")
-    return len(held) == limit
+    return len(found) == limit
 
 
 def _state(member: tuple[str, str]) -> str:

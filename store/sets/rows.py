@@ -44,8 +44,10 @@ def this_member(set_id: str, device_id: str) -> ColumnElement[bool]:
     return and_(members.c.set_id == set_id, members.c.device_id == device_id)
 
 
-def wanted_by_a_member(transfer_id: Any, states: Collection[str] = WANTING) -> ColumnElement[bool]:
-    """EXISTS: an open set's member in one of ``states`` linked to the transfer (a column or a value).
+def wanted_by_a_member(
+    transfer_id: Any, states: Collection[str] = WANTING, of_sets: Collection[str] = OPEN_SET
+) -> ColumnElement[bool]:
+    """EXISTS: a member in one of ``states`` linked to the transfer (a column or a value), its set in ``of_sets``.
 
     The tables are named anew, so that a query around it that joins them too is not taken for it.
     """
@@ -56,7 +58,7 @@ def wanted_by_a_member(transfer_id: Any, states: Collection[str] = WANTING) -> C
         its_members.c.device_id == links.c.device_id,
         its_members.c.state.in_(sorted(states)),
         its_sets.c.set_id == its_members.c.set_id,
-        its_sets.c.state.in_(sorted(OPEN_SET)),
+        its_sets.c.state.in_(sorted(of_sets)),
     )
 
 

@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from contracts.messages import Report
 from contracts.records import Page, Transfer, TransferEvent
-from contracts.states import BUNDLE_WANTED, IN_TRANSIT, UNBUILT, UNPUBLISHED
+from contracts.states import IN_TRANSIT, UNBUILT, UNPUBLISHED
 from services.store_port import Origin, Outcome
-from store.devices.rows import update_device
 from store.kernel import history
 from store.kernel.engine import Database
 from store.kernel.moves import move_transfer
 from store.kernel.paging import each, fetch_page
-from store.kernel.schema import bundles, devices, member_transfers, patches, transfers
-from store.kernel.tools import lock_device
+from store.kernel.schema import member_transfers, patches, transfers
 from store.sets.rows import wanted_by_a_member
 from store.sets.views import stages
 from store.transfers.reports import take_reports
-from store.transfers.rows import fetch_transfers, find_transfer, known_transfer, transfer_query, transfer_record
+from store.transfers.rows import fetch_transfers, find_transfer, transfer_query, transfer_record
 from store.transfers.timeseries import outcomes_over_time
 
 
@@ -96,22 +94,6 @@ class SqlTransfers:
         )
         return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
 
-    def to_publish(self, set_id: str) -> tuple[str, ...]:
-        query = (
-            select(transfers.c.transfer_id)
-            .join(patches, transfers.c.patch_id == patches.c.patch_id)
-            .join(devices, transfers.c.device_id == devices.c.device_id)
-            .where(
-                _links(set_id).exists(),
-                wanted_by_a_member(transfers.c.transfer_id),
-                transfers.c.state.in_(sorted(UNPUBLISHED)),
-                patches.c.state == "verified",
-                devices.c.state == "active",
-            )
-            .order_by(transfers.c.transfer_id)
-        )
-        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
-
     def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
         def work(connection: Connection) -> None:
             waiting = (transfers.c.patch_id == patch_id, transfers.c.state.in_(sorted(UNPUBLISHED)))
@@ -119,33 +101,6 @@ class SqlTransfers:
                 move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
 
         self._db.write(work)
-
-    def assign_number(self, transfer_id: str, at: datetime) -> Transfer:
-        return self._db.write(lambda connection: _assign_number(connection, transfer_id, at))
-
-    def floor(self, device_id: str) -> int:
-        return self._db.read(lambda connection: lowest_wanted(connection, device_id))
-
-    def fail_publishing(self, transfer_id: str, attempt: int, code: str, detail: str, at: datetime) -> bool:
-        def work(connection: Connection) -> bool:
-            transfer = known_transfer(connection, transfer_id)
-            if transfer.attempt != attempt or transfer.state != "building":
-                return False
-            return move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
-
-        return self._db.write(work)
-
-    def mark_published(self, transfer_id: str, attempt: int, bundle: str, bundle_bytes: int, at: datetime) -> bool:
-        def work(connection: Connection) -> bool:
-            values = {"blob": bundle, "bytes": bundle_bytes, "published_at": at}
-            this = (bundles.c.transfer_id == transfer_id, bundles.c.attempt == attempt)
-            connection.execute(bundles.update().where(*this, bundles.c.published_at.is_(None)).values(**values))
-            transfer = known_transfer(connection, transfer_id)
-            if transfer.attempt != attempt or transfer.state != "building":
-                return False
-            return move_transfer(connection, transfer, "published", "orchestrator", at)
-
-        return self._db.write(work)
 
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
         return self._db.write(lambda connection: take_reports(connection, reports, self._module_id, max_attempts))
@@ -155,51 +110,4 @@ def _links(set_id: str) -> Any:
     """The set's link to the transfer of the query around it."""
     return select(member_transfers.c.set_id).where(
         member_transfers.c.set_id == set_id, member_transfers.c.transfer_id == transfers.c.transfer_id
-    )
-
-
-def lowest_wanted(connection: Connection, device_id: str) -> int:
-    """The lowest number among bundles still wanted on the device; with none, the next number to come."""
-    wanted = (
-        select(func.min(bundles.c.number))
-        .join(
-            transfers,
-            (transfers.c.transfer_id == bundles.c.transfer_id) & (transfers.c.attempt == bundles.c.attempt),
-        )
-        .where(
-            bundles.c.device_id == device_id,
-            bundles.c.revoked_at.is_(None),
-            transfers.c.state.in_(sorted(BUNDLE_WANTED)),
-        )
-    )
-    lowest = connection.execute(wanted).scalar()
-    if lowest is not None:
-        return int(lowest)
-    last = connection.execute(select(devices.c.last_number).where(devices.c.device_id == device_id)).scalar()
-    return int(last or 0) + 1
-
-
-def _assign_number(connection: Connection, transfer_id: str, at: datetime) -> Transfer:
-    transfer = known_transfer(connection, transfer_id)
-    lock_device(connection, transfer.device_id)
-    transfer = known_transfer(connection, transfer_id)
-    if transfer.state == "queued" and move_transfer(connection, transfer, "building", "orchestrator", at):
-        _number_bundle(connection, transfer)
-    return known_transfer(connection, transfer_id)
-
-
-def _number_bundle(connection: Connection, transfer: Transfer) -> None:
-    device_id = transfer.device_id
-    lowest = lowest_wanted(connection, device_id)
-    update_device(connection, device_id, last_number=devices.c.last_number + 1)
-    number = connection.execute(select(devices.c.last_number).where(devices.c.device_id == device_id)).scalar_one()
-    connection.execute(
-        bundles.insert().values(
-            transfer_id=transfer.transfer_id,
-            attempt=transfer.attempt,
-            device_id=device_id,
-            number=number,
-            lowest=min(lowest, number),
-            estimated_bytes=transfer.estimated_bytes or 0,
-        )
     )

@@ -81,6 +81,11 @@ class BlobsSimulator:
             expires_at = self._now() + lifetime
             return Grant(f"se={expires_at.isoformat()}", expires_at)
 
+    def blob_grant(self, container: str, name: str, lifetime: timedelta) -> Grant:
+        with self.calls.call("blob_grant"):
+            expires_at = self._now() + lifetime
+            return Grant(f"sr=b&se={expires_at.isoformat()}&sig={name}", expires_at)
+
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
         return f"{self.container_url(container)}/{name}?se={(self._now() + lifetime).isoformat()}"
 

@@ -21,7 +21,7 @@ INPUTS: dict[str, Any] = {
     "list_work": {"setId": NONE, "of": "patches"},
     "plan_set": {"setId": NONE},
     "build_patch": {"patchId": NONE, "worker": "w"},
-    "publish_bundle": {"transferId": NONE},
+    "publish_batch": {"patchId": NONE, "after": ""},
     "read_image": {"registrationId": NONE},
     "settle_set": {"setId": NONE},
     "release_member": {"setId": NONE, "deviceId": NONE},

@@ -24,13 +24,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Potential duplicate Task completion:UserWarning"),
 ]
 
-WORK = {"patches": [["p1", "p2"], ["p3"]], "transfers": [["t1", "t2", "t3"]]}
+WORK = {"patches": [["p1", "p2"], ["p3"]], "bundles": [["p1", "p2", "p3"]]}
 DUE = {"sets": ok(sets=["s1", "s2"]), "messages": ok(notifications=["m1"], devices=["boat", "ship"])}
 GOOD = {
     "plan_set": ok(state="preparing"),
     "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
     "build_patch": ok(built=True),
-    "publish_bundle": ok(published=True),
+    "publish_batch": ok(published=1, after=None),
     "settle_set": ok(state="releasing", release=["boat"], confirm=["ship"]),
     "read_image": ok(imageId="sha256:" + "0" * 64, name="Smörgås \U0001f6f3"),
     "list_due": lambda payload: DUE[payload["of"]],
@@ -42,7 +42,8 @@ GOOD = {
 INPUTS: dict[str, Any] = {
     "build_patches": {"worker": "deploy-1", "ids": ["p1", "p2", "p3"]},
     "deploy_set": {"setId": "set-1"},
-    "publish_bundles": {"ids": ["t1", "t2"]},
+    "publish_bundles": {"ids": ["p1", "p2"]},
+    "publish_patch": {"patchId": "p1"},
     "register_image": {"registrationId": "r-1"},
     "sweep": {},
 }

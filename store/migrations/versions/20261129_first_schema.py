@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("installation_id", types.text(256), nullable=True),
         sa.Column("profiles", types.Json(), nullable=False),
         sa.Column("trusted_keys", types.Json(), nullable=False),
+        sa.Column("bundle_forms", types.Json(), nullable=False),
         sa.Column("free_disk_bytes", sa.BigInteger(), nullable=True),
         sa.Column("held_reason", types.text(256), nullable=True),
         sa.Column("last_inventory_at", types.UtcDateTime(), nullable=True),
@@ -339,7 +340,7 @@ def upgrade() -> None:
     op.create_index("ix_transfers_created_at_transfer_id", "transfers", ["created_at", "transfer_id"], unique=False)
     op.create_index("ix_transfers_device_id_image_id", "transfers", ["device_id", "image_id"], unique=False)
     op.create_index(op.f("ix_transfers_image_id"), "transfers", ["image_id"], unique=False)
-    op.create_index(op.f("ix_transfers_patch_id"), "transfers", ["patch_id"], unique=False)
+    op.create_index("ix_transfers_patch_id_transfer_id", "transfers", ["patch_id", "transfer_id"], unique=False)
     op.create_index("ix_transfers_state_created_at", "transfers", ["state", "created_at"], unique=False)
     op.create_index(
         "uq_transfers_active",
@@ -431,7 +432,7 @@ def downgrade() -> None:
         mssql_where=ACTIVE,
     )
     op.drop_index("ix_transfers_state_created_at", table_name="transfers")
-    op.drop_index(op.f("ix_transfers_patch_id"), table_name="transfers")
+    op.drop_index("ix_transfers_patch_id_transfer_id", table_name="transfers")
     op.drop_index(op.f("ix_transfers_image_id"), table_name="transfers")
     op.drop_index("ix_transfers_device_id_image_id", table_name="transfers")
     op.drop_index("ix_transfers_created_at_transfer_id", table_name="transfers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,7 @@ class Bench:
         self.blobs = WatchedBlobs(root, self.now)
         self.hub = HubSimulator("north", self.now)
         self.mail = MailSimulator()
+        self._inventories: Counter[str] = Counter()
         self.sealer = Ed25519Sealer(generate_private_key())
         self.deps = Deps(
             settings=load_settings({}),
@@ -146,17 +148,35 @@ class Bench:
 
     # ------------------------------------------------------------ a device, a set, a transfer
 
-    def enrol(self, *images: BuiltImage, device_id: str = DEVICE, keys: Sequence[str] | None = None) -> None:
+    def enrol(
+        self,
+        *images: BuiltImage,
+        device_id: str = DEVICE,
+        keys: Sequence[str] | None = None,
+        forms: Sequence[str] = (),
+    ) -> None:
         """An active device that has these images and trusts these keys, the cloud's when none are named."""
         self.hub.add_device(device_id, {"$edgeAgent": {"properties.desired": {"modules": {}}}}, MODULE)
         self.store.devices.enrol(device_id, EnrolDevice(hub="north"), "operator", self.now())
+        self.speak(*images, device_id=device_id, keys=keys, forms=forms)
+
+    def speak(
+        self,
+        *images: BuiltImage,
+        device_id: str = DEVICE,
+        keys: Sequence[str] | None = None,
+        forms: Sequence[str] = (),
+    ) -> None:
+        """The next inventory of the device."""
+        self._inventories[device_id] += 1
         inventory = Inventory.model_validate(
             {
                 "installationId": "disk-1",
-                "sequence": 1,
+                "sequence": self._inventories[device_id],
                 "platform": "linux/amd64",
                 "profiles": ["v1-64m"],
                 "trustedKeys": [self.sealer.key_id] if keys is None else list(keys),
+                "bundleForms": list(forms),
                 "freeDiskBytes": 10**9,
                 "images": [{"imageId": built.image_id} for built in images],
             }
@@ -192,6 +212,7 @@ class Bench:
             priority="normal",
         )
         sets.record_plan(of.set_id, [planned], {}, self.now(), max_attempts=3)
+        sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now())
         (transfer,) = self.store.transfers.of_set(of.set_id)
         assert transfer.patch_id is not None
         return transfer

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from activities.build_patch import build_patch
-from activities.publish_bundle import publish_bundle
+from activities.publish_batch import publish_batch
 from activities.sync_device import sync_device
 from contracts.messages import DesiredProperties
 from contracts.outbox import outbox_container
@@ -37,12 +38,12 @@ def due(bench: Bench) -> tuple[str, ...]:
     return bench.store.devices.devices_to_sync(bench.now(), 10)
 
 
-def published(bench: Bench) -> Transfer:
+def published(bench: Bench, forms: Sequence[str] = ()) -> Transfer:
     bench.register(APP_1, APP_2)
-    bench.enrol(APP_1)
+    bench.enrol(APP_1, forms=forms)
     transfer = bench.transfer(APP_2, APP_1)
     build_patch(bench.deps, {"patchId": transfer.patch_id, "worker": "set-1"})
-    assert publish_bundle(bench.deps, {"transferId": transfer.transfer_id}) == {"published": True}
+    assert publish_batch(bench.deps, {"patchId": transfer.patch_id, "after": ""})["published"] == 1
     return transfer
 
 
@@ -119,6 +120,34 @@ def test_access_that_lives_shorter_than_asked_for_is_renewed_at_half_of_what_it_
     assert found.renew_after == (bench.now() + timedelta(days=3.5)).isoformat()
     bench.now.forward(days=3.5)
     assert due(bench) == (DEVICE,)
+
+
+def test_a_device_gets_a_grant_for_each_shared_patch_on_its_way_and_loses_it_after(bench: Bench) -> None:
+    transfer = published(bench, forms=["shared"])
+    sync(bench)
+
+    patches = desired(bench).patches
+    assert patches is not None
+    assert patches.url == "http://blobs.example/patches"
+    assert [each.patch for each in patches.grants] == [bench.patch_of(transfer).sha256]
+    assert desired(bench).outbox is not None
+
+    (of,) = bench.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
+    bench.store.sets.cancel(of.set_id, "olga", bench.now())
+    sync(bench)
+    assert desired(bench).patches is None
+
+
+def test_access_is_renewed_at_half_of_the_life_of_the_grant_that_ends_first(bench: Bench) -> None:
+    published(bench, forms=["shared"])
+    sync(bench)
+    first = desired(bench).patches
+
+    bench.now.forward(days=bench.deps.settings.patch_grant_lifetime / timedelta(days=2))
+    assert due(bench) == (DEVICE,)
+    assert sync(bench) == {"written": True}
+
+    assert desired(bench).patches != first
 
 
 def test_a_bundle_on_its_way_stays_in_the_outbox(bench: Bench) -> None:

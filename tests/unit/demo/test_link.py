@@ -72,11 +72,15 @@ def test_a_link_cuts_the_connection_after_so_many_bytes_and_serves_the_next(room
         assert answer.status_code == 200
 
 
-def test_bytes_of_bundles_are_told_from_other_bytes(room: LinkRoom, server: int) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["outbox-ship-1/2-000000000001-t-1.bundle", "outbox-ship-1/2-000000000001-t-1.shared", f"patches/{'a' * 64}"],
+)
+def test_bytes_of_bundles_are_told_from_other_bytes(room: LinkRoom, server: int, path: str) -> None:
     link = room.open(LinkProfile(10_000_000, 0.0), server)
 
-    httpx.get(f"http://127.0.0.1:{link.port}/blobs/outbox-ship-1/2-000000000001-t-1.bundle.chunks", trust_env=False)
+    httpx.get(f"http://127.0.0.1:{link.port}/blobs/{path}.chunks", trust_env=False)
     assert link.traffic.bundle_down == 0
 
-    httpx.get(f"http://127.0.0.1:{link.port}/blobs/outbox-ship-1/2-000000000001-t-1.bundle?sv=1", trust_env=False)
+    httpx.get(f"http://127.0.0.1:{link.port}/blobs/{path}?sv=1", trust_env=False)
     assert link.traffic.bundle_down > len(BODY)

@@ -147,7 +147,7 @@ def test_every_step_run_again_after_a_set_is_complete_changes_nothing(fleet: Fle
 
     fleet.step("plan_set", setId=arrived)
     fleet.step("build_patch", patchId=patch.patch_id, worker="another")
-    fleet.step("publish_bundle", transferId=transfer.transfer_id)
+    fleet.step("publish_batch", patchId=patch.patch_id, after="")
     fleet.step("settle_set", setId=arrived)
     fleet.step("release_member", setId=arrived, deviceId="ship-1")
     fleet.step("confirm_member", setId=arrived, deviceId="ship-1")
@@ -161,7 +161,8 @@ def test_every_step_run_again_after_a_set_is_complete_changes_nothing(fleet: Fle
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
-    ("call", "nth"), [("put", 1), ("compose_if_absent", 1), ("put_if_absent", 1), ("put_if_absent", 2), ("read_at", 3)]
+    ("call", "nth"),
+    [("compose_if_absent", 1), ("put_if_absent", 1), ("put_if_absent", 2), ("put_if_absent", 3), ("read_at", 3)],
 )
 def test_a_crash_at_a_blob_call_of_a_deployment_leaves_one_patch_and_one_bundle(
     fleet: FleetSimulator, call: str, nth: int, after: bool

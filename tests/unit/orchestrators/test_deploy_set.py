@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 ORDER = {"setId": "set-1"}
-WORK = {"patches": [["p1", "p2"], ["p3"]], "transfers": [["t1", "t2", "t3"]]}
+WORK = {"patches": [["p1", "p2"], ["p3"]], "bundles": [["p1", "p2", "p3"]]}
 
 
 def a_workflow(**changes: Any) -> Workflow:
@@ -23,7 +23,7 @@ def a_workflow(**changes: Any) -> Workflow:
         "plan_set": ok(state="preparing"),
         "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
         "build_patch": ok(built=True),
-        "publish_bundle": ok(published=True),
+        "publish_batch": ok(published=1, after=None),
         "settle_set": ok(state="in_transit", release=[], confirm=[]),
     }
     return Workflow(**{**answers, **changes})
@@ -54,11 +54,11 @@ def test_patches_are_built_before_bundles_are_published_and_the_set_is_settled_l
         "list_work",
         *["build_patch"] * 3,
         "list_work",
-        *["publish_bundle"] * 3,
+        *["publish_batch"] * 3,
         "settle_set",
     ]
     assert sorted(flow.given("build_patch", "patchId")) == ["p1", "p2", "p3"]
-    assert sorted(flow.given("publish_bundle", "transferId")) == ["t1", "t2", "t3"]
+    assert sorted(flow.given("publish_batch", "patchId")) == ["p1", "p2", "p3"]
 
 
 def test_patches_are_built_in_the_name_of_the_set_so_that_its_leases_are_taken_over(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_patch_that_cannot_be_built_stops_no_other(trouble: dict[str, Any], tm
 
     assert status == "Completed"
     assert sorted(flow.given("build_patch", "patchId")) == ["p1", "p2", "p3"], "tried once, as it cannot be healed"
-    assert (flow.names.count("publish_bundle"), flow.names[-1]) == (3, "settle_set")
+    assert (flow.names.count("publish_batch"), flow.names[-1]) == (3, "settle_set")
 
 
 def test_a_patch_whose_step_raises_for_ever_stops_no_other_batch_no_bundle_and_no_settling(tmp_path: Path) -> None:
@@ -103,15 +103,15 @@ def test_a_patch_whose_step_raises_for_ever_stops_no_other_batch_no_bundle_and_n
     assert status == "Completed"
     assert {"p2", "p3"} <= set(flow.given("build_patch", "patchId"))
     assert flow.given("build_patch", "patchId").count("p1") == 5, "then it is left to the next start"
-    assert (flow.names.count("publish_bundle"), flow.names[-1]) == (3, "settle_set")
+    assert (flow.names.count("publish_batch"), flow.names[-1]) == (3, "settle_set")
 
 
 def test_a_bundle_whose_step_raises_for_ever_stops_no_other(tmp_path: Path) -> None:
-    flow = a_workflow(publish_bundle=busy_for("t2", "transferId", 1000, ok(published=True)))
+    flow = a_workflow(publish_batch=busy_for("p2", "patchId", 1000, ok(published=1, after=None)))
 
     flow.run("deploy_set", ORDER, tmp_path)
 
-    assert {"t1", "t3"} <= set(flow.given("publish_bundle", "transferId"))
+    assert {"p1", "p3"} <= set(flow.given("publish_batch", "patchId"))
     assert flow.names[-1] == "settle_set"
 
 

@@ -58,6 +58,7 @@ BLANK = Device(
     installation_id="disk-1",
     profiles=("v1-64m",),
     trusted_keys=(),
+    bundle_forms=(),
     free_disk_bytes=None,
     held_reason=None,
     last_inventory_at=AT,

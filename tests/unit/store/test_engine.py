@@ -210,6 +210,7 @@ ROW = {
     "also_runs": [],
     "profiles": [],
     "trusted_keys": [],
+    "bundle_forms": [],
     "enrolled_at": datetime(2030, 1, 1, tzinfo=UTC),
     "resync": 0,
     "last_number": 0,

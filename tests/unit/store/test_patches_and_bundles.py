@@ -44,55 +44,6 @@ def test_a_lease_that_is_over_passes_to_the_next_and_the_late_worker_has_no_say(
     assert finish(world, patch_id, "two")
 
 
-def test_a_bundles_number_and_floor_are_given_once_for_each_attempt(world: World) -> None:
-    of, patch_id = wanted_patch(world)
-    world.build(patch_id)
-    (transfer_id,) = world.store.transfers.to_publish(of.set_id)
-
-    first = world.store.transfers.assign_number(transfer_id, world.now)
-    second = world.store.transfers.assign_number(transfer_id, world.later())
-
-    assert first == second
-    assert (first.state, first.number, first.floor) == ("building", 1, 1)
-    assert first.bundle_id == f"{transfer_id}-1"
-
-
-def test_the_floor_is_the_lowest_number_still_wanted_on_the_device(world: World) -> None:
-    world.device("ship-1", "-")
-    of = world.set(["ship-1"], "app:2", "tool:1", "tool:2")
-    assert world.store.transfers.floor("ship-1") == 1
-    world.publish(of)
-    one, two, three = sorted(world.store.transfers.of_set(of.set_id), key=lambda t: t.number or 0)
-    assert [t.number for t in (one, two, three)] == [1, 2, 3]
-
-    world.report(one, "succeeded")
-    assert world.store.transfers.floor("ship-1") == 2
-    world.report(three, "succeeded")
-    assert world.store.transfers.floor("ship-1") == 2
-    world.report(two, "succeeded")
-    assert world.store.transfers.floor("ship-1") == 4
-
-
-def test_publishing_twice_is_marked_once(world: World) -> None:
-    of, patch_id = wanted_patch(world)
-    world.build(patch_id)
-    (transfer_id,) = world.store.transfers.to_publish(of.set_id)
-    world.store.transfers.assign_number(transfer_id, world.now)
-    mark = world.store.transfers.mark_published
-
-    assert [mark(transfer_id, 1, "2-1.bundle", 120, world.now) for _ in range(2)] == [True, False]
-    assert world.store.transfers.to_publish(of.set_id) == ()
-    assert [e.new for e in world.store.transfers.history(transfer_id)].count("published") == 1
-
-
-def test_nothing_is_published_to_a_held_device(world: World) -> None:
-    of, patch_id = wanted_patch(world)
-    world.build(patch_id)
-    world.inventory("ship-1", hub="south")
-
-    assert world.store.transfers.to_publish(of.set_id) == ()
-
-
 def test_transfers_are_listed_by_what_people_ask(world: World) -> None:
     world.device("ship-1", "-")
     world.device("ship-2", "-")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.records import DeploymentSet, Transfer
+from services.store_port import BundleResult
 from tests.unit.store.world import MANIFEST, World, digest
 
 
@@ -173,14 +174,15 @@ def test_a_report_that_outruns_the_mark_of_its_publisher_counts(world: World) ->
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
     world.build(world.store.transfers.patches_to_build(of.set_id)[0])
-    building = world.store.transfers.assign_number(world.transfer(of, "ship-1").transfer_id, world.now)
+    (patch_id,) = world.store.publications.patches_of(of.set_id)
+    (claimed,) = world.store.publications.claim(patch_id, "", 10, shared=False, at=world.now)
 
-    world.report(building, "receiving", 1)
-    marked = world.store.transfers.mark_published(building.transfer_id, 1, "2-1.bundle", 120, world.now)
+    world.report(claimed.transfer, "receiving", 1)
+    marked = world.store.publications.finish([BundleResult(claimed.transfer, 120)], world.now)
 
     transfer = world.transfer(of, "ship-1")
-    assert not marked
-    assert (transfer.state, transfer.bundle, transfer.bundle_bytes) == ("receiving", "2-1.bundle", 120)
+    assert marked == 0
+    assert (transfer.state, transfer.bundle, transfer.bundle_bytes) == ("receiving", claimed.transfer.bundle, 120)
 
 
 def test_success_after_failure_is_believed_failure_after_success_is_not(world: World, published: DeploymentSet) -> None:

@@ -11,7 +11,7 @@ from contracts.messages import Inventory, LastResult, PresentImage, Report
 from contracts.records import DeploymentSet, ImageRecord, LayerRecord, Member, Release, Transfer
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, StartDeployment
 from contracts.states import ORCHESTRATOR
-from services.store_port import Origin, Outcome, PlannedTransfer
+from services.store_port import BundleResult, Origin, Outcome, PlannedTransfer
 from store.sql import SqlStore
 
 START = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -60,6 +60,7 @@ class World:
         module: str | None = MODULE,
         sequence: int | None = None,
         results: Sequence[LastResult] = (),
+        forms: Sequence[str] = (),
     ) -> Outcome:
         place = (device_id, installation)
         self._inventories[place] = sequence or self._inventories.get(place, 0) + 1
@@ -69,6 +70,7 @@ class World:
             platform=PLATFORM,
             profiles=["v1-64m"],
             trusted_keys=["key-1"],
+            bundle_forms=list(forms) or None,
             free_disk_bytes=10**9,
             images=[PresentImage(image_id=image, references=["app"], local_digest=digest("l")) for image in images],
             results=list(results),
@@ -163,10 +165,13 @@ class World:
         """Build every patch and publish every bundle the set waits for."""
         for patch_id in self.store.transfers.patches_to_build(of.set_id):
             self.build(patch_id)
-        for transfer_id in self.store.transfers.to_publish(of.set_id):
-            transfer = self.store.transfers.assign_number(transfer_id, self.later(1))
-            name = f"2-{transfer.number:012d}-{transfer_id}-{transfer.attempt}.bundle"
-            self.store.transfers.mark_published(transfer_id, transfer.attempt, name, 120, self.later(1))
+        for patch_id in self.store.publications.patches_of(of.set_id):
+            self.publish_patch(patch_id)
+
+    def publish_patch(self, patch_id: str) -> int:
+        """What publish_batch does, for as many as wait; returns how many became published."""
+        claimed = self.store.publications.claim(patch_id, "", 1000, shared=True, at=self.later(1))
+        return self.store.publications.finish([BundleResult(each.transfer, 120) for each in claimed], self.later(1))
 
     def build(self, patch_id: str) -> None:
         assert self.store.patches.claim(patch_id, "worker", timedelta(hours=1), self.now)
