@@ -28,7 +28,7 @@ SAMPLE = 100
 BATCH = 100
 """Messages that a hub hands over at once."""
 SINGLE = 20
-"""Devices of the sample whose reports come one by one."""
+"""Devices of the sample, at most a quarter of it, whose reports come one by one."""
 _PATIENCE = 5_000
 """Ticks after which a step that never ends is an error."""
 
@@ -109,6 +109,7 @@ class FleetLife:
                 self._fleet.tick()
         for step, path, query in (
             ("GET set", f"deployment-sets/{self._set}", {}),
+            ("GET members", f"deployment-sets/{self._set}/members", {}),
             ("GET events", f"deployment-sets/{self._set}/events", {}),
             ("GET transfers", "transfers", {"set": self._set}),
         ):
@@ -119,8 +120,9 @@ class FleetLife:
     def _arrive(self) -> None:
         """The sample's bundles arrive, and its devices are released and confirmed, all others being in transit."""
         transfers = {one: self._transfers_of(one) for one in self._sample}
-        single = [transfer for one in self._sample[:SINGLE] for transfer in transfers[one]]
-        others = [transfer for one in self._sample[SINGLE:] for transfer in transfers[one]]
+        alone = min(SINGLE, len(self._sample) // 4 + 1)
+        single = [transfer for one in self._sample[:alone] for transfer in transfers[one]]
+        others = [transfer for one in self._sample[alone:] for transfer in transfers[one]]
         for sequence, state in enumerate(("receiving", "received", "applying", "succeeded"), 1):
             last = "arrival" if state == "succeeded" else "report"
             for transfer in single:

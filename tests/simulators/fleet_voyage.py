@@ -158,7 +158,7 @@ class Voyage:
         return self.get(f"deployment-sets/{self.set_id}")
 
     def members(self) -> dict[str, Any]:
-        return {one["deviceId"]: one for one in self.the_set()["members"]}
+        return {one["deviceId"]: one for one in self.every(f"deployment-sets/{self.set_id}/members")}
 
     def events(self) -> int:
         """How many things have happened to the set so far."""
