@@ -28,6 +28,7 @@ from typing import BinaryIO
 from imagedelta.delta.content import ImageContent
 from imagedelta.delta.encode.chunks import ChosenChunk, cut
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
+from imagedelta.delta.encode.joined import Joined
 from imagedelta.delta.encode.layer_items import LayerItems
 from imagedelta.delta.encode.methods import Encoding
 from imagedelta.delta.encode.old_text import OldTextStream
@@ -35,7 +36,7 @@ from imagedelta.delta.encode.pieces import PieceReader
 from imagedelta.delta.encode.plan import plan_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.encode.spools import RawStreams, SegmentWriter, Spools, spooled_file
-from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_config, code_streams, plan_streams
+from imagedelta.delta.encode.stream_coding import Coded, code_config, code_streams, plan_streams
 from imagedelta.delta.format import config_text
 from imagedelta.delta.format.header import (
     MAX_SOURCES,
@@ -122,19 +123,12 @@ def build_patch(
     """
     report = progress or (lambda stage, done, total: None)
     report(Stage.PLANNING, 0, 0)
-    build = Build(target, sources, profile, scratch)
-    with JobQueue(threads or os.cpu_count() or 1, MEMORY_BYTES) as queue, closing(build.make(queue, report)) as made:
-        return build.finish(made, out, queue, report)
+    return Build(target, sources, profile, scratch).write(out, report, threads)
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """What is known of a patch whose raw streams are complete."""
-
-    plans: tuple[StreamPlan, ...]
-    old_text: PatchStream | None
-    """Is coded already."""
-    scratch_bytes: int
+def job_queue(threads: int | None = None) -> JobQueue:
+    """Return a queue for the jobs of one build, by default with a thread for each core."""
+    return JobQueue(threads or os.cpu_count() or 1, MEMORY_BYTES)
 
 
 class Build:
@@ -157,20 +151,43 @@ class Build:
         """How many chunks there are to make."""
         return len(self._chunks)
 
+    @property
+    def work_bytes(self) -> int:
+        """Bytes of target and source that are compared or carried, about: what a build takes grows with them."""
+        return sum(chunk.bytes for chunk in self._chunks)
+
+    @property
+    def bytes_read(self) -> int:
+        """Read from the readers of target and sources so far."""
+        return self._reads.bytes_read
+
+    def write(self, out: BinaryIO, progress: Progress = lambda *_: None, threads: int | None = None) -> PatchSummary:
+        """Do all of it here."""
+        with job_queue(threads) as queue, closing(self.make(queue, progress)) as made:
+            return self.finish(made, out, queue, progress)
+
     def make_chunk(self, number: int, out: BinaryIO) -> None:
         """Write the result of a chunk."""
         self._chunks[number].choose().make(out)
 
-    def make(self, queue: JobQueue, progress: Progress) -> Generator[BinaryIO]:
-        """Make all chunks here, and yield the result of each, in order and at its start; whoever takes it closes it."""
-        choosing = (Job(chunk.choose, _CHOOSING_BYTES) for chunk in self._chunks)
-        chosen = in_order(queue, choosing, CHUNKS_UNDER_WAY)
+    def make(
+        self, queue: JobQueue, progress: Progress = lambda *_: None, *, first: int = 0, ahead: int = CHUNKS_UNDER_WAY
+    ) -> Generator[BinaryIO]:
+        """Make chunks here, and yield the result of each, in order and at its start; whoever takes it closes it.
+
+        Args:
+            first: The chunks before it are there already.
+            ahead: Chunks that are made before their results are taken, which lie in the scratch folder.
+        """
+        chunks = self._chunks[first:]
+        choosing = (Job(chunk.choose, _CHOOSING_BYTES) for chunk in chunks)
+        chosen = in_order(queue, choosing, ahead)
         making = (Job(partial(self._spooled, chunk), chunk.memory()) for chunk in chosen)
-        made = in_order(queue, making, CHUNKS_UNDER_WAY, drop=lambda file: file.close())
-        done, total = 0, sum(chunk.new_bytes for chunk in self._chunks)
+        made = in_order(queue, making, ahead, drop=lambda file: file.close())
+        done, total = 0, sum(chunk.new_bytes for chunk in chunks)
         progress(Stage.CODING, done, total)
         with closing(made):
-            for chunk, file in zip(self._chunks, made, strict=True):
+            for chunk, file in zip(chunks, made, strict=True):
                 done += chunk.new_bytes
                 progress(Stage.CODING, done, total)
                 yield file

@@ -18,7 +18,7 @@ from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB, MIB
 
 SEGMENT_BYTES = 64 * MIB
-"""Coding one takes about half a minute of a core, and what its dictionary has no time to learn is 0.2 % of it."""
+"""Coding one takes about a minute of a core. None has seen the one before, which costs 0.5 % of 178 MB of code."""
 _IN_MEMORY = 512 * KIB
 _CALM_BYTES = 10
 _CALM_SEARCH = 64 * KIB
