@@ -537,6 +537,36 @@ class Quarantine(Protocol):
         ...
 
 
+class OldPatches(Protocol):
+    def take(self, at: datetime) -> tuple[str, str | None] | None:
+        """The id and blob of a patch that nobody has used for long, held under a lease so that nobody builds it; the
+        blob is None when another patch has it too. None: there is no such patch."""
+        ...
+
+    def forget(self, patch_id: str, at: datetime) -> None:
+        """Its blob is gone."""
+        ...
+
+
+class Retention(Protocol):
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of what is forgotten by age, in the order in which that is to be done."""
+        ...
+
+    @property
+    def patches(self) -> OldPatches: ...
+    def forget(self, kind: str, after: Any, at: datetime) -> Any:
+        """Forget a part of what is too old of a kind; one short transaction.
+
+        Args:
+            after: None, then what the part before returned.
+
+        Returns: None once the kind is through.
+        """
+        ...
+
+
 class Store(Protocol):
     """All of the above on one database; implemented by store.sql.SqlStore."""
 
@@ -558,6 +588,8 @@ class Store(Protocol):
     def releases(self) -> Releases: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def retention(self) -> Retention: ...
     @property
     def quarantine(self) -> Quarantine: ...
 
