@@ -12,6 +12,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities import STEPS
+from activities.attend import attend
 from activities.binding import bind
 from activities.purge import purge
 from orchestrators import ORCHESTRATORS
@@ -20,8 +21,8 @@ from services.settings import hub_names, hub_variable
 from triggers.hub_events import serve_events
 from triggers.serving import serve_read, serve_unknown, serve_work
 from triggers.table import ALL
+from triggers.timer import serve_timer
 from triggers.timer_retention import serve_retention
-from triggers.timer_sweep import serve_timer
 
 check_settings()
 
@@ -59,11 +60,11 @@ for name in hub_names(os.environ):
     )(handler)
     app.function_name(f"hub_events_{name.replace('-', '_')}")(handler)
 
-timer = app.durable_client_input(client_name="client")(serve_timer(deps))
+timer = app.durable_client_input(client_name="client")(serve_timer(attend, deps))
 timer = app.timer_trigger(
-    arg_name="timer", schedule=os.environ.get("SWEEP_SCHEDULE", "*/15 * * * * *"), use_monitor=False
+    arg_name="timer", schedule=os.environ.get("TIMER_SCHEDULE", "0 * * * * *"), use_monitor=False
 )(timer)
-app.function_name("timer_sweep")(timer)
+app.function_name("timer")(timer)
 
 retention = app.durable_client_input(client_name="client")(serve_retention(bind(purge, deps), deps))
 retention = app.timer_trigger(

@@ -205,6 +205,8 @@ class Member:
     released_version: int | None
     released_at: datetime | None
     updated_at: datetime
+    seen_at: datetime | None = None
+    """Since when the device has known the manifest that was released to it."""
 
 
 @dataclass(frozen=True)
@@ -350,7 +352,6 @@ class Notification:
     body: str | None
     state: str
     tries: int
-    lease_until: datetime | None
     detail: str | None
     created_at: datetime
     sent_at: datetime | None
@@ -374,6 +375,19 @@ class Release:
     applied_by_us: bool
     """False: the twin already held this content, it was only recorded."""
     released_at: datetime
+    base_version: int | None = None
+    """$version before it, where it was ours that made the next: so versions of our own making are told from others'."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """When a kind of the timer's work was last done."""
+
+    kind: str
+    done_at: datetime
+    failed_at: datetime | None
+    """When some of it last went wrong in a way nobody foresaw."""
+    code: str | None
 
 
 @dataclass(frozen=True)

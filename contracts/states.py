@@ -83,6 +83,7 @@ SET = _machine(
         "orchestrator timer api",
     ),
     ("failed completed_with_failures", "preparing", "api"),
+    ("completed_with_failures", "completed", "timer"),  # the modules of the devices that failed run by now
 )
 
 MEMBER = _machine(
@@ -169,6 +170,8 @@ MACHINES: Mapping[str, StateMachine] = {
 OPEN_SET = SET.states - SET.terminal
 UNRELEASED_SET = OPEN_SET - {"releasing", "released"}
 """Nothing of it has begun to start on a device: it may still be cancelled, or give way to a newer one."""
+BEFORE_RELEASE = frozenset({"preparing", "in_transit", "ready"})
+"""Started, and not yet being released as a whole."""
 STARTED_SET = frozenset({"preparing", "in_transit", "ready", "releasing", "released"})
 """Its plan stands and was approved: patches are built and sent for it. The last two: a member that a person
 retried, or whose image was lost, is sent to while others are released."""
@@ -176,6 +179,8 @@ RELEASED_TOGETHER = frozenset({"ready", "releasing", "released"})
 """Set states in which policies ``set`` and ``manual`` release; the last for members that a person retried."""
 RELEASED_EACH = RELEASED_TOGETHER | {"preparing", "in_transit"}
 """Set states in which policy ``device`` releases whoever is ready."""
+SETTLED_SET = STARTED_SET | {"completed_with_failures"}
+"""Set states that follow from its members' states. The last: what failed on a device may heal afterwards."""
 RETRIED_SET = frozenset({"failed", "completed_with_failures"})
 """Ended, and opened again when a person retries a member."""
 GONE_SET = frozenset({"cancelled", "superseded", "failed"})
@@ -187,12 +192,16 @@ BEFORE_ARRIVAL = UNPLANNED_MEMBER | {"in_transit"}
 """Member states in which an image may still be missing on the device."""
 RELEASABLE = frozenset({"ready", "releasing"})
 """Every image is there; ``releasing`` may have to be taken over from a worker that died."""
+CONFIRMABLE = frozenset({"released", "apply_failed"})
+"""The manifest was set, and the device may yet be seen to run it."""
 STANDING = frozenset({"released", "applied", "apply_failed"})
 """The device's manifest was set."""
 ARRIVED = RELEASABLE | STANDING | {"conflict"}
 """Member states in which every image is, or was, on the device."""
 WANTING = BEFORE_ARRIVAL | RELEASABLE | {"conflict"}
 """Member states in which its images are still wanted on the device."""
+ALIVE = WANTING - {"waiting_inventory"}
+"""Planned: an older set of the workstream gives way to it on the device."""
 UNRELEASED_MEMBER = WANTING - {"waiting_inventory", "releasing"}
 """Planned and not released: an image that is lost is sent again."""
 FLAWED = frozenset({"failed", "apply_failed"})
@@ -221,6 +230,9 @@ OUTCOMES = frozenset({"succeeded", "failed"})
 
 UNBUILT = frozenset({"requested", "building"})
 """Patch states before it is verified or failed for good."""
+
+NOTIFIABLE = frozenset({"pending", "claimed"})
+"""Notification states in which a mail is to go out; a claimed one when its sender has died."""
 
 SILENT = frozenset({"enrolled", "held"})
 """Device states in which nothing can be planned for it."""

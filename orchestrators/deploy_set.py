@@ -23,7 +23,7 @@ def deploy_set(context: Context) -> Generator[Any, Any, Any]:
         return planned
     yield from _in_batches(context, set_id, "patches", "build_patches")
     yield from _in_batches(context, set_id, "bundles", "publish_bundles")
-    return (yield call(context, "settle_set", {"setId": set_id}))
+    return planned
 
 
 def _in_batches(context: Context, set_id: str, what: str, orchestrator: str) -> Generator[Any, Any, None]:

@@ -1,4 +1,4 @@
-"""Whether a device runs what was released, as its $edgeAgent reports.
+"""Whether a device runs what was released to it, as its $edgeAgent reports.
 
 Source: Microsoft Learn, "Properties of the IoT Edge agent and hub module twins".
 """
@@ -7,7 +7,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
+
+
+@dataclass(frozen=True)
+class AgentTwin:
+    """What of the $edgeAgent twin is looked at."""
+
+    desired: Mapping[str, Any]
+    reported: Mapping[str, Any]
+    version: int
+    seen_at: datetime | None
+    """When the hub was last told which version the device has seen."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """What must run, and since when it may be expected to."""
+
+    state: str
+    """Of the member: released or apply_failed."""
+    version: int
+    """``$version`` of the desired properties that the release brought."""
+    images: Mapping[str, str]
+    """module -> image that must be running."""
+    released_at: datetime
+    seen_at: datetime | None
+    """Since when the device has known the manifest, as far as was found before."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``state`` of the member: applied, apply_failed, or as it was."""
+
+    state: str
+    seen_at: datetime | None
+    code: str | None = None
+    detail: str | None = None
+    final: bool = False
+    """Nothing that the device does can change it any more."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +55,31 @@ class AgentView:
 
     state: str
     detail: str
+
+
+def judge(released: Released, agent: AgentTwin, now: datetime, apply_timeout: timedelta) -> Verdict:
+    """A device that has not seen the manifest stays released, however long its link is down.
+
+    One that has seen it, and whose modules do not run ``apply_timeout`` later, is apply_failed; it heals when they
+    run after all. So is one whose deployment names other images by now, and that one never heals: what was released
+    to it can no longer come to run.
+    """
+    view = agent_view(agent.reported, released.version, released.images)
+    seen_at = None if view.state == "behind" else released.seen_at or _first_seen(released, agent, now)
+    if view.state == "applied":
+        return Verdict("applied", seen_at, final=True)
+    other = replaced_modules(agent.desired, released.images) if agent.version >= released.version else ()
+    if other:
+        detail = f"the deployment has been given other images for {', '.join(other)}"
+        return Verdict("apply_failed", seen_at, "release.overtaken", detail, final=True)
+    if view.state == "unhealthy" and seen_at is not None and now - seen_at > apply_timeout:
+        return Verdict("apply_failed", seen_at, "release.unhealthy", view.detail)
+    return Verdict(released.state, seen_at, detail=view.detail)
+
+
+def _first_seen(released: Released, agent: AgentTwin, now: datetime) -> datetime:
+    """Not before it was released; and not after now, whatever clock the hub has."""
+    return min(max(agent.seen_at or now, released.released_at), now)
 
 
 def agent_view(reported: Mapping[str, Any], version: int, images: Mapping[str, str]) -> AgentView:

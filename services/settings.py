@@ -80,6 +80,10 @@ class Settings:
     max_attempts: int
     """Attempts of a transfer, each with other sources, before it fails."""
     max_mail_tries: int
+    attend_seconds: int
+    """How long one call of the timer works on what is due."""
+    attend_threads: int
+    """Calls of hubs and mail servers side by side."""
     batch_size: int
     """Activities in one fan-out; 50 to 200."""
     apply_timeout: timedelta
@@ -121,6 +125,8 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         claim_lease=read.seconds("IMAGEDELTA_CLAIM_LEASE_SECONDS", 120),
         max_attempts=read.number("IMAGEDELTA_MAX_ATTEMPTS", 4),
         max_mail_tries=read.number("IMAGEDELTA_MAX_MAIL_TRIES", 10),
+        attend_seconds=read.number("IMAGEDELTA_ATTEND_SECONDS", 50, most=600),
+        attend_threads=read.number("IMAGEDELTA_ATTEND_THREADS", 8, most=64),
         batch_size=read.number("IMAGEDELTA_BATCH_SIZE", 100, most=_MAX_BATCH),
         apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
         default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),

@@ -19,6 +19,7 @@ from contracts.records import (
     Device,
     DeviceImage,
     Figures,
+    Heartbeat,
     ImageRecord,
     LayerRecord,
     Member,
@@ -60,6 +61,49 @@ class Outcome:
     result: str
     detail: str
     set_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SyncClaim:
+    """The right to write one device's twin, until then."""
+
+    device_id: str
+    until: datetime
+    tries: int
+    """Since it was last written, this one included."""
+
+
+@dataclass(frozen=True)
+class MemberDue:
+    """A member that is to be released, or to be seen running, and the hub to ask."""
+
+    set_id: str
+    device_id: str
+    hub: str
+
+
+@dataclass(frozen=True)
+class MemberClaim:
+    """The right to release or confirm one member, until then."""
+
+    member: Member
+    until: datetime
+    tries: int
+    """Since it came to its state, this one included."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What was found of a released member: the state it is in, or comes to."""
+
+    claim: MemberClaim
+    state: str
+    again_at: datetime | None
+    """When to look next; None when nothing can change any more."""
+    seen_at: datetime | None = None
+    """Since when the device has known the manifest."""
+    code: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,18 +224,32 @@ class Devices(Protocol):
         """Ask the device for an inventory now; releases a held device."""
         ...
 
-    def devices_to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
-        """Devices whose twin may lack what the cloud wants: never written, changed (also by retiring), or SAS past
-        half its life."""
+    def to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Devices whose twin may lack what the cloud wants, those that wait longest first: never written, changed
+        (also by retiring), or SAS past half its life."""
         ...
 
+    def claim_sync(self, device_id: str, lease: timedelta, at: datetime) -> SyncClaim | None: ...
     def desired_facts(self, device_id: str) -> Mapping[str, Any]:
-        """keepImages, revokedBundles, paused, resync: what the twin should hold besides the SAS."""
+        """keepImages (those that matter most first), revokedBundles (newest first), paused, resync: what the twin
+        should hold besides the SAS."""
         ...
 
-    def mark_synced(self, device_id: str, digest: str, renew_after: datetime) -> None: ...
-    def twin_refused(self, device_id: str, code: str) -> None:
-        """Keep why the twin cannot be written, until it is."""
+    def synced(self, claim: SyncClaim, digest: str, renew_after: datetime | None, code: str | None) -> None:
+        """The twin holds what was wanted when it was claimed.
+
+        Args:
+            renew_after: When it is to be written again, whatever happens; None for never.
+            code: Why it does not hold all of it.
+        """
+        ...
+
+    def put_off_syncs(self, hub: str, until: datetime, at: datetime) -> None:
+        """All that are due of a hub that does not answer."""
+        ...
+
+    def sync_failed(self, claim: SyncClaim, code: str | None, until: datetime) -> None:
+        """Keep why the twin cannot be written, until it is; it is due again then, or at the next change."""
         ...
 
 
@@ -328,22 +386,16 @@ class Sets(Protocol):
         members to plan (inventory arrived) or transfers queued/building/source_missing."""
         ...
 
-    def needing_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
-        """Open sets in in_transit, ready, releasing or released, and those past their deadline."""
+    def to_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Sets whose members moved, that were ordered to go on, or whose deadline has come; longest waiting first."""
         ...
 
     def settle(self, set_id: str, at: datetime) -> DeploymentSet:
-        """Derive members from their transfers and the set from its members, as far as the facts allow;
-        mark overdue; add the notifications that are now due (at most one of each kind and set)."""
+        """Move the set to where its members are, as far as the facts allow; mark it overdue; make those members due
+        that may be released now. It stays due while more of that is left to do."""
         ...
 
-    def members_to_release(self, set_id: str) -> tuple[str, ...]:
-        """Devices whose manifest may be set now, by policy, canaries, promotion and request."""
-        ...
-
-    def members_to_confirm(self, set_id: str) -> tuple[str, ...]:
-        """Devices in state released."""
-        ...
+    def put_off_settling(self, set_id: str, until: datetime, at: datetime) -> None: ...
 
 
 class Transfers(Protocol):
@@ -374,6 +426,10 @@ class Transfers(Protocol):
 
     def patches_to_build(self, set_id: str, at: datetime) -> tuple[str, ...]:
         """Distinct patch ids that queued transfers of the set wait for, not verified, failed or put off until later."""
+        ...
+
+    def wanted_bundles(self, device_id: str) -> Collection[tuple[str, int]]:
+        """(transfer, attempt) of bundles that lie in the device's outbox, or will, and are to be fetched."""
         ...
 
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
@@ -456,7 +512,10 @@ class Notifications(Protocol):
         """Pending ones, and claimed ones whose lease is over."""
         ...
 
-    def claim(self, notification_id: str, lease: timedelta, at: datetime) -> Notification | None: ...
+    def claim(self, notification_id: str, lease: timedelta, max_tries: int, at: datetime) -> Notification | None:
+        """None when it is not due any more. One that was claimed ``max_tries`` times in vain is dead."""
+        ...
+
     def sent(self, notification_id: str, subject: str, body: str, at: datetime) -> bool:
         """The text is kept as it went out."""
         ...
@@ -465,8 +524,12 @@ class Notifications(Protocol):
         """claimed -> dropped: what it would tell is no longer so."""
         ...
 
-    def failed(self, notification_id: str, detail: str, *, final: bool, max_tries: int, at: datetime) -> bool:
-        """Back to pending (later, with growing pause), or dead."""
+    def failed(self, notification_id: str, detail: str, until: datetime | None) -> bool:
+        """Back to pending until then, or dead (None)."""
+        ...
+
+    def put_off(self, until: datetime, at: datetime) -> None:
+        """All that are due: the mail server does not answer."""
         ...
 
     def of_set(self, set_id: str) -> tuple[Notification, ...]: ...
@@ -476,7 +539,11 @@ class Notifications(Protocol):
 
 
 class Releases(Protocol):
-    def claim(self, set_id: str, device_id: str, lease: timedelta, at: datetime) -> Member | None:
+    def due(self, at: datetime, limit: int) -> tuple[MemberDue, ...]:
+        """Members that may be released, or whose release was begun and has to be taken over; longest waiting first."""
+        ...
+
+    def claim(self, set_id: str, device_id: str, lease: timedelta, at: datetime) -> MemberClaim | None:
         """ready -> releasing under a lease, or a releasing one whose lease is over; None when it may not
         be released (any more): another worker has it, released, superseded by a newer set."""
         ...
@@ -485,8 +552,35 @@ class Releases(Protocol):
         """Store the release and move the member releasing -> released."""
         ...
 
-    def refuse(self, set_id: str, device_id: str, state: str, code: str, detail: str, at: datetime) -> bool:
-        """releasing -> conflict, failed or ready (give back)."""
+    def refuse(self, claim: MemberClaim, state: str, code: str, detail: str, at: datetime) -> bool:
+        """releasing -> conflict, failed or ready (given back, and tried again later)."""
+        ...
+
+    def put_off(self, set_id: str, device_id: str, until: datetime, *, claim: MemberClaim | None = None) -> None:
+        """It is due again then. What another worker has claimed meanwhile stays with that one."""
+        ...
+
+    def put_off_hub(self, hub: str, until: datetime, at: datetime) -> None:
+        """Everything that is to be released or confirmed through a hub that does not answer."""
+        ...
+
+    def due_to_confirm(self, at: datetime, limit: int) -> tuple[MemberDue, ...]:
+        """Released members that are to be looked at; longest waiting first."""
+        ...
+
+    def claim_confirmations(
+        self, these: Collection[MemberDue], lease: timedelta, at: datetime
+    ) -> tuple[MemberClaim, ...]:
+        """Those that are due still, and other due ones of the same sets and devices."""
+        ...
+
+    def of_members(self, claims: Collection[MemberClaim]) -> Mapping[tuple[str, str], Release]:
+        """(set, device) -> what was released."""
+        ...
+
+    def confirm(self, found: Sequence[Confirmation], at: datetime) -> int:
+        """released -> applied or apply_failed, apply_failed -> applied; the others are looked at again later.
+        How many moved."""
         ...
 
     def release(self, set_id: str, device_id: str) -> Release | None: ...
@@ -494,15 +588,27 @@ class Releases(Protocol):
         """module name -> workstream, from the releases that stand on the device."""
         ...
 
+    def own_versions(self, device_id: str, since: int) -> Mapping[int, int]:
+        """$version of the device's deployment before a release of ours -> after it, from this version on."""
+        ...
+
     def list_of_set(self, set_id: str, *, limit: int, after: str | None) -> Page:
         """In order of device."""
         ...
 
-    def confirm(
-        self, set_id: str, device_id: str, state: str, code: str | None, detail: str | None, at: datetime
-    ) -> bool:
-        """released -> applied or apply_failed."""
+
+class Attendance(Protocol):
+    """What the timer has to do, and when it last did."""
+
+    def oldest_due(self, at: datetime) -> Mapping[str, datetime]:
+        """Kind (contracts.work) -> since when its oldest is due; kinds of which nothing is due are absent."""
         ...
+
+    def done(self, kinds: Collection[str], failures: Mapping[str, str], at: datetime) -> None:
+        """These kinds were looked after; kind -> code of what went wrong with it that nobody foresaw."""
+        ...
+
+    def heartbeats(self) -> Mapping[str, Heartbeat]: ...
 
 
 class Audit(Protocol):
@@ -590,6 +696,8 @@ class Store(Protocol):
     def audit(self) -> Audit: ...
     @property
     def retention(self) -> Retention: ...
+    @property
+    def attendance(self) -> Attendance: ...
     @property
     def quarantine(self) -> Quarantine: ...
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from imagedelta.errors import DependencyError
+from store.attendance import SqlAttendance
 from store.audit import SqlAudit
 from store.devices.devices import SqlDevices
 from store.images import SqlImages
@@ -51,6 +52,7 @@ class SqlStore:
         self.releases = SqlReleases(database)
         self.audit = SqlAudit(database)
         self.retention = SqlRetention(database)
+        self.attendance = SqlAttendance(database)
         self.quarantine = SqlQuarantine(database)
 
     def migrate(self) -> str:

@@ -71,7 +71,8 @@ class Answer:
 
 Handler = Callable[[Request, Deps], Answer]
 
-SWEEP = Start("sweep", "sweep")
+ATTEND = Start("nudge", "nudge")
+"""What became due is done now, and not when the timer comes by."""
 
 
 def register_image(registration_id: str) -> Start:

@@ -12,7 +12,7 @@ from contracts.states import DEVICE_STATES
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit
-from triggers.http import SWEEP, Answer, Handler, Request, not_found
+from triggers.http import ATTEND, Answer, Handler, Request, not_found
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
@@ -29,7 +29,7 @@ def enrol(request: Request, deps: Deps) -> Answer:
         return audit.Done(device_id, {"hub": order.hub, "new": new})
 
     def show(done: audit.Done) -> Answer:
-        return Answer(201 if done.detail["new"] else 200, DeviceView.of(_known(request, deps)), start=(SWEEP,))
+        return Answer(201 if done.detail["new"] else 200, DeviceView.of(_known(request, deps)), start=(ATTEND,))
 
     return audit.change(request, deps, "device.enrol", do, show)
 
@@ -71,7 +71,7 @@ def change(name: str) -> Handler:
             return audit.Done(device_id)
 
         def show(_done: audit.Done) -> Answer:
-            return Answer(200, DeviceView.of(_known(request, deps)), start=(SWEEP,))
+            return Answer(200, DeviceView.of(_known(request, deps)), start=(ATTEND,))
 
         return audit.change(request, deps, f"device.{name}", do, show)
 

@@ -27,7 +27,7 @@ from contracts.states import FLAWED, MEMBER, SET
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit, orders
-from triggers.http import SWEEP, Answer, Handler, Request, deploy_set, not_found
+from triggers.http import ATTEND, Answer, Handler, Request, deploy_set, not_found
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
 
@@ -137,7 +137,7 @@ def act(name: str, status: int) -> Handler:
             return audit.Done(set_id)
 
         def show(_done: audit.Done) -> Answer:
-            return Answer(status, _view(set_id, deps), _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+            return Answer(status, _view(set_id, deps), _location(set_id, status), start=(ATTEND, deploy_set(set_id)))
 
         return audit.change(request, deps, f"set.{name}", do, show)
 
@@ -164,7 +164,7 @@ def act_on_member(name: str, status: int) -> Handler:
 
         def show(_done: audit.Done) -> Answer:
             member = MemberView.of(deps.store.sets.member(set_id, device_id))
-            return Answer(status, member, _location(set_id, status), start=(SWEEP, deploy_set(set_id)))
+            return Answer(status, member, _location(set_id, status), start=(ATTEND, deploy_set(set_id)))
 
         return audit.change(request, deps, f"member.{name}", do, show)
 

@@ -23,7 +23,7 @@ from contracts.messages import Inventory, Report, parse_inventory, parse_report
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from services.deps import Deps
 from services.store_port import Origin, Outcome, Untaken
-from triggers.http import SWEEP, Start, deploy_set
+from triggers.http import ATTEND, Start, deploy_set
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class _Batch:
     def starts(self) -> tuple[Start, ...]:
         if not self._moved:
             return ()
-        return (SWEEP, *(deploy_set(set_id) for set_id in sorted(self._sets)))
+        return (ATTEND, *(deploy_set(set_id) for set_id in sorted(self._sets)))
 
     def _reports(self, together: Sequence[Parsed]) -> Sequence[Outcome]:
         reports = [(one.origin, one.says) for one in together if isinstance(one.says, Report)]

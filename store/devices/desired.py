@@ -21,8 +21,10 @@ MAX_REVOKED = 100
 
 
 def wanted_of_device(connection: Connection, device: Device) -> Mapping[str, Any]:
+    wanted = _wanted_images(connection, device.device_id)
+    standing = [image for image in _standing(connection, device.device_id) if image not in wanted]
     return {
-        "keepImages": sorted(_wanted_images(connection, device.device_id) | _standing(connection, device.device_id)),
+        "keepImages": [*sorted(wanted), *standing],
         "revokedBundles": _revoked(connection, device.device_id),
         "patches": [] if device.state == "retired" else shared_patches(connection, device.device_id),
         "paused": device.state == "held",
@@ -39,8 +41,8 @@ def _wanted_images(connection: Connection, device_id: str) -> set[str]:
     return {transfer.image_id for transfer in wanted + on_the_way} | sources
 
 
-def _standing(connection: Connection, device_id: str) -> set[str]:
-    """Images of the newest sets of each workstream that arrived on the device."""
+def _standing(connection: Connection, device_id: str) -> list[str]:
+    """Images of the newest sets of each workstream that arrived on the device, the newest first."""
     query = (
         select(sets.c.workstream, sets.c.set_id, member_transfers.c.image_id)
         .join(members, members.c.set_id == sets.c.set_id)
@@ -53,17 +55,17 @@ def _standing(connection: Connection, device_id: str) -> set[str]:
             members.c.state.in_(sorted(ARRIVED)),
             sets.c.state.not_in(sorted(GONE_SET)),
         )
-        .order_by(sets.c.ordinal.desc())
+        .order_by(sets.c.ordinal.desc(), member_transfers.c.image_id)
     )
     kept: dict[str, list[str]] = {}
-    images = set()
+    images: dict[str, None] = {}
     for workstream, set_id, image_id in connection.execute(query):
         newest = kept.setdefault(workstream, [])
         if set_id not in newest and len(newest) < KEPT_SETS:
             newest.append(set_id)
         if set_id in newest:
-            images.add(image_id)
-    return images
+            images[image_id] = None
+    return list(images)
 
 
 def _revoked(connection: Connection, device_id: str) -> list[str]:
@@ -73,4 +75,4 @@ def _revoked(connection: Connection, device_id: str) -> list[str]:
         .order_by(bundles.c.number.desc())
         .limit(MAX_REVOKED)
     )
-    return sorted(f"{transfer_id}-{attempt}" for transfer_id, attempt in connection.execute(query))
+    return [f"{transfer_id}-{attempt}" for transfer_id, attempt in connection.execute(query)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy import Connection, exists, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.messages import Inventory
@@ -14,7 +14,8 @@ from contracts.records import Device, DeviceImage, Page
 from contracts.requests import EnrolDevice
 from contracts.states import ACTIVE_TRANSFER, API, DEVICE_STATES, MEMBER, TIMER
 from imagedelta.errors import RequestError
-from services.store_port import Origin, Outcome
+from services.store_port import Origin, Outcome, SyncClaim
+from store.devices import sync
 from store.devices.desired import wanted_of_device
 from store.devices.inventories import forget_everything, take_inventory
 from store.devices.rows import (
@@ -25,7 +26,7 @@ from store.devices.rows import (
     update_device,
 )
 from store.devices.states import move_device
-from store.kernel.due import CHANGED, SYNCED, TAKEN, sync_devices
+from store.kernel.due import sync_devices
 from store.kernel.engine import Database
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
@@ -94,37 +95,23 @@ class SqlDevices:
     def resync(self, device_id: str, by: str, at: datetime) -> Device:
         return self._db.write(lambda connection: _resync(connection, device_id, at))
 
-    def devices_to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
-        query = (
-            select(devices.c.device_id)
-            .where(
-                or_(devices.c.twin != SYNCED, and_(devices.c.state != "retired", devices.c.outbox_renew_after <= at))
-            )
-            .order_by(devices.c.twin_code, devices.c.outbox_renew_after, devices.c.device_id)
-            .limit(limit)
-        )
-        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+    def to_sync(self, at: datetime, limit: int) -> tuple[str, ...]:
+        return self._db.read(lambda connection: sync.due_devices(connection, at, limit))
+
+    def claim_sync(self, device_id: str, lease: timedelta, at: datetime) -> SyncClaim | None:
+        return self._db.write(lambda connection: sync.claim(connection, device_id, at + lease, at))
 
     def desired_facts(self, device_id: str) -> Mapping[str, Any]:
-        def work(connection: Connection) -> Mapping[str, Any]:
-            """What changes after this reading is seen by the next; ``mark_synced`` must not hide it."""
-            where = (devices.c.device_id == device_id, devices.c.twin == CHANGED)
-            connection.execute(devices.update().where(*where).values(twin=TAKEN))
-            return wanted_of_device(connection, known_device(connection, device_id))
+        return self._db.read(lambda connection: wanted_of_device(connection, known_device(connection, device_id)))
 
-        return self._db.write(work)
+    def synced(self, claim: SyncClaim, digest: str, renew_after: datetime | None, code: str | None) -> None:
+        self._db.write(lambda connection: sync.synced(connection, claim, digest, renew_after, code))
 
-    def mark_synced(self, device_id: str, digest: str, renew_after: datetime) -> None:
-        def work(connection: Connection) -> None:
-            update_device(connection, device_id, desired_digest=digest, outbox_renew_after=renew_after, twin_code=None)
-            where = (devices.c.device_id == device_id, devices.c.twin == TAKEN)
-            connection.execute(devices.update().where(*where).values(twin=SYNCED))
+    def put_off_syncs(self, hub: str, until: datetime, at: datetime) -> None:
+        self._db.write(lambda connection: sync.put_off(connection, hub, until, at))
 
-        self._db.write(work)
-
-    def twin_refused(self, device_id: str, code: str) -> None:
-        update = devices.update().where(devices.c.device_id == device_id).values(twin_code=code)
-        self._db.write(lambda connection: connection.execute(update))
+    def sync_failed(self, claim: SyncClaim, code: str | None, until: datetime) -> None:
+        self._db.write(lambda connection: sync.failed(connection, claim, code, until))
 
 
 def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> tuple[Device, bool]:
@@ -161,7 +148,7 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
         "enrolled_at": at,
         "resync": 0,
         "last_number": 0,
-        "twin": CHANGED,
+        "sync_at": at,
         "locks": 0,
     }
     try:
@@ -179,8 +166,8 @@ def _change_hub(connection: Connection, device: Device, hub: str, at: datetime) 
         move_device(connection, device, "held", API, at, held_reason=reason)
     elif device.state == "held" and (device.held_reason or "").startswith("hub mismatch"):
         update_device(connection, device.device_id, held_reason=reason)
-    update_device(connection, device.device_id, hub=hub, desired_digest=None, outbox_renew_after=None)
-    sync_devices(connection, [device.device_id], at)
+    fresh = {"desired_digest": None, "outbox_renew_after": None, "sync_at": at, "sync_tries": 0}
+    update_device(connection, device.device_id, hub=hub, **fresh)
 
 
 def _write_tags(connection: Connection, device_id: str, tags: Mapping[str, str]) -> None:

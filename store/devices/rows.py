@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select
 
 from contracts.records import Device, DeviceImage
-from store.kernel.due import CHANGED
 from store.kernel.schema import device_images, device_tags, devices
 from store.kernel.tools import as_record, rows_in, unknown
 
@@ -45,11 +44,3 @@ def confirmed_images(connection: Connection, device_ids: Iterable[str]) -> dict[
 
 def update_device(connection: Connection, device_id: str, **values: Any) -> None:
     connection.execute(devices.update().where(devices.c.device_id == device_id).values(**values))
-
-
-def twin_changed(connection: Connection, device_ids: Iterable[str]) -> None:
-    """What the twin should hold is another thing now: keepImages, revokedBundles, resync, the hub."""
-    ids = sorted(set(device_ids))
-    for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
-        connection.execute(devices.update().where(devices.c.device_id.in_(part)).values(twin=CHANGED))

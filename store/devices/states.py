@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from contracts.records import Device
 from contracts.states import DEVICE, DEVICE_STATES
-from store.kernel.due import CHANGED
 from store.kernel.schema import devices
 
 MAX_REASON = 256
@@ -19,11 +18,10 @@ def move_device(connection: Connection, device: Device, new: str, mover: str, at
     """Move it on from the state that ``device`` shows; its twin is written anew."""
     DEVICE_STATES.check(device.state, new, mover)
     where = (devices.c.device_id == device.device_id, devices.c.state == device.state)
-    twin = {"twin": CHANGED, "sync_at": at, "sync_tries": 0}
-    statement = devices.update().where(*where).values(state=new, **twin, **values)
+    statement = devices.update().where(*where).values(state=new, sync_at=at, **values)
     return connection.execute(statement).rowcount > 0
 
 
-def hold(connection: Connection, device: Device, reason: str, at: datetime, mover: str = DEVICE) -> bool:
+def hold(connection: Connection, device: Device, reason: str, at: datetime) -> bool:
     """Believe nothing from it and send nothing to it until a person looks."""
-    return move_device(connection, device, "held", mover, at, held_reason=reason[:MAX_REASON])
+    return move_device(connection, device, "held", DEVICE, at, held_reason=reason[:MAX_REASON])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, select
 
 from contracts.states import ON_DEVICE, STARTED_SET
 from store.kernel.schema import member_transfers, members, sets, transfers
 from store.kernel.tools import HELD, IDS, chunks
 
 _LED = ("in_transit", "ready")
-"""Member states that follow from its transfers."""
+"""Member states that follow from its transfers. Looked at here: SQLite would begin with all members in them."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,24 @@ def led_members(connection: Connection, moved: Mapping[str, datetime]) -> Iterat
         rows = connection.execute(_TRANSFERS_OF_MEMBERS, {"ids": part}).all()
         for (set_id, device_id, state), its in groupby(rows, lambda row: (row.set_id, row.device_id, row.member)):
             its_transfers = list(its)
-            if (set_id, device_id) in seen:
+            if state not in _LED or (set_id, device_id) in seen:
                 continue
             seen.add((set_id, device_id))
             new, cause = _next_state(state, its_transfers)
             if new is not None:
                 at = max(moved[one.transfer_id] for one in its_transfers if one.transfer_id in moved)
                 yield Led(set_id, device_id, state, new, *_reason(cause), at)
+
+
+def transfers_of(connection: Connection, set_id: str, device_ids: Collection[str]) -> Iterator[str]:
+    """What members wait for that are started now: it may have moved before they waited."""
+    for part in chunks(device_ids):
+        yield from connection.execute(_TRANSFERS_OF_STARTED, {"set": set_id, "ids": part}).scalars()
+
+
+_TRANSFERS_OF_STARTED = select(member_transfers.c.transfer_id).where(
+    member_transfers.c.set_id == bindparam("set"), member_transfers.c.device_id.in_(IDS)
+)
 
 
 def _transfers_of_members() -> Any:
@@ -75,7 +86,7 @@ def _transfers_of_members() -> Any:
             .join(transfers, transfers.c.transfer_id == others.c.transfer_id)
         )
         .with_hint(members, HELD, "mssql")
-        .where(members.c.state.in_(_LED), _is_started())
+        .where(_is_started())
         .order_by(members.c.set_id, members.c.device_id, transfers.c.created_at, transfers.c.transfer_id)
     )
 

@@ -11,29 +11,38 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, literal, or_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, literal, or_
 
 from store.kernel.schema import devices, sets
 from store.kernel.tools import IDS, chunks
 
-SYNCED, CHANGED, TAKEN = "synced", "changed", "taken"
-"""Whether the twin holds what the cloud wants; ``taken``: someone is writing it right now, or died at it."""
-
-AFTER_MOVE: Mapping[str, timedelta] = {"released": timedelta(minutes=1), "apply_failed": timedelta(hours=1)}
+AFTER_MOVE: Mapping[str, timedelta] = {"released": timedelta(seconds=15), "apply_failed": timedelta(hours=1)}
 """How long after a member came to this state its device is first looked at; other states wait for something else."""
 
-FIRST_PAUSE = timedelta(seconds=30)
-LONGEST_PAUSE = timedelta(hours=1)
 
+def oldest_first(
+    connection: Connection,
+    query: Select[Any],
+    state: ColumnElement[str],
+    states: Collection[str],
+    due_at: ColumnElement[datetime | None],
+    at: datetime,
+    limit: int,
+) -> list[RowMapping]:
+    """The rows of ``query`` that are due in one of ``states``, those that wait longest first.
 
-def pause_after(tries: int, first: timedelta = FIRST_PAUSE, longest: timedelta = LONGEST_PAUSE) -> timedelta:
-    """Before the next try, after ``tries`` vain ones: doubled each time, up to ``longest``."""
-    factor: int = 2 ** min(max(tries - 1, 0), 20)
-    return min(first * factor, longest)
+    Each state is asked for alone: then an index of (state, due_at) gives the first of it, however many wait.
+    ``query`` must give ``due_at`` among its columns.
+    """
+    rows: list[RowMapping] = []
+    for one in sorted(states):
+        found = query.where(state == one, due_at <= at).order_by(due_at).limit(limit)
+        rows += connection.execute(found).mappings().all()
+    return sorted(rows, key=lambda row: row[due_at.name])[:limit]
 
 
 _SYNC = devices.update().where(
-    devices.c.device_id.in_(IDS), or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None))
+    devices.c.device_id.in_(IDS), or_(devices.c.sync_at.is_(None), devices.c.sync_at > bindparam("later"))
 )
 _EARLIER = {
     column: sets.update().where(
@@ -46,17 +55,14 @@ _EARLIER = {
 def sync_devices(connection: Connection, device_ids: Collection[str], at: datetime) -> None:
     """What the twins of these devices should hold is another thing now. The caller holds the devices."""
     for part in chunks(device_ids):
-        connection.execute(_SYNC, {"ids": part, "twin": CHANGED, "sync_at": at, "sync_tries": 0})
+        connection.execute(_SYNC, {"ids": part, "later": at, "sync_at": at})
 
 
 def twin_changed(at: datetime) -> dict[str, Any]:
     """The same, as columns for an UPDATE of devices that has more to change."""
-    news = or_(devices.c.twin != CHANGED, devices.c.sync_at.is_(None))
-    return {
-        "twin": CHANGED,
-        "sync_at": case((news, literal(at, devices.c.sync_at.type)), else_=devices.c.sync_at),
-        "sync_tries": case((news, 0), else_=devices.c.sync_tries),
-    }
+    moment = literal(at, devices.c.sync_at.type)
+    later = or_(devices.c.sync_at.is_(None), devices.c.sync_at > moment)
+    return {"sync_at": case((later, moment), else_=devices.c.sync_at)}
 
 
 def settle_sets(connection: Connection, set_ids: Collection[str], at: datetime) -> None:

@@ -24,7 +24,7 @@ from contracts.records import Transfer
 from contracts.states import ARRIVED, MEMBER, SET, TIMER, TRANSFER, WANTING
 from imagedelta.errors import DependencyError
 from store.kernel import due, notices
-from store.kernel.derive import led_members
+from store.kernel.derive import led_members, transfers_of
 from store.kernel.history import event, write_events
 from store.kernel.schema import members, sets, transfers
 from store.kernel.tools import chunks
@@ -78,6 +78,7 @@ class Ledger:
         self._who = who or mover
         self._events: list[dict[str, Any]] = []
         self._leading: dict[str, datetime] = {}
+        self._started: dict[str, set[str]] = defaultdict(set)
         self._twins: set[str] = set()
         self._unsettled: set[str] = set()
         self._notices: dict[tuple[str, str], None] = {}
@@ -224,6 +225,8 @@ class Ledger:
         self._remember(at or self.at, "member", device_id, old, new, set_id=set_id, **reason)
         self._announce(set_id, notices.of_member_state(new, reason["code"]))
         self._unsettled.add(set_id)
+        if new == "in_transit":
+            self._started[set_id].add(device_id)
         if (old in WANTING, old in ARRIVED) != (new in WANTING, new in ARRIVED):
             self._twins.add(device_id)
 
@@ -272,6 +275,9 @@ class Ledger:
             raise DependencyError(f"of {len(rows)} rows that are moved together, some have moved meanwhile")
 
     def _lead_members(self) -> None:
+        for set_id, device_ids in self._started.items():
+            for transfer_id in transfers_of(self.connection, set_id, device_ids):
+                self._leading.setdefault(transfer_id, self.at)
         led = list(led_members(self.connection, self._leading))
         rows = []
         for one in led:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 from sqlalchemy.exc import IntegrityError
 
 from imagedelta.errors import DependencyError
@@ -76,8 +76,9 @@ def _inserted(connection: Connection, set_id: str, kind: str, at: datetime) -> b
 
 def _insert(connection: Connection, set_id: str, kind: str, at: datetime) -> None:
     this = (notifications.c.set_id == set_id, notifications.c.kind == kind)
-    query = select(func.max(notifications.c.number), func.max(notifications.c.not_before)).where(*this)
-    number, last = connection.execute(query).one()
+    on_its_way = func.max(case((notifications.c.state == "claimed", 1), else_=0))
+    query = select(func.max(notifications.c.number), func.max(notifications.c.sent_at), on_its_way).where(*this)
+    number, sent_at, goes_out = connection.execute(query).one()
     owner = connection.execute(select(sets.c.owner_email).where(sets.c.set_id == set_id)).scalar_one()
     notification_id = new_id("notification")
     connection.execute(
@@ -90,7 +91,7 @@ def _insert(connection: Connection, set_id: str, kind: str, at: datetime) -> Non
             message_id=f"<{notification_id}@imagedelta>",
             state="pending",
             tries=0,
-            not_before=_not_before(kind, at, last),
+            not_before=_not_before(kind, at, at if goes_out else sent_at),
             created_at=at,
             locks=0,
         )

@@ -125,14 +125,12 @@ devices = Table(
     Column("enrolled_at", UtcDateTime, nullable=False),
     Column("resync", Integer, nullable=False),
     Column("last_number", BigInteger, nullable=False),
-    Column("twin", key(NAME), nullable=False),
     Column("twin_code", key(NAME)),
     Column("desired_digest", key(DIGEST)),
     Column("outbox_renew_after", UtcDateTime),
     Column("sync_at", UtcDateTime, index=True),
     Column("sync_tries", Integer, nullable=False, default=0),
     Column("locks", BigInteger, nullable=False),
-    Index("ix_devices_twin_outbox_renew_after", "twin", "outbox_renew_after"),
 )
 
 device_tags = Table(
@@ -221,11 +219,12 @@ members = Table(
     Column("released_version", BigInteger),
     Column("released_at", UtcDateTime),
     Column("seen_at", UtcDateTime),
-    Column("next_try_at", UtcDateTime, index=True),
+    Column("next_try_at", UtcDateTime),
     Column("tries", Integer, nullable=False, default=0),
     Column("updated_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("set_id", "device_id"),
     Index("ix_members_device_id_state", "device_id", "state"),
+    Index("ix_members_state_next_try_at", "state", "next_try_at"),
     Index("ix_members_set_id_state_next_try_at", "set_id", "state", "next_try_at"),
 )
 
@@ -382,13 +381,22 @@ notifications = Table(
     Column("state", key(NAME), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("not_before", UtcDateTime, nullable=False),
-    Column("lease_until", UtcDateTime),
     Column("detail", long_text()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
     Column("locks", BigInteger, nullable=False),
     UniqueConstraint("set_id", "kind", "number"),
     Index("ix_notifications_state_not_before", "state", "not_before"),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("kind", key(NAME), primary_key=True),
+    Column("done_at", UtcDateTime, nullable=False),
+    Column("failed_at", UtcDateTime),
+    Column("code", key(NAME)),
+    Column("lease_until", UtcDateTime),
 )
 
 releases = Table(

@@ -97,6 +97,7 @@ def _values(
         "release_policy": request.release,
         "canaries": list(request.canaries),
         "promoted": False,
+        "settle_at": request.deadline.astimezone(UTC) if request.deadline else None,
         "deadline": request.deadline.astimezone(UTC) if request.deadline else None,
         "overdue": False,
         "max_bytes_per_device": request.max_bytes_per_device,

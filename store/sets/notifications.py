@@ -1,4 +1,7 @@
-"""Notifications on their way out: claimed under a lease, then sent, tried again later, dropped, or dead."""
+"""Notifications on their way out: claimed, then sent, tried again later, dropped, or dead.
+
+A claim moves ``not_before`` to its own end: one whose sender died is due again then, as any other.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from contracts.records import Notification, Page
-from contracts.states import NOTIFICATION
+from contracts.states import NOTIFIABLE, NOTIFICATION
+from store.kernel.due import oldest_first
 from store.kernel.engine import Database
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import notifications
 from store.kernel.tools import as_record
-
-FIRST_PAUSE = timedelta(seconds=30)
-LONGEST_PAUSE = timedelta(hours=6)
 
 
 class SqlNotifications:
@@ -26,41 +27,32 @@ class SqlNotifications:
 
     def due(self, at: datetime, limit: int) -> tuple[str, ...]:
         """Of each set the earliest first: nobody reads that a set is complete, and then that its images arrived."""
-        query = (
-            select(notifications.c.notification_id)
-            .where(_free(at), ~_follows_another(at))
-            .order_by(notifications.c.not_before, notifications.c.notification_id)
-            .limit(limit)
+        row = notifications.c
+        query = select(row.notification_id, row.not_before).where(~_follows_another(at))
+        found = self._db.read(
+            lambda connection: oldest_first(connection, query, row.state, NOTIFIABLE, row.not_before, at, limit)
         )
-        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+        return tuple(one["notification_id"] for one in found)
 
-    def claim(self, notification_id: str, lease: timedelta, at: datetime) -> Notification | None:
-        statement = (
-            notifications.update()
-            .where(notifications.c.notification_id == notification_id, _free(at))
-            .values(state="claimed", lease_until=at + lease, tries=notifications.c.tries + 1)
-        )
-
-        def work(connection: Connection) -> Notification | None:
-            return _find(connection, notification_id) if connection.execute(statement).rowcount else None
-
-        return self._db.write(work)
+    def claim(self, notification_id: str, lease: timedelta, max_tries: int, at: datetime) -> Notification | None:
+        return self._db.write(lambda connection: _claim(connection, notification_id, at + lease, max_tries, at))
 
     def sent(self, notification_id: str, subject: str, body: str, at: datetime) -> bool:
-        values = {"sent_at": at, "detail": None, "subject": subject, "body": body}
+        values = {"sent_at": at, "not_before": at, "detail": None, "subject": subject, "body": body}
         return self._leave_claim(notification_id, "sent", values)
 
     def drop(self, notification_id: str) -> bool:
         return self._leave_claim(notification_id, "dropped", {"detail": None})
 
-    def failed(self, notification_id: str, detail: str, *, final: bool, max_tries: int, at: datetime) -> bool:
-        known = self._db.read(lambda connection: _find(connection, notification_id))
-        if known is None:
-            return False
-        if final or known.tries >= max_tries:
+    def failed(self, notification_id: str, detail: str, until: datetime | None) -> bool:
+        if until is None:
             return self._leave_claim(notification_id, "dead", {"detail": detail})
-        pause = min(FIRST_PAUSE * 2 ** min(known.tries - 1, 20), LONGEST_PAUSE)
-        return self._leave_claim(notification_id, "pending", {"detail": detail, "not_before": at + pause})
+        return self._leave_claim(notification_id, "pending", {"detail": detail, "not_before": until})
+
+    def put_off(self, until: datetime, at: datetime) -> None:
+        these = (notifications.c.state == "pending", notifications.c.not_before <= at)
+        statement = notifications.update().where(*these).values(not_before=until)
+        self._db.write(lambda connection: connection.execute(statement))
 
     def of_set(self, set_id: str) -> tuple[Notification, ...]:
         query = (
@@ -83,14 +75,24 @@ class SqlNotifications:
     def _leave_claim(self, notification_id: str, state: str, values: dict[str, Any]) -> bool:
         NOTIFICATION.check("claimed", state)
         where = (notifications.c.notification_id == notification_id, notifications.c.state == "claimed")
-        statement = notifications.update().where(*where).values(state=state, lease_until=None, **values)
+        statement = notifications.update().where(*where).values(state=state, **values)
         return self._db.write(lambda connection: connection.execute(statement).rowcount > 0)
 
 
-def _find(connection: Connection, notification_id: str) -> Notification | None:
-    query = select(notifications).where(notifications.c.notification_id == notification_id)
-    row = connection.execute(query).mappings().first()
-    return as_record(Notification, row) if row else None
+def _claim(
+    connection: Connection, notification_id: str, until: datetime, max_tries: int, at: datetime
+) -> Notification | None:
+    this = notifications.c.notification_id == notification_id
+    due = (this, notifications.c.state.in_(sorted(NOTIFIABLE)), notifications.c.not_before <= at)
+    taken = {"state": "claimed", "not_before": until, "tries": notifications.c.tries + 1}
+    if not connection.execute(notifications.update().where(*due).values(**taken)).rowcount:
+        return None
+    claimed = as_record(Notification, connection.execute(select(notifications).where(this)).mappings().one())
+    if claimed.tries <= max_tries:
+        return claimed
+    dead = {"state": "dead", "detail": claimed.detail or f"its sender died {max_tries} times"}
+    connection.execute(notifications.update().where(this).values(**dead))
+    return None
 
 
 def _follows_another(at: datetime) -> ColumnElement[bool]:
@@ -100,9 +102,3 @@ def _follows_another(at: datetime) -> ColumnElement[bool]:
     return exists().where(
         earlier.c.set_id == notifications.c.set_id, earlier.c.created_at < notifications.c.created_at, goes_out
     )
-
-
-def _free(at: datetime) -> Any:
-    pending = and_(notifications.c.state == "pending", notifications.c.not_before <= at)
-    lease_is_over = and_(notifications.c.state == "claimed", notifications.c.lease_until < at)
-    return or_(pending, lease_is_over)

@@ -21,7 +21,8 @@ from contracts.states import (
     UNRELEASED_SET,
 )
 from services.store_port import PlannedTransfer
-from store.devices.rows import confirmed_images, twin_changed
+from store.devices.rows import confirmed_images
+from store.kernel.due import sync_devices
 from store.kernel.history import remember
 from store.kernel.ledger import UNPLANNED
 from store.kernel.moves import move_member, move_set, move_transfer
@@ -83,7 +84,7 @@ def record_plan(
     for device_id, member in todo.items():
         _move_on(connection, member, agent_versions.get(device_id), at, ready_to_go=device_id not in stale)
     supersede_older(connection, of, sorted(todo), ORCHESTRATOR, at)
-    twin_changed(connection, todo)
+    sync_devices(connection, todo, at)
 
 
 def _plan_one(

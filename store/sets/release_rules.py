@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from contracts.records import DeploymentSet, Member
-from contracts.states import RELEASABLE, RELEASED_EACH, RELEASED_TOGETHER
+from contracts.records import DeploymentSet
+from contracts.states import RELEASED_EACH, RELEASED_TOGETHER
 
 
 def waits_for_release(of: DeploymentSet) -> bool:
@@ -13,12 +11,17 @@ def waits_for_release(of: DeploymentSet) -> bool:
     return of.release_policy == "manual" and not of.release_requested
 
 
-def releasable_devices(of: DeploymentSet, members: Sequence[Member]) -> tuple[str, ...]:
-    """Members that are ready, or whose release was begun and may have to be taken over."""
-    each = of.release_policy == "device"
-    if of.manifest is None or of.state not in (RELEASED_EACH if each else RELEASED_TOGETHER) or waits_for_release(of):
-        return ()
-    candidates = [member.device_id for member in members if member.state in RELEASABLE]
-    if of.canaries and not of.promoted:
-        candidates = [device_id for device_id in candidates if device_id in of.canaries]
-    return tuple(candidates)
+def may_release(of: DeploymentSet) -> bool:
+    """Whether members that are ready may be released now."""
+    states = RELEASED_EACH if of.release_policy == "device" else RELEASED_TOGETHER
+    return of.manifest is not None and of.state in states and not waits_for_release(of)
+
+
+def goes_first(of: DeploymentSet) -> tuple[str, ...]:
+    """The only devices that may be released before the set is promoted; () when it makes no difference."""
+    return () if of.promoted else of.canaries
+
+
+def may_release_to(of: DeploymentSet, device_id: str) -> bool:
+    first = goes_first(of)
+    return may_release(of) and (not first or device_id in first)

@@ -17,16 +17,14 @@ from store.kernel import history
 from store.kernel.engine import Database
 from store.kernel.moves import move_member, move_set
 from store.kernel.paging import each, fetch_page
-from store.kernel.schema import devices, members, sets
+from store.kernel.schema import sets
 from store.kernel.tools import as_record
-from store.sets import orders, views, work
+from store.sets import orders, settle, views, work
 from store.sets.cancel import withdraw_part
 from store.sets.create import create_set, select_devices
 from store.sets.figures import figures_of_members, figures_of_sets
 from store.sets.plan import plan_parts, record_plan
-from store.sets.release_rules import releasable_devices
 from store.sets.rows import find_set, known_member, known_set, members_of
-from store.sets.settle import settle_set
 
 
 class SqlSets:
@@ -196,30 +194,16 @@ class SqlSets:
     def needing_drive(self, at: datetime, limit: int) -> tuple[str, ...]:
         return self._db.read(lambda connection: work.needing_drive(connection, limit))
 
-    def needing_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
-        return self._db.read(lambda connection: work.needing_settle(connection, at, limit))
+    def to_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
+        return self._db.read(lambda connection: settle.due_sets(connection, at, limit))
 
     def settle(self, set_id: str, at: datetime) -> DeploymentSet:
-        return self._db.write(lambda connection: settle_set(connection, set_id, at))
+        """Members are moved and made due before the set is settled, never while its row is held: rows of devices and
+        members come first."""
+        if self._db.write(lambda connection: settle.let_members_go(connection, set_id, at)):
+            return self._db.read(lambda connection: known_set(connection, set_id))
+        self._db.write(lambda connection: settle.make_releasable(connection, set_id, at))
+        return self._db.write(lambda connection: settle.settle_set(connection, set_id, at))
 
-    def members_to_release(self, set_id: str) -> tuple[str, ...]:
-        return self._db.read(
-            lambda connection: releasable_devices(
-                known_set(connection, set_id), _members_on_active_devices(connection, set_id)
-            )
-        )
-
-    def members_to_confirm(self, set_id: str) -> tuple[str, ...]:
-        query = (
-            select(members.c.device_id)
-            .where(members.c.set_id == set_id, members.c.state == "released")
-            .order_by(members.c.device_id)
-        )
-        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
-
-
-def _members_on_active_devices(connection: Any, set_id: str) -> tuple[Member, ...]:
-    """A device that is held or was replaced gets no manifest before it has told what it has."""
-    query = select(devices.c.device_id).join(members).where(members.c.set_id == set_id, devices.c.state == "active")
-    active = set(connection.execute(query).scalars())
-    return tuple(member for member in members_of(connection, set_id) if member.device_id in active)
+    def put_off_settling(self, set_id: str, until: datetime, at: datetime) -> None:
+        self._db.write(lambda connection: settle.put_off(connection, set_id, until, at))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
-from contracts.states import OPEN_SET, STARTED_SET, UNPLANNED_MEMBER, UNSENT
+from contracts.states import OPEN_SET, UNPLANNED_MEMBER, UNSENT
 from store.kernel.schema import devices, member_transfers, members, sets, transfers
 from store.sets.rows import open_sets_of_device
 
@@ -25,19 +24,6 @@ def needing_drive(connection: Connection, limit: int) -> tuple[str, ...]:
             )
         )
         .order_by(sets.c.ordinal)
-        .limit(limit)
-    )
-    return tuple(connection.execute(query).scalars())
-
-
-def needing_settle(connection: Connection, at: datetime, limit: int) -> tuple[str, ...]:
-    """Those settled longest ago first, so that a limit starves none."""
-    past_deadline = and_(sets.c.state.in_(sorted(OPEN_SET)), sets.c.overdue == false(), sets.c.deadline <= at)
-    withdrawn = and_(sets.c.state == "cancelled", sets.c.settle_at <= at)
-    query = (
-        select(sets.c.set_id)
-        .where(or_(sets.c.state.in_(sorted(STARTED_SET - {"preparing"})), past_deadline, withdrawn))
-        .order_by(sets.c.settled_at, sets.c.ordinal)
         .limit(limit)
     )
     return tuple(connection.execute(query).scalars())

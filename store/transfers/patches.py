@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.records import Page, Patch
 from contracts.states import ORCHESTRATOR, PATCH, STARTED_SET, UNPUBLISHED
-from store.kernel.due import pause_after
+from contracts.work import pause_after
 from store.kernel.engine import Database
 from store.kernel.ledger import MAX_DETAIL, Ledger
 from store.kernel.paging import each, fetch_page

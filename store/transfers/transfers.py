@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from contracts.messages import Report
 from contracts.records import Page, Transfer, TransferEvent
-from contracts.states import IN_TRANSIT, UNPUBLISHED
+from contracts.states import BUNDLE_WANTED, IN_TRANSIT, UNPUBLISHED
 from services.store_port import Origin, Outcome
 from store.kernel import history
 from store.kernel.engine import Database
@@ -93,6 +93,13 @@ class SqlTransfers:
             .order_by(patches.c.patch_id)
         )
         return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
+    def wanted_bundles(self, device_id: str) -> frozenset[tuple[str, int]]:
+        query = select(transfers.c.transfer_id, transfers.c.attempt).where(
+            transfers.c.device_id == device_id, transfers.c.state.in_(sorted(BUNDLE_WANTED))
+        )
+        rows = self._db.read(lambda connection: connection.execute(query).all())
+        return frozenset((transfer_id, attempt) for transfer_id, attempt in rows)
 
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
         return self._db.write(lambda connection: take_reports(connection, reports, self._module_id, max_attempts))

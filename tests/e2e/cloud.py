@@ -51,7 +51,7 @@ class CloudProcess:
             folder / "state",
             app,
             LOCAL_IOTHUBS="north,south",
-            SWEEP_SCHEDULE="* * * * * *",
+            TIMER_SCHEDULE="* * * * * *",
             IMAGEDELTA_SMTP_PORT=str(self.mail.port),
             **environment,
         ).start()

@@ -31,14 +31,16 @@ pytestmark = pytest.mark.e2e
 _T = TypeVar("_T")
 CRASHING_APP = Path(__file__).parent / "crashing_app"
 DEVICES = {"boat": "north", "ship": "south"}
-EFFECTS = {"build_step": 2, "publish_batch": 2, "read_image": 3, "release_member": 1, "sync_device": 1}
+EFFECTS = {"build_step": 2, "publish_batch": 2, "read_image": 3}
+CALLS = {"attend": ("apply_content", "update_desired")}
 """Blobs, manifests and twins that a run of the step writes: after each one, before SQL knows it, is a boundary."""
 OLD = an_image({"app/program": b"old " * 5000}, references=["app:1"])
 NEW = an_image({"app/program": b"old " * 5000 + b"new"}, references=["app:2"])
 
 
 def boundaries(step: str) -> list[str]:
-    return ["before", *(f"within-{number}" for number in range(1, EFFECTS.get(step, 0) + 1)), "after"]
+    within = (f"within-{number}" for number in range(1, EFFECTS.get(step, 0) + 1))
+    return ["before", *within, *CALLS.get(step, ()), "after"]
 
 
 class MortalCloud(CloudProcess):
@@ -252,7 +254,7 @@ def test_a_set_completes_and_nothing_happens_twice_when_the_power_is_cut_around(
 def test_only_a_mail_whose_mark_was_lost_after_the_server_took_it_goes_out_twice_under_one_message_id(
     cloud: MortalCloud,
 ) -> None:
-    cloud.arm("send_notification", "within-1")
+    cloud.arm("attend", "send")
 
     mails = whole_job(cloud, "ada@example.org")
 

@@ -60,7 +60,7 @@ class Desk:
             **os.environ,
             "MAKEFLAGS": "n",  # the environment that this test runs in is what `make setup` makes
             "IMAGEDELTA_PORT": "0",
-            "SWEEP_SCHEDULE": "*/2 * * * * *",
+            "TIMER_SCHEDULE": "*/2 * * * * *",
         }
         with log.open("wb") as out:
             process = subprocess.Popen(

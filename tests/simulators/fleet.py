@@ -20,6 +20,7 @@ from activities.binding import Step, bind
 from contracts.outbox import outbox_container
 from contracts.records import DeploymentSet, Member, Notification, Release, Transfer, TransferEvent
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment, StartRollback
+from contracts.states import STARTED_SET
 from demo.edge_agent import reported_properties
 from imagedelta.bundles import BundleHead, Ed25519Sealer, read_bundle
 from imagedelta.bundles.keys import generate_private_key
@@ -38,11 +39,11 @@ from tests.simulators.workflows import Activity, Workflows
 from triggers.http import Start
 from triggers.hub_events import HubMessage, ingest
 from triggers.orders import read_order, rollback_order
-from triggers.timer_sweep import due
+from triggers.timer import due
 
 RECON = "imagereconstruction"
 OWNER = "olga@example.com"
-_ROUNDS = 3
+_ROUNDS = 4
 """Ticks and sails in which any set that nothing holds up is through."""
 
 
@@ -54,7 +55,7 @@ class FleetSimulator:
         self.hubs = {name: HubSimulator(name, self.now) for name in ("north", "south")}
         self.sealer = a_sealer()
         self.deps = Deps(
-            settings=replace(load_settings({}), priorities_file=Path("no priorities")),
+            settings=replace(load_settings({}), priorities_file=Path("no priorities"), attend_threads=1),
             store=store,
             blobs=self.blobs,
             hubs=self.hubs,
@@ -144,8 +145,13 @@ class FleetSimulator:
 
     def tick(self) -> None:
         """What the timer starts, one after the other."""
-        self.now.forward(seconds=5)
+        self.now.forward(seconds=15)
         self.begin(*due(self.deps))
+        self.attend()
+
+    def attend(self) -> None:
+        """Do what is due now, until nothing is."""
+        self.step("attend", seconds=600)
 
     def begin(self, *starts: Start) -> None:
         """Run orchestrations to their end, one after the other."""
@@ -172,7 +178,8 @@ class FleetSimulator:
             self.tick()
             self.sail()
             self.tick()
-            if not self.deps.store.sets.needing_settle(self.now(), 1):
+            sets = self.deps.store.sets.list_sets(owner=None, state=None, workstream=None, limit=500, after=None).items
+            if not any(of.state in STARTED_SET for of in sets):
                 break
 
     def deliver(self, device: FleetDevice, *messages: HubMessage) -> None:

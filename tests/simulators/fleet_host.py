@@ -22,6 +22,7 @@ from sqlalchemy import Engine as SqlEngine
 from sqlalchemy import event
 
 from activities import STEPS
+from activities.attend import attend
 from activities.binding import bind
 from imagedelta_host.durable import activity
 from imagedelta_host.durable.engine import Engine
@@ -38,7 +39,7 @@ from tests.simulators.fleet_api import FleetApi
 from triggers.http import Start
 from triggers.hub_events import HubMessage, ingest
 from triggers.starting import start_all
-from triggers.timer_sweep import serve_timer
+from triggers.timer import serve_timer
 
 _AROUND = Surroundings(Path(), lambda: "{}")
 UNSYNCED = "PRAGMA synchronous=OFF"
@@ -174,7 +175,8 @@ class FleetHost:
 
     def tick(self) -> None:
         """The timer fires."""
-        self._life.run(serve_timer(lambda: self._deps)(cast(Any, SimpleNamespace(past_due=False)), self._life.client))
+        fire = serve_timer(attend, lambda: self._deps)
+        self._life.run(fire(cast(Any, SimpleNamespace(past_due=False)), self._life.client))
         self.work()
 
     def deliver(self, hub: str, messages: Sequence[HubMessage]) -> None:

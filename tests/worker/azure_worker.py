@@ -41,7 +41,7 @@ def worker_command(*arguments: str) -> list[str]:
 
 def clean_environment(**environment: str) -> dict[str, str]:
     """The environment without settings of this project, and with ``environment``."""
-    ours = ("IMAGEDELTA", "LOCAL_", "AzureWebJobs", "SWEEP_")
+    ours = ("IMAGEDELTA", "LOCAL_", "AzureWebJobs", "TIMER_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environment
 
 

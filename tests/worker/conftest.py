@@ -62,7 +62,7 @@ def settings_for_the_worker(host: HostProcess, keys: dict[str, str]) -> dict[str
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     folder = tmp_path_factory.mktemp("both")
     never = "0 0 0 1 1 *"
-    host = HostProcess(folder / "state", ROOT, LOCAL_IOTHUBS=",".join(HUBS), SWEEP_SCHEDULE=never).start()
+    host = HostProcess(folder / "state", ROOT, LOCAL_IOTHUBS=",".join(HUBS), TIMER_SCHEDULE=never).start()
     try:
         keys = json.loads((host.state / "keys.json").read_text())
         settings = settings_for_the_worker(host, keys)

@@ -17,17 +17,12 @@ pytestmark = pytest.mark.e2e
 NONE = "none-at-all"
 
 INPUTS: dict[str, Any] = {
-    "list_due": {"of": "sets"},
+    "attend": {"seconds": 1},
     "list_work": {"setId": NONE, "of": "patches"},
     "plan_set": {"setId": NONE},
     "build_step": {"patchId": NONE, "worker": "w"},
     "publish_batch": {"patchId": NONE, "after": ""},
     "read_image": {"registrationId": NONE},
-    "settle_set": {"setId": NONE},
-    "release_member": {"setId": NONE, "deviceId": NONE},
-    "confirm_member": {"setId": NONE, "deviceId": NONE},
-    "send_notification": {"notificationId": NONE},
-    "sync_device": {"deviceId": NONE},
 }
 ODD: dict[str, Any] = {
     "nothing": None,
@@ -39,7 +34,7 @@ ODD: dict[str, Any] = {
 
 
 CASES = {name: (name, payload) for name, payload in INPUTS.items()}
-CASES |= {f"settle_set with {what}": ("settle_set", payload) for what, payload in ODD.items()}
+CASES |= {f"plan_set with {what}": ("plan_set", payload) for what, payload in ODD.items()}
 
 
 @pytest.fixture(scope="module")

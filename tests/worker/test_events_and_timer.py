@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,23 +106,22 @@ def timer(*, past_due: bool = False) -> TypedData:
     return {"json": json.dumps(value)}
 
 
-def swept(both: Both) -> dict[str, Any]:
-    """The sweep that a tick has started, once it has ended; it is forgotten then."""
-    assert both.host.result("sweep")[0] == "Completed"
-    status = both.host.status("sweep")
-    both.host.durable("DELETE", "instances/sweep")
-    return {name: value for name, value in status.items() if not name.endswith("Time")}
+def test_a_tick_does_the_same_work(both: Both) -> None:
+    both.host.admin("POST", "/admin/functions/timer", json={"input": None}).raise_for_status()
+    by_us = beats(both)
 
-
-def test_a_tick_starts_the_same_sweep(both: Both) -> None:
-    both.host.durable("DELETE", "instances/sweep")
-    both.host.admin("POST", "/admin/functions/timer_sweep", json={"input": None}).raise_for_status()
-    by_us = swept(both)
-
-    done = both.worker.invoke("timer_sweep", {"timer": timer(past_due=True), "client": {"string": both.client}})
+    done = both.worker.invoke("timer", {"timer": timer(past_due=True), "client": {"string": both.client}})
 
     assert (done.error, done.returned) == (None, None)
-    assert swept(both) == by_us
+    by_worker = beats(both)
+    assert by_us.keys() == by_worker.keys() == {"settle", "notify", "release", "confirm", "sync"}
+    assert all(by_us[kind] < by_worker[kind] for kind in by_us)
+
+
+def beats(both: Both) -> dict[str, str]:
+    """Kind of work -> when it was last looked after."""
+    with closing(sqlite3.connect(both.host.state / "imagedelta.db")) as database:
+        return dict(database.execute("SELECT kind, done_at FROM heartbeats"))
 
 
 def test_a_function_sees_the_same_of_an_event_and_of_a_timer(tmp_path: Path) -> None:
@@ -160,6 +161,6 @@ def test_a_function_sees_the_same_of_an_event_and_of_a_timer(tmp_path: Path) -> 
 
 
 def test_a_tick_that_the_worker_cannot_read_fails_there_too(both: Both) -> None:
-    done = both.worker.invoke("timer_sweep", {"timer": {"json": "no JSON"}, "client": {"string": both.client}})
+    done = both.worker.invoke("timer", {"timer": {"json": "no JSON"}, "client": {"string": both.client}})
 
     assert done.error is not None

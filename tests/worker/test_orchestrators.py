@@ -25,19 +25,13 @@ pytestmark = [
 ]
 
 WORK = {"patches": [["p1", "p2"], ["p3"]], "bundles": [["p1", "p2", "p3"]]}
-DUE = {"sets": ok(sets=["s1", "s2"]), "messages": ok(notifications=["m1"], devices=["boat", "ship"])}
 GOOD = {
     "plan_set": ok(state="preparing"),
     "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
     "build_step": ok(state="verified"),
     "publish_batch": ok(published=1, after=None),
-    "settle_set": ok(state="releasing", release=["boat"], confirm=["ship"]),
     "read_image": ok(imageId="sha256:" + "0" * 64, name="Smörgås \U0001f6f3"),
-    "list_due": lambda payload: DUE[payload["of"]],
-    "release_member": ok(released=True),
-    "confirm_member": ok(state="applied"),
-    "send_notification": ok(sent=True),
-    "sync_device": ok(written=True),
+    "attend": ok(done={"settle": 2}, more=False),
 }
 INPUTS: dict[str, Any] = {
     "build_lane": {"worker": "deploy-1", "ids": ["p1", "p2"]},
@@ -46,7 +40,7 @@ INPUTS: dict[str, Any] = {
     "publish_bundles": {"ids": ["p1", "p2"]},
     "publish_patch": {"patchId": "p1"},
     "register_image": {"registrationId": "r-1"},
-    "sweep": {},
+    "nudge": {},
 }
 
 
@@ -72,8 +66,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "deploy_set: a patch is built at the second try": ("deploy_set", {"build_step": failing_once()}),
     "deploy_set: an answer of a shape that nobody foresaw": ("deploy_set", {"plan_set": {"ok": True}}),
     "register_image: it never succeeds": ("register_image", {"read_image": raising}),
-    "sweep: a step raises": ("sweep", {"release_member": raising, "sync_device": raising}),
-    "sweep: there is nothing to do": ("sweep", {"list_due": final("dependency")}),
+    "nudge: the step raises": ("nudge", {"attend": raising}),
+    "nudge: there is always more": ("nudge", {"attend": ok(done={}, more=True)}),
+    "nudge: the step fails for good": ("nudge", {"attend": final("dependency")}),
 }
 
 

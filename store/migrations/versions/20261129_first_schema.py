@@ -103,7 +103,6 @@ def upgrade() -> None:
         sa.Column("enrolled_at", types.UtcDateTime(), nullable=False),
         sa.Column("resync", sa.Integer(), nullable=False),
         sa.Column("last_number", sa.BigInteger(), nullable=False),
-        sa.Column("twin", types.key(64), nullable=False),
         sa.Column("twin_code", types.key(64), nullable=True),
         sa.Column("desired_digest", types.key(71), nullable=True),
         sa.Column("outbox_renew_after", types.UtcDateTime(), nullable=True),
@@ -113,7 +112,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("device_id", name=op.f("pk_devices")),
     )
     op.create_index(op.f("ix_devices_sync_at"), "devices", ["sync_at"], unique=False)
-    op.create_index("ix_devices_twin_outbox_renew_after", "devices", ["twin", "outbox_renew_after"], unique=False)
     op.create_table(
         "images",
         sa.Column("image_id", types.key(71), nullable=False),
@@ -267,7 +265,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("set_id", "device_id", name=op.f("pk_members")),
     )
     op.create_index("ix_members_device_id_state", "members", ["device_id", "state"], unique=False)
-    op.create_index(op.f("ix_members_next_try_at"), "members", ["next_try_at"], unique=False)
+    op.create_index("ix_members_state_next_try_at", "members", ["state", "next_try_at"], unique=False)
     op.create_index("ix_members_set_id_state_next_try_at", "members", ["set_id", "state", "next_try_at"], unique=False)
     op.create_table(
         "notifications",
@@ -282,7 +280,6 @@ def upgrade() -> None:
         sa.Column("state", types.key(64), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("not_before", types.UtcDateTime(), nullable=False),
-        sa.Column("lease_until", types.UtcDateTime(), nullable=True),
         sa.Column("detail", types.long_text(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("sent_at", types.UtcDateTime(), nullable=True),
@@ -292,6 +289,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("set_id", "kind", "number", name=op.f("uq_notifications_set_id_kind_number")),
     )
     op.create_index("ix_notifications_state_not_before", "notifications", ["state", "not_before"], unique=False)
+    op.create_table(
+        "heartbeats",
+        sa.Column("kind", types.key(64), nullable=False),
+        sa.Column("done_at", types.UtcDateTime(), nullable=False),
+        sa.Column("failed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("code", types.key(64), nullable=True),
+        sa.Column("lease_until", types.UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("kind", name=op.f("pk_heartbeats")),
+    )
     op.create_table(
         "releases",
         sa.Column("set_id", types.key(64), nullable=False),
@@ -448,6 +454,7 @@ def downgrade() -> None:
     op.drop_table("transfers")
     op.drop_index(op.f("ix_releases_device_id"), table_name="releases")
     op.drop_table("releases")
+    op.drop_table("heartbeats")
     op.drop_index("ix_notifications_state_not_before", table_name="notifications")
     op.drop_table("notifications")
     op.drop_index("ix_members_device_id_state", table_name="members")
@@ -469,7 +476,6 @@ def downgrade() -> None:
     op.drop_table("patches")
     op.drop_table("layers")
     op.drop_table("images")
-    op.drop_index("ix_devices_twin_outbox_renew_after", table_name="devices")
     op.drop_table("devices")
     op.drop_index("ix_deployment_sets_workstream_ordinal", table_name="deployment_sets")
     op.drop_index("ix_deployment_sets_state_ordinal", table_name="deployment_sets")

@@ -6,6 +6,7 @@ the boundary is passed unharmed after the restart. ``when`` is
 - ``before``: nothing of the step has happened;
 - ``within-N``: the outside world has answered for the N-th time in this run of the step (mail accepted, manifest
   set, blob stored, twin written), SQL does not know it yet;
+- the name of the call of a port (``send``, ``apply_content`` …): it is this call that was answered;
 - ``after``: SQL knows, Durable has not recorded the result.
 """
 
@@ -19,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ _EFFECTS = ("send", "apply_content", "put", "compose_if_absent", "put_if_absent"
 class Watched:
     """A port that passes ``boundary`` after each call that changed something."""
 
-    def __init__(self, port: object, boundary: Callable[[], None]) -> None:
+    def __init__(self, port: object, boundary: Callable[[str], None]) -> None:
         self._port = port
         self._boundary = boundary
 
@@ -50,7 +52,7 @@ class Watched:
 
         def run(*args: Any, **options: Any) -> Any:
             result = method(*args, **options)
-            self._boundary()
+            self._boundary(name)
             return result
 
         return run
@@ -62,7 +64,12 @@ def fragile(step: Step) -> Step:
     def run(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
         _pass(step.__name__, "before")
         effects = count(1)
-        result = step(_watched(deps, lambda: _pass(step.__name__, f"within-{next(effects)}")), payload)
+
+        def within(effect: str) -> None:
+            _pass(step.__name__, f"within-{next(effects)}")
+            _pass(step.__name__, effect)
+
+        result = step(_watched(deps, within), payload)
         _pass(step.__name__, "after")
         return result
 
@@ -70,7 +77,7 @@ def fragile(step: Step) -> Step:
     return run
 
 
-def _watched(deps: Deps, boundary: Callable[[], None]) -> Deps:
+def _watched(deps: Deps, boundary: Callable[[str], None]) -> Deps:
     ports: dict[str, Any] = {
         "blobs": Watched(deps.blobs, boundary),
         "hubs": {name: Watched(hub, boundary) for name, hub in deps.hubs.items()},
@@ -91,7 +98,9 @@ def _pass(step: str, when: str) -> None:
     time.sleep(60)  # never: the signal is there before the next instruction
 
 
-vars(activities)["STEPS"] = tuple(fragile(step) for step in activities.STEPS)
+_fragile = {step.__name__: fragile(step) for step in activities.STEPS}
+vars(activities)["STEPS"] = tuple(_fragile.values())
+vars(import_module("activities.attend"))["attend"] = _fragile["attend"]
 _spec = importlib.util.spec_from_file_location("project_function_app", PROJECT / "function_app.py")
 assert _spec is not None and _spec.loader is not None
 _module = importlib.util.module_from_spec(_spec)

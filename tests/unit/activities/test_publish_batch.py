@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from activities.build_step import build_step
+from activities.due_work import Run
 from activities.publish_batch import publish_batch
-from activities.sync_device import sync_device
+from activities.sync_twins import SyncTwins
 from contracts.outbox import outbox_container
 from contracts.records import Transfer
 from imagedelta.bundles import BundleHead, Ed25519Sealer, check_chunk_list, compose, read_bundle, read_shared, share
@@ -316,13 +317,13 @@ def test_what_nobody_wants_any_more_when_it_lies_there_is_taken_away(
             sets.withdraw_part(of.set_id, bench.now())
         else:
             bench.store.devices.retire(first.device_id, "olga", bench.now())
-        sync_device(bench.deps, {"deviceId": first.device_id})
+        SyncTwins().do(Run(bench.deps), first.device_id)
         return finish(*given)
 
     monkeypatch.setattr(bench.store.publications, "finish", too_late)
     assert publish(bench, first) == NOTHING
     monkeypatch.undo()
-    sync_device(bench.deps, {"deviceId": first.device_id})
+    SyncTwins().do(Run(bench.deps), first.device_id)
 
     assert bench.blobs.names(outbox) == []
     assert bench.current(first).state == "cancelled"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from activities import STEPS
+from activities.confirm_members import ConfirmMembers
+from activities.due_work import Run
+from activities.release_members import ReleaseMembers
+from activities.send_mails import SendMails
+from activities.settle_sets import SettleSets
 from imagedelta.errors import DependencyError
+from services.store_port import MemberDue
 from tests.simulators.calls import Crash
 from tests.simulators.fleet import FleetSimulator
 
@@ -18,11 +26,6 @@ def arrived(fleet: FleetSimulator) -> str:
     set_id = fleet.start("app:2")
     fleet.tick()
     fleet.sail()
-    assert fleet.step("settle_set", setId=set_id)["value"] == {
-        "state": "releasing",
-        "release": ["ship-1"],
-        "confirm": [],
-    }
     return set_id
 
 
@@ -42,11 +45,11 @@ def a_due_mail(fleet: FleetSimulator) -> str:
 def test_a_mail_that_is_sent_is_not_sent_again(fleet: FleetSimulator) -> None:
     notification_id = a_due_mail(fleet)
 
-    answers = [fleet.step("send_notification", notificationId=notification_id)["value"] for _ in range(3)]
+    for _ in range(3):
+        SendMails().do(Run(fleet.deps), notification_id)
     fleet.now.forward(days=1)
     fleet.run()
 
-    assert answers == [{"sent": True}, {"sent": False}, {"sent": False}]
     assert len(fleet.mail.taken) == 1
 
 
@@ -65,7 +68,7 @@ def test_a_crash_between_the_mail_servers_answer_and_our_mark_sends_the_same_mes
     notification_id = a_due_mail(fleet)
     fleet.mail.crash_after_taking()
     with pytest.raises(Crash):
-        fleet.step("send_notification", notificationId=notification_id)
+        fleet.attend()
 
     fleet.tick()
     while_the_lease_runs = len(fleet.mail.taken)
@@ -79,10 +82,10 @@ def test_a_crash_between_the_mail_servers_answer_and_our_mark_sends_the_same_mes
 
 
 def test_a_recipient_who_is_refused_for_good_is_not_tried_again(fleet: FleetSimulator) -> None:
-    notification_id = a_due_mail(fleet)
+    a_due_mail(fleet)
     fleet.mail.refused.add("olga@example.com")
 
-    fleet.step("send_notification", notificationId=notification_id)
+    fleet.attend()
     fleet.now.forward(days=1)
     fleet.tick()
 
@@ -108,16 +111,14 @@ def test_a_manifest_that_the_hub_took_before_sql_recorded_it_is_released_once_an
     fleet: FleetSimulator, arrived: str, error: BaseException
 ) -> None:
     fleet.hubs["north"].calls.fail("apply_content", after=True, error=error)
-    with pytest.raises(type(error)):
-        fleet.step("release_member", setId=arrived, deviceId="ship-1")
-    taken = len(fleet.hubs["north"].applied)
+    with suppress(Crash):
+        fleet.attend()
+    taken, unrecorded = len(fleet.hubs["north"].applied), fleet.members(arrived)
 
-    fleet.run()
-    while_the_lease_runs = fleet.members(arrived)
     fleet.now.forward(seconds=fleet.deps.settings.claim_lease.total_seconds() + 1)
     fleet.run()
 
-    assert (taken, while_the_lease_runs) == (1, {"ship-1": "releasing"})
+    assert (taken, unrecorded) == (1, {"ship-1": "releasing"})
     assert len(fleet.hubs["north"].applied) == 1
     assert len(fleet.releases(arrived)) == 1
     assert fleet.set(arrived).state == "completed"
@@ -128,8 +129,8 @@ def test_a_hub_that_does_not_answer_has_the_release_done_once_later(
     fleet: FleetSimulator, arrived: str, call: str
 ) -> None:
     fleet.hubs["north"].calls.fail(call)
-    with pytest.raises(DependencyError):
-        fleet.step("release_member", setId=arrived, deviceId="ship-1")
+    fleet.attend()
+    assert fleet.members(arrived) == {"ship-1": "releasing"}
 
     fleet.now.forward(minutes=10)
     fleet.run()
@@ -148,9 +149,10 @@ def test_every_step_run_again_after_a_set_is_complete_changes_nothing(fleet: Fle
     fleet.step("plan_set", setId=arrived)
     fleet.step("build_step", patchId=patch.patch_id, worker="another")
     fleet.step("publish_batch", patchId=patch.patch_id, after="")
-    fleet.step("settle_set", setId=arrived)
-    fleet.step("release_member", setId=arrived, deviceId="ship-1")
-    fleet.step("confirm_member", setId=arrived, deviceId="ship-1")
+    SettleSets().do(Run(fleet.deps), arrived)
+    due = MemberDue(arrived, "ship-1", "north")
+    ReleaseMembers().do(Run(fleet.deps), due)
+    ConfirmMembers().do(Run(fleet.deps), ("north", (due,)))
     fleet.tick()
 
     (patch_after,) = fleet.patches()

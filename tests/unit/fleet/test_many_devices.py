@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from activities.due_work import Run
+from activities.release_members import ReleaseMembers
+from services.store_port import MemberDue
 from tests.simulators.fleet import FleetSimulator
 
 
@@ -67,7 +70,7 @@ def test_a_newer_set_supersedes_an_older_one_and_nothing_older_is_released_after
     assert len(withdrawn) == 1
     assert set(left).isdisjoint(withdrawn)
     assert fleet.image_id("app:2") not in ship.images
-    assert fleet.step("release_member", setId=older, deviceId="ship-1")["value"] == {"released": False}
+    ReleaseMembers().do(Run(fleet.deps), MemberDue(older, "ship-1", "north"))
     assert [device for device, _ in fleet.hubs["north"].applied] == ["ship-1"]
     assert ship.runs(fleet.hubs["north"].images("ship-1")["app"])
     assert fleet.releases(older) == ()

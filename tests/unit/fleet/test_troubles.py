@@ -124,6 +124,7 @@ def test_a_device_whose_link_is_down_after_its_release_stays_released(two_ships:
     fleet.tick()
     weeks_later = fleet.members(set_id)
     fleet.sail()
+    fleet.now.forward(hours=1)
     fleet.tick()
 
     assert weeks_later == {"ship-1": "released"}

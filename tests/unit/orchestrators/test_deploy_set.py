@@ -24,7 +24,6 @@ def a_workflow(**changes: Any) -> Workflow:
         "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
         "build_step": ok(state="verified"),
         "publish_batch": ok(published=1, after=None),
-        "settle_set": ok(state="in_transit", release=[], confirm=[]),
     }
     return Workflow(**{**answers, **changes})
 
@@ -43,16 +42,14 @@ def busy_for(name: str, key: str, times: int, answer: dict[str, Any]) -> Any:
     return run
 
 
-def test_each_patch_is_published_as_it_is_built_then_what_was_built_before_and_the_set_is_settled_last(
-    tmp_path: Path,
-) -> None:
+def test_each_patch_is_published_as_it_is_built_then_what_was_built_before(tmp_path: Path) -> None:
     flow = a_workflow()
 
     status, output = flow.run("deploy_set", ORDER, tmp_path)
 
-    assert (status, output["value"]["state"]) == ("Completed", "in_transit")
-    building, publishing = flow.names[2:8], flow.names[9:-1]
-    assert [*flow.names[:2], flow.names[8], flow.names[-1]] == ["plan_set", "list_work", "list_work", "settle_set"]
+    assert (status, output["value"]["state"]) == ("Completed", "preparing")
+    building, publishing = flow.names[2:8], flow.names[9:]
+    assert [*flow.names[:2], flow.names[8]] == ["plan_set", "list_work", "list_work"]
     assert sorted(building) == ["build_step"] * 3 + ["publish_batch"] * 3
     assert publishing == ["publish_batch"] * 3
     assert sorted(flow.given("build_step", "patchId")) == ["p1", "p2", "p3"]
@@ -127,7 +124,7 @@ def test_a_patch_that_cannot_be_built_stops_no_other(trouble: dict[str, Any], tm
 
     assert status == "Completed"
     assert sorted(flow.given("build_step", "patchId")) == ["p1", "p2", "p3"], "tried once, as it cannot be healed"
-    assert (flow.names.count("publish_batch"), flow.names[-1]) == (2 + 3, "settle_set")
+    assert flow.names.count("publish_batch") == 2 + 3
 
 
 def test_a_patch_whose_step_raises_for_ever_stops_no_other_batch_no_bundle_and_no_settling(tmp_path: Path) -> None:
@@ -138,7 +135,7 @@ def test_a_patch_whose_step_raises_for_ever_stops_no_other_batch_no_bundle_and_n
     assert status == "Completed"
     assert {"p2", "p3"} <= set(flow.given("build_step", "patchId"))
     assert flow.given("build_step", "patchId").count("p1") == 5, "then it is left to the next start"
-    assert (flow.names.count("publish_batch"), flow.names[-1]) == (2 + 3, "settle_set")
+    assert flow.names.count("publish_batch") == 2 + 3
 
 
 def test_a_bundle_whose_step_raises_for_ever_stops_no_other(tmp_path: Path) -> None:
@@ -147,7 +144,6 @@ def test_a_bundle_whose_step_raises_for_ever_stops_no_other(tmp_path: Path) -> N
     flow.run("deploy_set", ORDER, tmp_path)
 
     assert {"p1", "p3"} <= set(flow.given("publish_batch", "patchId"))
-    assert flow.names[-1] == "settle_set"
 
 
 def test_a_step_that_was_busy_is_tried_again_until_it_answers(tmp_path: Path) -> None:
@@ -156,27 +152,27 @@ def test_a_step_that_was_busy_is_tried_again_until_it_answers(tmp_path: Path) ->
     status, _ = flow.run("deploy_set", ORDER, tmp_path)
 
     assert status == "Completed"
-    assert (flow.names.count("plan_set"), flow.names[-1]) == (3, "settle_set")
+    assert flow.names.count("plan_set") == 3
 
 
-def test_where_no_work_is_left_the_set_is_only_settled(tmp_path: Path) -> None:
+def test_where_no_work_is_left_nothing_is_built(tmp_path: Path) -> None:
     flow = a_workflow(list_work=ok(batches=[]))
 
     flow.run("deploy_set", ORDER, tmp_path)
 
-    assert flow.names == ["plan_set", "list_work", "list_work", "settle_set"]
+    assert flow.names == ["plan_set", "list_work", "list_work"]
 
 
 def test_power_lost_at_any_commit_replays_to_the_same_end_and_repeats_no_recorded_step(tmp_path: Path) -> None:
     """The engine fails an instance whose replay decides otherwise, so Completed means deterministic."""
     commits = a_workflow().commits("deploy_set", ORDER, tmp_path)
-    whole = len(["plan", "list", "p1", "p2", "p3", "list", "t1", "t2", "t3", "settle"])
+    whole = len(["plan", "list", "p1", "p2", "p3", "list", "t1", "t2", "t3"])
     assert commits > whole
 
     for cut in range(2, commits + 1):
         flow = a_workflow()
         status, output = flow.run_cut("deploy_set", ORDER, tmp_path, cut)
 
-        assert (status, output["value"]["state"]) == ("Completed", "in_transit"), cut
+        assert (status, output["value"]["state"]) == ("Completed", "preparing"), cut
         assert sorted(set(flow.given("build_step", "patchId"))) == ["p1", "p2", "p3"]
         assert whole <= len(flow.calls) <= whole + 3, "at most the fan-out that was under way is done again"

@@ -6,6 +6,7 @@ import pytest
 
 from contracts.requests import EnrolDevice
 from imagedelta.errors import RequestError
+from services.store_port import SyncClaim
 from tests.unit.store.world import MANIFEST, World, digest
 
 
@@ -77,44 +78,96 @@ def test_a_device_nobody_knows_is_not_found(world: World) -> None:
     assert world.store.devices.images_on("nobody") == ()
 
 
-def synced(world: World, device_id: str) -> None:
-    world.store.devices.desired_facts(device_id)
-    world.store.devices.mark_synced(device_id, digest("twin"), world.now + timedelta(days=15))
+LEASE = timedelta(minutes=2)
+
+
+def claimed(world: World, device_id: str) -> SyncClaim:
+    claim = world.store.devices.claim_sync(device_id, LEASE, world.now)
+    assert claim is not None
+    return claim
+
+
+def mark_synced(world: World, claim: SyncClaim) -> None:
+    world.store.devices.synced(claim, digest("twin"), world.now + timedelta(days=15), None)
 
 
 def to_sync(world: World) -> tuple[str, ...]:
-    return world.store.devices.devices_to_sync(world.now, 10)
+    return world.store.devices.to_sync(world.now, 10)
 
 
 def test_a_twin_is_written_when_new_when_changed_and_when_its_grant_ages(world: World) -> None:
     world.device("ship-1")
     assert to_sync(world) == ("ship-1",)
-    synced(world, "ship-1")
+    mark_synced(world, claimed(world, "ship-1"))
     assert to_sync(world) == ()
 
     world.store.devices.resync("ship-1", "tester", world.now)
     assert to_sync(world) == ("ship-1",)
-    synced(world, "ship-1")
+    mark_synced(world, claimed(world, "ship-1"))
     world.later(16 * 86_400)
     assert to_sync(world) == ("ship-1",)
 
 
-def test_a_change_while_the_twin_is_written_is_not_lost(world: World) -> None:
+@pytest.mark.parametrize("written", [True, False])
+def test_a_change_while_the_twin_is_written_is_not_lost(world: World, written: bool) -> None:
     world.device("ship-1")
-    world.store.devices.desired_facts("ship-1")
+    claim = claimed(world, "ship-1")
 
     world.store.devices.resync("ship-1", "tester", world.now)
-    world.store.devices.mark_synced("ship-1", digest("twin"), world.now + timedelta(days=15))
+    if written:
+        mark_synced(world, claim)
+    else:
+        world.store.devices.sync_failed(claim, "hub.unknown_device", world.now + timedelta(hours=1))
 
     assert to_sync(world) == ("ship-1",)
 
 
-def test_a_writer_that_died_is_followed_by_another(world: World) -> None:
+def test_a_writer_that_died_is_followed_by_another_when_its_claim_is_over(world: World) -> None:
     world.device("ship-1")
 
-    world.store.devices.desired_facts("ship-1")
+    first = claimed(world, "ship-1")
+    while_it_runs = (to_sync(world), world.store.devices.claim_sync("ship-1", LEASE, world.now))
+    world.later(120)
+    second = claimed(world, "ship-1")
 
+    assert while_it_runs == ((), None)
+    assert (first.tries, second.tries) == (1, 2)
+
+
+def test_a_writer_that_lost_its_claim_does_not_put_off_the_next(world: World) -> None:
+    world.device("ship-1")
+    lost = claimed(world, "ship-1")
+    world.later(120)
+    claimed(world, "ship-1")
+
+    world.store.devices.sync_failed(lost, None, world.now + timedelta(hours=1))
+
+    world.later(120)
     assert to_sync(world) == ("ship-1",)
+
+
+def test_what_waits_longest_comes_first_and_what_failed_comes_later(world: World) -> None:
+    for name in ("boat", "ship-1", "ship-2"):
+        world.device(name)
+        world.later(1)
+
+    world.store.devices.sync_failed(claimed(world, "boat"), "hub.unknown_device", world.now + timedelta(minutes=1))
+    soon = to_sync(world)
+    world.later(60)
+
+    assert soon == ("ship-1", "ship-2")
+    assert to_sync(world) == ("ship-1", "ship-2", "boat")
+
+
+def test_a_hub_that_does_not_answer_has_its_own_devices_put_off_and_no_others(world: World) -> None:
+    world.device("ship-1")
+    world.device("boat", hub="south")
+
+    world.store.devices.put_off_syncs("north", world.now + timedelta(minutes=2), world.now)
+
+    assert to_sync(world) == ("boat",)
+    world.later(120)
+    assert to_sync(world) == ("boat", "ship-1")
 
 
 def test_images_are_kept_for_open_sets_their_sources_and_two_releases_back(world: World) -> None:
@@ -124,7 +177,7 @@ def test_images_are_kept_for_open_sets_their_sources_and_two_releases_back(world
         world.inventory("ship-1", *[digest(f"app:{number}") for number in range(1, version + 1)])
         world.release(of, "ship-1", version=version)
         world.settled(of)
-        world.store.releases.confirm(of.set_id, "ship-1", "applied", None, None, world.now)
+        world.confirm(of, "ship-1", "applied")
         world.settled(of)
     coming = world.accepted(["ship-1"], "tool:1", workstream="other")
     world.plan(coming, sources=[digest("app:1")])

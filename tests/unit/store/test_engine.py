@@ -214,7 +214,6 @@ ROW = {
     "enrolled_at": datetime(2030, 1, 1, tzinfo=UTC),
     "resync": 0,
     "last_number": 0,
-    "twin": "changed",
     "locks": 0,
 }
 

@@ -59,10 +59,24 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
         if page.next:
             listing(limit=1, after=page.next)
     store.sets.needing_drive(world.now, 10)
-    store.sets.needing_settle(world.now, 10)
+    store.sets.to_settle(world.now, 10)
+    store.sets.put_off_settling(of.set_id, world.now, world.now)
+    store.attendance.oldest_due(world.now)
+    store.attendance.done(["settle", "notify"], {"notify": "internal"}, world.now)
     store.devices.desired_facts("ship-0")
-    store.devices.mark_synced("ship-0", "sha256:0", world.now)
-    store.devices.devices_to_sync(world.now, 10)
+    if (claim := store.devices.claim_sync("ship-0", timedelta(minutes=1), world.later())) is not None:
+        store.devices.sync_failed(claim, "hub.unknown_device", world.now)
+        store.devices.synced(claim, "sha256:0", world.now, None)
+    store.devices.put_off_syncs("north", world.now, world.now)
+    store.releases.due(world.now, 10)
+    store.releases.put_off("nothing", "nowhere", world.now)
+    store.releases.put_off_hub("north", world.now, world.now)
+    store.releases.due_to_confirm(world.later(86_400), 10)
+    world.confirm(of, "ship-0", "released")
+    world.confirm(of, "ship-0", "applied")
+    store.releases.own_versions("ship-0", 1)
+    store.transfers.wanted_bundles("ship-0")
+    store.notifications.put_off(world.now, world.now)
     store.sets.figures([of.set_id, newer.set_id])
     store.sets.figures_of_members(of.set_id)
     store.sets.member_states(of.set_id)
@@ -71,8 +85,8 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
     store.sets.unregistered(of.set_id)
     store.transfers.stages(of.set_id)
     for notification_id in store.notifications.due(world.later(), 10):
-        store.notifications.claim(notification_id, timedelta(minutes=1), world.now)
-        store.notifications.failed(notification_id, "x", final=False, max_tries=3, at=world.now)
+        store.notifications.claim(notification_id, timedelta(minutes=1), 3, world.now)
+        store.notifications.failed(notification_id, "x", world.now)
 
     assert len(statements) > 80
     for text in statements:

@@ -24,62 +24,74 @@ def test_a_claim_keeps_others_away_until_its_lease_is_over(world: World, pending
     notifications, mail = world.store.notifications, pending.notification_id
     assert notifications.due(world.now, 10) == (mail,)
 
-    first = notifications.claim(mail, LEASE, world.now)
+    first = notifications.claim(mail, LEASE, 3, world.now)
     assert first is not None
     assert (first.state, first.tries) == ("claimed", 1)
     assert notifications.due(world.later(60), 10) == ()
-    assert notifications.claim(mail, LEASE, world.now) is None
+    assert notifications.claim(mail, LEASE, 3, world.now) is None
     world.later(61)
     assert notifications.due(world.now, 10) == (mail,)
-    again = notifications.claim(mail, LEASE, world.now)
+    again = notifications.claim(mail, LEASE, 3, world.now)
     assert again is not None
     assert (again.message_id, again.tries) == (first.message_id, 2)
 
 
 def test_what_is_sent_is_sent_for_good(world: World, pending: Notification) -> None:
     notifications, mail = world.store.notifications, pending.notification_id
-    notifications.claim(mail, LEASE, world.now)
+    notifications.claim(mail, LEASE, 3, world.now)
 
     assert notifications.sent(mail, "subject", "body", world.now)
     assert not notifications.sent(mail, "another", "text", world.now)
-    assert not notifications.failed(mail, "late", final=True, max_tries=3, at=world.now)
-    assert notifications.claim(mail, LEASE, world.later(9999)) is None
+    assert not notifications.failed(mail, "late", None)
+    assert notifications.claim(mail, LEASE, 3, world.later(9999)) is None
     (sent,) = notifications.of_set(pending.set_id)
     assert (sent.state, sent.sent_at is not None) == ("sent", True)
     assert (sent.subject, sent.body) == ("subject", "body")
 
 
-def test_a_mail_that_fails_is_tried_later_with_growing_pauses_and_dies_in_the_end(
-    world: World, pending: Notification
-) -> None:
+def test_a_mail_that_fails_is_tried_again_when_it_was_put_off_to(world: World, pending: Notification) -> None:
     notifications, mail = world.store.notifications, pending.notification_id
-    pauses = []
-    for _ in range(3):
-        assert notifications.claim(mail, LEASE, world.now)
-        notifications.failed(mail, "no answer", final=False, max_tries=3, at=world.now)
-        waited = 0
-        while not notifications.due(world.now, 10) and waited < 600:
-            world.later(10)
-            waited += 10
-        pauses.append(waited)
+    notifications.claim(mail, LEASE, 3, world.now)
 
-    assert pauses == [30, 60, 600]
+    assert notifications.failed(mail, "no answer", world.now + timedelta(seconds=30))
+
+    assert notifications.due(world.later(29), 10) == ()
+    assert notifications.due(world.later(1), 10) == (mail,)
+
+
+def test_a_mail_whose_sender_dies_each_time_is_dead_in_the_end(world: World, pending: Notification) -> None:
+    notifications, mail = world.store.notifications, pending.notification_id
+
+    claims = [notifications.claim(mail, LEASE, 3, world.later(180)) is not None for _ in range(5)]
+
     (dead,) = notifications.of_set(pending.set_id)
-    assert (dead.state, dead.detail, dead.tries) == ("dead", "no answer", 3)
+    assert claims == [True, True, True, False, False]
+    assert (dead.state, dead.detail) == ("dead", "its sender died 3 times")
 
 
 def test_a_mail_refused_for_good_is_dead_at_once(world: World, pending: Notification) -> None:
-    world.store.notifications.claim(pending.notification_id, LEASE, world.now)
+    world.store.notifications.claim(pending.notification_id, LEASE, 3, world.now)
 
-    world.store.notifications.failed(pending.notification_id, "no such box", final=True, max_tries=9, at=world.now)
+    world.store.notifications.failed(pending.notification_id, "no such box", None)
 
     (dead,) = world.store.notifications.of_set(pending.set_id)
     assert dead.state == "dead"
 
 
+def test_a_server_that_does_not_answer_has_every_mail_that_is_due_put_off_at_once(
+    world: World, pending: Notification
+) -> None:
+    world.store.notifications.put_off(world.now + timedelta(minutes=2), world.now)
+
+    assert world.store.notifications.due(world.now, 10) == ()
+    assert world.store.notifications.due(world.later(120), 10) == (pending.notification_id,)
+    (waiting,) = world.store.notifications.of_set(pending.set_id)
+    assert (waiting.state, waiting.tries) == ("pending", 0)
+
+
 def test_a_mail_that_tells_nothing_any_more_is_dropped_for_good(world: World, pending: Notification) -> None:
     notifications, mail = world.store.notifications, pending.notification_id
-    notifications.claim(mail, LEASE, world.now)
+    notifications.claim(mail, LEASE, 3, world.now)
 
     assert notifications.drop(mail)
     assert not notifications.sent(mail, "subject", "body", world.now)
@@ -121,7 +133,7 @@ def test_a_device_that_fails_after_a_mail_was_claimed_makes_the_next_an_hour_lat
     fail(world, of, "ship-1")
     (first,) = of_kind(world, of, "member_failed")
     world.later(GATHER.total_seconds())
-    assert world.store.notifications.claim(first.notification_id, LEASE, world.now)
+    assert world.store.notifications.claim(first.notification_id, LEASE, 3, world.now)
 
     fail(world, of, "ship-2")
     fail(world, of, "ship-3")
@@ -145,10 +157,10 @@ def test_of_a_set_the_earlier_mail_goes_first_unless_it_must_be_tried_again_late
     notifications = world.store.notifications
 
     assert notifications.due(world.now, 10) == (arrived.notification_id,)
-    notifications.claim(arrived.notification_id, LEASE, world.now)
+    notifications.claim(arrived.notification_id, LEASE, 3, world.now)
     assert notifications.due(world.now, 10) == ()
 
-    notifications.failed(arrived.notification_id, "no answer", final=False, max_tries=3, at=world.now)
+    notifications.failed(arrived.notification_id, "no answer", world.now + timedelta(seconds=30))
     assert notifications.due(world.now, 10) == (completed.notification_id,)
 
 
@@ -160,7 +172,7 @@ def test_a_second_success_after_a_retry_is_told_too(world: World) -> None:
     fail(world, of, "bad")
     assert world.deliver(of, "good").state == "completed_with_failures"
     (first,) = of_kind(world, of, "completed")
-    world.store.notifications.claim(first.notification_id, LEASE, world.now)
+    world.store.notifications.claim(first.notification_id, LEASE, 3, world.now)
     world.store.notifications.sent(first.notification_id, "subject", "body", world.now)
 
     world.store.sets.retry_member(of.set_id, "bad", "tester", world.later())

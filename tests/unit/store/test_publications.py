@@ -14,7 +14,6 @@ from sqlalchemy import event, select
 from contracts.records import DeploymentSet, Publication
 from contracts.states import ORCHESTRATOR
 from services.store_port import BundleResult
-from store.kernel.due import CHANGED, SYNCED
 from store.kernel.schema import devices
 from tests.unit.store.world import World
 
@@ -40,17 +39,15 @@ def finish(world: World, *claimed: Publication, **result: Any) -> int:
 
 def synced(world: World, device_id: str) -> None:
     """Its twin holds what the cloud wants."""
-    values = {"twin": SYNCED, "sync_at": None}
+    values = {"sync_at": None}
     world.store._db.write(
         lambda connection: connection.execute(devices.update().where(devices.c.device_id == device_id).values(**values))
     )
 
 
 def twin_is_due(world: World, device_id: str) -> bool:
-    query = select(devices.c.twin, devices.c.sync_at).where(devices.c.device_id == device_id)
-    twin, sync_at = world.store._db.read(lambda connection: connection.execute(query).one())
-    assert (twin == CHANGED) == (sync_at is not None)
-    return bool(twin == CHANGED)
+    query = select(devices.c.sync_at).where(devices.c.device_id == device_id)
+    return world.store._db.read(lambda connection: connection.execute(query).scalar_one()) is not None
 
 
 class Cost(Counter[str]):

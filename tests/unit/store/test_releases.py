@@ -23,15 +23,14 @@ def ready(world: World, *device_ids: str, image: str = "app:2", **options: objec
 
 def test_a_set_is_released_recorded_and_confirmed_member_by_member(world: World) -> None:
     of = ready(world, "ship-1", "ship-2")
-    assert world.store.sets.members_to_release(of.set_id) == ("ship-1", "ship-2")
+    assert world.due_to_release(of) == ["ship-1", "ship-2"]
 
     assert world.release(of, "ship-1", version=8)
     assert world.settled(of).state == "releasing"
     assert world.release(of, "ship-2", version=9)
     assert world.settled(of).state == "released"
-    assert world.store.sets.members_to_confirm(of.set_id) == ("ship-1", "ship-2")
     for device_id in ("ship-1", "ship-2"):
-        assert world.store.releases.confirm(of.set_id, device_id, "applied", None, None, world.now)
+        assert world.confirm(of, device_id, "applied")
 
     assert world.settled(of).state == "completed"
     assert world.member(of, "ship-2").released_version == 9
@@ -59,7 +58,7 @@ def test_a_claim_keeps_others_out_until_its_lease_is_over(world: World) -> None:
     third = world.store.releases.claim(of.set_id, "ship-1", LEASE, world.later(120))
 
     assert first is not None
-    assert first.agent_version == 7
+    assert first.member.agent_version == 7
     assert second is None
     assert third is not None
 
@@ -71,7 +70,7 @@ def test_a_device_is_released_for_one_set_at_a_time(world: World) -> None:
 
     assert world.store.releases.claim(two.set_id, "ship-1", LEASE, world.now) is None
     world.record_release(one, "ship-1")
-    assert world.store.releases.claim(two.set_id, "ship-1", LEASE, world.now) is not None
+    assert world.store.releases.claim(two.set_id, "ship-1", LEASE, world.later()) is not None
 
 
 def test_nothing_older_is_released_after_something_newer(world: World) -> None:
@@ -101,14 +100,15 @@ def test_an_older_release_whose_worker_died_gives_way_to_a_newer_set(world: Worl
 
 def test_canaries_go_first_and_the_rest_waits_for_promote(world: World) -> None:
     of = ready(world, "ship-1", "ship-2", canaries=["ship-2"])
-    assert world.store.sets.members_to_release(of.set_id) == ("ship-2",)
+    assert world.due_to_release(of) == ["ship-2"]
     assert world.store.releases.claim(of.set_id, "ship-1", LEASE, world.now) is None
     world.release(of, "ship-2")
     assert world.settled(of).state == "releasing"
 
     world.store.sets.promote(of.set_id, "tester", world.now)
+    world.settled(of)
 
-    assert world.store.sets.members_to_release(of.set_id) == ("ship-1",)
+    assert world.due_to_release(of) == ["ship-1"]
 
 
 def test_policy_device_releases_each_as_soon_as_its_images_are_there(world: World) -> None:
@@ -117,9 +117,9 @@ def test_policy_device_releases_each_as_soon_as_its_images_are_there(world: Worl
     of = world.deliver(world.set(["quick", "slow"], "app:2", manifest=MANIFEST, release="device"), "quick")
 
     assert of.state == "in_transit"
-    assert world.store.sets.members_to_release(of.set_id) == ("quick",)
+    assert world.due_to_release(of) == ["quick"]
     assert world.release(of, "quick")
-    world.store.releases.confirm(of.set_id, "quick", "applied", None, None, world.now)
+    world.confirm(of, "quick", "applied")
     world.report(world.transfer(of, "slow"), "failed", code="seal.invalid")
     assert world.settled(of).state == "completed_with_failures"
 
@@ -133,20 +133,21 @@ def test_policy_manual_waits_for_a_request_which_says_what_is_missing(world: Wor
         world.store.sets.request_release(of.set_id, "tester", world.now)
     world.report(world.transfer(of, "ship-1"), "succeeded")
     of = world.settled(of)
-    waiting = world.store.sets.members_to_release(of.set_id)
+    waiting = world.due_to_release(of)
     world.store.sets.request_release(of.set_id, "tester", world.later())
 
     assert (error.value.code, error.value.status) == ("request.not_ready", 409)
-    assert (of.state, waiting) == ("ready", ())
+    assert (of.state, waiting) == ("ready", [])
     assert world.settled(of).state == "releasing"
-    assert world.store.sets.members_to_release(of.set_id) == ("ship-1",)
+    assert world.due_to_release(of) == ["ship-1"]
 
 
 def test_a_conflict_is_told_and_rebased_or_skipped(world: World) -> None:
     of = ready(world, "ship-1", "ship-2")
     for device_id in ("ship-1", "ship-2"):
-        world.store.releases.claim(of.set_id, device_id, LEASE, world.now)
-        world.store.releases.refuse(of.set_id, device_id, "conflict", "release.conflict", "changed", world.now)
+        claim = world.store.releases.claim(of.set_id, device_id, LEASE, world.now)
+        assert claim is not None
+        world.store.releases.refuse(claim, "conflict", "release.conflict", "changed", world.now)
     assert world.settled(of).state == "releasing"
 
     rebased = world.store.sets.rebase_member(of.set_id, "ship-1", 12, "tester", world.now)
@@ -154,9 +155,10 @@ def test_a_conflict_is_told_and_rebased_or_skipped(world: World) -> None:
 
     assert (rebased.state, rebased.agent_version, skipped.state) == ("ready", 12, "excluded")
     assert world.kinds(of) == ["arrived", "conflict"]
+    world.settled(of)
     world.release(of, "ship-1")
     world.settled(of)
-    world.store.releases.confirm(of.set_id, "ship-1", "applied", None, None, world.now)
+    world.confirm(of, "ship-1", "applied")
     assert world.settled(of).state == "completed_with_failures"
 
 
@@ -164,19 +166,21 @@ def test_a_release_that_does_not_run_is_told_and_may_still_recover(world: World)
     of = ready(world, "ship-1")
     world.release(of, "ship-1")
 
-    assert world.store.releases.confirm(of.set_id, "ship-1", "apply_failed", "release.unhealthy", "x", world.now)
+    assert world.confirm(of, "ship-1", "apply_failed", "release.unhealthy")
     assert world.settled(of).state == "completed_with_failures"
     assert "apply_failed" in world.kinds(of)
-    assert world.store.releases.confirm(of.set_id, "ship-1", "applied", None, None, world.now)
-    assert not world.store.releases.confirm(of.set_id, "ship-1", "apply_failed", None, None, world.now)
+    assert world.confirm(of, "ship-1", "applied")
+    assert not world.confirm(of, "ship-1", "apply_failed")
 
 
 def test_a_held_device_is_not_released(world: World) -> None:
     of = ready(world, "ship-1")
     world.inventory("ship-1", hub="south")
 
-    assert world.store.sets.members_to_release(of.set_id) == ()
     assert world.store.releases.claim(of.set_id, "ship-1", LEASE, world.now) is None
+    assert world.due_to_release(of) == [], "and is looked at again later"
+    world.later(3_600)
+    assert world.due_to_release(of) == ["ship-1"]
 
 
 def test_modules_belong_to_the_workstream_whose_newest_release_holds_them(world: World) -> None:
@@ -209,12 +213,12 @@ def test_a_member_retried_after_the_others_were_released_is_released_too(world: 
     assert world.settled(of).state == "released"
 
     world.store.sets.retry_member(of.set_id, "slow", "tester", world.now)
-    world.store.releases.confirm(of.set_id, "quick", "applied", None, None, world.now)
+    world.confirm(of, "quick", "applied")
     assert world.settled(of).state == "released"
     assert of.set_id in world.store.sets.needing_drive(world.now, 10)
     world.plan(of)
     world.deliver(of, "slow")
 
     assert world.release(of, "slow")
-    world.store.releases.confirm(of.set_id, "slow", "applied", None, None, world.now)
+    world.confirm(of, "slow", "applied")
     assert world.settled(of).state == "completed"

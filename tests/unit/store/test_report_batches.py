@@ -190,7 +190,7 @@ def fleet_of_same(world: World, of: DeploymentSet) -> DeploymentSet:
 def postpone(world: World, until: datetime, tries: int) -> None:
     def work(connection: Any) -> None:
         connection.execute(members.update().where(members.c.state == "released").values(next_try_at=until))
-        connection.execute(devices.update().values(sync_at=until, sync_tries=tries, twin="synced"))
+        connection.execute(devices.update().values(sync_at=until, sync_tries=tries))
 
     world.store._db.write(work)
 
@@ -241,5 +241,5 @@ def tell_everybody(world: World, of: DeploymentSet) -> None:
     world.settled(of)
     world.later(7200)
     for notification_id in world.store.notifications.due(world.now, 10):
-        assert world.store.notifications.claim(notification_id, timedelta(minutes=1), world.now)
+        assert world.store.notifications.claim(notification_id, timedelta(minutes=1), 3, world.now)
         assert world.store.notifications.sent(notification_id, "subject", "body", world.now)

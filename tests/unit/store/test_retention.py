@@ -43,7 +43,7 @@ def completed(world: World, reference: str, *device_ids: str, released: bool = F
     of = world.deliver(of, *device_ids)
     for device_id in device_ids if released else ():
         assert world.release(of, device_id, version=of.ordinal + 7)
-        assert world.store.releases.confirm(of.set_id, device_id, "applied", None, None, world.now)
+        assert world.confirm(of, device_id, "applied")
     return world.settled(of)
 
 
@@ -156,7 +156,7 @@ def test_that_a_mail_went_out_is_known_when_its_text_is_gone(world: World) -> No
     world.device("ship-1", "-")
     of = completed(world, "app:2", "ship-1")
     (pending,) = world.store.notifications.of_set(of.set_id)
-    world.store.notifications.claim(pending.notification_id, timedelta(minutes=1), world.now + timedelta(minutes=9))
+    world.store.notifications.claim(pending.notification_id, timedelta(minutes=1), 3, world.now + timedelta(minutes=9))
     world.store.notifications.sent(pending.notification_id, "done", "all of it", world.now)
 
     forget(world, world.now + MAIL_TEXTS + timedelta(days=1))
@@ -274,7 +274,7 @@ def test_a_patch_that_is_asked_for_while_it_is_taken_apart_is_built_anew(world: 
     found = world.store.patches.patch(patch_id)
     assert found is not None
     assert (found.state, found.blob) == ("requested", None)
-    assert world.store.transfers.patches_to_build(of.set_id) == (patch_id,)
+    assert world.store.transfers.patches_to_build(of.set_id, world.now) == (patch_id,)
 
 
 def test_a_patch_that_a_transfer_on_its_way_was_made_of_stays(world: World) -> None:

@@ -230,7 +230,7 @@ def test_with_a_manifest_a_failed_device_holds_the_common_release_until_it_is_ex
 
     assert held.state == "in_transit"
     assert world.settled(of).state == "releasing"
-    assert world.store.sets.members_to_release(of.set_id) == ("good",)
+    assert world.due_to_release(of) == ["good"]
 
 
 def test_a_set_none_of_whose_members_is_left_fails_and_tells_its_owner(world: World) -> None:
@@ -269,7 +269,7 @@ def test_a_deadline_that_passes_is_told_once_and_stops_nothing(world: World) -> 
     world.settled(of)
     world.later(7200)
 
-    assert of.set_id in world.store.sets.needing_settle(world.now, 10)
+    assert of.set_id in world.store.sets.to_settle(world.now, 10)
     world.settled(of)
     of = world.settled(of)
 
@@ -382,10 +382,10 @@ def test_the_events_of_a_set_are_told_in_order_and_in_pages(world: World) -> Non
     assert moves == [
         ("set", "accepted"),
         ("set", "planning"),
+        ("set", "preparing"),
         ("transfer", "queued"),
         ("member", "planned"),
         ("member", "in_transit"),
-        ("set", "preparing"),
         ("transfer", "building"),
         ("transfer", "published"),
         ("transfer", "succeeded"),
@@ -420,7 +420,7 @@ def test_settling_goes_round_so_that_a_limit_starves_no_set(world: World) -> Non
 
     seen = []
     for _ in range(3):
-        (next_one,) = world.store.sets.needing_settle(world.later(), 1)
+        (next_one,) = world.store.sets.to_settle(world.later(), 1)
         world.store.sets.settle(next_one, world.now)
         seen.append(next_one)
 
@@ -500,7 +500,7 @@ def test_a_set_knows_which_devices_keep_it_waiting_and_why(world: World) -> None
         world.device(name, "-")
     of = world.set(["lost", "silent", "held", "well"], "app:2")
 
-    world.store.devices.twin_refused("lost", "hub.unknown_device")
+    world.twin_refused("lost", "hub.unknown_device")
     world.inventory("held", installation="disk-2")
     world.inventory("held", installation="disk-1", sequence=9)
 

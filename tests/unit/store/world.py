@@ -11,7 +11,7 @@ from contracts.messages import Inventory, LastResult, PresentImage, Report
 from contracts.records import DeploymentSet, ImageRecord, LayerRecord, Member, Release, Transfer
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, StartDeployment
 from contracts.states import ORCHESTRATOR
-from services.store_port import BundleResult, Origin, Outcome, PlannedTransfer
+from services.store_port import BundleResult, Confirmation, MemberDue, Origin, Outcome, PlannedTransfer
 from store.sql import SqlStore
 
 START = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -95,8 +95,8 @@ class World:
         """Accepted, planning, planned, and prepared as far as it goes."""
         of = self.accepted(devices, *references, manifest=manifest, **options)
         self.store.sets.move(of.set_id, "accepted", "planning", ORCHESTRATOR, self.now)
-        self.plan(of)
         self.store.sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now)
+        self.plan(of)
         return self.settled(of)
 
     def accepted(self, devices: Sequence[str], *references: str, manifest: Any = None, **options: Any) -> DeploymentSet:
@@ -138,7 +138,14 @@ class World:
         return device is not None and device.state == "active"
 
     def settled(self, of: DeploymentSet) -> DeploymentSet:
-        return self.store.sets.settle(of.set_id, self.later())
+        """As far as it goes."""
+        settled = self.store.sets.settle(of.set_id, self.later())
+        while of.set_id in self.store.sets.to_settle(self.now, 100):
+            settled = self.store.sets.settle(of.set_id, self.now)
+        return settled
+
+    def due_to_release(self, of: DeploymentSet) -> list[str]:
+        return sorted(one.device_id for one in self.store.releases.due(self.now, 100) if one.set_id == of.set_id)
 
     def cancel(self, of: DeploymentSet) -> None:
         """And let its members go."""
@@ -229,8 +236,23 @@ class World:
             version,
             True,
             self.now,
+            base_version=version - 1,
         )
         return self.store.releases.record(release, self.now)
+
+    def twin_refused(self, device_id: str, code: str) -> None:
+        claim = self.store.devices.claim_sync(device_id, timedelta(minutes=2), self.later())
+        assert claim is not None
+        self.store.devices.sync_failed(claim, code, self.now + timedelta(minutes=1))
+
+    def confirm(self, of: DeploymentSet, device_id: str, state: str, code: str | None = None) -> int:
+        """What is found of its released member now. How many moved."""
+        self.later(86_400)
+        due = [MemberDue(of.set_id, device_id, "north")]
+        claims = self.store.releases.claim_confirmations(due, timedelta(minutes=2), self.now)
+        again = None if state == "applied" else self.now + timedelta(hours=1)
+        found = [Confirmation(claim, state, again, code=code) for claim in claims]
+        return self.store.releases.confirm(found, self.now)
 
     def kinds(self, of: DeploymentSet) -> list[str]:
         return sorted(notification.kind for notification in self.store.notifications.of_set(of.set_id))

@@ -59,9 +59,9 @@ def test_it_is_indexed_without_any_setting(bare: dict[str, dict[str, Any]]) -> N
     kinds = {item["kind"] for item in bare.values()}
 
     assert kinds == {"httpTrigger", "timerTrigger", "activityTrigger", "orchestrationTrigger"}
-    assert bare["timer_sweep"]["trigger"]["schedule"] == "*/15 * * * * *"
+    assert bare["timer"]["trigger"]["schedule"] == "0 * * * * *"
     assert bare["timer_retention"]["trigger"]["schedule"] == "0 17 * * * *"
-    assert {"register_image", "deploy_set", "sweep"} <= {
+    assert {"register_image", "deploy_set", "nudge"} <= {
         item["trigger"].get("orchestration") or name
         for name, item in bare.items()
         if item["kind"] == "orchestrationTrigger"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ def test_a_new_device_is_201_and_a_changed_one_200(world: World) -> None:
     assert world.call("GET", "/api/devices/boat").body == second.body
 
 
-def test_enrolling_wakes_the_sweep_that_writes_the_twin(world: World) -> None:
+def test_enrolling_has_its_twin_written_now(world: World) -> None:
     enrol(world)
 
-    assert world.durable.started == [("sweep", "sweep", {})]
+    assert world.durable.started == [("nudge", "nudge", {})]
 
 
 def test_a_device_of_a_hub_that_is_not_configured_is_refused(world: World) -> None:
@@ -126,7 +127,9 @@ def test_nothing_is_stored_of_an_enrolment_that_is_refused(world: World) -> None
 
 def test_a_device_says_what_it_waits_for_and_which_of_its_images_are_not_registered(world: World) -> None:
     silent = enrol(world).body
-    world.deps.store.devices.twin_refused("boat", "hub.unknown_device")
+    claim = world.deps.store.devices.claim_sync("boat", timedelta(minutes=2), START)
+    assert claim is not None
+    world.deps.store.devices.sync_failed(claim, "hub.unknown_device", START)
     lost = world.call("GET", "/api/devices/boat").body
     image = {"imageId": "sha256:" + "5" * 64, "references": ["app:0"]}
     whole = {"installationId": "disk", "sequence": 1, "platform": "linux/amd64", "profiles": [], "freeDiskBytes": 1}

@@ -234,8 +234,9 @@ def released_to_conflict(world: World) -> str:
     frozen = {"app:2": {"linux/amd64": APP["2"]}}
     set_id = store.sets.create(order, images=frozen, manifest={"v": 2}, by="test", at=START).set_id
     ready(world, set_id, "boat")
-    assert store.releases.claim(set_id, "boat", world.deps.settings.claim_lease, START)
-    assert store.releases.refuse(set_id, "boat", "conflict", "release.conflict", "someone was faster", START)
+    claim = store.releases.claim(set_id, "boat", world.deps.settings.claim_lease, START)
+    assert claim is not None
+    assert store.releases.refuse(claim, "conflict", "release.conflict", "someone was faster", START)
     return set_id
 
 

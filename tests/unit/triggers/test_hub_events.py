@@ -63,11 +63,11 @@ def images_of(world: World) -> list[str]:
     return [item["imageId"] for item in world.call("GET", "/api/devices/boat/images").body["items"]]
 
 
-def test_an_inventory_is_believed_and_wakes_the_sweep(world: World) -> None:
+def test_an_inventory_is_believed_and_has_what_it_makes_due_done_now(world: World) -> None:
     starts = ingest("north", [message(inventory())], world.deps)
 
     assert images_of(world) == [IMAGE]
-    assert [start.instance for start in starts] == ["sweep"]
+    assert [start.instance for start in starts] == ["nudge"]
     assert quarantined(world) == []
 
 

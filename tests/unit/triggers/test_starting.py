@@ -13,7 +13,7 @@ from tests.unit.triggers.durable import Durable
 from triggers.http import Start
 from triggers.starting import start_all
 
-A, B = Start("deploy_set", "deploy-a", {"setId": "a"}), Start("sweep", "sweep")
+A, B = Start("deploy_set", "deploy-a", {"setId": "a"}), Start("nudge", "nudge")
 
 
 def test_each_instance_is_started_once() -> None:
@@ -21,7 +21,7 @@ def test_each_instance_is_started_once() -> None:
 
     asyncio.run(start_all(durable, (A, B, A)))
 
-    assert durable.started == [("deploy_set", "deploy-a", {"setId": "a"}), ("sweep", "sweep", {})]
+    assert durable.started == [("deploy_set", "deploy-a", {"setId": "a"}), ("nudge", "nudge", {})]
 
 
 def test_what_runs_is_left_alone() -> None:
@@ -30,7 +30,7 @@ def test_what_runs_is_left_alone() -> None:
 
     asyncio.run(start_all(durable, (A, B)))
 
-    assert durable.names() == ["sweep"]
+    assert durable.names() == ["nudge"]
 
 
 def test_a_start_that_lost_the_race_to_another_is_fine() -> None:
@@ -52,7 +52,7 @@ def test_one_that_cannot_be_started_does_not_stop_the_others() -> None:
     durable = HalfBroken()
     with pytest.raises(DependencyError, match="deploy-a was not started: no such function"):
         asyncio.run(start_all(durable, (A, B)))
-    assert durable.names() == ["sweep"]
+    assert durable.names() == ["nudge"]
 
 
 @pytest.mark.parametrize("state", ["Completed", "Failed", "Terminated", None])

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from activities.build_step import build_step
+from activities.due_work import Run
 from activities.publish_batch import publish_batch
-from activities.sync_device import sync_device
+from activities.sync_twins import SyncTwins
 from contracts.messages import DesiredProperties
-from contracts.outbox import outbox_container
-from contracts.records import Transfer
+from contracts.outbox import bundle_name, outbox_container
+from contracts.records import Device, Transfer
 from imagedelta.errors import DependencyError, RequestError
 from services.ports import Grant
+from store.kernel.due import sync_devices
 from tests.images import an_image
 from tests.simulators.calls import Crash
 from tests.simulators.hub import HubSimulator
@@ -24,8 +29,12 @@ APP_2 = an_image({**FILES, "app/a.dll": noise(50)}, references=("fleet.example/a
 OUTBOX = outbox_container(DEVICE)
 
 
-def sync(bench: Bench) -> dict[str, object]:
-    return sync_device(bench.deps, {"deviceId": DEVICE})
+def sync(bench: Bench) -> bool:
+    """Do what is due; whether the twin was written."""
+    before = bench.hub.calls.count["update_desired"]
+    for device_id in due(bench):
+        SyncTwins().do(Run(bench.deps), device_id)
+    return bench.hub.calls.count["update_desired"] > before
 
 
 def desired(bench: Bench) -> DesiredProperties:
@@ -35,7 +44,7 @@ def desired(bench: Bench) -> DesiredProperties:
 
 
 def due(bench: Bench) -> tuple[str, ...]:
-    return bench.store.devices.devices_to_sync(bench.now(), 10)
+    return bench.store.devices.to_sync(bench.now(), 10)
 
 
 def published(bench: Bench, forms: Sequence[str] = ()) -> Transfer:
@@ -47,36 +56,43 @@ def published(bench: Bench, forms: Sequence[str] = ()) -> Transfer:
     return transfer
 
 
+def known(bench: Bench) -> Device:
+    device = bench.store.devices.device(DEVICE)
+    assert device is not None
+    return device
+
+
 def test_a_device_that_its_hub_does_not_know_says_so_until_it_is_written_to(bench: Bench) -> None:
     bench.enrol()
     bench.with_deps(hubs={"north": HubSimulator("north")})
-    with pytest.raises(RequestError):
-        sync(bench)
-    unknown = bench.store.devices.device(DEVICE)
+    sync(bench)
+    unknown = known(bench)
 
     bench.with_deps(hubs={"north": bench.hub})
-    assert sync(bench) == {"written": True}
-    known = bench.store.devices.device(DEVICE)
+    bench.now.forward(seconds=30)
+    assert sync(bench)
 
-    assert unknown is not None
-    assert known is not None
     assert (unknown.twin_code, unknown.waits_for) == ("hub.unknown_device", "hub.unknown_device")
-    assert (known.twin_code, known.waits_for) == (None, None)
+    assert (known(bench).twin_code, known(bench).waits_for) == (None, None)
 
 
-def test_devices_that_can_be_written_to_come_before_those_that_cannot(bench: Bench) -> None:
-    bench.enrol(device_id="boat")
-    bench.enrol(device_id="ship-1")
+def test_a_device_that_cannot_be_written_to_is_tried_less_and_less(bench: Bench) -> None:
+    bench.enrol()
+    bench.with_deps(hubs={})
+    start, tries = bench.now(), []
+    while bench.now() - start < timedelta(hours=4):
+        if due(bench):
+            tries.append(round((bench.now() - start).total_seconds() / 60, 1))
+        sync(bench)
+        bench.now.forward(seconds=30)
 
-    bench.store.devices.twin_refused("boat", "hub.unknown_device")
-
-    assert due(bench) == ("ship-1", "boat")
+    assert tries == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 123.5, 183.5]
 
 
 def test_a_device_gets_its_outbox_and_what_it_is_to_keep(bench: Bench) -> None:
     published(bench)
 
-    assert sync(bench) == {"written": True}
+    assert sync(bench)
 
     wanted = desired(bench)
     assert wanted.outbox is not None
@@ -90,8 +106,11 @@ def test_a_device_gets_its_outbox_and_what_it_is_to_keep(bench: Bench) -> None:
 def test_a_twin_that_says_it_all_already_is_not_written(bench: Bench) -> None:
     bench.enrol()
     sync(bench)
+    bench.store._db.write(lambda connection: sync_devices(connection, [DEVICE], bench.now()))
 
-    assert sync(bench) == {"written": False}
+    assert due(bench) == (DEVICE,)
+    assert not sync(bench)
+    assert due(bench) == ()
     assert bench.hub.calls.count["update_desired"] == 1
 
 
@@ -102,7 +121,7 @@ def test_access_is_renewed_at_half_of_its_life(bench: Bench) -> None:
 
     bench.now.forward(days=bench.deps.settings.grant_lifetime / timedelta(days=2))
     assert due(bench) == (DEVICE,)
-    assert sync(bench) == {"written": True}
+    assert sync(bench)
 
     assert desired(bench).outbox != first
     assert due(bench) == ()
@@ -134,7 +153,7 @@ def test_a_device_gets_a_grant_for_each_shared_patch_on_its_way_and_loses_it_aft
 
     (of,) = bench.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
     bench.store.sets.cancel(of.set_id, "olga", bench.now())
-    assert not bench.store.sets.withdraw_part(of.set_id, bench.now())
+    bench.store.sets.withdraw_part(of.set_id, bench.now())
     sync(bench)
     assert desired(bench).patches is None
 
@@ -146,7 +165,7 @@ def test_access_is_renewed_at_half_of_the_life_of_the_grant_that_ends_first(benc
 
     bench.now.forward(days=bench.deps.settings.patch_grant_lifetime / timedelta(days=2))
     assert due(bench) == (DEVICE,)
-    assert sync(bench) == {"written": True}
+    assert sync(bench)
 
     assert desired(bench).patches != first
 
@@ -167,6 +186,7 @@ def test_a_withdrawn_bundle_is_revoked_and_gone_and_strangers_files_stay(bench: 
 
     (of,) = bench.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
     bench.store.sets.cancel(of.set_id, "olga", bench.now())
+    bench.store.sets.withdraw_part(of.set_id, bench.now())
     assert not bench.store.sets.withdraw_part(of.set_id, bench.now())
     assert due(bench) == (DEVICE,)
     sync(bench)
@@ -202,10 +222,11 @@ def test_a_twin_that_may_not_have_been_written_is_written_again(
     bench.enrol()
     bench.hub.calls.fail("update_desired", after=after, error=error)
 
-    with pytest.raises(type(error)):
+    with suppress(Crash):
         sync(bench)
+    bench.now.forward(seconds=bench.deps.settings.claim_lease.total_seconds())
     assert due(bench) == (DEVICE,)
-    assert sync(bench) == {"written": True}
+    assert sync(bench)
     assert due(bench) == ()
 
 
@@ -226,16 +247,44 @@ def test_what_changes_while_a_twin_is_written_is_written_next(bench: Bench, monk
     assert desired(bench).resync == 1
 
 
-@pytest.mark.parametrize("code", ["request.not_found", "request.unknown_hub", "hub.unknown_device"])
-def test_a_device_that_cannot_be_reached_is_told_by_its_code(bench: Bench, code: str) -> None:
-    if code != "request.not_found":
-        bench.enrol()
-    if code == "request.unknown_hub":
-        bench.with_deps(hubs={})
-    if code == "hub.unknown_device":
-        bench.hub.calls.fail("update_desired", error=RequestError("no such module", code=code))
+def test_a_device_that_wants_more_than_a_twin_holds_keeps_what_matters_most_and_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.enrol()
+    images = [f"sha256:{number:064x}" for number in range(1000)]
+    facts = {"keepImages": images, "revokedBundles": ["transfer-1-1"], "patches": [], "paused": False, "resync": 0}
+    monkeypatch.setattr(type(bench.store.devices), "desired_facts", lambda *given: facts)
 
-    with pytest.raises(RequestError) as caught:
-        sync(bench)
+    assert sync(bench)
 
-    assert caught.value.code == code
+    twin = bench.hub.module_twin(DEVICE, MODULE)
+    assert twin is not None
+    assert len(json.dumps(twin.desired)) < 32 * 1024
+    kept = desired(bench).keep_images
+    assert len(kept) > 300
+    assert kept == images[: len(kept)]
+    assert (desired(bench).revoked_bundles, known(bench).twin_code) == (["transfer-1-1"], "twin.too_large")
+    assert due(bench) == (), "it is written again when that changes"
+
+
+def test_an_outbox_of_many_bundles_costs_no_more_statements(bench: Bench) -> None:
+    published(bench)
+    few = statements_of_a_sync(bench)
+    for number in range(50):
+        bench.blobs.put(OUTBOX, bundle_name(1, number, f"transfer-{number}", 1), [b"gone"])
+
+    many = statements_of_a_sync(bench)
+
+    assert bench.blobs.names(OUTBOX) == [name for name in bench.blobs.names(OUTBOX) if "-000000000001-" in name]
+    assert many == few
+
+
+def statements_of_a_sync(bench: Bench) -> int:
+    bench.store._db.write(lambda connection: sync_devices(connection, [DEVICE], bench.now()))
+    bench.now.forward(days=20)
+    seen: list[str] = []
+    engine = bench.store._db.engine
+    listener = event.listens_for(engine, "before_cursor_execute")(lambda *call: seen.append(call[2]))
+    assert sync(bench)
+    event.remove(engine, "before_cursor_execute", listener)
+    return len(seen)
