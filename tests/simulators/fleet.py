@@ -43,7 +43,7 @@ from triggers.timer import due
 
 RECON = "imagereconstruction"
 OWNER = "olga@example.com"
-_ROUNDS = 4
+_ROUNDS = 5
 """Ticks and sails in which any set that nothing holds up is through."""
 
 

@@ -247,7 +247,7 @@ class World:
 
     def confirm(self, of: DeploymentSet, device_id: str, state: str, code: str | None = None) -> int:
         """What is found of its released member now. How many moved."""
-        self.later(86_400)
+        self.later(3_600)
         due = [MemberDue(of.set_id, device_id, "north")]
         claims = self.store.releases.claim_confirmations(due, timedelta(minutes=2), self.now)
         again = None if state == "applied" else self.now + timedelta(hours=1)
