@@ -66,10 +66,21 @@ class Problem(View):
     instance: str = Field(description="Path of the request.")
 
 
+class WorkHealth(View):
+    """A kind of work that falls due by itself."""
+
+    last_done_at: datetime | None = Field(description="When the timer last looked after it; null before it ever did.")
+    oldest_due_at: datetime | None = Field(description="Since when the oldest of it is due; null when nothing is.")
+    late: bool = Field(description="It waits, or was not looked after, for longer than it should.")
+
+
 class Health(View):
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "late", "unavailable"] = Field(
+        description="late: it answers, but work that is due is not done. Let a watchdog look for ok."
+    )
     version: str
     checks: dict[str, Literal["ok", "unavailable"]]
+    work: dict[str, WorkHealth] = Field(description="By kind of work; empty while the database does not answer.")
     remedies: dict[str, str] = Field(description="What to do about a check that is not ok, where we know it.")
 
 

@@ -1,4 +1,4 @@
-"""The kinds of work that fall due by themselves, and how long is waited before what failed is tried again.
+"""The kinds of work that the timer does itself, and how long is waited before what failed is tried again.
 
 Which columns say what is due: docs/schema.md, "Due work".
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 SETTLE, NOTIFY, RELEASE, CONFIRM, SYNC = "settle", "notify", "release", "confirm", "sync"
-"""Done by the timer itself."""
-PLAN, BUILD = "plan", "build"
-"""Done by orchestrations that it starts."""
+KINDS = (SETTLE, NOTIFY, RELEASE, CONFIRM, SYNC)
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(hours=1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
+from contracts.requests import EnrolDevice
 from imagedelta.errors import REMEDIES, DependencyError
 from store.sql import SqlStore
 from tests.openapi import own_document
@@ -149,6 +151,25 @@ def test_health_says_what_does_not_answer_but_not_why(world: World) -> None:
     assert (reply.status, reply.body["status"]) == (503, "unavailable")
     assert reply.body["checks"] == {"database": "unavailable", "blobs": "ok"}
     assert "admin" not in str(reply.body)
+
+
+def test_health_says_how_old_the_oldest_work_is_and_when_the_timer_last_did_it(world: World) -> None:
+    store = world.deps.store
+    store.devices.enrol("boat", EnrolDevice(hub="north"), "operator", world.deps.now() - timedelta(minutes=16))
+    store.attendance.done(["settle", "sync"], {}, world.deps.now() - timedelta(minutes=1))
+    waits = world.call("GET", "/api/health")
+    claim = store.devices.claim_sync("boat", timedelta(minutes=2), world.deps.now())
+    assert claim is not None
+    taken = world.call("GET", "/api/health")
+    store.attendance.done(["settle"], {}, world.deps.now() - timedelta(minutes=16))
+    stands = world.call("GET", "/api/health")
+
+    assert [reply.status for reply in (waits, taken, stands)] == [200, 200, 200]
+    assert [reply.body["status"] for reply in (waits, taken, stands)] == ["late", "ok", "late"]
+    assert [kind for kind, found in waits.body["work"].items() if found["late"]] == ["sync"]
+    assert [kind for kind, found in stands.body["work"].items() if found["late"]] == ["settle"]
+    assert "timer-is-late" in waits.body["remedies"]["work"]
+    assert "boat" not in str(waits.body)
 
 
 def test_health_says_what_to_do_about_a_schema_that_is_not_there(world: World, tmp_path: Path) -> None:
