@@ -12,14 +12,16 @@ from contracts.states import OPEN_SET, PATCH, UNPLANNED_MEMBER, WANTING
 from store.kernel.due import plan_sets
 from store.kernel.schema import member_transfers, members, patches, sets, transfers
 from store.kernel.tools import rows_in
+from store.sets.links import waits
 
 
 def sets_waiting_for(connection: Connection, transfer_ids: Collection[str]) -> dict[str, list[str]]:
     """transfer -> open sets with a member that still wants it, by id."""
-    links = (member_transfers.c.set_id == members.c.set_id) & (member_transfers.c.device_id == members.c.device_id)
-    query = _wanting(member_transfers.c.transfer_id, members.c.set_id).join(member_transfers, links)
+    query = select(member_transfers.c.transfer_id, member_transfers.c.set_id).where(waits())
     found: dict[str, list[str]] = {}
-    for row in rows_in(connection, query.order_by(members.c.set_id), member_transfers.c.transfer_id, transfer_ids):
+    for row in rows_in(
+        connection, query.order_by(member_transfers.c.set_id), member_transfers.c.transfer_id, transfer_ids
+    ):
         found.setdefault(row["transfer_id"], []).append(row["set_id"])
     return found
 
@@ -45,16 +47,6 @@ def publish_to_device(connection: Connection, device_id: str, at: datetime) -> N
     connection.execute(patches.update().where(*these).values(next_try_at=at))
 
 
-def _wanting(*columns: Any) -> Select[Any]:
-    """Members of open sets that still want their images."""
-    return (
-        select(*columns)
-        .select_from(members)
-        .join(sets, sets.c.set_id == members.c.set_id)
-        .where(members.c.state.in_(sorted(WANTING)), sets.c.state.in_(sorted(OPEN_SET)))
-    )
-
-
 def _to_plan() -> Select[Any]:
     """Sets with a member on the device that waits for a plan, or has a transfer that does."""
     without_a_plan = exists().where(
@@ -64,9 +56,12 @@ def _to_plan() -> Select[Any]:
         transfers.c.state == "queued",
         transfers.c.sources.is_(None),
     )
-    of_device = members.c.device_id == bindparam("device")
-    return _wanting(members.c.set_id).where(
-        of_device, or_(members.c.state.in_(sorted(UNPLANNED_MEMBER)), without_a_plan)
+    its_set_is_open = exists().where(sets.c.set_id == members.c.set_id, sets.c.state.in_(sorted(OPEN_SET)))
+    return select(members.c.set_id).where(
+        members.c.device_id == bindparam("device"),
+        members.c.state.in_(sorted(WANTING)),
+        or_(members.c.state.in_(sorted(UNPLANNED_MEMBER)), without_a_plan),
+        its_set_is_open,
     )
 
 

@@ -15,7 +15,7 @@ from contracts.messages import MAX_FETCHED_BYTES, Report
 from contracts.records import DeploymentSet, Transfer
 from services.store_port import Origin
 from store.kernel.schema import devices, members, sets
-from tests.unit.store.statements import failing_once, said
+from tests.unit.store.statements import failing_once, planned, said
 from tests.unit.store.world import MANIFEST, World, digest
 
 
@@ -84,6 +84,33 @@ def test_a_batch_says_as_much_as_one_report_and_a_large_fleet_as_a_small_one(
     assert max(counts) <= 20
     assert counts[:2] == counts[2:]
     assert abs(counts[0] - counts[1]) <= 5  # the first mail of a kind is inserted, the next joins it
+
+
+def test_no_statement_of_a_message_walks_through_a_fleet(world: World) -> None:
+    of = fleet(world, 100)
+    transfers = world.store.transfers.of_set(of.set_id)
+
+    with planned(world.store) as plans:
+        for place, state in enumerate(("received", "failed", "source_missing")):
+            record(world, reports(world, transfers[place * 50 : place * 50 + 50], state))
+        world.inventory("ship-000", digest("app:2"), digest("app:9"))
+        world.inventory("ship-001", installation="disk-2")
+
+    assert len(plans) > 25
+    walks = (
+        "SCAN deployment",
+        "SCAN member",
+        "SCAN transf",
+        "SCAN device",
+        "SCAN hist",
+        "SCAN bund",
+        "state=?)",
+        "state_ordinal",
+    )
+    for statement, plan in plans.items():
+        for line in plan:
+            of_a_few = "device_id=? AND state=?" in line or "notifications" in line
+            assert of_a_few or not any(walk in line for walk in walks), (line, statement)
 
 
 def test_messages_that_change_nothing_write_nothing(world: World) -> None:
