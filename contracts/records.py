@@ -101,12 +101,13 @@ class Device:
 
 @dataclass(frozen=True)
 class DeviceImage:
-    """An image that an inventory of the device has confirmed."""
+    """An image that the last inventory of the device has confirmed."""
 
     image_id: str
     references: tuple[str, ...]
     local_digest: str | None
     seen_at: datetime
+    """Since when its inventories name it."""
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ class DeviceImageView(View):
     references: list[str]
     registered: bool = Field(description="Only registered images can be what a patch starts from.")
     local_digest: str | None
-    seen_at: datetime
+    seen_at: datetime = Field(description="Since when the device's inventories name it.")
 
 
 class SetView(Outcome):
