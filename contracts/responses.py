@@ -142,7 +142,9 @@ class DeviceImageView(View):
     seen_at: datetime = Field(description="Since when the device's inventories name it.")
 
 
-class SetView(Outcome):
+class SetSummary(Outcome):
+    """A set as it was ordered, and where it is: what a list shows. What it costs is added up for one set at a time."""
+
     set_id: str
     ordinal: int
     state: str = _states(SET)
@@ -163,14 +165,17 @@ class SetView(Outcome):
     approved_by: str | None
     images: dict[str, dict[str, str]] = Field(description="reference -> platform -> image ID, frozen at creation")
     release_requested: bool
+    rollback_of: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class SetView(SetSummary):
     planned_bytes: int | None = Field(
         description="Estimated for all attempts that arrived and for the present ones; null before a plan is made."
     )
     sent_bytes: int = Field(description="Of bundles that are known to have arrived.")
     whole_bytes: int = Field(description="Of the images that arrived, uncompressed: what whole ones would have been.")
-    rollback_of: str | None
-    created_at: datetime
-    updated_at: datetime
 
     @classmethod
     def of_set(cls, record: DeploymentSet, figures: Figures | None) -> Self:

@@ -53,6 +53,9 @@ class SqlSets:
     def deployment_set(self, set_id: str) -> DeploymentSet | None:
         return self._db.read(lambda connection: find_set(connection, set_id))
 
+    def ran_before(self, set_id: str) -> Mapping[str, str | None]:
+        return self._db.read(lambda connection: views.ran_before(connection, set_id))
+
     def member(self, set_id: str, device_id: str) -> Member:
         return self._db.read(lambda connection: known_member(connection, set_id, device_id))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from contracts.messages import Inventory
 from contracts.records import ImageRecord, Release
@@ -287,12 +289,11 @@ def test_a_set_says_what_it_costs_as_a_whole_and_on_each_device(world: World) ->
 
     shown = world.call("GET", path).body
     members = world.call("GET", f"{path}/members").body["items"]
-    listed = world.call("GET", "/api/deployment-sets").body["items"]
     transfers = world.call("GET", "/api/transfers").body["items"]
     patches = world.call("GET", "/api/patches").body["items"]
 
     assert (shown["plannedBytes"], shown["sentBytes"], shown["transferStages"]) == (5000, 0, {"queued": 1})
-    assert [(one["plannedBytes"], one["sentBytes"]) for one in (*members, *listed)] == [(5000, 0)] * 2
+    assert [(one["plannedBytes"], one["sentBytes"]) for one in members] == [(5000, 0)]
     (warning,) = shown["warnings"]
     assert (warning["code"], warning["held"], warning["devices"]) == ("plan.unregistered_source", ["host/app:0"], 1)
     assert warning["detail"] == "app:2 costs 5000 bytes on 1 device that has host/app:0, which is not registered"
@@ -308,3 +309,60 @@ def test_a_set_that_waits_for_approval_says_what_it_would_send(world: World) -> 
     world.deps.store.sets.ask_approval(set_id, 123, "over maxBytes", START)
 
     assert world.call("GET", path).body["plannedBytes"] == 123
+
+
+def test_a_set_is_as_large_and_asks_as_much_for_many_devices_as_for_few(world: World) -> None:
+    names = [f"ship-{number:03d}" for number in range(120)]
+    for name in names:
+        world.deps.store.devices.enrol(name, EnrolDevice(hub="north"), "test", START)
+    few, many = (start(world, devices={"ids": chosen}).headers["Location"] for chosen in (names[:2], names))
+
+    def asked(path: str, **query: str) -> tuple[int, int]:
+        statements: list[str] = []
+        engine = world.deps.store._db.engine  # type: ignore[attr-defined]
+        event.listen(engine, "before_cursor_execute", note := lambda *given: statements.append(given[2]))
+        body = world.call("GET", path, **query).body
+        event.remove(engine, "before_cursor_execute", note)
+        return len(statements), len(str(body))
+
+    assert asked(few)[0] == asked(many)[0]
+    assert abs(asked(few)[1] - asked(many)[1]) < 20
+    assert asked(f"{few}/members", limit="2")[0] == asked(f"{many}/members", limit="2")[0]
+
+
+def test_members_are_listed_by_state_and_in_pages(world: World) -> None:
+    path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
+    world.call("POST", f"{path}/members/buoy/exclude")
+
+    first = world.call("GET", f"{path}/members", limit="1").body
+    second = world.call("GET", f"{path}/members", limit="1", after=first["next"]).body
+    excluded = world.call("GET", f"{path}/members", state="excluded").body
+
+    assert [item["deviceId"] for item in (*first["items"], *second["items"])] == ["boat", "buoy"]
+    assert second["next"] is None
+    assert [item["deviceId"] for item in excluded["items"]] == ["buoy"]
+    assert world.call("GET", f"{path}/members", state="lost").code == "request.invalid"
+
+
+def test_what_went_wrong_is_counted_by_reason_and_listed_with_what_to_do(world: World) -> None:
+    path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
+    set_id = path.rpartition("/")[2]
+    ready(world, set_id)
+    for device_id in ("boat", "buoy"):
+        move = ("waiting_inventory", "planned", "failed")
+        for old, new in pairwise(move):
+            reason = {"code": "plan.needs_approval"} if new == "failed" else {}
+            world.deps.store.sets.move_member(set_id, device_id, old, new, "orchestrator", START, **reason)
+
+    (trouble,) = world.call("GET", path).body["troubles"]
+
+    assert (trouble["state"], trouble["devices"], trouble["named"]) == ("failed", 2, ["boat", "buoy"])
+    assert trouble["remedy"] == REMEDIES["plan.needs_approval"]
+
+
+@pytest.mark.parametrize("collection", ["members", "releases", "notifications", "events"])
+def test_every_list_of_a_set_is_linked_and_404_without_the_set(world: World, collection: str) -> None:
+    shown = world.call("GET", start(world).headers["Location"]).body
+
+    assert world.call("GET", shown["links"][collection]).status == 200
+    assert world.call("GET", f"/api/deployment-sets/none/{collection}").code == "request.not_found"
