@@ -13,12 +13,14 @@ import azure.functions as func
 
 from activities import STEPS
 from activities.binding import bind
+from activities.purge import purge
 from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
 from services.settings import hub_names, hub_variable
 from triggers.hub_events import serve_events
 from triggers.serving import serve_read, serve_unknown, serve_work
 from triggers.table import ALL
+from triggers.timer_retention import serve_retention
 from triggers.timer_sweep import serve_timer
 
 check_settings()
@@ -62,6 +64,12 @@ timer = app.timer_trigger(
     arg_name="timer", schedule=os.environ.get("SWEEP_SCHEDULE", "*/15 * * * * *"), use_monitor=False
 )(timer)
 app.function_name("timer_sweep")(timer)
+
+retention = app.durable_client_input(client_name="client")(serve_retention(bind(purge, deps), deps))
+retention = app.timer_trigger(
+    arg_name="timer", schedule=os.environ.get("RETENTION_SCHEDULE", "0 17 * * * *"), use_monitor=False
+)(retention)
+app.function_name("timer_retention")(retention)
 
 for orchestrator in ORCHESTRATORS:
     app.orchestration_trigger(context_name="context")(orchestrator)

@@ -1,7 +1,7 @@
 """Steps: ``(deps, payload) -> dict``, one per file, each safe to run twice. Durable knows them by their names."""
 
 import activities.codes  # noqa: F401 - explains them
-from activities.build_patch import build_patch
+from activities.build_step import build_step
 from activities.confirm_member import confirm_member
 from activities.list_due import list_due
 from activities.list_work import list_work
@@ -14,7 +14,7 @@ from activities.settle_set import settle_set
 from activities.sync_device import sync_device
 
 STEPS = (
-    build_patch,
+    build_step,
     confirm_member,
     list_due,
     list_work,

@@ -13,8 +13,9 @@ _BATCHES = 10
 
 def list_work(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     """``{"setId", "of": "patches"|"bundles"}`` -> ``{"batches": [[patch, …], …]}``: to be built, or published."""
-    find = {"patches": deps.store.transfers.patches_to_build, "bundles": deps.store.publications.patches_of}
-    found = find[payload["of"]](payload["setId"])
+    set_id, store = payload["setId"], deps.store
+    patches = payload["of"] == "patches"
+    found = store.transfers.patches_to_build(set_id, deps.now()) if patches else store.publications.patches_of(set_id)
     size = deps.settings.batch_size
     batches = [list(found[at : at + size]) for at in range(0, len(found), size)]
     return {"batches": batches[:_BATCHES]}

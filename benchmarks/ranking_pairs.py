@@ -8,29 +8,27 @@ from whichever source. It serves between images of different kinds, where nearly
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
 from benchmarks.ranking_images import ImageShelf
 from benchmarks.results import BadResults, append_line
-from imagedelta.delta import Profile
 from imagedelta.delta.encode import build_patch
-from imagedelta.delta.encode.job_queue import JobQueue
-from imagedelta.delta.encode.spools import spooled_file
-from imagedelta.delta.encode.stream_coding import Coded, RawStream
-from imagedelta.delta.format.coders import LZMA2, Params, lzma2_filters
-from imagedelta.delta.format.header import PatchStream
+from imagedelta.delta.encode.spools import RawStreams
+from imagedelta.delta.encode.stream_coding import Lzma2, StreamPlan
+from imagedelta.delta.format.coders import LZMA2
+from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
 
 DEVICE, QUICK = "device", "quick"
 _QUICK_DICTIONARY = 16 * MIB
+_QUICK_CODER = Lzma2(LZMA2, {"preset": 1})
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def measure(shelf: ImageShelf, target: str, source: str, coding: str, threads: i
     """Build one patch; nothing of it is kept but its size."""
     wanted, given = shelf.content(target), shelf.content(source)
     patched = (
-        mock.patch("imagedelta.delta.encode.build.code_streams", _quick_streams) if coding == QUICK else nullcontext()
+        mock.patch("imagedelta.delta.encode.build.plan_streams", _quick_plans) if coding == QUICK else nullcontext()
     )
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, Path(os.devnull).open("wb") as out, patched:
@@ -56,23 +54,9 @@ def measure(shelf: ImageShelf, target: str, source: str, coding: str, threads: i
     return Pair(target, source, coding, summary.bytes, round(time.monotonic() - started, 2))
 
 
-def _quick_streams(
-    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, queue: JobQueue
-) -> list[Coded]:
-    """Stand in for ``stream_coding.code_streams``."""
-    return [_quick_stream(stream, scratch, exits) for stream in raw]
-
-
-def _quick_stream(raw: RawStream, scratch: Path, exits: ExitStack) -> Coded:
-    role, stream, size = raw
-    out = exits.enter_context(spooled_file(scratch, MIB))
-    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=lzma2_filters(_QUICK_DICTIONARY, x86=False, preset=1))
-    while block := stream.read(MIB):
-        out.write(packer.compress(block))
-    out.write(packer.flush())
-    coded = PatchStream(role, LZMA2, Params(dictionary_bytes=_QUICK_DICTIONARY), size, out.tell())
-    out.seek(0)
-    return Coded(coded, out)
+def _quick_plans(raw: RawStreams, sizes: Mapping[Role, tuple[int, ...]], *given: object) -> list[StreamPlan]:
+    """Stand in for ``stream_coding.plan_streams``."""
+    return [StreamPlan(role, _QUICK_DICTIONARY, segments, _QUICK_CODER) for role, segments in sizes.items()]
 
 
 def append(path: Path, pair: Pair) -> None:

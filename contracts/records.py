@@ -241,6 +241,11 @@ class Patch:
     detail: str | None
     bytes_read: int | None
     seconds: float | None
+    worker: str | None
+    """Who builds it now."""
+    tries: int
+    """Steps begun since one ended."""
+    next_try_at: datetime | None
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ PATCH = _machine(
     "verified failed",
     ("requested", "building", "orchestrator"),
     ("building", "verified failed requested", "orchestrator timer"),
+    ("verified", "building", "timer"),  # taken apart: nobody has used it for long
     ("failed", "requested", "api"),  # a person retries a member: the program that failed may be another by now
 )
 

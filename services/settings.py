@@ -73,6 +73,9 @@ class Settings:
     shared_bundles: bool
     """Devices that fetch shared bundles get such; else every bundle is composed."""
     patch_lease: timedelta
+    """A builder that is not heard of for so long has died."""
+    max_build_tries: int
+    """Steps of a build that are begun in a row without one that ends, before the patch fails."""
     claim_lease: timedelta
     max_attempts: int
     """Attempts of a transfer, each with other sources, before it fails."""
@@ -113,7 +116,8 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         grant_lifetime=read.seconds("IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
         patch_grant_lifetime=read.seconds("IMAGEDELTA_PATCH_GRANT_SECONDS", 7 * 86_400),
         shared_bundles=read.choice("IMAGEDELTA_BUNDLES", "shared", ("shared", "composed")) == "shared",
-        patch_lease=read.seconds("IMAGEDELTA_PATCH_LEASE_SECONDS", 3_600),
+        patch_lease=read.seconds("IMAGEDELTA_PATCH_LEASE_SECONDS", 300),
+        max_build_tries=read.number("IMAGEDELTA_MAX_BUILD_TRIES", 10),
         claim_lease=read.seconds("IMAGEDELTA_CLAIM_LEASE_SECONDS", 120),
         max_attempts=read.number("IMAGEDELTA_MAX_ATTEMPTS", 4),
         max_mail_tries=read.number("IMAGEDELTA_MAX_MAIL_TRIES", 10),

@@ -372,12 +372,8 @@ class Transfers(Protocol):
         """Stage (contracts.states.stage_of) -> number of transfers that the set is linked to."""
         ...
 
-    def patches_to_build(self, set_id: str) -> tuple[str, ...]:
-        """Distinct patch ids that queued transfers of the set wait for and that are not verified or failed."""
-        ...
-
-    def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
-        """The patch can never be built: its waiting transfers fail with the same code."""
+    def patches_to_build(self, set_id: str, at: datetime) -> tuple[str, ...]:
+        """Distinct patch ids that queued transfers of the set wait for, not verified, failed or put off until later."""
         ...
 
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
@@ -392,8 +388,28 @@ class Transfers(Protocol):
 class Patches(Protocol):
     def patch(self, patch_id: str) -> Patch | None: ...
     def list_patches(self, *, state: str | None, target: str | None, limit: int, after: str | None) -> Page: ...
-    def claim(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
-        """The patch when this worker may build it now; None when it is built or another lease runs."""
+    def begin_step(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
+        """The patch when this worker may build it now: it is requested and due, its own, or its worker's lease is over.
+
+        None also when no started set waits for it. ``tries`` counts the steps begun since the last one that ended.
+        """
+        ...
+
+    def keep(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> bool:
+        """Hold the patch for as long again; False when the worker must stop: it lost the lease, or nobody waits."""
+        ...
+
+    def end_step(self, patch_id: str, worker: str, *, bytes_read: int, seconds: float, at: datetime) -> bool:
+        """A part of the build is done: its tries begin anew, and what it took is added up."""
+        ...
+
+    def abandon(self, patch_id: str, worker: str, at: datetime) -> bool:
+        """building -> requested when this worker builds it and no started set waits for it any more."""
+        ...
+
+    def put_off(self, patch_id: str, worker: str, code: str, detail: str, max_tries: int, at: datetime) -> str | None:
+        """A step failed, and trying again may help: building -> requested, due after a pause that grows with the tries;
+        after ``max_tries`` as by ``failed``. Returns the new state; None when this worker builds it no more."""
         ...
 
     def verified(
@@ -401,7 +417,6 @@ class Patches(Protocol):
         patch_id: str,
         worker: str,
         *,
-        blob: str,
         size: int,
         sha256: str,
         crc32: int,
@@ -411,7 +426,9 @@ class Patches(Protocol):
         seconds: float,
         at: datetime,
     ) -> bool: ...
-    def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool: ...
+    def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
+        """building -> failed, and the transfers that wait for it fail with the same code, in one transaction."""
+        ...
 
 
 class Publications(Protocol):
@@ -520,6 +537,36 @@ class Quarantine(Protocol):
         ...
 
 
+class OldPatches(Protocol):
+    def take(self, at: datetime) -> tuple[str, str | None] | None:
+        """The id and blob of a patch that nobody has used for long, held under a lease so that nobody builds it; the
+        blob is None when another patch has it too. None: there is no such patch."""
+        ...
+
+    def forget(self, patch_id: str, at: datetime) -> None:
+        """Its blob is gone."""
+        ...
+
+
+class Retention(Protocol):
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of what is forgotten by age, in the order in which that is to be done."""
+        ...
+
+    @property
+    def patches(self) -> OldPatches: ...
+    def forget(self, kind: str, after: Any, at: datetime) -> Any:
+        """Forget a part of what is too old of a kind; one short transaction.
+
+        Args:
+            after: None, then what the part before returned.
+
+        Returns: None once the kind is through.
+        """
+        ...
+
+
 class Store(Protocol):
     """All of the above on one database; implemented by store.sql.SqlStore."""
 
@@ -541,6 +588,8 @@ class Store(Protocol):
     def releases(self) -> Releases: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def retention(self) -> Retention: ...
     @property
     def quarantine(self) -> Quarantine: ...
 

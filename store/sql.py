@@ -12,6 +12,7 @@ from store.images import SqlImages
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
 from store.quarantine import SqlQuarantine
+from store.retention import SqlRetention
 from store.sets.notifications import SqlNotifications
 from store.sets.releases import SqlReleases
 from store.sets.sets import SqlSets
@@ -49,6 +50,7 @@ class SqlStore:
         self.notifications = SqlNotifications(database)
         self.releases = SqlReleases(database)
         self.audit = SqlAudit(database)
+        self.retention = SqlRetention(database)
         self.quarantine = SqlQuarantine(database)
 
     def migrate(self) -> str:

@@ -48,7 +48,12 @@ WIRING = {("services/factory.py", "store.sql")}
 ONLY_IN: dict[str, set[str]] = {
     # the programming model of the function app
     "azure.functions": {"function_app.py", "triggers/", "imagedelta_host/"},
-    "azure.durable_functions": {"function_app.py", "orchestrators/retrying.py", "imagedelta_host/user_loop.py"},
+    "azure.durable_functions": {
+        "function_app.py",
+        "orchestrators/retrying.py",
+        "triggers/timer_retention.py",
+        "imagedelta_host/user_loop.py",
+    },
     # SQL
     "sqlalchemy": {"store/", "imagedelta_cli/checks/sql.py"},
     "alembic": {"store/kernel/migrate.py", "store/migrations/"},

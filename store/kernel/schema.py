@@ -359,6 +359,15 @@ history = Table(
     sqlite_autoincrement=True,
 )
 
+transfer_hours = Table(
+    "transfer_hours",
+    metadata,
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("succeeded", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
 notifications = Table(
     "notifications",
     metadata,

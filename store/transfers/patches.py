@@ -7,17 +7,23 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.records import Page, Patch
-from contracts.states import PATCH
+from contracts.states import ORCHESTRATOR, PATCH, STARTED_SET, UNPUBLISHED
+from store.kernel.due import pause_after
 from store.kernel.engine import Database
+from store.kernel.ledger import MAX_DETAIL, Ledger
 from store.kernel.paging import each, fetch_page
-from store.kernel.schema import patches
-from store.kernel.tools import as_record, new_id
+from store.kernel.schema import patches, transfers
+from store.kernel.tools import as_record, lock_devices, new_id
+from store.sets.rows import wanted_by_a_member
+from store.transfers.rows import fetch_transfers
 
-MAX_DETAIL = 2000
+_SOUND: dict[str, Any] = {"tries": 0, "code": None, "detail": None}
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=4)
+"""Ten tries, each twice as long after the one before, are spread over eight hours."""
 
 
 class SqlPatches:
@@ -41,17 +47,53 @@ class SqlPatches:
             lambda connection: fetch_page(connection, query, keys, make, limit=limit, after=after, newest_first=True)
         )
 
-    def claim(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
-        lease_is_over = and_(patches.c.state == "building", or_(patches.c.lease_until < at, patches.c.worker == worker))
-        free = or_(patches.c.state == "requested", lease_is_over)
+    def begin_step(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
+        free = or_(_due(at), _mine(worker), _left(at))
+        values = {"state": "building", "worker": worker, "lease_until": at + lease, "updated_at": at}
         statement = (
             patches.update()
-            .where(patches.c.patch_id == patch_id, free)
-            .values(state="building", worker=worker, lease_until=at + lease, updated_at=at)
+            .where(_this(patch_id), free, _wanted())
+            .values(**values, next_try_at=None, tries=patches.c.tries + 1)
         )
 
         def work(connection: Connection) -> Patch | None:
             return find_patch(connection, patch_id) if connection.execute(statement).rowcount else None
+
+        return self._db.write(work)
+
+    def keep(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> bool:
+        statement = patches.update().where(_this(patch_id), _mine(worker), _wanted()).values(lease_until=at + lease)
+        return self._db.write(lambda connection: connection.execute(statement).rowcount > 0)
+
+    def end_step(self, patch_id: str, worker: str, *, bytes_read: int, seconds: float, at: datetime) -> bool:
+        return self._write(patch_id, worker, at, _SOUND | _added(bytes_read, seconds))
+
+    def abandon(self, patch_id: str, worker: str, at: datetime) -> bool:
+        values = {"state": "requested", "worker": None, "lease_until": None, "tries": 0}
+        statement = (
+            patches.update().where(_this(patch_id), _mine(worker), not_(_wanted())).values(**values, updated_at=at)
+        )
+        return self._db.write(lambda connection: connection.execute(statement).rowcount > 0)
+
+    def put_off(self, patch_id: str, worker: str, code: str, detail: str, max_tries: int, at: datetime) -> str | None:
+        def work(connection: Connection) -> str | None:
+            patch = find_patch(connection, patch_id)
+            if patch is None or (patch.state, patch.worker) != ("building", worker):
+                return None
+            if patch.tries >= max_tries:
+                return "failed" if _fail(connection, patch_id, worker, code, detail, at) else None
+            PATCH.check("building", "requested", ORCHESTRATOR)
+            values = {
+                "state": "requested",
+                "worker": None,
+                "lease_until": None,
+                "next_try_at": at + pause_after(patch.tries, _FIRST_PAUSE, _LONGEST_PAUSE),
+                "code": code,
+                "detail": detail[:MAX_DETAIL],
+                "updated_at": at,
+            }
+            statement = patches.update().where(_this(patch_id), _mine(worker)).values(**values)
+            return "requested" if connection.execute(statement).rowcount else None
 
         return self._db.write(work)
 
@@ -60,7 +102,6 @@ class SqlPatches:
         patch_id: str,
         worker: str,
         *,
-        blob: str,
         size: int,
         sha256: str,
         crc32: int,
@@ -70,27 +111,80 @@ class SqlPatches:
         seconds: float,
         at: datetime,
     ) -> bool:
+        PATCH.check("building", "verified", ORCHESTRATOR)
         values = {
-            "blob": blob,
+            "state": "verified",
+            "worker": None,
+            "lease_until": None,
+            "blob": sha256,
             "bytes": size,
             "sha256": sha256,
             "crc32": crc32,
             "chunks": chunks,
             "memory_bytes": memory_bytes,
-            "bytes_read": bytes_read,
-            "seconds": seconds,
         }
-        return self._finish(patch_id, worker, "verified", at, values)
+        return self._write(patch_id, worker, at, values | _SOUND | _added(bytes_read, seconds))
 
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
-        return self._finish(patch_id, worker, "failed", at, {"code": code, "detail": detail[:MAX_DETAIL]})
+        return self._db.write(lambda connection: _fail(connection, patch_id, worker, code, detail, at))
 
-    def _finish(self, patch_id: str, worker: str, state: str, at: datetime, values: dict[str, Any]) -> bool:
+    def _write(self, patch_id: str, worker: str, at: datetime, values: dict[str, Any]) -> bool:
         """A worker whose lease was taken over by another has lost its say."""
-        PATCH.check("building", state)
-        where = (patches.c.patch_id == patch_id, patches.c.state == "building", patches.c.worker == worker)
-        statement = patches.update().where(*where).values(state=state, lease_until=None, updated_at=at, **values)
+        statement = patches.update().where(_this(patch_id), _mine(worker)).values(**values, updated_at=at)
         return self._db.write(lambda connection: connection.execute(statement).rowcount > 0)
+
+
+def _fail(connection: Connection, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
+    """The patch and what waits for it fail together: no transfer waits for a patch that will never be."""
+    PATCH.check("building", "failed", ORCHESTRATOR)
+    waiting = (transfers.c.patch_id == patch_id, transfers.c.state.in_(sorted(UNPUBLISHED)))
+    lock_devices(connection, connection.execute(select(transfers.c.device_id).where(*waiting)).scalars().all())
+    values = {"state": "failed", "lease_until": None, "code": code, "detail": detail[:MAX_DETAIL], "updated_at": at}
+    if not connection.execute(patches.update().where(_this(patch_id), _mine(worker)).values(**values)).rowcount:
+        return False
+    with Ledger(connection, ORCHESTRATOR, at) as ledger:
+        ledger.transfers(fetch_transfers(connection, *waiting), "failed", code=code, detail=detail)
+    return True
+
+
+def _this(patch_id: str) -> ColumnElement[bool]:
+    return patches.c.patch_id == patch_id
+
+
+def _mine(worker: str) -> ColumnElement[bool]:
+    return and_(patches.c.state == "building", patches.c.worker == worker)
+
+
+def _left(at: datetime) -> ColumnElement[bool]:
+    """Its worker has not been heard of for as long as the lease."""
+    return and_(patches.c.state == "building", patches.c.lease_until < at)
+
+
+def _due(at: datetime) -> ColumnElement[bool]:
+    return and_(patches.c.state == "requested", or_(patches.c.next_try_at.is_(None), patches.c.next_try_at <= at))
+
+
+def _wanted() -> ColumnElement[bool]:
+    """A transfer waits for it, and a started set for that."""
+    waiting = transfers.alias()
+    return exists().where(
+        waiting.c.patch_id == patches.c.patch_id,
+        waiting.c.state.in_(sorted(UNPUBLISHED)),
+        wanted_by_a_member(waiting.c.transfer_id, of_sets=STARTED_SET),
+    )
+
+
+def _added(bytes_read: int, seconds: float) -> dict[str, Any]:
+    """A build has many steps."""
+    return {
+        "bytes_read": func.coalesce(patches.c.bytes_read, 0) + bytes_read,
+        "seconds": func.coalesce(patches.c.seconds, 0.0) + seconds,
+    }
+
+
+def buildable(at: datetime) -> ColumnElement[bool]:
+    """A condition on ``patches``: unbuilt, and not put off until later."""
+    return or_(_due(at), patches.c.state == "building")
 
 
 def find_patch(connection: Connection, patch_id: str) -> Patch | None:
@@ -134,10 +228,9 @@ def request_patch(
 def request_again(connection: Connection, patch_id: str, at: datetime) -> None:
     """A person retries: a patch that failed may be built once more; any other state stays."""
     PATCH.check("failed", "requested", "api")
-    where = (patches.c.patch_id == patch_id, patches.c.state == "failed")
-    connection.execute(
-        patches.update().where(*where).values(state="requested", code=None, detail=None, worker=None, updated_at=at)
-    )
+    fresh = {**_SOUND, "worker": None, "next_try_at": None}
+    statement = patches.update().where(_this(patch_id), patches.c.state == "failed")
+    connection.execute(statement.values(state="requested", **fresh, updated_at=at))
 
 
 def _first(connection: Connection, where: Any) -> Patch | None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from contracts.states import OUTCOMES
 from imagedelta.errors import RequestError
-from store.kernel.schema import history
+from store.kernel.schema import history, transfer_hours
 
 MAX_BUCKETS = 10_000
 _LENGTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -43,7 +43,21 @@ def outcomes_over_time(
         if new in OUTCOMES:
             entry[new] += count
         entry["bytes"] += int(moved)
+    _add_forgotten(connection, bucket, start, end, found)
     return tuple({"bucketStart": begin, **entry} for begin, entry in found.items())
+
+
+def _add_forgotten(
+    connection: Connection, bucket: str, start: datetime, end: datetime, found: Mapping[datetime, dict[str, int]]
+) -> None:
+    """Hours whose lines are no longer kept (store.retained.lines)."""
+    query = select(transfer_hours).where(
+        transfer_hours.c.hour >= bucket_start(bucket, start), transfer_hours.c.hour < end
+    )
+    for row in connection.execute(query).mappings():
+        entry = found[bucket_start(bucket, row["hour"])]
+        for name in entry:
+            entry[name] += int(row[name])
 
 
 def bucket_start(bucket: str, at: datetime) -> datetime:

@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from contracts.messages import Report
 from contracts.records import Page, Transfer, TransferEvent
-from contracts.states import IN_TRANSIT, UNBUILT, UNPUBLISHED
+from contracts.states import IN_TRANSIT, UNPUBLISHED
 from services.store_port import Origin, Outcome
 from store.kernel import history
 from store.kernel.engine import Database
-from store.kernel.moves import move_transfer
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import member_transfers, patches, transfers
 from store.sets.rows import wanted_by_a_member
 from store.sets.views import stages
+from store.transfers.patches import buildable
 from store.transfers.reports import take_reports
 from store.transfers.rows import fetch_transfers, find_transfer, transfer_query, transfer_record
 from store.transfers.timeseries import outcomes_over_time
@@ -79,7 +79,7 @@ class SqlTransfers:
     def stages(self, set_id: str) -> Mapping[str, int]:
         return self._db.read(lambda connection: stages(connection, set_id))
 
-    def patches_to_build(self, set_id: str) -> tuple[str, ...]:
+    def patches_to_build(self, set_id: str, at: datetime) -> tuple[str, ...]:
         query = (
             select(patches.c.patch_id)
             .join(transfers, transfers.c.patch_id == patches.c.patch_id)
@@ -87,20 +87,12 @@ class SqlTransfers:
                 _links(set_id).exists(),
                 wanted_by_a_member(transfers.c.transfer_id),
                 transfers.c.state.in_(sorted(UNPUBLISHED)),
-                patches.c.state.in_(sorted(UNBUILT)),
+                buildable(at),
             )
             .distinct()
             .order_by(patches.c.patch_id)
         )
         return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
-
-    def fail_of_patch(self, patch_id: str, code: str, detail: str, at: datetime) -> None:
-        def work(connection: Connection) -> None:
-            waiting = (transfers.c.patch_id == patch_id, transfers.c.state.in_(sorted(UNPUBLISHED)))
-            for transfer in fetch_transfers(connection, *waiting):
-                move_transfer(connection, transfer, "failed", "orchestrator", at, code=code, detail=detail)
-
-        self._db.write(work)
 
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
         return self._db.write(lambda connection: take_reports(connection, reports, self._module_id, max_attempts))

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.e2e
 _T = TypeVar("_T")
 CRASHING_APP = Path(__file__).parent / "crashing_app"
 DEVICES = {"boat": "north", "ship": "south"}
-EFFECTS = {"build_patch": 2, "publish_batch": 2, "read_image": 3, "release_member": 1, "sync_device": 1}
+EFFECTS = {"build_step": 2, "publish_batch": 2, "read_image": 3, "release_member": 1, "sync_device": 1}
 """Blobs, manifests and twins that a run of the step writes: after each one, before SQL knows it, is a boundary."""
 OLD = an_image({"app/program": b"old " * 5000}, references=["app:1"])
 NEW = an_image({"app/program": b"old " * 5000 + b"new"}, references=["app:2"])

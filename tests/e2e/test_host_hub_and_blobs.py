@@ -174,26 +174,27 @@ print("ok")
 
 
 def test_the_port_reads_many_agents_and_writes_only_on_what_it_read(host: HostProcess, hub: HubClient) -> None:
-    port = LocalHub("north", HubConnection.parse(host.endpoint()["hubs"]["north"]))
     names = [f"port-{number}" for number in range(120)]
     for name in names:
         hub.service("PUT", f"/devices/{name}", json={"capabilities": {"iotEdge": True}})
     content = {"$edgeAgent": {"properties.desired": {"modules": {}}}}
-
-    agents = port.agents([*names, "nobody"])
-    port.apply_content("port-0", content, on=agents["port-0"].version)
-    with pytest.raises(RequestError) as caught:
-        port.apply_content("port-0", content, on=agents["port-0"].version)
     deployment = Deployment("fleet", "deviceId in ['port-1']", 3, content)
-    port.create_deployment(deployment)
-    port.create_deployment(deployment)
+
+    with httpx.Client(timeout=30) as client:
+        port = LocalHub("north", HubConnection.parse(host.endpoint()["hubs"]["north"]), client=client)
+        agents = port.agents([*names, "nobody"])
+        port.apply_content("port-0", content, on=agents["port-0"].version)
+        with pytest.raises(RequestError) as caught:
+            port.apply_content("port-0", content, on=agents["port-0"].version)
+        port.create_deployment(deployment)
+        port.create_deployment(deployment)
+        made, given = port.deployments(), port.agents(["port-1"])
+        port.delete_deployment("fleet")
+        left = port.deployments()
 
     assert sorted(agents) == sorted(names)
     assert caught.value.code == "hub.changed"
-    assert port.deployments() == [deployment]
-    assert port.agents(["port-1"])["port-1"].desired == {"modules": {}}
-    port.delete_deployment("fleet")
-    assert port.deployments() == []
+    assert (made, given["port-1"].desired, left) == ([deployment], {"modules": {}}, [])
 
 
 # Blobs

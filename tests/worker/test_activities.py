@@ -20,7 +20,7 @@ INPUTS: dict[str, Any] = {
     "list_due": {"of": "sets"},
     "list_work": {"setId": NONE, "of": "patches"},
     "plan_set": {"setId": NONE},
-    "build_patch": {"patchId": NONE, "worker": "w"},
+    "build_step": {"patchId": NONE, "worker": "w"},
     "publish_batch": {"patchId": NONE, "after": ""},
     "read_image": {"registrationId": NONE},
     "settle_set": {"setId": NONE},

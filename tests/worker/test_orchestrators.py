@@ -29,7 +29,7 @@ DUE = {"sets": ok(sets=["s1", "s2"]), "messages": ok(notifications=["m1"], devic
 GOOD = {
     "plan_set": ok(state="preparing"),
     "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
-    "build_patch": ok(built=True),
+    "build_step": ok(state="verified"),
     "publish_batch": ok(published=1, after=None),
     "settle_set": ok(state="releasing", release=["boat"], confirm=["ship"]),
     "read_image": ok(imageId="sha256:" + "0" * 64, name="Smörgås \U0001f6f3"),
@@ -40,6 +40,7 @@ GOOD = {
     "sync_device": ok(written=True),
 }
 INPUTS: dict[str, Any] = {
+    "build_lane": {"worker": "deploy-1", "ids": ["p1", "p2"]},
     "build_patches": {"worker": "deploy-1", "ids": ["p1", "p2", "p3"]},
     "deploy_set": {"setId": "set-1"},
     "publish_bundles": {"ids": ["p1", "p2"]},
@@ -58,7 +59,7 @@ def failing_once() -> Any:
 
     def run(payload: dict[str, Any]) -> Any:
         asked.append(payload)
-        return raising() if len(asked) == 1 else GOOD["build_patch"]
+        return raising() if len(asked) == 1 else GOOD["build_step"]
 
     return run
 
@@ -67,8 +68,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"{name}: all is well": (name, {}) for name in INPUTS},
     "deploy_set: the plan fails for good": ("deploy_set", {"plan_set": final("plan.impossible")}),
     "deploy_set: the plan is never reached": ("deploy_set", {"plan_set": raising}),
-    "deploy_set: a batch is never built": ("deploy_set", {"build_patch": raising}),
-    "deploy_set: a patch is built at the second try": ("deploy_set", {"build_patch": failing_once()}),
+    "deploy_set: a batch is never built": ("deploy_set", {"build_step": raising}),
+    "deploy_set: a patch is built at the second try": ("deploy_set", {"build_step": failing_once()}),
     "deploy_set: an answer of a shape that nobody foresaw": ("deploy_set", {"plan_set": {"ok": True}}),
     "register_image: it never succeeds": ("register_image", {"read_image": raising}),
     "sweep: a step raises": ("sweep", {"release_member": raising, "sync_device": raising}),

@@ -60,7 +60,7 @@ class ChangedFiles:
         """Yield all work, in the order of the patch."""
         for layer, file in self._plan.diffed():
             old = file.base.entry.size if file.base else 0
-            windows = window_count(file.entry.size, old, self._encoding.profile) if file.base else 1
+            windows = window_count(file.entry.size, old, self._encoding.profile)
             for window in range(windows):
                 yield Work(layer, file, window, windows)
 
@@ -83,6 +83,11 @@ class Chunk:
     def new_bytes(self) -> int:
         """Bytes of the target, about."""
         return sum(work.new_bytes for work in self.works)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of target and source, about."""
+        return sum(work.bytes for work in self.works)
 
     def choose(self) -> ChosenChunk:
         """Choose the method of each file."""

@@ -12,7 +12,7 @@ from imagedelta.delta.content import LayerContent
 from imagedelta.delta.encode.old_text import OldTextStream
 from imagedelta.delta.encode.pieces import Piece, PieceReader
 from imagedelta.delta.encode.plan import Choice, FilePlan, LayerPlan, PatchPlan
-from imagedelta.delta.encode.spools import Spools
+from imagedelta.delta.encode.spools import SegmentWriter
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
@@ -29,18 +29,18 @@ _TYPE = 156
 class LayerItems:
     """Writes the items of the rebuilt layers, one layer after the other."""
 
-    def __init__(self, plan: PatchPlan, pieces: PieceReader, spools: Spools, old_text: OldTextStream) -> None:
+    def __init__(self, plan: PatchPlan, pieces: PieceReader, streams: SegmentWriter, old_text: OldTextStream) -> None:
         """Args:
         pieces: Of all files whose data must be read, in the order of the plan.
-        spools: Take the streams, but for text behind its old text, which ``old_text`` takes.
+        streams: Take the streams, but for text behind its old text, which ``old_text`` takes.
         """
         self._plan = plan
         self._pieces = pieces
-        self._spools = spools
+        self._raw = streams
         self._old_text = old_text
         self._source_headers = [layer.headers for layer in plan.source_layers]
         self._references = References(self._source_headers.__getitem__, plan.member_counts)
-        self._writer = ItemWriter(spools, self._references)
+        self._writer = ItemWriter(streams, self._references)
         self._kept: dict[tuple[bytes, int], int] = {}
         self._kept_bytes = 0
         self._largest_base = 0
@@ -108,7 +108,7 @@ class LayerItems:
             way = Way.LITERAL if block.size > _LONG_ODD else Way.TEXT
             self._writer.write(Item(way, block.size), header)
             for data in _pieces(layer.headers, block.data_offset, block.size):
-                self._spools.write(STREAM_OF[way], data)
+                self._raw.write(STREAM_OF[way], data)
 
     def _is_data_of(self, reference: int | None, layer: LayerContent, block: HeaderBlock) -> bool:
         """Whether a member has the data of a header of the target; no data is the data of any."""
@@ -158,7 +158,7 @@ class LayerItems:
             if role is Role.OLD_TEXT and file.base:
                 self._old_text.add(file.entry.path, self._plan.number(file.base), file.base.data, data)
             else:
-                self._spools.write(role, data)
+                self._raw.write(role, data)
 
     def _padding(self, layer: LayerContent, position: int, offset: int) -> None:
         """Account for the bytes up to a header: zeros up to the next block come by themselves."""
@@ -170,7 +170,7 @@ class LayerItems:
         way = Way.LITERAL if end - position > _LONG_ODD else Way.ODD
         for data in _pieces(layer.headers, position, end - position):
             self._writer.write(Item(way, len(data)))
-            self._spools.write(STREAM_OF[way], data)
+            self._raw.write(STREAM_OF[way], data)
 
     def _end(self, layer: LayerContent, position: int) -> None:
         size = layer.index.size

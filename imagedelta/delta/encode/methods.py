@@ -81,8 +81,8 @@ class ChangedFile:
 
     @property
     def windows(self) -> int:
-        """In how many windows the file is carried; 1 for one that is compared whole."""
-        return window_count(self.new.size, self.old.size, self.encoding.profile) if self.old else 1
+        """In how many windows the file is carried; 1 for one that is carried whole."""
+        return window_count(self.new.size, self.old.size if self.old else 0, self.encoding.profile)
 
     @cached_property
     def cut(self) -> Windows:
@@ -121,12 +121,21 @@ def pieces_of(file: ChangedFile) -> Iterator[Piece]:
 
 def _unfolded(file: ChangedFile, window: int, start: bytes) -> Method | None:
     if file.old is None:
-        return Literal(file.encoding, file.new)
+        return Literal(file.encoding, _window_of(file, window), start)
     if file.base is not None and _is_old_text(file.encoding, start, file.new, file.old):
         return OldText(file, file.old, file.base) if window == 0 else None
     if file.windows > 1:
         return Window(file, file.old, window)
     return Delta(file, file.old)
+
+
+def _window_of(file: ChangedFile, window: int) -> Extent:
+    """Return the bytes of a window of a file that is not compared with any."""
+    if file.windows == 1:
+        return file.new
+    at = window * file.encoding.profile.window_bytes
+    size = min(file.encoding.profile.window_bytes, file.new.size - at)
+    return Extent(file.new.reader, file.new.offset + at, size)
 
 
 def _may_fold(file: ChangedFile) -> bool:
@@ -152,15 +161,19 @@ def _is_text(start: bytes) -> bool:
 
 
 class Literal:
-    """The bytes of a file as they are."""
+    """The bytes of a file as they are, or those of a window of it."""
 
-    def __init__(self, encoding: Encoding, new: Extent) -> None:
+    def __init__(self, encoding: Encoding, new: Extent, start: bytes = b"") -> None:
+        """Args:
+        start: Of the file, when ``new`` is not.
+        """
         self._encoding = encoding
         self._new = new
+        self._file_start = start
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        way = self._way(_start(self._new))
+        way = self._way(self._file_start or _start(self._new))
         for at in range(0, self._new.size, _LITERAL_PIECE):
             data = self._new.read_at(at, min(_LITERAL_PIECE, self._new.size - at))
             yield Piece(Item(way, len(data)), {STREAM_OF[way]: data})

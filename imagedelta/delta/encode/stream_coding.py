@@ -1,27 +1,29 @@
 """Coding the raw streams of a patch: which coder, with which parameters, within the device's memory.
 
 Small streams are coded with every coder and tuning, and the shortest is kept; large ones with what measured best on
-their kind (docs/adr/0009). Dictionaries share the profile's decoder memory: the small streams get all they can
-use, the rest is divided among the large ones. Streams are coded side by side as far as memory allows; the
-order in which they finish changes nothing.
+their kind (docs/adr/0009), segment by segment. Dictionaries share the profile's decoder memory: the small streams get
+all they can use, the rest is divided among the large ones. Streams are planned first; then any thread, process or
+machine may code any segment.
 """
 
 from __future__ import annotations
 
 import io
 import lzma
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import brotli
 
+from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode import dictionary_lzma
-from imagedelta.delta.encode.job_queue import Job, JobQueue
+from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
+from imagedelta.delta.encode.spools import RawStreams, spooled_file
 from imagedelta.delta.format.coders import (
     BROTLI,
     LZMA2,
@@ -38,7 +40,7 @@ from imagedelta.delta.format.coders import (
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
-from imagedelta.limits import MIB
+from imagedelta.limits import KIB, MIB
 
 _SMALL_BYTES = 2 * MIB
 """Up to this raw size several codings are tried."""
@@ -46,9 +48,9 @@ _IN_MEMORY_BYTES = {Role.DIFF: 16 * MIB, Role.TEXT: 4 * MIB}
 """Larger sizes up to which streams are read into memory all the same: differences are mostly zeros, so that
 several codings are quick, and text gains most by Brotli."""
 _BROTLI_ROLES = frozenset({Role.TEXT, Role.LITERAL})
-_TINY = 64 * 1024
+_TINY = 64 * KIB
 """Every stream up to this size is tried with Brotli."""
-_SAMPLE_BLOCKS, _SAMPLE_BLOCK = 4, 128 * 1024
+_SAMPLE_BLOCKS, _SAMPLE_BLOCK = 4, 128 * KIB
 """Of a longer stream, coder and tuning are chosen by a sample of so many blocks of so many bytes."""
 _TUNINGS: tuple[dict[str, int], ...] = (
     {},
@@ -59,9 +61,55 @@ _TUNINGS: tuple[dict[str, int], ...] = (
 )
 _ENCODER_FACTOR = 11
 """liblzma's encoder takes so many times its dictionary."""
+_END_MARK = 1
+"""Bytes at the end of an LZMA2 stream that say that it ends."""
+_CODED_UNDER_WAY = 32
+_CODED_IN_MEMORY = 256 * KIB
 
-RawStream = tuple[Role, BinaryIO, int]
-"""Role, rewound file, bytes."""
+
+@dataclass(frozen=True, slots=True)
+class Lzma2:
+    """A coder of LZMA2 and its tuning."""
+
+    coder: int
+    tuning: Mapping[str, int] = field(default_factory=dict)
+
+    def filters(self, dictionary: int) -> list[dict[str, Any]]:
+        """Return liblzma's filter chain for writing."""
+        strongest: dict[str, Any] = {"preset": 9 | lzma.PRESET_EXTREME, **self.tuning}
+        return lzma2_filters(dictionary, self.coder == LZMA2_X86, **strongest)
+
+    def pack(self, data: bytes, dictionary: int) -> bytes:
+        """Return all of a stream, coded."""
+        return lzma.compress(data, lzma.FORMAT_RAW, filters=self.filters(dictionary))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """How a raw stream is coded."""
+
+    role: Role
+    dictionary: int
+    segments: tuple[int, ...]
+    """Raw bytes of each."""
+    lzma2: Lzma2 | None
+    """``None`` for a small stream, of which several codings are tried."""
+
+    @property
+    def bytes(self) -> int:
+        """Of the raw stream."""
+        return sum(self.segments)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what coding a segment takes."""
+        return _ENCODER_FACTOR * self.dictionary + 4 * min(self.bytes, 16 * MIB)
+
+    def stream(self, coded_bytes: int) -> PatchStream:
+        """Return the entry of a stream that is coded in segments."""
+        assert self.lzma2  # noqa: S101 - small streams choose their coder when they are coded
+        params = Params(dictionary_bytes=self.dictionary)
+        return PatchStream(self.role, self.lzma2.coder, params, self.bytes, coded_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +120,111 @@ class Coded:
     data: BinaryIO
 
 
-def code_streams(
-    raw: Sequence[RawStream], budget: int, profile: Profile, scratch: Path, exits: ExitStack, queue: JobQueue
-) -> list[Coded]:
-    """Return every stream coded, in the given order.
+def plan_streams(
+    raw: RawStreams, sizes: Mapping[Role, tuple[int, ...]], budget: int, profile: Profile, queue: JobQueue
+) -> list[StreamPlan]:
+    """Return how each stream is coded.
 
     Args:
+        sizes: Bytes of each segment of each stream.
         budget: Bytes that all decoders together may take.
+    """
+    shares = share_memory([(role, sum(segments)) for role, segments in sizes.items()], budget, profile)
+    jobs = [
+        Job(partial(_plan, raw, role, segments, shares[role]), _ENCODER_FACTOR * _SAMPLE_BLOCKS * _SAMPLE_BLOCK)
+        for role, segments in sizes.items()
+    ]
+    return [planned.result() for planned in [queue.submit(job) for job in jobs]]
+
+
+def _plan(raw: RawStreams, role: Role, segments: tuple[int, ...], dictionary: int) -> StreamPlan:
+    if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
+        return StreamPlan(role, dictionary, segments, None)
+    sample = _sample([raw.segment(role, number) for number in range(len(segments))])
+    return StreamPlan(role, dictionary, segments, _best(role, sample))
+
+
+def code_streams(
+    plans: Sequence[StreamPlan], raw: RawStreams, scratch: Path, exits: ExitStack, queue: JobQueue
+) -> list[Coded]:
+    """Return every stream coded, in the given order; side by side as far as memory allows.
+
+    Args:
         exits: Closes the scratch files.
     """
-    dictionaries = share_memory([(role, size) for role, _, size in raw], budget, profile)
-    jobs: list[Future[Coded]] = []
-    for role, stream, size in raw:
-        job: Callable[[], Coded]
-        if size > _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
-            out = exits.enter_context(_scratch_file(scratch))
-            job = _Large(role, stream, size, dictionaries[role], out)
-        else:
-            job = _Small(role, stream, dictionaries[role])
-        jobs.append(queue.submit(Job(job, _ENCODER_FACTOR * dictionaries[role] + 4 * min(size, 16 * MIB))))
-    return [job.result() for job in jobs]
+    jobs = (job for plan in plans for job in _jobs(plan, raw, scratch))
+    coded = []
+    parts = in_order(queue, jobs, _CODED_UNDER_WAY, drop=lambda part: part.data.close())
+    for plan in plans:
+        first = next(parts)
+        exits.callback(first.data.close)
+        coded.append(_joined(plan, first, parts) if len(plan.segments) > 1 else first)
+    return coded
+
+
+def _joined(plan: StreamPlan, first: Coded, following: Iterator[Coded]) -> Coded:
+    """Append the other segments of a stream to its first."""
+    out = first.data
+    out.seek(0, io.SEEK_END)
+    for _ in plan.segments[1:]:
+        part = next(following).data
+        with part:
+            shutil.copyfileobj(part, out, MIB)
+    stream = plan.stream(out.tell())
+    out.seek(0)
+    return Coded(stream, out)
+
+
+def _jobs(plan: StreamPlan, raw: RawStreams, scratch: Path) -> Iterator[Job[Coded]]:
+    if plan.lzma2 is None:
+        yield Job(lambda: code_small(plan, raw.segment(plan.role, 0)), plan.memory_bytes)
+        return
+    for number in range(len(plan.segments)):
+        yield Job(partial(_spooled_segment, plan, number, raw, scratch), plan.memory_bytes)
+
+
+def _spooled_segment(plan: StreamPlan, number: int, raw: RawStreams, scratch: Path) -> Coded:
+    out = spooled_file(scratch, _CODED_IN_MEMORY)
+    try:
+        code_segment(plan, number, raw.segment(plan.role, number), out)
+    except BaseException:
+        out.close()
+        raise
+    stream = plan.stream(out.tell())
+    out.seek(0)
+    return Coded(stream, out)
+
+
+def code_segment(plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
+    """Append a segment as LZMA2; only the last one has an end mark, so that they make one stream when joined."""
+    assert plan.lzma2  # noqa: S101 - only large streams have more than one segment
+    filters = plan.lzma2.filters(plan.dictionary)
+    if plan.lzma2.coder == LZMA2_X86:
+        filters[0]["start_offset"] = sum(plan.segments[:number])
+    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
+    for block in raw.pieces(0, raw.size):
+        out.write(packer.compress(block))
+    last = number == len(plan.segments) - 1
+    out.write(packer.flush() if last else packer.flush()[:-_END_MARK])
+
+
+def code_small(plan: StreamPlan, raw: Extent) -> Coded:
+    """Return a small stream in its shortest form."""
+    data = raw.whole()
+    number, params, packed = min(_candidates(plan, raw, data), key=_cost)
+    return Coded(PatchStream(plan.role, number, params, len(data), len(packed)), io.BytesIO(packed))
+
+
+def _candidates(plan: StreamPlan, raw: Extent, data: bytes) -> Iterator[tuple[int, Params, bytes]]:
+    yield RAW, Params(), data
+    candidates = _tuned(plan.role)
+    if len(data) > _SAMPLE_BLOCKS * _SAMPLE_BLOCK:
+        candidates = [_best(plan.role, _sample([raw]))]
+    for lzma2 in candidates:
+        yield lzma2.coder, Params(dictionary_bytes=plan.dictionary), lzma2.pack(data, plan.dictionary)
+    if plan.role in _BROTLI_ROLES or len(data) <= _TINY:
+        window = _window_log(plan.dictionary)
+        yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
 
 
 def code_config(config: bytes, dictionary: bytes) -> Coded:
@@ -101,7 +234,8 @@ def code_config(config: bytes, dictionary: bytes) -> Coded:
         packed = dictionary_lzma.compress(dictionary, config, dictionary_bytes)
         params = Params(dictionary_bytes=dictionary_bytes)
         return Coded(PatchStream(Role.CONFIG, LZMA2_DICTIONARY, params, len(config), len(packed)), io.BytesIO(packed))
-    return _Small(Role.CONFIG, io.BytesIO(config), dictionary_bytes)()
+    plan = StreamPlan(Role.CONFIG, dictionary_bytes, (len(config),), None)
+    return code_small(plan, Extent(BytesReader(config), 0, len(config)))
 
 
 def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile) -> Mapping[Role, int]:
@@ -116,83 +250,34 @@ def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profil
     return shares
 
 
-@dataclass(frozen=True, slots=True)
-class _Lzma2:
-    """A coder of LZMA2 and its tuning."""
-
-    coder: int
-    tuning: dict[str, int]
-
-    def filters(self, dictionary: int) -> list[dict[str, Any]]:
-        strongest: dict[str, Any] = {"preset": 9 | lzma.PRESET_EXTREME, **self.tuning}
-        return lzma2_filters(dictionary, self.coder == LZMA2_X86, **strongest)
-
-    def pack(self, data: bytes, dictionary: int) -> bytes:
-        return lzma.compress(data, lzma.FORMAT_RAW, filters=self.filters(dictionary))
-
-
-def _tuned(role: Role) -> list[_Lzma2]:
+def _tuned(role: Role) -> list[Lzma2]:
     coders = (LZMA2_X86, LZMA2) if role is Role.CODE else (LZMA2,)
-    return [_Lzma2(number, tuning) for number in coders for tuning in _TUNINGS]
+    return [Lzma2(number, tuning) for number in coders for tuning in _TUNINGS]
 
 
-def _best(role: Role, sample: bytes) -> _Lzma2:
+def _best(role: Role, sample: bytes) -> Lzma2:
     """Return what packs a sample best, the first of equals."""
     dictionary = max(MIN_DICTIONARY, len(sample))
     return min(_tuned(role), key=lambda lzma2: len(lzma2.pack(sample, dictionary)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Large:
-    role: Role
-    stream: BinaryIO
-    size: int
-    dictionary: int
-    out: BinaryIO
-
-    def __call__(self) -> Coded:
-        lzma2 = _best(self.role, _sample(self.stream, self.size))
-        packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=lzma2.filters(self.dictionary))
-        while block := self.stream.read(MIB):
-            self.out.write(packer.compress(block))
-        self.out.write(packer.flush())
-        params = Params(dictionary_bytes=self.dictionary)
-        coded = PatchStream(self.role, lzma2.coder, params, self.size, self.out.tell())
-        self.out.seek(0)
-        return Coded(coded, self.out)
+def _sample(segments: Sequence[Extent]) -> bytes:
+    """Return blocks that are spread over a stream."""
+    size = sum(segment.size for segment in segments)
+    middles = (size * (2 * number + 1) // (2 * _SAMPLE_BLOCKS) for number in range(_SAMPLE_BLOCKS))
+    places = (max(0, middle - _SAMPLE_BLOCK // 2) for middle in middles)
+    return b"".join(_read_across(segments, place, min(_SAMPLE_BLOCK, size - place)) for place in places)
 
 
-@dataclass(frozen=True, slots=True)
-class _Small:
-    role: Role
-    stream: BinaryIO
-    dictionary: int
-
-    def __call__(self) -> Coded:
-        data = self.stream.read()
-        number, params, packed = min(self._candidates(data), key=_cost)
-        return Coded(PatchStream(self.role, number, params, len(data), len(packed)), io.BytesIO(packed))
-
-    def _candidates(self, data: bytes) -> Iterator[tuple[int, Params, bytes]]:
-        yield RAW, Params(), data
-        candidates = _tuned(self.role)
-        if len(data) > _SAMPLE_BLOCKS * _SAMPLE_BLOCK:
-            candidates = [_best(self.role, _sample(self.stream, len(data)))]
-        for lzma2 in candidates:
-            yield lzma2.coder, Params(dictionary_bytes=self.dictionary), lzma2.pack(data, self.dictionary)
-        if self.role in _BROTLI_ROLES or len(data) <= _TINY:
-            window = _window_log(self.dictionary)
-            yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
-
-
-def _sample(stream: BinaryIO, size: int) -> bytes:
-    """Return blocks that are spread over a stream of ``size`` bytes; it is left at its start."""
-    blocks = []
-    for number in range(_SAMPLE_BLOCKS):
-        stream.seek(size * (2 * number + 1) // (2 * _SAMPLE_BLOCKS) - _SAMPLE_BLOCK // 2)
-        blocks.append(stream.read(_SAMPLE_BLOCK))
-    stream.seek(0)
-    return b"".join(blocks)
+def _read_across(segments: Sequence[Extent], offset: int, length: int) -> bytes:
+    """Read from segments as if they were one file."""
+    parts = []
+    for segment in segments:
+        if offset < segment.size and length:
+            parts.append(segment.read_at(offset, min(length, segment.size - offset)))
+            length -= len(parts[-1])
+        offset = max(0, offset - segment.size)
+    return b"".join(parts)
 
 
 def _window_log(dictionary: int) -> int:
@@ -203,7 +288,3 @@ def _window_log(dictionary: int) -> int:
 def _cost(candidate: tuple[int, Params, bytes]) -> int:
     number, params, packed = candidate
     return len(packed) + len(coder(number).write_params(params))
-
-
-def _scratch_file(scratch: Path) -> BinaryIO:
-    return cast(BinaryIO, tempfile.TemporaryFile(dir=scratch))

@@ -371,6 +371,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("device_id", "number", name=op.f("uq_bundles_device_id_number")),
     )
     op.create_table(
+        "transfer_hours",
+        sa.Column("hour", types.UtcDateTime(), nullable=False),
+        sa.Column("succeeded", sa.BigInteger(), nullable=False),
+        sa.Column("failed", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", name=op.f("pk_transfer_hours")),
+    )
+    op.create_table(
         "history",
         sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", types.UtcDateTime(), nullable=False),
@@ -424,6 +432,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_history_set_id"), table_name="history")
     op.drop_index("ix_history_kind_hour", table_name="history")
     op.drop_table("history")
+    op.drop_table("transfer_hours")
     op.drop_table("bundles")
     op.drop_index(
         "uq_transfers_active",

@@ -6,10 +6,14 @@ import base64
 import io
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from sqlalchemy import event
 
 from activities.read_image import read_image
 from contracts.messages import Inventory
@@ -25,7 +29,7 @@ from services.settings import load_settings
 from services.store_port import Origin, PlannedTransfer
 from store.sql import SqlStore
 from tests.images import BuiltImage, docker_save
-from tests.simulators.calls import Calls
+from tests.simulators.calls import Calls, Crash
 from tests.simulators.clock import ClockSimulator
 from tests.simulators.hub import HubSimulator
 from tests.simulators.mail import MailSimulator
@@ -239,6 +243,48 @@ class Bench:
         for _ in range(3):
             sets.settle(set_id, self.now())
         return set_id
+
+    def cancel(self, transfer: Transfer) -> None:
+        """Every set of the transfer's device."""
+        for of in self.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items:
+            if any(member.device_id == transfer.device_id for member in self.store.sets.members(of.set_id)):
+                self.store.sets.cancel(of.set_id, "olga", self.now())
+                while self.store.sets.withdraw_part(of.set_id, self.now()):
+                    pass
+
+    def set_of(self, transfer: Transfer) -> str:
+        """The set that the transfer was made for."""
+        sets = self.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
+        (found,) = [
+            of.set_id
+            for of in sets
+            if transfer.transfer_id in {linked.transfer_id for linked in self.store.transfers.of_set(of.set_id)}
+        ]
+        return str(found)
+
+    @contextmanager
+    def dying_at_statement(self, nth: int) -> Iterator[None]:
+        """The process dies before the ``nth`` statement from now on that is given to SQL."""
+        left = [nth]
+
+        def count(*given: Any) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise Crash
+
+        engine = self.store._db.engine
+        event.listen(engine, "before_cursor_execute", count)
+        try:
+            yield
+        finally:
+            event.remove(engine, "before_cursor_execute", count)
+
+    def verify_elsewhere(self, transfer: Transfer, worker: str) -> None:
+        """Another process takes the patch over and builds it."""
+        patch_id, patches = transfer.patch_id or "", self.store.patches
+        assert patches.begin_step(patch_id, worker, timedelta(hours=1), self.now())
+        figures: dict[str, Any] = {"size": 1, "sha256": "ab", "crc32": 1, "chunks": "cd", "memory_bytes": 1}
+        assert patches.verified(patch_id, worker, **figures, bytes_read=1, seconds=1, at=self.now())
 
     def current(self, transfer: Transfer) -> Transfer:
         found = self.store.transfers.transfer(transfer.transfer_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from activities.build_patch import build_patch
+from activities.build_step import build_step
 from activities.publish_batch import publish_batch
 from activities.sync_device import sync_device
 from contracts.outbox import outbox_container
@@ -35,7 +35,7 @@ def prepared(bench: Bench, keys: Sequence[str] | None = None) -> Transfer:
     bench.register(APP_1, APP_2)
     bench.enrol(APP_1, keys=keys)
     transfer = bench.transfer(APP_2, APP_1)
-    assert build_patch(bench.deps, {"patchId": transfer.patch_id, "worker": "set-1"}) == {"built": True}
+    assert build_step(bench.deps, {"patchId": transfer.patch_id, "worker": "set-1"}) == {"state": "verified"}
     return transfer
 
 
@@ -184,7 +184,7 @@ def fleet_of(bench: Bench, count: int, *, shared: bool = False) -> Transfer:
     for name in names:
         bench.enrol(APP_1, device_id=name, forms=["shared"] if shared else [])
     first, *_ = [bench.transfer(APP_2, APP_1, device_id=name, workstream=name) for name in names]
-    assert build_patch(bench.deps, {"patchId": first.patch_id, "worker": "set-1"}) == {"built": True}
+    assert build_step(bench.deps, {"patchId": first.patch_id, "worker": "set-1"}) == {"state": "verified"}
     return first
 
 
@@ -313,6 +313,7 @@ def test_what_nobody_wants_any_more_when_it_lies_there_is_taken_away(
         if meanwhile == "cancel":
             (of,) = sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
             sets.cancel(of.set_id, "olga", bench.now())
+            sets.withdraw_part(of.set_id, bench.now())
         else:
             bench.store.devices.retire(first.device_id, "olga", bench.now())
         sync_device(bench.deps, {"deviceId": first.device_id})

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from activities.build_patch import build_patch
+from activities.build_step import build_step
 from activities.publish_batch import publish_batch
 from activities.sync_device import sync_device
 from contracts.messages import DesiredProperties
@@ -42,7 +42,7 @@ def published(bench: Bench, forms: Sequence[str] = ()) -> Transfer:
     bench.register(APP_1, APP_2)
     bench.enrol(APP_1, forms=forms)
     transfer = bench.transfer(APP_2, APP_1)
-    build_patch(bench.deps, {"patchId": transfer.patch_id, "worker": "set-1"})
+    build_step(bench.deps, {"patchId": transfer.patch_id, "worker": "set-1"})
     assert publish_batch(bench.deps, {"patchId": transfer.patch_id, "after": ""})["published"] == 1
     return transfer
 
@@ -134,6 +134,7 @@ def test_a_device_gets_a_grant_for_each_shared_patch_on_its_way_and_loses_it_aft
 
     (of,) = bench.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
     bench.store.sets.cancel(of.set_id, "olga", bench.now())
+    assert not bench.store.sets.withdraw_part(of.set_id, bench.now())
     sync(bench)
     assert desired(bench).patches is None
 

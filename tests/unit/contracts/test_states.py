@@ -94,14 +94,15 @@ def test_no_move_stays_where_it_is_and_every_name_fits_its_column(machine: State
 
 
 def test_from_an_end_only_evidence_or_a_person_leads_on() -> None:
-    """And a lost image, which an inventory proves and the timer acts on."""
+    """And a lost image, which an inventory proves and the timer acts on, and age, for a patch that nobody uses."""
     for kind, machine in MACHINES.items():
         for (old, new), movers in machine.moves.items():
             if old in machine.terminal and (kind, old) not in {
                 ("transfer", "succeeded"),
                 ("transfer", "already_present"),
             }:
-                assert movers & {API, DEVICE} or (kind, old, new) == ("member", "apply_failed", "applied")
+                known = {("member", "apply_failed", "applied"), ("patch", "verified", "building")}
+                assert movers & {API, DEVICE} or (kind, old, new) in known
 
 
 def test_the_groups_of_states_are_what_their_names_say() -> None:

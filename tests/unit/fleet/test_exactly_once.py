@@ -146,7 +146,7 @@ def test_every_step_run_again_after_a_set_is_complete_changes_nothing(fleet: Fle
     applied, mails = len(fleet.hubs["north"].applied), len(fleet.mail.taken)
 
     fleet.step("plan_set", setId=arrived)
-    fleet.step("build_patch", patchId=patch.patch_id, worker="another")
+    fleet.step("build_step", patchId=patch.patch_id, worker="another")
     fleet.step("publish_batch", patchId=patch.patch_id, after="")
     fleet.step("settle_set", setId=arrived)
     fleet.step("release_member", setId=arrived, deviceId="ship-1")

@@ -141,14 +141,14 @@ def test_threads_lose_no_update(database_url: str) -> None:
 def claim_all(url: str, worker: str, patch_ids: list[str], claimed: Any) -> None:
     store = SqlStore(url)
     lease, now = timedelta(hours=1), datetime.now(UTC)
-    claimed.put([patch_id for patch_id in patch_ids if store.patches.claim(patch_id, worker, lease, now)])
+    claimed.put([patch_id for patch_id in patch_ids if store.patches.begin_step(patch_id, worker, lease, now)])
     store.close()
 
 
 def test_processes_that_claim_at_once_never_get_the_same_patch(shared_url: str, world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], *[f"app:{number}" for number in range(40)])
-    patch_ids = list(world.store.transfers.patches_to_build(of.set_id))
+    patch_ids = list(world.store.transfers.patches_to_build(of.set_id, world.now))
     claimed = SPAWN.Queue()
     processes = [
         SPAWN.Process(target=claim_all, args=(shared_url, f"worker-{n}", patch_ids, claimed)) for n in range(3)

@@ -11,12 +11,12 @@ LEASE = timedelta(hours=1)
 def wanted_patch(world: World) -> tuple[DeploymentSet, str]:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
-    return of, world.store.transfers.patches_to_build(of.set_id)[0]
+    return of, world.store.transfers.patches_to_build(of.set_id, world.now)[0]
 
 
 def finish(world: World, patch_id: str, worker: str) -> bool:
     numbers = {"size": 2**40, "crc32": 2**32 - 1, "memory_bytes": 1, "bytes_read": 1}
-    texts = {"blob": "ab", "sha256": "ab", "chunks": "cd"}
+    texts = {"sha256": "ab", "chunks": "cd"}
     return world.store.patches.verified(patch_id, worker, seconds=1.5, at=world.now, **numbers, **texts)
 
 
@@ -24,11 +24,11 @@ def test_a_patch_is_built_by_the_one_who_holds_its_lease(world: World) -> None:
     _, patch_id = wanted_patch(world)
     patches = world.store.patches
 
-    assert patches.claim(patch_id, "one", LEASE, world.now) is not None
-    assert patches.claim(patch_id, "two", LEASE, world.later()) is None
+    assert patches.begin_step(patch_id, "one", LEASE, world.now) is not None
+    assert patches.begin_step(patch_id, "two", LEASE, world.later()) is None
     assert not finish(world, patch_id, "two")
     assert finish(world, patch_id, "one")
-    assert patches.claim(patch_id, "two", LEASE, world.later()) is None
+    assert patches.begin_step(patch_id, "two", LEASE, world.later()) is None
     stored = patches.patch(patch_id)
     assert stored is not None
     assert (stored.state, stored.bytes, stored.crc32, stored.seconds) == ("verified", 2**40, 2**32 - 1, 1.5)
@@ -37,9 +37,9 @@ def test_a_patch_is_built_by_the_one_who_holds_its_lease(world: World) -> None:
 def test_a_lease_that_is_over_passes_to_the_next_and_the_late_worker_has_no_say(world: World) -> None:
     _, patch_id = wanted_patch(world)
     patches = world.store.patches
-    patches.claim(patch_id, "one", LEASE, world.now)
+    patches.begin_step(patch_id, "one", LEASE, world.now)
 
-    assert patches.claim(patch_id, "two", LEASE, world.later(7200)) is not None
+    assert patches.begin_step(patch_id, "two", LEASE, world.later(7200)) is not None
     assert not patches.failed(patch_id, "one", "content.invalid", "late", world.now)
     assert finish(world, patch_id, "two")
 

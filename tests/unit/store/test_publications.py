@@ -23,7 +23,7 @@ def built(world: World, devices: int = 1, *references: str) -> tuple[DeploymentS
     """A started set, and the patch of its first image, verified."""
     names = [world.device(f"ship-{number}", "-") for number in range(1, devices + 1)]
     of = world.set(names, *(references or ("app:2",)))
-    patches = world.store.transfers.patches_to_build(of.set_id)
+    patches = world.store.transfers.patches_to_build(of.set_id, world.now)
     for patch_id in patches:
         world.build(patch_id)
     return of, patches[0]
@@ -129,7 +129,7 @@ def test_one_claim_serves_every_started_set_and_goes_on_behind_the_last(world: W
 def test_nothing_is_published_before_its_patch_is_verified(world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
-    (patch_id,) = world.store.transfers.patches_to_build(of.set_id)
+    (patch_id,) = world.store.transfers.patches_to_build(of.set_id, world.now)
 
     assert claim(world, patch_id) == ()
     assert world.store.publications.patches_of(of.set_id) == ()
@@ -225,7 +225,7 @@ def test_a_twin_opens_the_shared_patches_of_what_is_on_its_way(world: World) -> 
     world.inventory("ship-1", forms=["shared"])
     of = world.set(["ship-1"], "app:2")
     synced(world, "ship-1")
-    (patch_id,) = world.store.transfers.patches_to_build(of.set_id)
+    (patch_id,) = world.store.transfers.patches_to_build(of.set_id, world.now)
     world.build(patch_id)
     assert world.store.devices.desired_facts("ship-1")["patches"] == []
 

@@ -173,7 +173,7 @@ def test_blocked_keeps_the_transfer_in_transit_and_goes_on_by_itself(world: Worl
 def test_a_report_that_outruns_the_mark_of_its_publisher_counts(world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
-    world.build(world.store.transfers.patches_to_build(of.set_id)[0])
+    world.build(world.store.transfers.patches_to_build(of.set_id, world.now)[0])
     (patch_id,) = world.store.publications.patches_of(of.set_id)
     (claimed,) = world.store.publications.claim(patch_id, "", 10, shared=False, at=world.now)
 

@@ -90,7 +90,7 @@ def test_a_missing_image_becomes_one_queued_transfer_with_its_patch_requested(wo
 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.attempt, transfer.sources) == ("queued", 1, (base,))
-    (patch_id,) = world.store.transfers.patches_to_build(of.set_id)
+    (patch_id,) = world.store.transfers.patches_to_build(of.set_id, world.now)
     patch = world.store.patches.patch(patch_id)
     assert patch is not None
     assert (patch.target, patch.sources, patch.state) == (digest("app:2"), (base,), "requested")
@@ -145,7 +145,7 @@ def test_the_same_patch_for_twenty_devices_is_one_row(world: World) -> None:
     of = world.set(devices, "app:2")
 
     assert len(world.store.transfers.of_set(of.set_id)) == 20
-    assert len(world.store.transfers.patches_to_build(of.set_id)) == 1
+    assert len(world.store.transfers.patches_to_build(of.set_id, world.now)) == 1
 
 
 def test_an_image_that_arrived_since_planning_is_not_sent(world: World) -> None:
@@ -188,10 +188,9 @@ def test_a_patch_that_failed_before_fails_its_new_transfer_too(world: World) -> 
     world.device("ship-1", "-")
     world.device("ship-2", "-")
     first = world.set(["ship-1"], "app:2")
-    (patch_id,) = world.store.transfers.patches_to_build(first.set_id)
-    world.store.patches.claim(patch_id, "worker", timedelta(hours=1), world.now)
+    (patch_id,) = world.store.transfers.patches_to_build(first.set_id, world.now)
+    world.store.patches.begin_step(patch_id, "worker", timedelta(hours=1), world.now)
     world.store.patches.failed(patch_id, "worker", "content.invalid", "cannot", world.now)
-    world.store.transfers.fail_of_patch(patch_id, "content.invalid", "cannot", world.now)
 
     second = world.set(["ship-2"], "app:2")
 
@@ -515,8 +514,8 @@ def test_a_set_knows_which_devices_keep_it_waiting_and_why(world: World) -> None
 def test_transfers_show_building_apart_from_queued(world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2", "tool:1", "lib:1")
-    first, second, _ = world.store.transfers.patches_to_build(of.set_id)
-    world.store.patches.claim(first, "worker", timedelta(hours=1), world.now)
+    first, second, _ = world.store.transfers.patches_to_build(of.set_id, world.now)
+    world.store.patches.begin_step(first, "worker", timedelta(hours=1), world.now)
     world.build(second)
 
     stages = world.store.transfers.stages(of.set_id)

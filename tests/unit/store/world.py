@@ -163,7 +163,7 @@ class World:
 
     def publish(self, of: DeploymentSet) -> None:
         """Build every patch and publish every bundle the set waits for."""
-        for patch_id in self.store.transfers.patches_to_build(of.set_id):
+        for patch_id in self.store.transfers.patches_to_build(of.set_id, self.now):
             self.build(patch_id)
         for patch_id in self.store.publications.patches_of(of.set_id):
             self.publish_patch(patch_id)
@@ -174,11 +174,10 @@ class World:
         return self.store.publications.finish([BundleResult(each.transfer, 120) for each in claimed], self.later(1))
 
     def build(self, patch_id: str) -> None:
-        assert self.store.patches.claim(patch_id, "worker", timedelta(hours=1), self.now)
+        assert self.store.patches.begin_step(patch_id, "worker", timedelta(hours=1), self.now)
         self.store.patches.verified(
             patch_id,
             "worker",
-            blob="ab",
             size=100,
             sha256="ab",
             crc32=4_000_000_000,

@@ -60,6 +60,7 @@ def test_it_is_indexed_without_any_setting(bare: dict[str, dict[str, Any]]) -> N
 
     assert kinds == {"httpTrigger", "timerTrigger", "activityTrigger", "orchestrationTrigger"}
     assert bare["timer_sweep"]["trigger"]["schedule"] == "*/15 * * * * *"
+    assert bare["timer_retention"]["trigger"]["schedule"] == "0 17 * * * *"
     assert {"register_image", "deploy_set", "sweep"} <= {
         item["trigger"].get("orchestration") or name
         for name, item in bare.items()
