@@ -32,6 +32,8 @@ def publish_batch(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     if trouble is not None:
         raise trouble
     more = len(claimed) == BATCH or len(results) < len(claimed)
+    if not more:
+        deps.store.publications.rest(payload["patchId"], deps.now())
     return {"published": published, "after": results[-1].transfer.transfer_id if more else None}
 
 

@@ -159,6 +159,23 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a set would send to one device, as its recorded plan says."""
+
+    device_id: str
+    bytes: int
+    full: tuple[FullBundle, ...] = ()
+    """Images that no image on the device can help with."""
+
+
+@dataclass(frozen=True)
+class FullBundle:
+    reference: str
+    unregistered: tuple[str, ...] = ()
+    """Images on the device that could have been sources, had they been registered."""
+
+
+@dataclass(frozen=True)
 class Trouble:
     """Members of a set that are in one state for one reason."""
 

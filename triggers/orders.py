@@ -47,8 +47,8 @@ def dry_run(order: Order, deps: Deps) -> Mapping[str, Any]:
     """What the set would move; nothing is stored."""
     wanted = wanted_of(order.images, order.manifest)
     facts = gather_facts(deps, deps.store.sets.select_devices(order.request), wanted)
-    policy = policy_of(deps, order.request)
-    return plan_answer(plan_fleet(facts, wanted, policy), policy)
+    plan = plan_fleet(facts, wanted, policy_of(deps, order.request))
+    return plan_answer(plan, order.request)
 
 
 def rollback_order(old: DeploymentSet, request: StartRollback, deps: Deps) -> Order:

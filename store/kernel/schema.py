@@ -221,10 +221,12 @@ members = Table(
     Column("released_version", BigInteger),
     Column("released_at", UtcDateTime),
     Column("seen_at", UtcDateTime),
+    Column("plan_at", UtcDateTime),
     Column("next_try_at", UtcDateTime, index=True),
     Column("tries", Integer, nullable=False, default=0),
     Column("updated_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("set_id", "device_id"),
+    Index("ix_members_set_id_plan_at", "set_id", "plan_at"),
     Index("ix_members_device_id_state", "device_id", "state"),
     Index("ix_members_set_id_state_next_try_at", "set_id", "state", "next_try_at"),
 )
@@ -242,7 +244,7 @@ patches = Table(
     Column("state", key(NAME), nullable=False),
     Column("worker", text(256)),
     Column("lease_until", UtcDateTime),
-    Column("next_try_at", UtcDateTime, index=True),
+    Column("next_try_at", UtcDateTime),
     Column("tries", Integer, nullable=False, default=0),
     Column("blob", key(REFERENCE)),
     Column("bytes", BigInteger),
@@ -258,6 +260,7 @@ patches = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("target", "sources_key", "profile"),
+    Index("ix_patches_state_next_try_at", "state", "next_try_at"),
     Index("ix_patches_created_at_patch_id", "created_at", "patch_id"),
 )
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, or_, select
 
-from contracts.states import OPEN_SET, PATCH, UNPLANNED_MEMBER, WANTING
+from contracts.states import BEFORE_ARRIVAL, OPEN_SET, PATCH
 from store.kernel.due import plan_sets
 from store.kernel.schema import member_transfers, members, patches, sets, transfers
-from store.kernel.tools import rows_in
+from store.kernel.tools import chunks, rows_in
 from store.sets.links import waits
 
 
@@ -27,11 +27,14 @@ def sets_waiting_for(connection: Connection, transfer_ids: Collection[str]) -> d
 
 
 def plan_device(connection: Connection, device_id: str, at: datetime) -> tuple[str, ...]:
-    """The device can be planned for: mark the sets that wait for a plan for it; those sets, by id.
+    """The device can be planned for: its members that lack a plan, or were put off, are due; their sets, by id.
 
     The caller holds the device.
     """
     found = tuple(sorted(connection.execute(_TO_PLAN, {"device": device_id}).scalars()))
+    for part in chunks(found):
+        these = (members.c.device_id == device_id, members.c.set_id.in_(part))
+        connection.execute(members.update().where(*these).values(plan_at=at))
     plan_sets(connection, found, at)
     return found
 
@@ -48,7 +51,7 @@ def publish_to_device(connection: Connection, device_id: str, at: datetime) -> N
 
 
 def _to_plan() -> Select[Any]:
-    """Sets with a member on the device that waits for a plan, or has a transfer that does."""
+    """Sets with a member on the device that waits for a plan, has a transfer that does, or was put off."""
     without_a_plan = exists().where(
         member_transfers.c.set_id == members.c.set_id,
         member_transfers.c.device_id == members.c.device_id,
@@ -56,11 +59,12 @@ def _to_plan() -> Select[Any]:
         transfers.c.state == "queued",
         transfers.c.sources.is_(None),
     )
+    lacking = or_(members.c.state == "waiting_inventory", members.c.plan_at.is_not(None), without_a_plan)
     its_set_is_open = exists().where(sets.c.set_id == members.c.set_id, sets.c.state.in_(sorted(OPEN_SET)))
     return select(members.c.set_id).where(
         members.c.device_id == bindparam("device"),
-        members.c.state.in_(sorted(WANTING)),
-        or_(members.c.state.in_(sorted(UNPLANNED_MEMBER)), without_a_plan),
+        members.c.state.in_(sorted(BEFORE_ARRIVAL)),
+        lacking,
         its_set_is_open,
     )
 

@@ -9,25 +9,6 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, sele
 
 from contracts.states import OPEN_SET, STARTED_SET, UNPLANNED_MEMBER, UNSENT
 from store.kernel.schema import devices, member_transfers, members, sets, transfers
-from store.sets.rows import open_sets_of_device
-
-ALWAYS_DRIVEN = ("accepted", "planning", "preparing")
-DRIVEN = tuple(sorted(OPEN_SET - {"awaiting_approval"}))
-
-
-def needing_drive(connection: Connection, limit: int) -> tuple[str, ...]:
-    query = (
-        select(sets.c.set_id)
-        .where(
-            or_(
-                sets.c.state.in_(ALWAYS_DRIVEN),
-                and_(sets.c.state.in_(DRIVEN), or_(_to_plan(sets.c.set_id), _to_send(sets.c.set_id))),
-            )
-        )
-        .order_by(sets.c.ordinal)
-        .limit(limit)
-    )
-    return tuple(connection.execute(query).scalars())
 
 
 def needing_settle(connection: Connection, at: datetime, limit: int) -> tuple[str, ...]:
@@ -36,7 +17,7 @@ def needing_settle(connection: Connection, at: datetime, limit: int) -> tuple[st
     withdrawn = and_(sets.c.state == "cancelled", sets.c.settle_at <= at)
     query = (
         select(sets.c.set_id)
-        .where(or_(sets.c.state.in_(sorted(STARTED_SET - {"preparing"})), past_deadline, withdrawn))
+        .where(or_(sets.c.state.in_(sorted(STARTED_SET)), past_deadline, withdrawn))
         .order_by(sets.c.settled_at, sets.c.ordinal)
         .limit(limit)
     )
@@ -47,11 +28,6 @@ def has_work(connection: Connection, set_id: str) -> bool:
     """Whether anything of the set can be planned, built or published right now."""
     query = select(sets.c.set_id).where(sets.c.set_id == set_id, or_(_to_plan(set_id), _to_send(set_id)))
     return connection.execute(query).first() is not None
-
-
-def sets_with_work(connection: Connection, device_id: str) -> tuple[str, ...]:
-    """Open sets of the device for which anything can be done right now."""
-    return tuple(set_id for set_id in open_sets_of_device(connection, device_id) if has_work(connection, set_id))
 
 
 def _to_plan(set_id: Any) -> ColumnElement[bool]:

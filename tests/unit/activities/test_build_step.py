@@ -217,7 +217,7 @@ def test_a_full_disk_is_tried_again_later_and_later_and_then_fails_with_its_reas
         assert (patch.state, patch.code) == ("requested", "dependency.scratch")
         assert "No space left" in str(patch.detail)
         assert bench.current(transfer).state == "queued"
-        assert bench.store.transfers.patches_to_build(bench.set_of(transfer), bench.now()) == ()
+        assert bench.store.patches.to_build(bench.now(), 10) == ()
         pauses.append(patch.next_try_at - bench.now())
         bench.now.forward(seconds=pauses[-1].total_seconds())
         answer = build(bench, transfer)

@@ -133,7 +133,7 @@ def test_a_lost_image_is_sent_again_while_its_set_is_not_released(world: World) 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.attempt) == ("queued", 2)
     assert world.states(of)[1]["ship-1"] == "in_transit"
-    assert of.set_id in world.store.sets.needing_drive(world.now, 10)
+    assert world.store.sets.is_unplanned(of.set_id, world.now)
 
 
 def test_an_inventory_sent_before_the_success_does_not_undo_it(world: World) -> None:
@@ -224,8 +224,8 @@ def test_replacing_a_device_by_hand_drops_what_was_believed(world: World) -> Non
 
     assert (device.state, device.installation_id) == ("enrolled", None)
     assert world.transfer(of, "ship-1").state == "queued"
-    assert of.set_id not in world.store.sets.needing_drive(world.now, 10) or of.state == "preparing"
     assert world.inventory("ship-1").result == "applied"
+    assert world.store.sets.is_unplanned(of.set_id, world.now)
 
 
 def test_retiring_a_device_takes_it_out_of_its_sets(world: World) -> None:

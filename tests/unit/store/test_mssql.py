@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from contracts.requests import DeviceSelection
+from services.store_port import Decisions
 from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.unit.store.test_inventories import state_of
@@ -58,7 +59,14 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
         page = listing(limit=1, after=None)
         if page.next:
             listing(limit=1, after=page.next)
-    store.sets.needing_drive(world.now, 10)
+    store.sets.to_plan(world.now, 10)
+    store.sets.costs(of.set_id)
+    store.sets.hold_back(newer.set_id, {"ship-0": "too dear"}, world.now)
+    begun = store.sets.begin_plan(newer.set_id, timedelta(minutes=1), 100, world.now)
+    store.sets.unplanned(newer.set_id, ("a", "z"), world.now)
+    store.sets.record_plan(newer.set_id, Decisions(put_off=["ship-0"], silent=["ship-1"]), world.now)
+    store.sets.is_unplanned(newer.set_id, world.now)
+    store.sets.end_plan(newer.set_id, begun.claim or world.now, world.now)
     store.sets.needing_settle(world.now, 10)
     store.devices.desired_facts("ship-0")
     store.devices.mark_synced("ship-0", "sha256:0", world.now)

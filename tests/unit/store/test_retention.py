@@ -274,7 +274,7 @@ def test_a_patch_that_is_asked_for_while_it_is_taken_apart_is_built_anew(world: 
     found = world.store.patches.patch(patch_id)
     assert found is not None
     assert (found.state, found.blob) == ("requested", None)
-    assert world.store.transfers.patches_to_build(of.set_id) == (patch_id,)
+    assert world.to_build(of) == (patch_id,)
 
 
 def test_a_patch_that_a_transfer_on_its_way_was_made_of_stays(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from contracts.messages import Inventory
 from contracts.records import ImageRecord, Release
 from contracts.requests import EnrolDevice, StartDeployment
 from imagedelta.errors import REMEDIES
-from services.store_port import Origin, PlannedTransfer
+from services.store_port import Decisions, Origin, PlannedMember, PlannedTransfer
 from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import START, World, make_world
 
@@ -64,17 +65,27 @@ def released(world: World, version: str, *devices: str) -> str:
     return set_id
 
 
+def tell(world: World, device_id: str) -> None:
+    """The device sends an inventory: it has nothing."""
+    whole = {"installationId": device_id, "sequence": 1, "platform": "linux/amd64", "profiles": ["v1-64m"]}
+    inventory = Inventory.model_validate({**whole, "freeDiskBytes": 1, "images": []})
+    origin = Origin("north", device_id, "imagereconstruction", None, START)
+    world.deps.store.devices.record_inventory(origin, inventory)
+
+
 def ready(world: World, set_id: str, *devices: str) -> None:
     store = world.deps.store
-    store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
     for device_id in devices:
-        whole = {"installationId": device_id, "sequence": 1, "platform": "linux/amd64", "profiles": ["v1-64m"]}
-        inventory = Inventory.model_validate({**whole, "freeDiskBytes": 1, "images": []})
-        origin = Origin("north", device_id, "imagereconstruction", None, START)
-        store.devices.record_inventory(origin, inventory)
-    store.sets.record_plan(set_id, [], dict.fromkeys(devices, 1), START, max_attempts=4)
-    store.sets.move(set_id, "planning", "ready", "orchestrator", START)
+        tell(world, device_id)
+    plan(store, set_id, *[PlannedMember(device_id, 1, START, ()) for device_id in devices])
+    store.sets.move(set_id, "planning", "preparing", "orchestrator", START)
+    store.sets.start(set_id, (min(devices), max(devices)), START, START)
     store.sets.settle(set_id, START)
+
+
+def plan(store: Any, set_id: str, *members: PlannedMember) -> None:
+    store.sets.begin_plan(set_id, timedelta(minutes=30), 100, START)
+    store.sets.record_plan(set_id, Decisions(members), START)
 
 
 def test_a_set_is_accepted_frozen_and_started(world: World) -> None:
@@ -281,11 +292,11 @@ def test_a_set_says_what_it_costs_as_a_whole_and_on_each_device(world: World) ->
     path = start(world).headers["Location"]
     set_id = path.rpartition("/")[2]
     store = world.deps.store
-    store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
     planned = PlannedTransfer(
         *("boat", APP["2"], "app:2", False, (), "v1-64m", 5000, 5000, "normal", ("host/app:0",)),
     )
-    store.sets.record_plan(set_id, [planned], {"boat": 1}, START, max_attempts=4)
+    tell(world, "boat")
+    plan(store, set_id, PlannedMember("boat", 1, START, (planned,)))
 
     shown = world.call("GET", path).body
     members = world.call("GET", f"{path}/members").body["items"]
