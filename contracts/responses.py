@@ -375,6 +375,8 @@ class PatchView(Outcome):
     estimated_bytes: int | None
     bytes_read: int | None
     seconds: float | None
+    tries: int = Field(description="Steps of its build begun since one ended; code and detail say why.")
+    next_try_at: datetime | None = Field(description="It is not built before.")
 
 
 class AuditView(View):

@@ -494,7 +494,7 @@ class Patches(Protocol):
         ...
 
     def put_off(self, patch_id: str, worker: str, code: str, detail: str, max_tries: int, at: datetime) -> str | None:
-        """A step failed, and trying again may help: building -> requested, due after a pause that grows with the tries;
+        """A step failed, and trying again may help: building -> requested, due at once, then after pauses that grow;
         after ``max_tries`` as by ``failed``. Returns the new state; None when this worker builds it no more."""
         ...
 

@@ -21,8 +21,8 @@ from store.sets.rows import wanted_by_a_member
 from store.transfers.rows import fetch_transfers
 
 _SOUND: dict[str, Any] = {"tries": 0, "code": None, "detail": None}
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=4)
-"""Ten tries, each twice as long after the one before, are spread over eight hours."""
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=2), timedelta(hours=4)
+"""Ten tries are spread over eight hours."""
 
 
 class SqlPatches:
@@ -105,7 +105,7 @@ class SqlPatches:
                 "state": "requested",
                 "worker": None,
                 "lease_until": None,
-                "next_try_at": at + pause_after(patch.tries, _FIRST_PAUSE, _LONGEST_PAUSE),
+                "next_try_at": at + _pause(patch.tries),
                 "code": code,
                 "detail": detail[:MAX_DETAIL],
                 "updated_at": at,
@@ -199,6 +199,11 @@ def _added(bytes_read: int, seconds: float) -> dict[str, Any]:
         "bytes_read": func.coalesce(patches.c.bytes_read, 0) + bytes_read,
         "seconds": func.coalesce(patches.c.seconds, 0.0) + seconds,
     }
+
+
+def _pause(tries: int) -> timedelta:
+    """Most of what heals by itself has healed by the next try; after that it may take hours."""
+    return pause_after(tries - 1, _FIRST_PAUSE, _LONGEST_PAUSE) if tries > 1 else timedelta(0)
 
 
 def _oldest_due(state: str, at: datetime, limit: int) -> Select[Any]:
