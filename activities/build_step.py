@@ -19,7 +19,7 @@ from typing import Any
 
 from activities.build_heartbeat import Heartbeat, Stopped
 from activities.build_parts import PartsBuild
-from activities.build_scratch import BuildScratch, DamagedScratch, remove_orphans
+from activities.build_scratch import BuildScratch, DamagedScratch
 from activities.build_whole import Built, build_whole
 from activities.failures import final_failure
 from activities.stored_images import StoredImages
@@ -153,7 +153,6 @@ class _Step:
         return {"state": "verified" if patch and patch.state == "verified" else "left"}
 
     def _clear(self, scratch: BuildScratch | None) -> None:
-        """What cannot be deleted now is deleted once it is orphaned."""
+        """What cannot be deleted now goes when it is old (activities.purge)."""
         with suppress(ImageDeltaError):
             (scratch or BuildScratch(self._deps.blobs, self._patch_id)).remove()
-            remove_orphans(self._deps.blobs, self._deps.now())
