@@ -518,10 +518,6 @@ class Patches(Protocol):
 
 
 class Publications(Protocol):
-    def rest(self, patch_id: str, at: datetime) -> None:
-        """Everybody who waited has it: it is due again when the next one does."""
-        ...
-
     def claim(self, patch_id: str, after: str, limit: int, *, shared: bool, at: datetime) -> tuple[Publication, ...]:
         """Transfers of any started set that this verified patch can be sent for now, behind transfer ``after``.
 
@@ -532,8 +528,12 @@ class Publications(Protocol):
         """
         ...
 
-    def finish(self, results: Sequence[BundleResult], at: datetime) -> int:
-        """building -> published or failed; returns how many became published."""
+    def finish(self, patch_id: str, results: Sequence[BundleResult], at: datetime, *, last: bool) -> int:
+        """building -> published or failed; returns how many became published.
+
+        Args:
+            last: Everybody who waited for the patch has been served: it is due again when the next one waits.
+        """
         ...
 
 

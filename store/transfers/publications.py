@@ -6,7 +6,7 @@ a bundle is fixed with its number, so that whoever publishes it again writes the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -43,19 +43,20 @@ class SqlPublications:
     def claim(self, patch_id: str, after: str, limit: int, *, shared: bool, at: datetime) -> tuple[Publication, ...]:
         return self._db.write(lambda connection: _claim(connection, patch_id, after, limit, shared, at))
 
-    def rest(self, patch_id: str, at: datetime) -> None:
-        """Unless somebody has come to need it meanwhile: then it is due since then, and not at the end of a lease."""
-        taken = (patches.c.patch_id == patch_id, patches.c.state == "verified", patches.c.next_try_at > at)
-        statement = patches.update().where(*taken).values(next_try_at=None)
-        self._db.write(lambda connection: connection.execute(statement))
+    def finish(self, patch_id: str, results: Sequence[BundleResult], at: datetime, *, last: bool) -> int:
+        def work(mark: Callable[[Connection, Sequence[BundleResult], datetime], int]) -> int:
+            def transaction(connection: Connection) -> int:
+                published = mark(connection, results, at) if results else 0
+                if last:
+                    _rest(connection, patch_id, at)
+                return published
 
-    def finish(self, results: Sequence[BundleResult], at: datetime) -> int:
-        if not results:
-            return 0
+            return self._db.write(transaction)
+
         if all(result.code is None for result in results):
             with suppress(DependencyError):  # one of them has moved meanwhile: then each is looked at
-                return self._db.write(lambda connection: _publish_all(connection, results, at))
-        return self._db.write(lambda connection: _finish(connection, results, at))
+                return work(_publish_all)
+        return work(_finish)
 
 
 def shared_patches(connection: Connection, device_id: str) -> list[str]:
@@ -229,6 +230,12 @@ def _finish(connection: Connection, results: Sequence[BundleResult], at: datetim
         in_vain = [key for key in by_id if key not in mine or mine[key].state not in BUNDLE_WANTED]
         ledger.twins_changed(by_id[key].transfer.device_id for key in in_vain)
     return len(published)
+
+
+def _rest(connection: Connection, patch_id: str, at: datetime) -> None:
+    """Unless somebody has come to need it meanwhile: then it is due since then, and not at the end of a lease."""
+    taken = (patches.c.patch_id == patch_id, patches.c.state == "verified", patches.c.next_try_at > at)
+    connection.execute(patches.update().where(*taken).values(next_try_at=None))
 
 
 def _mark(connection: Connection, placed: Sequence[BundleResult], at: datetime) -> None:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import event
 
 from activities.read_image import read_image
-from contracts.messages import Inventory
+from contracts.messages import Inventory, Report, ReportedState
 from contracts.records import Patch, Registration, Transfer
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment
 from contracts.states import ORCHESTRATOR
@@ -220,6 +220,18 @@ class Bench:
         (transfer,) = self.store.transfers.of_set(of.set_id)
         assert transfer.patch_id is not None
         return transfer
+
+    def report(self, transfer: Transfer, state: ReportedState) -> None:
+        report = Report(
+            transferId=transfer.transfer_id,
+            attempt=transfer.attempt,
+            sequence=transfer.sequence + 1,
+            state=state,
+            imageId=transfer.image_id,
+        )
+        origin = Origin("north", transfer.device_id, MODULE, None, self.now())
+        (outcome,) = self.store.transfers.record_reports([(origin, report)], max_attempts=4)
+        assert outcome.result == "applied", outcome
 
     def ready(self, target: BuiltImage, manifest: Mapping[str, Any]) -> str:
         """A set for a device that has the image already, ready to be released. Returns the set's id."""

@@ -16,9 +16,9 @@ def published(world: World) -> DeploymentSet:
     base = world.image("app:1")
     world.device("ship-1", base)
     of = world.accepted(["ship-1"], "app:2", manifest=MANIFEST)
-    world.store.sets.move(of.set_id, "accepted", "planning", "orchestrator", world.now)
     world.plan(of, sources=[base])
     world.store.sets.move(of.set_id, "planning", "preparing", "orchestrator", world.now)
+    world.start(of)
     world.publish(of)
     return world.settled(of)
 
@@ -179,7 +179,7 @@ def test_a_report_that_outruns_the_mark_of_its_publisher_counts(world: World) ->
     (claimed,) = world.store.publications.claim(patch_id, "", 10, shared=False, at=world.now)
 
     world.report(claimed.transfer, "receiving", 1)
-    marked = world.store.publications.finish([BundleResult(claimed.transfer, 120)], world.now)
+    marked = world.store.publications.finish(patch_id, [BundleResult(claimed.transfer, 120)], world.now, last=True)
 
     transfer = world.transfer(of, "ship-1")
     assert marked == 0

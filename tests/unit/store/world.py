@@ -204,7 +204,9 @@ class World:
     def publish_patch(self, patch_id: str) -> int:
         """What publish_batch does, for as many as wait; returns how many became published."""
         claimed = self.store.publications.claim(patch_id, "", 1000, shared=True, at=self.later(1))
-        return self.store.publications.finish([BundleResult(each.transfer, 120) for each in claimed], self.later(1))
+        return self.store.publications.finish(
+            patch_id, [BundleResult(each.transfer, 120) for each in claimed], self.later(1), last=True
+        )
 
     def build(self, patch_id: str) -> None:
         assert self.store.patches.begin_step(patch_id, "worker", timedelta(hours=1), self.now)
