@@ -95,6 +95,8 @@ def test_no_statement_of_a_message_walks_through_a_fleet(world: World) -> None:
             record(world, reports(world, transfers[place * 50 : place * 50 + 50], state))
         world.inventory("ship-000", digest("app:2"), digest("app:9"))
         world.inventory("ship-001", installation="disk-2")
+        world.inventory("ship-002", hub="south")
+        world.store.devices.resync("ship-002", "tester", world.now)
 
     assert len(plans) > 25
     walks = (
@@ -104,6 +106,7 @@ def test_no_statement_of_a_message_walks_through_a_fleet(world: World) -> None:
         "SCAN device",
         "SCAN hist",
         "SCAN bund",
+        "SCAN patch",
         "state=?)",
         "state_ordinal",
     )
