@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -169,6 +170,24 @@ def test_a_statement_that_the_database_refuses_leaves_nothing_of_its_batch(world
         world.store._db.write(lambda connection: connection.execute(text("DROP TRIGGER trap")))
 
     assert {one.state for one in world.store.transfers.of_set(column(world, sets.c.set_id))} == {"published"}
+
+
+def test_two_workers_that_are_given_the_same_batches_record_each_report_once(world: World) -> None:
+    of = fleet(world, 6)
+    transfers = world.store.transfers.of_set(of.set_id)
+    states = enumerate(("receiving", "received", "applying", "succeeded"), 1)
+    batches = [reports(world, transfers, state, sequence) for sequence, state in states]
+
+    with ThreadPoolExecutor(3) as workers:
+        results = workers.map(
+            lambda order: [record(world, batch) for batch in order], [batches, batches, batches[::-1]]
+        )
+        told = [result for of_worker in results for of_batch in of_worker for result in of_batch]
+
+    assert set(told) <= {"applied", "duplicate", "stale"}
+    lines = [[e.new for e in world.store.transfers.history(t.transfer_id)] for t in transfers]
+    assert [line.count("succeeded") for line in lines] == [1] * len(transfers)
+    assert set(world.states(of)[1].values()) == {"ready"}
 
 
 def test_the_largest_figures_that_devices_may_tell_can_be_added_up(world: World) -> None:
