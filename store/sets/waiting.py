@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, or_, select
 
-from contracts.states import BEFORE_ARRIVAL, OPEN_SET, PATCH, UNPUBLISHED
-from store.kernel.due import plan_sets
-from store.kernel.schema import member_transfers, members, patches, sets, transfers
+from contracts.states import BEFORE_ARRIVAL, OPEN_SET, UNPUBLISHED
+from store.kernel.due import build_patches, plan_sets
+from store.kernel.schema import member_transfers, members, sets, transfers
 from store.kernel.tools import IDS, chunks
 from store.sets.links import waits
 
@@ -45,15 +45,12 @@ def plan_device(connection: Connection, device_id: str, at: datetime) -> tuple[s
 
 def publish_to_device(connection: Connection, device_id: str, at: datetime) -> None:
     """It is believed again: patches that its transfers wait for are looked at, also those that are built."""
-    wanted = select(transfers.c.patch_id).where(
-        transfers.c.device_id == device_id, transfers.c.state.in_(sorted(UNPUBLISHED))
+    query = select(transfers.c.patch_id).where(
+        transfers.c.device_id == device_id,
+        transfers.c.state.in_(sorted(UNPUBLISHED)),
+        transfers.c.patch_id.is_not(None),
     )
-    these = (
-        patches.c.patch_id.in_(wanted),
-        patches.c.state.in_(sorted(PATCH.states - {"failed"})),
-        patches.c.next_try_at.is_(None),
-    )
-    connection.execute(patches.update().where(*these).values(next_try_at=at))
+    build_patches(connection, tuple(connection.execute(query).scalars()), at)
 
 
 def _to_plan() -> Select[Any]:

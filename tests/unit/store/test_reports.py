@@ -16,9 +16,9 @@ def published(world: World) -> DeploymentSet:
     base = world.image("app:1")
     world.device("ship-1", base)
     of = world.accepted(["ship-1"], "app:2", manifest=MANIFEST)
-    world.store.sets.move(of.set_id, "accepted", "planning", "orchestrator", world.now)
     world.plan(of, sources=[base])
     world.store.sets.move(of.set_id, "planning", "preparing", "orchestrator", world.now)
+    world.start(of)
     world.publish(of)
     return world.settled(of)
 
