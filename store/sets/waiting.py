@@ -8,21 +8,25 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, exists, or_, select
 
-from contracts.states import BEFORE_ARRIVAL, OPEN_SET, PATCH
-from store.kernel.due import plan_sets
-from store.kernel.schema import member_transfers, members, patches, sets, transfers
-from store.kernel.tools import chunks, rows_in
+from contracts.states import BEFORE_ARRIVAL, OPEN_SET, UNPUBLISHED
+from store.kernel.due import build_patches, plan_sets
+from store.kernel.schema import member_transfers, members, sets, transfers
+from store.kernel.tools import IDS, chunks
 from store.sets.links import waits
+
+_WAITING = (
+    select(member_transfers.c.transfer_id, member_transfers.c.set_id)
+    .where(member_transfers.c.transfer_id.in_(IDS), waits())
+    .order_by(member_transfers.c.set_id)
+)
 
 
 def sets_waiting_for(connection: Connection, transfer_ids: Collection[str]) -> dict[str, list[str]]:
     """transfer -> open sets with a member that still wants it, by id."""
-    query = select(member_transfers.c.transfer_id, member_transfers.c.set_id).where(waits())
     found: dict[str, list[str]] = {}
-    for row in rows_in(
-        connection, query.order_by(member_transfers.c.set_id), member_transfers.c.transfer_id, transfer_ids
-    ):
-        found.setdefault(row["transfer_id"], []).append(row["set_id"])
+    for part in chunks(transfer_ids):
+        for transfer_id, set_id in connection.execute(_WAITING, {"ids": part}):
+            found.setdefault(transfer_id, []).append(set_id)
     return found
 
 
@@ -41,13 +45,12 @@ def plan_device(connection: Connection, device_id: str, at: datetime) -> tuple[s
 
 def publish_to_device(connection: Connection, device_id: str, at: datetime) -> None:
     """It is believed again: patches that its transfers wait for are looked at, also those that are built."""
-    waits = exists().where(
-        transfers.c.patch_id == patches.c.patch_id,
+    query = select(transfers.c.patch_id).where(
         transfers.c.device_id == device_id,
-        transfers.c.state == "queued",
+        transfers.c.state.in_(sorted(UNPUBLISHED)),
+        transfers.c.patch_id.is_not(None),
     )
-    these = (waits, patches.c.state.in_(sorted(PATCH.states - {"failed"})), patches.c.next_try_at.is_(None))
-    connection.execute(patches.update().where(*these).values(next_try_at=at))
+    build_patches(connection, tuple(connection.execute(query).scalars()), at)
 
 
 def _to_plan() -> Select[Any]:
