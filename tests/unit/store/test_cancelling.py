@@ -129,8 +129,7 @@ def test_what_reports_plans_and_releases_do_meanwhile_leaves_nothing_behind(flee
             fleet.report(transfer, ("receiving", "received", "succeeded")[number % 3])
 
     def plan() -> None:
-        plan = [fleet.planned(name, "app:2") for name in SHIPS]
-        store.sets.record_plan(of.set_id, plan, dict.fromkeys(SHIPS, 7), at, max_attempts=3)
+        fleet.plan(of)
 
     def take() -> None:
         store.sets.cancel(of.set_id, "olga", at)
@@ -153,6 +152,22 @@ def test_what_reports_plans_and_releases_do_meanwhile_leaves_nothing_behind(flee
     assert not states & ACTIVE_TRANSFER
     lines = [e["new"] for e in store.sets.events(of.set_id, limit=999, after=None).items if e["kind"] == "set"]
     assert lines.count("cancelled") == 1
+
+
+def test_a_set_that_is_cancelled_while_it_is_planned_and_started_leaves_nothing_behind(fleet: World) -> None:
+    for _ in range(3):
+        of = fleet.accepted(SHIPS, "app:2", "tool:1")
+
+        def take(set_id: str = of.set_id) -> None:
+            fleet.store.sets.cancel(set_id, "olga", fleet.later())
+            take_back(fleet, set_id)
+
+        at_once(lambda of=of: fleet.plan(of), take)  # type: ignore[misc]
+        take_back(fleet, of.set_id)
+
+        members, states = left_of(fleet, of.set_id)
+        assert (fleet.states(of)[0], members) == ("cancelled", {"cancelled"})
+        assert not states & ACTIVE_TRANSFER
 
 
 def test_a_set_costs_as_many_statements_to_cancel_whatever_its_size(fleet: World) -> None:

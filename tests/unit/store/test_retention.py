@@ -232,6 +232,24 @@ class statement_fails:  # noqa: N801  reads as a phrase
             raise DependencyError("gone")
 
 
+def test_lines_that_somebody_else_has_forgotten_meanwhile_are_not_counted_twice(world: World) -> None:
+    world.device("ship-1", "-")
+    of = completed(world, "app:2", "ship-1")
+    transfer_id = world.transfer(of, "ship-1").transfer_id
+    before = sums(world)
+
+    def late(connection: Connection) -> None:
+        found = lines.lines_of_transfers(connection, [transfer_id])
+        lines.remove_lines(connection, found)
+        lines.remove_lines(connection, found)
+
+    with pytest.raises(DependencyError):
+        world.store._db.write(late)
+
+    assert sums(world) == before
+    assert rows(world)["history"] > 5
+
+
 # ---------------------------------------------------------------- patches
 
 
