@@ -18,6 +18,7 @@ from activities.purge import purge
 from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
 from services.settings import hub_names, hub_variable
+from triggers.due import serve_start_due
 from triggers.hub_events import serve_events
 from triggers.serving import serve_read, serve_unknown, serve_work
 from triggers.table import ALL
@@ -77,3 +78,5 @@ for orchestrator in ORCHESTRATORS:
 
 for step in STEPS:
     app.activity_trigger(input_name="payload")(bind(step, deps))
+
+app.activity_trigger(input_name="payload")(app.durable_client_input(client_name="client")(serve_start_due(deps)))

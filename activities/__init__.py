@@ -2,17 +2,23 @@
 
 import activities.codes  # noqa: F401 - explains them
 from activities.attend import attend
+from activities.begin_plan import begin_plan
 from activities.build_step import build_step
-from activities.list_work import list_work
-from activities.plan_set import plan_set
+from activities.end_plan import end_plan
+from activities.plan_batch import plan_batch
 from activities.publish_batch import publish_batch
 from activities.read_image import read_image
+from activities.start_batch import start_batch
+from activities.weigh_set import weigh_set
 
 STEPS = (
     attend,
+    begin_plan,
     build_step,
-    list_work,
-    plan_set,
+    end_plan,
+    plan_batch,
     publish_batch,
     read_image,
+    start_batch,
+    weigh_set,
 )

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,11 +19,8 @@ from imagedelta.limits import MIB
 from services.ports import BlobRange, Blobs
 
 CONTAINER = "scratch"
-_BUILDS = "build."
 _UNKNOWN = "joined"
 """In the place of a digest."""
-_ORPHANED_AFTER = timedelta(days=7)
-"""A build that is wanted is tried again within hours."""
 
 
 class DamagedScratch(Exception):
@@ -50,7 +46,7 @@ class BuildScratch:
 
     def __init__(self, blobs: Blobs, patch_id: str) -> None:
         self.blobs = blobs
-        self._all = f"{_BUILDS}{patch_id}."
+        self._all = f"build.{patch_id}."
         self._prefix = f"{self._all}{__version__}."
         self._names: dict[str, str] = {}
         for info in blobs.list(CONTAINER, self._prefix):
@@ -146,13 +142,6 @@ class BuildScratch:
         if digest.hexdigest() != self.digest(what):
             self.drop(what)
             raise DamagedScratch(what)
-
-
-def remove_orphans(blobs: Blobs, now: datetime) -> None:
-    """Delete what builds left behind whose worker died and whom nobody wanted any more."""
-    for info in list(blobs.list(CONTAINER, _BUILDS)):
-        if info.modified < now - _ORPHANED_AFTER:
-            blobs.delete(CONTAINER, info.name)
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

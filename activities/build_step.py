@@ -19,7 +19,7 @@ from typing import Any
 
 from activities.build_heartbeat import Heartbeat, Stopped
 from activities.build_parts import PartsBuild
-from activities.build_scratch import BuildScratch, DamagedScratch, remove_orphans
+from activities.build_scratch import BuildScratch, DamagedScratch
 from activities.build_whole import Built, build_whole
 from activities.failures import final_failure
 from activities.stored_images import StoredImages
@@ -45,8 +45,8 @@ def build_step(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     ``worker`` is the orchestration that asks: the same one asked again takes its own lease over, so that a process
     that died while building is not waited for.
 
-    ``more``: to be called again. ``verified``. ``failed`` and ``put_off`` with code and detail. ``left``: another
-    worker has it, it failed, it is not due, or nobody waits for it.
+    ``more``: to be called again. ``verified``. ``failed`` and ``put_off`` (until later) with code and detail.
+    ``left``: another worker has it, it failed, it is not due, or nobody waits for it.
     """
     with _ONE_AT_A_TIME:
         return _Step(deps, payload["patchId"], payload["worker"]).run()
@@ -60,6 +60,8 @@ class _Step:
         self._worker = worker
         self._started = time.monotonic()
         self._memory = Memory()
+        self._again = "put_off"
+        """Where this step fails; the first time it is tried again at once."""
         self._scratch: BuildScratch | None = None
         """Of a build in parts."""
 
@@ -70,6 +72,7 @@ class _Step:
             return self._left()
         if patch.tries > deps.settings.max_build_tries:
             return self._failed(patch.code or "build.died", patch.detail or "its process died at every try")
+        self._again = "more" if patch.tries == 1 else "put_off"
         try:
             with Heartbeat(partial(self._keep, lease), lease.total_seconds()) as heartbeat:
                 built = self._build(patch, heartbeat)
@@ -133,7 +136,8 @@ class _Step:
             code, detail, now = later.code, str(later), self._deps.now()
             most = self._deps.settings.max_build_tries
             state = self._patches.put_off(self._patch_id, self._worker, code, detail, most, now)
-            return {"state": {"requested": "put_off", None: "left"}.get(state, state), "code": code, "detail": detail}
+            said = {"requested": self._again, None: "left"}.get(state, state)
+            return {"state": said, "code": code, "detail": detail}
         return self._failed(code, detail)
 
     def _failed(self, code: str, detail: str) -> dict[str, Any]:
@@ -149,7 +153,6 @@ class _Step:
         return {"state": "verified" if patch and patch.state == "verified" else "left"}
 
     def _clear(self, scratch: BuildScratch | None) -> None:
-        """What cannot be deleted now is deleted once it is orphaned."""
+        """What cannot be deleted now goes when it is old (activities.purge)."""
         with suppress(ImageDeltaError):
             (scratch or BuildScratch(self._deps.blobs, self._patch_id)).remove()
-            remove_orphans(self._deps.blobs, self._deps.now())

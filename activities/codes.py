@@ -5,6 +5,7 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "build.died": "Look at the memory of the instances: a build takes up to 1.5 GB. Retry a device when it is mended.",
     "dependency.scratch": "Nothing to do: it is tried again. Look at the temporary folder's disk if this lasts.",
     "request.many_images": "Register the images of the archive one by one, each under a reference of its own.",
     "bundle.exists": "Retry the member: the next attempt has a name of its own.",

@@ -24,14 +24,13 @@ def publish_batch(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     Number and name are given once for each attempt and a blob that is there is never replaced, so it may run
     twice, also at the same time. What is done is marked even when the storage fails before the rest is.
     """
-    claimed = deps.store.publications.claim(
-        payload["patchId"], payload["after"], BATCH, shared=deps.settings.shared_bundles, at=deps.now()
-    )
+    patch_id, publications = payload["patchId"], deps.store.publications
+    claimed = publications.claim(patch_id, payload["after"], BATCH, shared=deps.settings.shared_bundles, at=deps.now())
     results, trouble = _write_all(deps, claimed)
-    published = deps.store.publications.finish(results, deps.now())
+    more = len(claimed) == BATCH or len(results) < len(claimed)
+    published = publications.finish(patch_id, results, deps.now(), last=not more)
     if trouble is not None:
         raise trouble
-    more = len(claimed) == BATCH or len(results) < len(claimed)
     return {"published": published, "after": results[-1].transfer.transfer_id if more else None}
 
 

@@ -156,7 +156,7 @@ class FleetLife:
         messages = [self._reported(one, 1, "failed", code="content.digest") for one in transfers]
         self._ingest("failure, in batches", messages)
         mails = self._fleet.mail.calls.count["send"]
-        self._ticks("settle after all failed", lambda: self._state(failing) in _OVER, 1)
+        self._ticks("settle after all failed", lambda: self._state(failing) in _OVER)
         for _ in range(3):
             with self._meter.step("mails after all failed"):
                 self._fleet.now.forward(hours=1)

@@ -101,12 +101,13 @@ class Device:
 
 @dataclass(frozen=True)
 class DeviceImage:
-    """An image that an inventory of the device has confirmed."""
+    """An image that the last inventory of the device has confirmed."""
 
     image_id: str
     references: tuple[str, ...]
     local_digest: str | None
     seen_at: datetime
+    """Since when its inventories name it."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,23 @@ class Figures:
     """Of bundles known to have arrived."""
     whole_bytes: int
     """What the images that arrived are when they are sent whole, uncompressed."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a set would send to one device, as its recorded plan says."""
+
+    device_id: str
+    bytes: int
+    full: tuple[FullBundle, ...] = ()
+    """Images that no image on the device can help with."""
+
+
+@dataclass(frozen=True)
+class FullBundle:
+    reference: str
+    unregistered: tuple[str, ...] = ()
+    """Images on the device that could have been sources, had they been registered."""
 
 
 @dataclass(frozen=True)

@@ -150,10 +150,12 @@ class DeviceImageView(View):
     references: list[str]
     registered: bool = Field(description="Only registered images can be what a patch starts from.")
     local_digest: str | None
-    seen_at: datetime
+    seen_at: datetime = Field(description="Since when the device's inventories name it.")
 
 
-class SetView(Outcome):
+class SetSummary(Outcome):
+    """A set as it was ordered, and where it is: what a list shows. What it costs is added up for one set at a time."""
+
     set_id: str
     ordinal: int
     state: str = _states(SET)
@@ -174,14 +176,17 @@ class SetView(Outcome):
     approved_by: str | None
     images: dict[str, dict[str, str]] = Field(description="reference -> platform -> image ID, frozen at creation")
     release_requested: bool
+    rollback_of: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class SetView(SetSummary):
     planned_bytes: int | None = Field(
         description="Estimated for all attempts that arrived and for the present ones; null before a plan is made."
     )
     sent_bytes: int = Field(description="Of bundles that are known to have arrived.")
     whole_bytes: int = Field(description="Of the images that arrived, uncompressed: what whole ones would have been.")
-    rollback_of: str | None
-    created_at: datetime
-    updated_at: datetime
 
     @classmethod
     def of_set(cls, record: DeploymentSet, figures: Figures | None) -> Self:
@@ -381,6 +386,8 @@ class PatchView(Outcome):
     estimated_bytes: int | None
     bytes_read: int | None
     seconds: float | None
+    tries: int = Field(description="Steps of its build begun since one ended; code and detail say why.")
+    next_try_at: datetime | None = Field(description="It is not built before.")
 
 
 class AuditView(View):

@@ -90,7 +90,7 @@ MEMBER = _machine(
     "member",
     "waiting_inventory",
     "applied apply_failed failed excluded cancelled superseded",
-    ("waiting_inventory", "planned", "orchestrator"),
+    ("waiting_inventory", "planned failed", "orchestrator"),
     ("planned", "in_transit ready failed", "orchestrator timer"),
     ("in_transit", "ready failed planned", "timer orchestrator"),
     ("ready", "in_transit", "timer"),
@@ -172,6 +172,8 @@ UNRELEASED_SET = OPEN_SET - {"releasing", "released"}
 """Nothing of it has begun to start on a device: it may still be cancelled, or give way to a newer one."""
 BEFORE_RELEASE = frozenset({"preparing", "in_transit", "ready"})
 """Started, and not yet being released as a whole."""
+PLANNED_SET = frozenset({"planning", "preparing", "in_transit", "ready", "releasing", "released"})
+"""Its members are planned as soon as their devices have told what they have; one that waits for approval stays."""
 STARTED_SET = frozenset({"preparing", "in_transit", "ready", "releasing", "released"})
 """Its plan stands and was approved: patches are built and sent for it. The last two: a member that a person
 retried, or whose image was lost, is sent to while others are released."""
@@ -186,6 +188,8 @@ RETRIED_SET = frozenset({"failed", "completed_with_failures"})
 GONE_SET = frozenset({"cancelled", "superseded", "failed"})
 """Ended without having arrived: its images are not kept for it."""
 
+NEEDS_APPROVAL = "plan.needs_approval"
+"""Code of a failed member that the cost guard holds back: nothing of it is sent before a person approves."""
 UNPLANNED_MEMBER = frozenset({"waiting_inventory", "planned"})
 """Not started: what it lacks is found out, or waits for the whole set's approval."""
 BEFORE_ARRIVAL = UNPLANNED_MEMBER | {"in_transit"}

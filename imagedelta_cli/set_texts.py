@@ -64,8 +64,6 @@ LIST: tuple[Column, ...] = (
     ("SET", ident("setId")),
     ("NAME", field("name")),
     ("STATE", word("state")),
-    ("PLANNED", size("plannedBytes")),
-    ("SENT", size("sentBytes")),
     ("OVERDUE", field("overdue")),
     ("OWNER", field("ownerEmail")),
     ("WORKSTREAM", field("workstream")),

@@ -1,36 +1,44 @@
-"""What can be done for a deployment set now: plan, build each distinct patch once, publish bundles.
+"""What can be planned and started of a deployment set now: plan its members, weigh what that costs, start them.
 
-It ends when nothing is left to do for now; SQL has it started again when there is (docs/adr/0005).
+Nothing waits here: not for a build, a device or a person. It ends when nothing is left to plan for now; SQL has it
+started again when there is (docs/adr/0005).
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import suppress
 from typing import Any
 
 from orchestrators.retrying import Context, call
 
-_AT_WORK = frozenset({"preparing", "in_transit", "ready", "releasing", "released"})
-"""Also while the others are released: a member retried late is still built for."""
+GROUP = 50
+"""Activities of one sub-orchestration, whose history stays small by it."""
 
 
 def deploy_set(context: Context) -> Generator[Any, Any, Any]:
     """Input ``{"setId"}``."""
     set_id = context.get_input()["setId"]
-    planned = yield call(context, "plan_set", {"setId": set_id})
-    if not planned["ok"] or planned["value"]["state"] not in _AT_WORK:
-        return planned
-    yield from _in_batches(context, set_id, "patches", "build_patches")
-    yield from _in_batches(context, set_id, "bundles", "publish_bundles")
-    return planned
+    begun = yield call(context, "begin_plan", {"setId": set_id})
+    if not begun["ok"] or begun["value"]["claim"] is None:
+        return begun
+    yield from _in_groups(context, "plan_batch", [_batch(set_id, one) for one in begun["value"]["batches"]])
+    weighed = yield call(context, "weigh_set", {"setId": set_id})
+    if weighed["ok"]:
+        found = weighed["value"]
+        started = [_batch(set_id, one) | {"weighedAt": found["at"]} for one in found["batches"]]
+        yield from _in_groups(context, "start_batch", started)
+    yield call(context, "end_plan", {"setId": set_id, "claim": begun["value"]["claim"]})
+    yield call(context, "start_due", {})
+    return weighed
 
 
-def _in_batches(context: Context, set_id: str, what: str, orchestrator: str) -> Generator[Any, Any, None]:
-    """One sub-orchestration for each batch of work. What fails stays in SQL for the next start; it holds up nothing."""
-    work = yield call(context, "list_work", {"setId": set_id, "of": what})
-    batches = work["value"]["batches"] if work["ok"] else []
-    inputs = [{"worker": context.instance_id, "ids": ids} for ids in batches]
-    if inputs:
-        with suppress(Exception):  # the SDK raises plain Exception, once all of them have ended
-            yield context.task_all([context.call_sub_orchestrator(orchestrator, given) for given in inputs])
+def _batch(set_id: str, devices: list[str]) -> dict[str, Any]:
+    return {"setId": set_id, "range": devices}
+
+
+def _in_groups(context: Context, step: str, payloads: list[dict[str, Any]]) -> Generator[Any, Any, None]:
+    groups = [payloads[at : at + GROUP] for at in range(0, len(payloads), GROUP)]
+    if groups:
+        yield context.task_all(
+            [context.call_sub_orchestrator("fan_out", {"step": step, "payloads": group}) for group in groups]
+        )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planning.plan import PlannedDevice, PlannedImage, Policy, needs_approval
+from planning.guard import Limits, costs_of, needs_approval
+from planning.plan import PlannedDevice, PlannedImage
 
 
-def plan_answer(plan: Sequence[PlannedDevice], policy: Policy) -> Mapping[str, Any]:
+def plan_answer(plan: Sequence[PlannedDevice], limits: Limits) -> Mapping[str, Any]:
     """The JSON of POST /api/deployment-sets?dryRun=true (docs/api.md)."""
-    reasons = needs_approval(plan, policy)
+    reasons = needs_approval(costs_of(plan), limits)
     return {
         "devices": [_device(planned) for planned in plan],
         "totalBytes": sum(planned.spending.bytes for planned in plan),

@@ -22,6 +22,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """Why the signature of a registered image cannot be used."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class FleetFacts:
     """Devices, what they have, and what is known of those images."""
 
@@ -31,6 +39,8 @@ class FleetFacts:
     images: Mapping[str, ImageRecord]
     """Every wanted image, and every confirmed one that is registered."""
     signatures: Mapping[str, Signature]
-    """Of the same images."""
+    """Of the same images, but for those that are unreadable."""
     refused: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     """(device, target image ID) -> sources that the device reported missing."""
+    unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
+    """Image ID -> why its signature is missing: nothing can be sent of it, and from it."""

@@ -1,19 +1,20 @@
 """What a deployment set sends to each device, decided from signatures alone.
 
-The same functions serve the dry run and the workflow, so that a plan shown is the plan made.
+The same functions serve the dry run and the workflow, so that a plan shown is the plan made. Whether it may be carried
+out is another question (planning.guard).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from contracts.records import Device, DeviceImage
 from imagedelta.errors import ImageDeltaError
 from imagedelta.names import name_or_none, parse_name
 from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
-from planning.sources import SourceChooser, Spending
+from planning.sources import Choice, SourceChooser, Spending
 
 _MAX_NAMED = 8
 """Unregistered images that are named for one image on one device."""
@@ -31,9 +32,6 @@ class Policy:
     """Repository name of the Image Reconstruction module's own image, which is on every device."""
     known_profiles: Sequence[str]
     """Patch profiles that can be built, best first."""
-    allow_full_bundles: bool
-    max_bytes_per_device: int | None
-    max_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class PlannedDevice:
 
 
 class CannotPlan(ImageDeltaError):
-    """A device cannot be planned for; the others can."""
+    """A device cannot be planned for; the others can. Words that do not name it are the same for all its likes."""
 
     code = "plan.impossible"
 
@@ -86,59 +84,11 @@ def plan_fleet(facts: FleetFacts, wanted: Sequence[Wanted], policy: Policy) -> t
     return tuple(_plan_device(device, facts, wanted, policy, chooser) for device in facts.devices)
 
 
-def needs_approval(plan: Sequence[PlannedDevice], policy: Policy, spent: int = 0) -> tuple[str, ...]:
-    """The reasons, in plain words, why a person must approve the plan first; none when nothing is against it.
-
-    Args:
-        spent: Bytes that the set sends to other devices than those of ``plan``.
-    """
-    reasons = []
-    for planned in plan:
-        bytes_here = planned.spending.bytes
-        if policy.max_bytes_per_device is not None and bytes_here > policy.max_bytes_per_device:
-            reasons.append(
-                f"{planned.device.device_id} would get {bytes_here} bytes, over maxBytesPerDevice of "
-                f"{policy.max_bytes_per_device}"
-            )
-        full = [image for image in planned.images if image.is_full]
-        if full and not policy.allow_full_bundles:
-            names = ", ".join(image.reference for image in full)
-            reasons.append(
-                f"{planned.device.device_id} has no source for {names}: only a full bundle is left{_held(full)}"
-            )
-    total = spent + sum(planned.spending.bytes for planned in plan)
-    if policy.max_bytes is not None and total > policy.max_bytes:
-        reasons.append(f"the set would send {total} bytes, over maxBytes of {policy.max_bytes}")
-    return tuple(reasons)
-
-
-def _held(full: Sequence[PlannedImage]) -> str:
-    held = sorted({name for image in full for name in image.unregistered})
-    return f" (it has {', '.join(held)}, not registered)" if held else ""
-
-
-def hold_back(plan: Sequence[PlannedDevice], policy: Policy, spent: int) -> tuple[PlannedDevice, ...]:
-    """Fail the devices that need approval in a set that is on its way, so that a person decides on them alone.
-
-    Args:
-        spent: As for ``needs_approval``; devices that are kept add to it.
-    """
-    kept = []
-    for planned in plan:
-        reasons = needs_approval([planned], policy, spent) if planned.state == "planned" else ()
-        if reasons:
-            planned = replace(planned, state="failed", code="plan.needs_approval", detail="; ".join(reasons))
-        else:
-            spent += planned.spending.bytes
-        kept.append(planned)
-    return tuple(kept)
-
-
 def _plan_device(
     device: Device, facts: FleetFacts, wanted: Sequence[Wanted], policy: Policy, chooser: SourceChooser
 ) -> PlannedDevice:
     if device.state == "retired":
-        return PlannedDevice(device, "failed", code="plan.retired_device", detail=f"{device.device_id} is retired")
+        return PlannedDevice(device, "failed", code="plan.retired_device", detail="the device is retired")
     if device.state != "active":
         return PlannedDevice(device, "waiting_inventory", code=device.waits_for)
     try:
@@ -166,22 +116,30 @@ def _plan_images(
         image_id = _image_for(device, item)
         if image_id in planned:
             continue  # two names of one image: it travels once
-        refused = facts.refused.get((device.device_id, image_id), frozenset())
-        choice = chooser.choose(image_id, here - refused, None if recon in refused else recon)
         is_here = image_id in here
+        refused = facts.refused.get((device.device_id, image_id), frozenset())
+        choice = Choice((), 0) if is_here else _choice(facts, image_id, here - refused, recon, chooser)
         planned[image_id] = PlannedImage(
             reference=item.reference,
             image_id=image_id,
             already_present=is_here,
-            sources=() if is_here else choice.sources,
+            sources=choice.sources,
             profile=profile,
-            estimated_bytes=0 if is_here else choice.estimated_bytes,
+            estimated_bytes=choice.estimated_bytes,
             full_bytes=facts.images[image_id].full_bytes,
             priority=policy.priority or class_of(policy.rules, policy.workstream, item.modules, device.tags),
-            source_references=() if is_here else _names_of(choice.sources[:1], facts),
+            source_references=_names_of(choice.sources[:1], facts),
             unregistered=() if is_here else _unregistered(item, choice.sources, present, facts),
         )
     return list(planned.values())
+
+
+def _choice(
+    facts: FleetFacts, image_id: str, candidates: frozenset[str], recon: str | None, chooser: SourceChooser
+) -> Choice:
+    if (unreadable := facts.unreadable.get(image_id)) is not None:
+        raise CannotPlan(unreadable.detail, code=unreadable.code)
+    return chooser.choose(image_id, candidates, recon if recon in candidates else None)
 
 
 def _names_of(image_ids: Sequence[str], facts: FleetFacts) -> tuple[str, ...]:
@@ -214,7 +172,7 @@ def _profile(device: Device, policy: Policy) -> str:
         if profile in device.profiles:
             return profile
     raise CannotPlan(
-        f"{device.device_id} reads the patch profiles {', '.join(device.profiles) or 'none'}; "
+        f"the device reads the patch profiles {', '.join(device.profiles) or 'none'}; "
         f"known here: {', '.join(policy.known_profiles)}",
         code="plan.no_profile",
     )

@@ -1,19 +1,22 @@
-"""Reading what a plan is made from: devices' images from SQL, signatures from blobs, rules from a file."""
+"""Reading what a plan is made from: devices' images from SQL, signatures from blobs, rules from a file, and which
+deployment each device has from its hub."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from contracts.records import Device, ImageRecord
 from imagedelta.delta.format.profiles import PROFILES
-from imagedelta.errors import ContentError
+from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures.signature import Signature
 from planning import manifest as manifests
-from planning.facts import FleetFacts, Wanted
+from planning.facts import FleetFacts, Unreadable, Wanted
 from planning.plan import Policy, wanted_images
 from services.deps import Deps
+from services.ports import Hub
 from services.rules_file import read_rules
 
 
@@ -24,12 +27,6 @@ class Ordered(Protocol):
     def workstream(self) -> str: ...
     @property
     def priority(self) -> str | None: ...
-    @property
-    def allow_full_bundles(self) -> bool: ...
-    @property
-    def max_bytes_per_device(self) -> int | None: ...
-    @property
-    def max_bytes(self) -> int | None: ...
 
 
 def policy_of(deps: Deps, ordered: Ordered) -> Policy:
@@ -41,9 +38,6 @@ def policy_of(deps: Deps, ordered: Ordered) -> Policy:
         rules=read_rules(deps.settings.priorities_file),
         recon_repository=deps.settings.recon_repository,
         known_profiles=(default, *(name for name in PROFILES if name != default)),
-        allow_full_bundles=ordered.allow_full_bundles,
-        max_bytes_per_device=ordered.max_bytes_per_device,
-        max_bytes=ordered.max_bytes,
     )
 
 
@@ -58,27 +52,71 @@ def gather_facts(
     wanted: Sequence[Wanted],
     refused: Mapping[tuple[str, str], frozenset[str]] | None = None,
 ) -> FleetFacts:
-    """Raises: DependencyError; ContentError when the stored signature of a wanted image is damaged or gone."""
+    """Raises: DependencyError."""
     present = deps.store.devices.images_on_many([device.device_id for device in devices])
     targets = {image_id for item in wanted for image_id in item.by_platform.values()}
     named = targets | {image.image_id for images in present.values() for image in images}
     images = deps.store.images.images(sorted(named))
-    return FleetFacts(tuple(devices), present, images, _signatures(deps, images.values(), targets), refused or {})
+    signatures, unreadable = _signatures(deps, images.values())
+    return FleetFacts(tuple(devices), present, images, signatures, refused or {}, unreadable)
 
 
-def _signatures(deps: Deps, images: Iterable[ImageRecord], targets: Set[str]) -> dict[str, Signature]:
-    """An image that only happens to be on a device is no source without its signature; it stops no plan."""
-    found = {}
+def _signatures(deps: Deps, images: Iterable[ImageRecord]) -> tuple[dict[str, Signature], dict[str, Unreadable]]:
+    """An image without its signature is no source, and cannot be sent; it stops no other."""
+    found, unreadable = {}, {}
     for image in images:
         try:
             found[image.image_id] = _signature(deps, image.signature)
-        except ContentError:
-            if image.image_id in targets:
-                raise
-    return found
+        except ContentError as error:
+            detail = f"the signature of {image.image_id} cannot be read: {error}"
+            unreadable[image.image_id] = Unreadable(error.code, detail)
+    return found, unreadable
 
 
 def _signature(deps: Deps, digest: str) -> Signature:
     name = digest.removeprefix("sha256:")
     limit = DEFAULT_LIMITS.max_signature_bytes
     return Signature.from_bytes(deps.blobs.read("signatures", name, 0, limit), DEFAULT_LIMITS)
+
+
+@dataclass
+class Agents:
+    """What the hubs said of their devices' deployments."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    """Device -> ``$version`` of $edgeAgent's desired properties; 0 for one that its hub does not know."""
+    silent: dict[str, DependencyError] = field(default_factory=dict)
+    """Devices whose hub does not answer now."""
+    refused: dict[str, ImageDeltaError] = field(default_factory=dict)
+    """Devices that alone their hub has no answer for."""
+
+
+def agents_of(deps: Deps, devices: Iterable[Device]) -> Agents:
+    found = Agents()
+    of_hub: dict[str, list[str]] = {}
+    for device in devices:
+        of_hub.setdefault(device.hub, []).append(device.device_id)
+    for name, device_ids in sorted(of_hub.items()):
+        if (hub := deps.hubs.get(name)) is None:
+            found.versions.update(dict.fromkeys(device_ids, 0))
+        else:
+            _ask(hub, device_ids, found)
+    return found
+
+
+def _ask(hub: Hub, device_ids: Sequence[str], found: Agents) -> None:
+    """One question for all of them; where one device spoils the answer, halves are asked until it is alone."""
+    try:
+        twins = hub.agents(device_ids)
+    except DependencyError as error:
+        found.silent.update(dict.fromkeys(device_ids, error))
+    except ImageDeltaError as error:
+        if len(device_ids) == 1:
+            found.refused[device_ids[0]] = error
+            return
+        middle = len(device_ids) // 2
+        _ask(hub, device_ids[:middle], found)
+        _ask(hub, device_ids[middle:], found)
+    else:
+        for device_id in device_ids:
+            found.versions[device_id] = twins[device_id].version if device_id in twins else 0

@@ -8,13 +8,14 @@ Raises: RequestError (``request.*``) for the impossible, DependencyError when SQ
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from contracts.messages import Inventory, Report
 from contracts.records import (
     AuditEntry,
+    Cost,
     DeploymentSet,
     Device,
     DeviceImage,
@@ -149,6 +150,56 @@ class PlannedTransfer:
     """Images on the device that could have been sources, had they been registered."""
 
 
+Range = tuple[str, str]
+"""The first and the last device of some members of a set, in order of id."""
+
+
+@dataclass(frozen=True)
+class PlanningBegun:
+    """``state`` of the set, and the members that have to be planned, in ranges."""
+
+    state: str
+    claim: datetime | None
+    """Given back when planning ends; None when the set is in no state to be planned."""
+    ranges: tuple[Range, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unplanned:
+    """A member that has to be planned."""
+
+    device: Device
+    refused: Mapping[str, tuple[frozenset[str], int]]
+    """Image ID -> sources that are never planned again for it, and the attempt that is to come."""
+
+
+@dataclass(frozen=True)
+class PlannedMember:
+    device_id: str
+    agent_version: int
+    """``$version`` of $edgeAgent's desired properties now: a release over another one is a conflict."""
+    inventory_at: datetime | None
+    """Of the inventory that the plan was made from."""
+    transfers: tuple[PlannedTransfer, ...]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What planning decided for a batch of members."""
+
+    planned: Sequence[PlannedMember] = ()
+    failed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Device -> code and detail of why it cannot be planned for."""
+    put_off: Collection[str] = ()
+    """Devices whose hub does not answer."""
+    silent: Collection[str] = ()
+    """Devices that have to tell first what they have."""
+
+    @property
+    def device_ids(self) -> set[str]:
+        return {*(member.device_id for member in self.planned), *self.failed, *self.put_off, *self.silent}
+
+
 class Images(Protocol):
     def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration: ...
     def registration(self, registration_id: str) -> Registration | None: ...
@@ -275,6 +326,11 @@ class Sets(Protocol):
         ...
 
     def deployment_set(self, set_id: str) -> DeploymentSet | None: ...
+    def ran_before(self, set_id: str) -> Mapping[str, str | None]:
+        """Device that the set was released to -> the newest older set of the workstream with a manifest that was, too;
+        None where there is none. In order of device."""
+        ...
+
     def member(self, set_id: str, device_id: str) -> Member:
         """Raises: RequestError ``request.not_found`` (404)."""
         ...
@@ -314,23 +370,54 @@ class Sets(Protocol):
         code: str | None = None,
         detail: str | None = None,
     ) -> bool: ...
-    def record_plan(
-        self,
-        set_id: str,
-        transfers: Sequence[PlannedTransfer],
-        agent_versions: Mapping[str, int],
-        at: datetime,
-        *,
-        max_attempts: int,
-    ) -> None:
-        """Create or join a transfer for each missing image, link it to its member, request its patch,
-        move the members on (planned -> in_transit, or ready when all is present), supersede older
-        unreleased sets of the workstream on these devices. Planning twice changes nothing. What the inventory
-        contradicts by now is left to be planned again. One transaction for each group of devices."""
+    def begin_plan(self, set_id: str, lease: timedelta, size: int, at: datetime) -> PlanningBegun:
+        """accepted -> planning; takes the planning of the set for ``lease`` and finds who has to be planned.
+
+        Raises: RequestError ``request.not_found``.
+        """
+        ...
+
+    def unplanned(self, set_id: str, within: Range, at: datetime) -> tuple[Unplanned, ...]:
+        """The members of a range that have to be planned."""
+        ...
+
+    def record_plan(self, set_id: str, decisions: Decisions, at: datetime) -> None:
+        """Record what was decided: a transfer created or joined for each image, its patch requested, members planned,
+        failed or put off. Nothing is started by it. Planning twice changes nothing; what the inventory contradicts by
+        now, or is not to be planned any more, is left as it is."""
+        ...
+
+    def is_unplanned(self, set_id: str, at: datetime) -> bool:
+        """Whether any of its members has to be planned now."""
+        ...
+
+    def costs(self, set_id: str) -> tuple[Cost, ...]:
+        """Of its members that are planned and not started, in order of device."""
         ...
 
     def ask_approval(self, set_id: str, asked_bytes: int, detail: str, at: datetime) -> bool:
         """planning -> awaiting_approval, with what the plan would send."""
+        ...
+
+    def hold_back(self, set_id: str, reasons: Mapping[str, str], at: datetime) -> None:
+        """Fail members (device -> why) that are planned and need approval in a set that is on its way."""
+        ...
+
+    def to_start(self, set_id: str, size: int) -> tuple[Range, ...]:
+        """Ranges of members that are planned, when the set may be started."""
+        ...
+
+    def start(self, set_id: str, within: Range, weighed_at: datetime, at: datetime) -> None:
+        """Start members of a range that were planned by ``weighed_at`` and have a whole plan: they become in_transit
+        or ready when all is there. Their patches are due, and older sets of the workstream give way there."""
+        ...
+
+    def end_plan(self, set_id: str, claim: datetime, at: datetime) -> None:
+        """Give the planning of the set up, until the next of its members has to be planned."""
+        ...
+
+    def to_plan(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Sets that have members to plan or to start, longest due first."""
         ...
 
     def figures(self, set_ids: Sequence[str]) -> Mapping[str, Figures]:
@@ -381,11 +468,6 @@ class Sets(Protocol):
 
     def rebase_member(self, set_id: str, device_id: str, agent_version: int, by: str, at: datetime) -> Member: ...
     def skip_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member: ...
-    def needing_drive(self, at: datetime, limit: int) -> tuple[str, ...]:
-        """Open sets with work for the deployment orchestrator: accepted, planning, preparing, or with
-        members to plan (inventory arrived) or transfers queued/building/source_missing."""
-        ...
-
     def to_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
         """Sets whose members moved, that were ordered to go on, or whose deadline has come; longest waiting first."""
         ...
@@ -424,10 +506,6 @@ class Transfers(Protocol):
         """Stage (contracts.states.stage_of) -> number of transfers that the set is linked to."""
         ...
 
-    def patches_to_build(self, set_id: str, at: datetime) -> tuple[str, ...]:
-        """Distinct patch ids that queued transfers of the set wait for, not verified, failed or put off until later."""
-        ...
-
     def wanted_bundles(self, device_id: str) -> Collection[tuple[str, int]]:
         """(transfer, attempt) of bundles that lie in the device's outbox, or will, and are to be fetched."""
         ...
@@ -442,6 +520,14 @@ class Transfers(Protocol):
 
 
 class Patches(Protocol):
+    def to_build(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Those that are being built, and of the due ones those that wait longest; ``limit`` in all."""
+        ...
+
+    def to_publish(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Verified ones that somebody waits for."""
+        ...
+
     def patch(self, patch_id: str) -> Patch | None: ...
     def list_patches(self, *, state: str | None, target: str | None, limit: int, after: str | None) -> Page: ...
     def begin_step(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
@@ -464,7 +550,7 @@ class Patches(Protocol):
         ...
 
     def put_off(self, patch_id: str, worker: str, code: str, detail: str, max_tries: int, at: datetime) -> str | None:
-        """A step failed, and trying again may help: building -> requested, due after a pause that grows with the tries;
+        """A step failed, and trying again may help: building -> requested, due at once, then after pauses that grow;
         after ``max_tries`` as by ``failed``. Returns the new state; None when this worker builds it no more."""
         ...
 
@@ -488,10 +574,6 @@ class Patches(Protocol):
 
 
 class Publications(Protocol):
-    def patches_of(self, set_id: str) -> tuple[str, ...]:
-        """Verified patches that transfers of the set wait for whose bundles can be published now."""
-        ...
-
     def claim(self, patch_id: str, after: str, limit: int, *, shared: bool, at: datetime) -> tuple[Publication, ...]:
         """Transfers of any started set that this verified patch can be sent for now, behind transfer ``after``.
 
@@ -502,8 +584,12 @@ class Publications(Protocol):
         """
         ...
 
-    def finish(self, results: Sequence[BundleResult], at: datetime) -> int:
-        """building -> published or failed; returns how many became published."""
+    def finish(self, patch_id: str, results: Sequence[BundleResult], at: datetime, *, last: bool) -> int:
+        """building -> published or failed; returns how many became published.
+
+        Args:
+            last: Everybody who waited for the patch has been served: it is due again when the next one waits.
+        """
         ...
 
 

@@ -107,7 +107,7 @@ NO_WORLD = (
 
 THREADS = {
     "imagedelta/archives/digest_aside.py",
-    *(f"imagedelta/delta/encode/{name}.py" for name in ("job_queue", "remembering", "windows")),
+    *(f"imagedelta/delta/encode/{name}.py" for name in ("job_queue", "remembering", "spools", "windows")),
 }
 """A build uses all cores: here jobs are run side by side, and what they read is counted. Results never differ."""
 

@@ -83,5 +83,13 @@ def deploy_set(set_id: str) -> Start:
     return Start("deploy_set", f"deploy-{set_id}", {"setId": set_id})
 
 
+def build_patch(patch_id: str) -> Start:
+    return Start("build_patch", f"build-{patch_id}", {"patchId": patch_id})
+
+
+def publish_patch(patch_id: str) -> Start:
+    return Start("publish_patch", f"publish-{patch_id}", {"patchId": patch_id})
+
+
 def not_found(kind: str, name: str) -> RequestError:
     return RequestError(f"there is no {kind} {name}", code="request.not_found", status=404)

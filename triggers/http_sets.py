@@ -16,6 +16,7 @@ from contracts.responses import (
     ReleaseView,
     SetDetail,
     SetEvent,
+    SetSummary,
     SetView,
     TroubleView,
     UnregisteredView,
@@ -78,9 +79,7 @@ def list_sets(request: Request, deps: Deps) -> Answer:
         workstream=request.query.get("workstream"),
         **request.page(),
     )
-    figures = deps.store.sets.figures([item.set_id for item in page.items])
-    items = [SetView.of_set(item, figures.get(item.set_id)) for item in page.items]
-    return Answer(200, page_of(SetView).model_validate({"items": items, "next": page.next}))
+    return page_answer(SetSummary, page)
 
 
 def get_set(request: Request, deps: Deps) -> Answer:
@@ -248,8 +247,8 @@ RESOURCES = (
             Operation(
                 "GET",
                 list_sets,
-                "Deployment sets.",
-                {200: page_of(SetView)},
+                "Deployment sets, newest first.",
+                {200: page_of(SetSummary)},
                 query=(
                     *PAGING,
                     Parameter("owner", "Only of this owner, by e-mail."),

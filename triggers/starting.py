@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from imagedelta.errors import DependencyError
 from triggers.http import Start
 
-_LIVE = frozenset({"Running", "Pending", "Suspended", "ContinuedAsNew"})
+LIVE = frozenset({"Running", "Pending", "Suspended", "ContinuedAsNew"})
 
 
 class Starter(Protocol):
@@ -34,7 +34,7 @@ async def start_all(client: Starter, starts: Iterable[Start]) -> None:
 async def is_live(client: Starter, instance: str) -> bool:
     status = await client.get_status(instance)
     runtime_status = getattr(status, "runtime_status", None)
-    return getattr(runtime_status, "value", runtime_status) in _LIVE
+    return getattr(runtime_status, "value", runtime_status) in LIVE
 
 
 async def _refusal(client: Starter, start: Start) -> str | None:

@@ -10,25 +10,12 @@ from typing import Any
 import azure.functions as func
 
 from services.deps import Deps
-from triggers.http import Start, deploy_set, register_image
+from triggers.due import due
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 200
-"""Orchestrations started by one tick; the next tick takes the rest."""
-
 Attend = Callable[[Deps, Mapping[str, Any]], Mapping[str, Any]]
-
-
-def due(deps: Deps) -> tuple[Start, ...]:
-    """What should be running now. Starting what runs already changes nothing."""
-    registrations = deps.store.images.open_registrations(_AT_ONCE)
-    sets = deps.store.sets.needing_drive(deps.now(), _AT_ONCE)
-    return (
-        *(register_image(registration_id) for registration_id in registrations),
-        *(deploy_set(set_id) for set_id in sets),
-    )
 
 
 def serve_timer(attend: Attend, deps: Callable[[], Deps]) -> Callable[..., Any]:

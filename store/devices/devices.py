@@ -26,7 +26,7 @@ from store.devices.rows import (
     update_device,
 )
 from store.devices.states import move_device
-from store.kernel.due import sync_devices
+from store.kernel.due import twin_changed
 from store.kernel.engine import Database
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
@@ -148,8 +148,8 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
         "enrolled_at": at,
         "resync": 0,
         "last_number": 0,
-        "sync_at": at,
         "locks": 0,
+        **_twin_due(at),
     }
     try:
         with connection.begin_nested():
@@ -159,6 +159,11 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
     return True
 
 
+def _twin_due(at: datetime) -> dict[str, Any]:
+    """Columns of a device whose twin holds nothing of what it should."""
+    return {"sync_at": at, "sync_tries": 0}
+
+
 def _change_hub(connection: Connection, device: Device, hub: str, at: datetime) -> None:
     """A device that has spoken must speak from its new hub before it is believed again."""
     reason = f"hub mismatch: moved from {device.hub} to {hub}"
@@ -166,8 +171,7 @@ def _change_hub(connection: Connection, device: Device, hub: str, at: datetime) 
         move_device(connection, device, "held", API, at, held_reason=reason)
     elif device.state == "held" and (device.held_reason or "").startswith("hub mismatch"):
         update_device(connection, device.device_id, held_reason=reason)
-    fresh = {"desired_digest": None, "outbox_renew_after": None, "sync_at": at, "sync_tries": 0}
-    update_device(connection, device.device_id, hub=hub, **fresh)
+    update_device(connection, device.device_id, hub=hub, desired_digest=None, outbox_renew_after=None, **_twin_due(at))
 
 
 def _write_tags(connection: Connection, device_id: str, tags: Mapping[str, str]) -> None:
@@ -226,8 +230,7 @@ def _resync(connection: Connection, device_id: str, at: datetime) -> Device:
         move_device(connection, device, "active", API, at, held_reason=None)
         plan_device(connection, device_id, at)
         publish_to_device(connection, device_id, at)
-    update_device(connection, device_id, resync=devices.c.resync + 1)
-    sync_devices(connection, [device_id], at)
+    update_device(connection, device_id, resync=devices.c.resync + 1, **twin_changed(at))
     return known_device(connection, device_id)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from contracts.records import Device
 from contracts.states import DEVICE, DEVICE_STATES
+from store.kernel.due import twin_changed
 from store.kernel.schema import devices
 
 MAX_REASON = 256
@@ -18,7 +19,7 @@ def move_device(connection: Connection, device: Device, new: str, mover: str, at
     """Move it on from the state that ``device`` shows; its twin is written anew."""
     DEVICE_STATES.check(device.state, new, mover)
     where = (devices.c.device_id == device.device_id, devices.c.state == device.state)
-    statement = devices.update().where(*where).values(state=new, sync_at=at, **values)
+    statement = devices.update().where(*where).values(state=new, **twin_changed(at), **values)
     return connection.execute(statement).rowcount > 0
 
 

@@ -1,7 +1,9 @@
 """When what is due: the columns that say so, and how long is waited before the next try.
 
-Work is found by these columns alone: ``deployment_sets.settle_at`` and ``plan_at``, ``members.next_try_at``,
-``devices.sync_at``, ``patches.next_try_at``, ``notifications.not_before``. Null means that there is nothing to do.
+Work is found by these columns alone: ``deployment_sets.settle_at`` and ``plan_at``, ``members.plan_at`` and
+``next_try_at``, ``devices.sync_at``, ``patches.next_try_at``, ``notifications.not_before``. Null means that there is
+nothing to do. A member that has to be planned says so itself, and its set says that it has such members: so that
+neither a set nor a member of it is looked for among those that wait for their devices.
 Whoever moves a row marks what became due by it, in the same transaction. Source: docs/schema.md, "Due work".
 """
 
@@ -11,9 +13,10 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, literal, or_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, case, literal, or_, select
 
-from store.kernel.schema import devices, sets
+from contracts.states import BEFORE_ARRIVAL
+from store.kernel.schema import devices, member_transfers, members, patches, sets
 from store.kernel.tools import IDS, chunks
 
 AFTER_MOVE: Mapping[str, timedelta] = {"released": timedelta(seconds=15), "apply_failed": timedelta(hours=1)}
@@ -71,8 +74,42 @@ def settle_sets(connection: Connection, set_ids: Collection[str], at: datetime) 
 
 
 def plan_sets(connection: Connection, set_ids: Collection[str], at: datetime) -> None:
-    """These sets have members to plan."""
+    """These sets have members to plan, or to start."""
     _earlier(connection, set_ids, at, "plan_at")
+
+
+def plan_linked(connection: Connection, transfer_ids: Collection[str], at: datetime) -> None:
+    """These transfers have no plan (any more): whoever waits for them has to be planned."""
+    for part in chunks(transfer_ids):
+        found = connection.execute(_WAITING, {"ids": part}).all()
+        if found:
+            rows = [{"this_set": set_id, "this_device": device_id, "plan_at": at} for set_id, device_id in found]
+            connection.execute(_PLAN_MEMBER, rows)
+            plan_sets(connection, {set_id for set_id, _ in found}, at)
+
+
+_WAITING = (
+    select(members.c.set_id, members.c.device_id)
+    .join(
+        member_transfers,
+        and_(member_transfers.c.set_id == members.c.set_id, member_transfers.c.device_id == members.c.device_id),
+    )
+    .where(member_transfers.c.transfer_id.in_(IDS), members.c.state.in_(sorted(BEFORE_ARRIVAL)))
+    .distinct()
+)
+_PLAN_MEMBER = members.update().where(
+    members.c.set_id == bindparam("this_set"), members.c.device_id == bindparam("this_device")
+)
+
+
+def build_patches(connection: Connection, patch_ids: Collection[str], at: datetime) -> None:
+    """Somebody waits for these patches: they are to be built, unless they are, and published.
+
+    A try that was put off is not made earlier. One that is being published is due again.
+    """
+    later = or_(patches.c.next_try_at.is_(None), and_(patches.c.state == "verified", patches.c.next_try_at > at))
+    for part in chunks(patch_ids):
+        connection.execute(patches.update().where(patches.c.patch_id.in_(part), later).values(next_try_at=at))
 
 
 def _earlier(connection: Connection, set_ids: Collection[str], at: datetime, column: str) -> None:

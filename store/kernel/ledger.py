@@ -2,8 +2,8 @@
 
 Each move is a conditional UPDATE along contracts.states. What follows from it is written when the ledger is closed,
 once for the whole transaction: members that their transfers lead on, the lines of the history, the notifications
-that are due, the twins that hold something else now, and the sets to be settled. So a call site names what changed
-and nothing more, and a transaction of a thousand moves costs a few statements.
+that are due, the twins that hold something else now, and the sets to be settled or planned. So a call site names
+what changed and nothing more, and a transaction of a thousand moves costs a few statements.
 
 Rows are locked in one order: devices by the caller (store.kernel.tools.lock_devices), then sets, then notifications.
 Source: docs/schema.md, "Transactions".
@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Update, bindparam
 
 from contracts.records import Transfer
-from contracts.states import ARRIVED, MEMBER, SET, TIMER, TRANSFER, WANTING
+from contracts.states import API, ARRIVED, MEMBER, SET, TIMER, TRANSFER, WANTING
 from imagedelta.errors import DependencyError
 from store.kernel import due, notices
 from store.kernel.derive import led_members, transfers_of
@@ -81,6 +81,8 @@ class Ledger:
         self._started: dict[str, set[str]] = defaultdict(set)
         self._twins: set[str] = set()
         self._unsettled: set[str] = set()
+        self._unplanned: set[str] = set()
+        self._queued: set[str] = set()
         self._notices: dict[tuple[str, str], None] = {}
 
     def __enter__(self) -> Ledger:
@@ -105,6 +107,8 @@ class Ledger:
         self._remember(self.at, "set", set_id, old, new, set_id=set_id, **reason)
         self._announce(set_id, notices.of_set_state(new))
         self._unsettled.add(set_id)
+        if self.mover == API and new == "preparing":  # approved, or opened again
+            self._unplanned.add(set_id)
         return True
 
     def member(self, set_id: str, device_id: str, old: str, new: str, **changed: Any) -> bool:
@@ -119,6 +123,7 @@ class Ledger:
         if not self.connection.execute(members.update().where(*where).values(**values)).rowcount:
             return False
         self._member_moved(set_id, device_id, old, new, reason)
+        self._to_plan(set_id, values)
         return True
 
     def members(self, set_id: str, device_ids: Collection[str], old: str, new: str, **changed: Any) -> None:
@@ -134,6 +139,7 @@ class Ledger:
             self._all_of(part, members.update().where(*where).values(**values))
             for device_id in part:
                 self._member_moved(set_id, device_id, old, new, reason)
+        self._to_plan(set_id, values)
 
     def transfer(self, transfer: Transfer, new: str, **changed: Any) -> bool:
         """Move it on from the state and attempt that ``transfer`` shows; False when it shows neither any more.
@@ -189,6 +195,12 @@ class Ledger:
         """Members that are linked to these may have to move, though none of these did."""
         self._leading.update(dict.fromkeys(transfer_ids, self.at))
 
+    def created(self, made: Iterable[Transfer]) -> None:
+        """Transfers that were inserted in this transaction."""
+        for transfer in made:
+            about = {"transfer_id": transfer.transfer_id, "attempt": transfer.attempt}
+            self._remember(self.at, "transfer", transfer.transfer_id, None, transfer.state, **about)
+
     def note(self, kind: str, subject: str, state: str, detail: str, **more: Any) -> None:
         """A line in the history of something that did not move: approved, promoted, release requested."""
         self._remember(self.at, kind, subject, state, state, detail=detail, **more)
@@ -210,8 +222,13 @@ class Ledger:
     def _member_values(self, new: str, reason: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
         pause = due.AFTER_MOVE.get(new)
         next_try_at = self.at + pause if pause is not None else None
-        values = {"state": new, "updated_at": self.at, "next_try_at": next_try_at, "tries": 0}
+        plan_at = self.at if new == "planned" else None
+        values = {"state": new, "updated_at": self.at, "plan_at": plan_at, "next_try_at": next_try_at, "tries": 0}
         return {**values, **reason, **changed}
+
+    def _to_plan(self, set_id: str, values: Mapping[str, Any]) -> None:
+        if values["plan_at"] is not None:
+            self._unplanned.add(set_id)
 
     def _member_moved(
         self,
@@ -251,11 +268,13 @@ class Ledger:
             code=step.code,
             detail=_short(step.detail),
         )
+        if step.new == "queued":
+            self._queued.add(transfer.transfer_id)
         if step.new in _LEADING and step.new != step.old:
             self._leading[transfer.transfer_id] = step.at
             self._twins.add(transfer.device_id)
 
-    def _remember(self, at: datetime, kind: str, subject: str, old: str, new: str, **more: Any) -> None:
+    def _remember(self, at: datetime, kind: str, subject: str, old: str | None, new: str, **more: Any) -> None:
         self._events.append(event(kind, subject, old, new, at, **{"who": self._who, **more}))
 
     def _announce(self, set_id: str, kind: str | None) -> None:
@@ -284,12 +303,16 @@ class Ledger:
             MEMBER.check(one.old, one.new, TIMER)  # whoever moved the transfer: this follows by rule
             reason = _reason({"code": one.code, "detail": one.detail})
             this = {"this_set": one.set_id, "this_device": one.device_id, "this_state": one.old}
-            rows.append({**this, **self._member_values(one.new, reason, {"updated_at": one.at})})
+            values = self._member_values(one.new, reason, {"updated_at": one.at})
+            rows.append({**this, **values})
+            self._to_plan(one.set_id, values)
             self._member_moved(one.set_id, one.device_id, one.old, one.new, reason, one.at)
         self._each_of(_LED_MEMBER, rows)
 
     def _close(self) -> None:
         self._lead_members()
+        due.plan_linked(self.connection, self._queued, self.at)
+        due.plan_sets(self.connection, self._unplanned, self.at)
         due.sync_devices(self.connection, self._twins, self.at)
         due.settle_sets(self.connection, self._unsettled, self.at)
         write_events(self.connection, self._events)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from contracts.states import OUTCOMES, SET, TRANSFER
+from imagedelta.errors import DependencyError
 from store.kernel.schema import history, sets, transfer_hours, transfers
 from store.kernel.tools import CHUNK
 
@@ -52,11 +53,16 @@ def lines_of_transfers(connection: Connection, transfer_ids: Sequence[str]) -> S
 
 
 def remove_lines(connection: Connection, lines: Sequence[Line]) -> None:
-    """Delete lines after adding them to the sums."""
-    _add(connection, _sums(lines))
+    """Delete lines and add them to the sums.
+
+    Raises: DependencyError when somebody else has deleted one of them: then it is in the sums already.
+    """
     ids = [line.event_id for line in lines]
     for start in range(0, len(ids), CHUNK):
-        connection.execute(history.delete().where(history.c.event_id.in_(ids[start : start + CHUNK])))
+        part = ids[start : start + CHUNK]
+        if connection.execute(history.delete().where(history.c.event_id.in_(part))).rowcount != len(part):
+            raise DependencyError("lines of the history are being forgotten by somebody else")
+    _add(connection, _sums(lines))
 
 
 _COUNTED = (history.c.event_id, history.c.kind, history.c.hour, history.c.new, history.c.bytes)

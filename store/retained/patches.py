@@ -36,7 +36,12 @@ class SqlOldPatches:
 def _take(connection: Connection, at: datetime) -> tuple[str, str | None] | None:
     PATCH.check("verified", "building", TIMER)
     left = and_(patches.c.state == "building", patches.c.worker == _WORKER, patches.c.lease_until < at)
-    unused = and_(patches.c.state == "verified", patches.c.updated_at < at - PATCHES, ~_used_since(at - PATCHES))
+    unused = and_(
+        patches.c.state == "verified",
+        patches.c.updated_at < at - PATCHES,
+        ~_used_since(at - PATCHES),
+        ~_same_is_built(),
+    )
     query = select(patches.c.patch_id, patches.c.blob).where(or_(left, unused)).order_by(patches.c.created_at).limit(1)
     found = connection.execute(query).first()
     if found is None:
@@ -55,6 +60,13 @@ def _used_since(cutoff: datetime) -> ColumnElement[bool]:
         transfers.c.patch_id == patches.c.patch_id,
         or_(transfers.c.state.in_(sorted(ACTIVE_TRANSFER)), transfers.c.updated_at >= cutoff),
     )
+
+
+def _same_is_built() -> ColumnElement[bool]:
+    """Another patch of its target is being built: that may come to the same bytes, and so to the same blob."""
+    other = patches.alias()
+    this = (other.c.target == patches.c.target, other.c.patch_id != patches.c.patch_id, other.c.state == "building")
+    return exists().where(*this)
 
 
 def _forget(connection: Connection, patch_id: str, at: datetime) -> None:

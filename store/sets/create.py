@@ -74,7 +74,7 @@ def create_set(
     lock_devices(connection, [device.device_id for device in chosen])
     values = _values(request, images, manifest, by, at)
     connection.execute(sets.insert().values(set_id=set_id, ordinal=ordinal, rollback_of=rollback_of, **values))
-    connection.execute(members.insert(), [_member(set_id, device.device_id, at) for device in chosen])
+    connection.execute(members.insert(), [_member(set_id, device, at) for device in chosen])
     remember(connection, "set", set_id, None, SET.initial, at, set_id=set_id, who=by)
     return known_set(connection, set_id)
 
@@ -106,11 +106,15 @@ def _values(
         "manifest": manifest,
         "images": {reference: dict(platforms) for reference, platforms in images.items()},
         "release_requested": False,
+        "plan_at": at,
         "created_at": at,
         "updated_at": at,
         "locks": 0,
     }
 
 
-def _member(set_id: str, device_id: str, at: datetime) -> dict[str, Any]:
-    return {"set_id": set_id, "device_id": device_id, "state": MEMBER.initial, "updated_at": at}
+def _member(set_id: str, device: Device, at: datetime) -> dict[str, Any]:
+    """Others are planned once their devices have told what they have."""
+    plan_at = at if device.state == "active" else None
+    values = {"set_id": set_id, "device_id": device.device_id, "state": MEMBER.initial}
+    return {**values, "plan_at": plan_at, "updated_at": at}

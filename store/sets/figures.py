@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from contracts.records import Figures
-from contracts.states import OUT
+from contracts.states import NEEDS_APPROVAL, OUT
 from store.kernel.schema import bundles, member_transfers, members, transfers
 from store.kernel.tools import chunks
 from store.sets.links import own_attempt, sent
@@ -44,6 +44,13 @@ def figures_of_members(
     return found
 
 
+def figures_of_planned(connection: Connection, set_id: str) -> dict[str, Figures]:
+    """Device -> the same, of members that are planned and not started."""
+    planned = select(members.c.device_id).where(members.c.set_id == set_id, members.c.state == "planned")
+    links = and_(member_transfers.c.set_id == set_id, member_transfers.c.device_id.in_(planned))
+    return _figures(connection, member_transfers.c.device_id, links)
+
+
 def _figures(connection: Connection, key: ColumnElement[str], where: ColumnElement[bool]) -> dict[str, Figures]:
     carried = {row[0]: row for row in connection.execute(_carried(key).where(where))}
     found = {}
@@ -63,6 +70,7 @@ def _expected(key: ColumnElement[str]) -> Any:
         bundles.c.received_at.is_(None),
         transfers.c.state != "cancelled",
         members.c.state.not_in(sorted(OUT)),
+        not_(and_(members.c.state == "failed", func.coalesce(members.c.code, "") == NEEDS_APPROVAL)),
     )
     planned = member_transfers.c.planned_before + case(
         (to_come, func.coalesce(transfers.c.estimated_bytes, 0)), else_=0

@@ -36,7 +36,7 @@ def relink(connection: Connection, old: Transfer, new: Transfer, set_id: str | N
     """Members that wait for ``old`` (of one set, or of all) wait for ``new``; what was sent stays in their account."""
     if old.transfer_id == new.transfer_id:
         return
-    these = _waits() if set_id is None else _LINK.set_id == set_id
+    these = waits() if set_id is None else _LINK.set_id == set_id
     connection.execute(
         member_transfers.update()
         .where(_LINK.transfer_id == old.transfer_id, these)
@@ -64,7 +64,7 @@ def close_links(connection: Connection, transfers: Iterable[Transfer]) -> None:
         ending.setdefault(transfer.attempt, []).append(transfer.transfer_id)
     for attempt, transfer_ids in sorted(ending.items()):
         for part in chunks(transfer_ids):
-            these = (_LINK.transfer_id.in_(part), _LINK.until_attempt.is_(None), not_(_waits()))
+            these = (_LINK.transfer_id.in_(part), _LINK.until_attempt.is_(None), not_(waits()))
             connection.execute(member_transfers.update().where(*these).values(until_attempt=attempt))
 
 
@@ -74,7 +74,7 @@ def reopen_links(connection: Connection, set_id: str, device_ids: Sequence[str])
     connection.execute(member_transfers.update().where(*these).values(until_attempt=None))
 
 
-def _waits() -> ColumnElement[bool]:
+def waits() -> ColumnElement[bool]:
     """A member of an open set that still wants its images; of the link in the statement around it."""
     return exists().where(
         members.c.set_id == _LINK.set_id,

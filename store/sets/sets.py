@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
-from functools import partial
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 
-from contracts.records import DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered, Waiting
+from contracts.records import Cost, DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered, Waiting
 from contracts.requests import StartDeployment
 from contracts.states import ORCHESTRATOR
-from services.store_port import PlannedTransfer
+from services.store_port import Decisions, PlanningBegun, Range, Unplanned
 from store.kernel import history
 from store.kernel.engine import Database
 from store.kernel.moves import move_member, move_set
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import sets
 from store.kernel.tools import as_record
-from store.sets import orders, settle, views, work
+from store.sets import orders, plan, settle, start, views, weigh
 from store.sets.cancel import withdraw_part
 from store.sets.create import create_set, select_devices
 from store.sets.figures import figures_of_members, figures_of_sets
-from store.sets.plan import plan_parts, record_plan
 from store.sets.rows import find_set, known_member, known_set, members_of
 
 
@@ -50,6 +48,9 @@ class SqlSets:
 
     def deployment_set(self, set_id: str) -> DeploymentSet | None:
         return self._db.read(lambda connection: find_set(connection, set_id))
+
+    def ran_before(self, set_id: str) -> Mapping[str, str | None]:
+        return self._db.read(lambda connection: views.ran_before(connection, set_id))
 
     def member(self, set_id: str, device_id: str) -> Member:
         return self._db.read(lambda connection: known_member(connection, set_id, device_id))
@@ -108,23 +109,35 @@ class SqlSets:
             lambda connection: move_member(connection, set_id, device_id, old, new, mover, at, code=code, detail=detail)
         )
 
-    def record_plan(
-        self,
-        set_id: str,
-        transfers: Sequence[PlannedTransfer],
-        agent_versions: Mapping[str, int],
-        at: datetime,
-        *,
-        max_attempts: int,
-    ) -> None:
-        """In transactions of ``DEVICES_AT_ONCE`` devices, so that a large set keeps nobody waiting for long;
-        what a crash left out is planned again."""
-        for plan, versions in plan_parts(transfers, agent_versions):
-            self._db.write(
-                partial(
-                    record_plan, set_id=set_id, plan=plan, agent_versions=versions, at=at, max_attempts=max_attempts
-                )
-            )
+    def begin_plan(self, set_id: str, lease: timedelta, size: int, at: datetime) -> PlanningBegun:
+        return self._db.write(lambda connection: plan.begin_plan(connection, set_id, lease, size, at))
+
+    def unplanned(self, set_id: str, within: Range, at: datetime) -> tuple[Unplanned, ...]:
+        return self._db.read(lambda connection: plan.unplanned(connection, set_id, within, at))
+
+    def record_plan(self, set_id: str, decisions: Decisions, at: datetime) -> None:
+        self._db.write(lambda connection: plan.record_plan(connection, set_id, decisions, at))
+
+    def is_unplanned(self, set_id: str, at: datetime) -> bool:
+        return self._db.read(lambda connection: plan.is_unplanned(connection, set_id, at))
+
+    def costs(self, set_id: str) -> tuple[Cost, ...]:
+        return self._db.read(lambda connection: weigh.costs(connection, set_id))
+
+    def hold_back(self, set_id: str, reasons: Mapping[str, str], at: datetime) -> None:
+        self._db.write(lambda connection: weigh.hold_back(connection, set_id, reasons, at))
+
+    def to_start(self, set_id: str, size: int) -> tuple[Range, ...]:
+        return self._db.read(lambda connection: start.to_start(connection, set_id, size))
+
+    def start(self, set_id: str, within: Range, weighed_at: datetime, at: datetime) -> None:
+        self._db.write(lambda connection: start.start_members(connection, set_id, within, weighed_at, at))
+
+    def end_plan(self, set_id: str, claim: datetime, at: datetime) -> None:
+        self._db.write(lambda connection: plan.end_plan(connection, set_id, claim, at))
+
+    def to_plan(self, at: datetime, limit: int) -> tuple[str, ...]:
+        return self._db.read(lambda connection: plan.to_plan(connection, at, limit))
 
     def ask_approval(self, set_id: str, asked_bytes: int, detail: str, at: datetime) -> bool:
         reason = {"code": "plan.needs_approval", "detail": detail}
@@ -190,9 +203,6 @@ class SqlSets:
 
     def skip_member(self, set_id: str, device_id: str, by: str, at: datetime) -> Member:
         return self._db.write(lambda connection: orders.skip_member(connection, set_id, device_id, by, at))
-
-    def needing_drive(self, at: datetime, limit: int) -> tuple[str, ...]:
-        return self._db.read(lambda connection: work.needing_drive(connection, limit))
 
     def to_settle(self, at: datetime, limit: int) -> tuple[str, ...]:
         return self._db.read(lambda connection: settle.due_sets(connection, at, limit))

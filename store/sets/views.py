@@ -7,11 +7,12 @@ from collections.abc import Collection
 from sqlalchemy import Connection, RowMapping, func, or_, select
 
 from contracts.records import Member, MemberShown, Page, Trouble, Unregistered, Waiting
-from contracts.states import BEFORE_ARRIVAL, SILENT, stage_of, waits_for
+from contracts.states import BEFORE_ARRIVAL, SILENT, STANDING, stage_of, waits_for
 from store.kernel.paging import fetch_page
-from store.kernel.schema import devices, member_transfers, members, patches, transfers
+from store.kernel.schema import devices, member_transfers, members, patches, sets, transfers
 from store.kernel.tools import as_record
 from store.sets.figures import figures_of_members
+from store.sets.rows import known_set
 
 NAMED = 20
 """Devices named for one trouble."""
@@ -102,6 +103,25 @@ def members_page(connection: Connection, set_id: str, state: str | None, limit: 
 
 def _waits_for(row: RowMapping) -> str | None:
     return waits_for(row["device_state"], row["twin_code"]) if row["state"] in BEFORE_ARRIVAL else None
+
+
+def ran_before(connection: Connection, set_id: str) -> dict[str, str | None]:
+    """Three queries, however many sets and devices there are."""
+    of = known_set(connection, set_id)
+    standing = members.c.state.in_(sorted(STANDING))
+    released = select(members.c.device_id).where(members.c.set_id == set_id, standing)
+    older = (
+        select(members.c.device_id, func.max(sets.c.ordinal))
+        .join(sets)
+        .where(members.c.device_id.in_(released), standing)
+        .where(sets.c.workstream == of.workstream, sets.c.ordinal < of.ordinal, sets.c.manifest.is_not(None))
+        .group_by(members.c.device_id)
+    )
+    newest = {device_id: ordinal for device_id, ordinal in connection.execute(older)}  # noqa: C416  rows are no pairs
+    names = select(sets.c.ordinal, sets.c.set_id).where(sets.c.workstream == of.workstream, sets.c.ordinal < of.ordinal)
+    set_ids = {ordinal: name for ordinal, name in connection.execute(names)}  # noqa: C416
+    device_ids = connection.execute(released.order_by(members.c.device_id)).scalars()
+    return {device_id: set_ids.get(newest.get(device_id)) for device_id in device_ids}
 
 
 def unregistered(connection: Connection, set_id: str) -> tuple[Unregistered, ...]:

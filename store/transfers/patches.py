@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select
 
 from contracts.records import Page, Patch
 from contracts.states import ORCHESTRATOR, PATCH, STARTED_SET, UNPUBLISHED
@@ -17,13 +16,13 @@ from store.kernel.engine import Database
 from store.kernel.ledger import MAX_DETAIL, Ledger
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import patches, transfers
-from store.kernel.tools import as_record, lock_devices, new_id
+from store.kernel.tools import as_record, lock_devices
 from store.sets.rows import wanted_by_a_member
 from store.transfers.rows import fetch_transfers
 
 _SOUND: dict[str, Any] = {"tries": 0, "code": None, "detail": None}
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=4)
-"""Ten tries, each twice as long after the one before, are spread over eight hours."""
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=2), timedelta(hours=4)
+"""Ten tries are spread over eight hours."""
 
 
 class SqlPatches:
@@ -47,6 +46,19 @@ class SqlPatches:
             lambda connection: fetch_page(connection, query, keys, make, limit=limit, after=after, newest_first=True)
         )
 
+    def to_build(self, at: datetime, limit: int) -> tuple[str, ...]:
+        def work(connection: Connection) -> tuple[str, ...]:
+            building = select(patches.c.patch_id).where(patches.c.state == "building").limit(limit)
+            found = connection.execute(building).scalars().all()
+            left = limit - len(found)
+            return (*found, *(connection.execute(_oldest_due("requested", at, left)).scalars() if left else ()))
+
+        return self._db.read(work)
+
+    def to_publish(self, at: datetime, limit: int) -> tuple[str, ...]:
+        query = _oldest_due("verified", at, limit)
+        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
+
     def begin_step(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
         free = or_(_due(at), _mine(worker), _left(at))
         values = {"state": "building", "worker": worker, "lease_until": at + lease, "updated_at": at}
@@ -69,11 +81,17 @@ class SqlPatches:
         return self._write(patch_id, worker, at, _SOUND | _added(bytes_read, seconds))
 
     def abandon(self, patch_id: str, worker: str, at: datetime) -> bool:
-        values = {"state": "requested", "worker": None, "lease_until": None, "tries": 0}
-        statement = (
-            patches.update().where(_this(patch_id), _mine(worker), not_(_wanted())).values(**values, updated_at=at)
-        )
-        return self._db.write(lambda connection: connection.execute(statement).rowcount > 0)
+        """It is held before it is asked who wants it: who comes to want it meanwhile makes it due again."""
+        held = patches.update().where(_this(patch_id)).values(patch_id=patch_id)
+        values = {"state": "requested", "worker": None, "lease_until": None, "next_try_at": None, "tries": 0}
+        mine = or_(_mine(worker), patches.c.state == "requested")
+        statement = patches.update().where(_this(patch_id), mine, not_(_wanted())).values(**values, updated_at=at)
+
+        def work(connection: Connection) -> bool:
+            connection.execute(held)
+            return connection.execute(statement).rowcount > 0
+
+        return self._db.write(work)
 
     def put_off(self, patch_id: str, worker: str, code: str, detail: str, max_tries: int, at: datetime) -> str | None:
         def work(connection: Connection) -> str | None:
@@ -87,7 +105,7 @@ class SqlPatches:
                 "state": "requested",
                 "worker": None,
                 "lease_until": None,
-                "next_try_at": at + pause_after(patch.tries, _FIRST_PAUSE, _LONGEST_PAUSE),
+                "next_try_at": at + _pause(patch.tries),
                 "code": code,
                 "detail": detail[:MAX_DETAIL],
                 "updated_at": at,
@@ -122,6 +140,7 @@ class SqlPatches:
             "crc32": crc32,
             "chunks": chunks,
             "memory_bytes": memory_bytes,
+            "next_try_at": at,  # to be published
         }
         return self._write(patch_id, worker, at, values | _SOUND | _added(bytes_read, seconds))
 
@@ -182,9 +201,14 @@ def _added(bytes_read: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def buildable(at: datetime) -> ColumnElement[bool]:
-    """A condition on ``patches``: unbuilt, and not put off until later."""
-    return or_(_due(at), patches.c.state == "building")
+def _pause(tries: int) -> timedelta:
+    """Most of what heals by itself has healed by the next try; after that it may take hours."""
+    return pause_after(tries - 1, _FIRST_PAUSE, _LONGEST_PAUSE) if tries > 1 else timedelta(0)
+
+
+def _oldest_due(state: str, at: datetime, limit: int) -> Select[Any]:
+    these = (patches.c.state == state, patches.c.next_try_at <= at)
+    return select(patches.c.patch_id).where(*these).order_by(patches.c.next_try_at).limit(limit)
 
 
 def find_patch(connection: Connection, patch_id: str) -> Patch | None:
@@ -195,34 +219,6 @@ def find_patch(connection: Connection, patch_id: str) -> Patch | None:
 def sources_key(sources: Sequence[str]) -> str:
     """Names an ordered list of image IDs in one short column, so that SQL can hold patches unique."""
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()
-
-
-def request_patch(
-    connection: Connection, target: str, sources: Sequence[str], profile: str, estimated_bytes: int, at: datetime
-) -> Patch:
-    """The one patch of these, requested now unless it was before."""
-    same = and_(patches.c.target == target, patches.c.sources_key == sources_key(sources), patches.c.profile == profile)
-    if (known := _first(connection, same)) is not None:
-        return known
-    values = {
-        "patch_id": new_id("patch"),
-        "target": target,
-        "sources_key": sources_key(sources),
-        "sources": list(sources),
-        "profile": profile,
-        "state": PATCH.initial,
-        "estimated_bytes": estimated_bytes,
-        "created_at": at,
-        "updated_at": at,
-    }
-    try:
-        with connection.begin_nested():
-            connection.execute(patches.insert().values(**values))
-    except IntegrityError:
-        if (rival := _first(connection, same)) is not None:
-            return rival
-        raise
-    return as_record(Patch, connection.execute(select(patches).where(same)).mappings().one())
 
 
 def request_again(connection: Connection, patch_id: str, at: datetime) -> None:

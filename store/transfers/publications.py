@@ -6,10 +6,10 @@ a bundle is fixed with its number, so that whoever publishes it again writes the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, func, select
@@ -22,11 +22,13 @@ from services.store_port import BundleResult
 from store.kernel.due import twin_changed
 from store.kernel.engine import Database
 from store.kernel.ledger import Ledger
-from store.kernel.schema import bundles, devices, images, member_transfers, patches, transfers
+from store.kernel.schema import bundles, devices, images, patches, transfers
 from store.kernel.tools import as_record, lock_devices
 from store.sets.rows import wanted_by_a_member
 from store.transfers.rows import fetch_transfers, transfer_query, transfer_record
 
+LEASE = timedelta(minutes=5)
+"""After so long without an end, SQL has its publishing started again."""
 MAX_SHARED = 32
 """Shared patches that a twin opens at once, those of the bundles that are fetched first: desired properties hold
 32 KiB. The next ones follow as transfers end."""
@@ -38,30 +40,23 @@ class SqlPublications:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def patches_of(self, set_id: str) -> tuple[str, ...]:
-        linked = select(member_transfers.c.set_id).where(
-            member_transfers.c.set_id == set_id, member_transfers.c.transfer_id == transfers.c.transfer_id
-        )
-        query = (
-            select(transfers.c.patch_id)
-            .join(patches, patches.c.patch_id == transfers.c.patch_id)
-            .join(devices, devices.c.device_id == transfers.c.device_id)
-            .where(linked.exists(), *_can_be_published())
-            .distinct()
-            .order_by(transfers.c.patch_id)
-        )
-        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
-
     def claim(self, patch_id: str, after: str, limit: int, *, shared: bool, at: datetime) -> tuple[Publication, ...]:
         return self._db.write(lambda connection: _claim(connection, patch_id, after, limit, shared, at))
 
-    def finish(self, results: Sequence[BundleResult], at: datetime) -> int:
-        if not results:
-            return 0
+    def finish(self, patch_id: str, results: Sequence[BundleResult], at: datetime, *, last: bool) -> int:
+        def work(mark: Callable[[Connection, Sequence[BundleResult], datetime], int]) -> int:
+            def transaction(connection: Connection) -> int:
+                published = mark(connection, results, at) if results else 0
+                if last:
+                    _rest(connection, patch_id, at)
+                return published
+
+            return self._db.write(transaction)
+
         if all(result.code is None for result in results):
             with suppress(DependencyError):  # one of them has moved meanwhile: then each is looked at
-                return self._db.write(lambda connection: _publish_all(connection, results, at))
-        return self._db.write(lambda connection: _finish(connection, results, at))
+                return work(_publish_all)
+        return work(_finish)
 
 
 def shared_patches(connection: Connection, device_id: str) -> list[str]:
@@ -88,6 +83,9 @@ def shared_patches(connection: Connection, device_id: str) -> list[str]:
 def _claim(
     connection: Connection, patch_id: str, after: str, limit: int, shared: bool, at: datetime
 ) -> tuple[Publication, ...]:
+    if not after:
+        verified = (patches.c.patch_id == patch_id, patches.c.state == "verified")
+        connection.execute(patches.update().where(*verified).values(next_try_at=at + LEASE))
     rows = connection.execute(_waiting(patch_id, after, limit)).mappings().all()
     new = [row for row in rows if row["state"] == "queued"]
     names_shared = {row["transfer_id"] for row in new if shared and "shared" in row["bundle_forms"]}
@@ -232,6 +230,12 @@ def _finish(connection: Connection, results: Sequence[BundleResult], at: datetim
         in_vain = [key for key in by_id if key not in mine or mine[key].state not in BUNDLE_WANTED]
         ledger.twins_changed(by_id[key].transfer.device_id for key in in_vain)
     return len(published)
+
+
+def _rest(connection: Connection, patch_id: str, at: datetime) -> None:
+    """Unless somebody has come to need it meanwhile: then it is due since then, and not at the end of a lease."""
+    taken = (patches.c.patch_id == patch_id, patches.c.state == "verified", patches.c.next_try_at > at)
+    connection.execute(patches.update().where(*taken).values(next_try_at=None))
 
 
 def _mark(connection: Connection, placed: Sequence[BundleResult], at: datetime) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from itertools import chain
 
 from sqlalchemy import Connection
 
@@ -18,7 +16,6 @@ from contracts.records import Device
 from contracts.states import DEVICE
 from services.store_port import Origin, Outcome
 from store.devices.senders import heard_from, held_devices, stranger
-from store.kernel.due import plan_sets
 from store.kernel.ledger import Ledger
 from store.sets.waiting import sets_waiting_for
 from store.transfers.account_rows import accounts_by_id, remember_heard, write_accounts
@@ -69,7 +66,7 @@ class _Batch:
             return outcomes
         first = min(origin.enqueued_at for origin, _ in taken)
         heard_from(self._connection, {origin.device_id for origin, _ in taken}, first)
-        waiting = self._to_plan([report for _, report in taken], first)
+        waiting = self._to_plan([report for _, report in taken])
         return [
             replace(outcome, set_ids=tuple(waiting.get(report.transfer_id, ())))
             for outcome, (_, report) in zip(outcomes, reports, strict=True)
@@ -96,13 +93,11 @@ class _Batch:
                 write_accounts(self._connection, ledger, self._told.values())
         self._told, self._failing = {}, set()
 
-    def _to_plan(self, taken: Sequence[Report], at: datetime) -> dict[str, list[str]]:
-        """Transfers that start another attempt are planned anew: mark the sets that wait for them."""
+    def _to_plan(self, taken: Sequence[Report]) -> dict[str, list[str]]:
+        """Transfers that start another attempt are planned anew: the sets that wait for them."""
         missing = {report.transfer_id for report in taken if report.state == "source_missing"}
         requeued = [transfer_id for transfer_id in missing if self._accounts[transfer_id].now.state == "queued"]
-        waiting = sets_waiting_for(self._connection, requeued)
-        plan_sets(self._connection, set(chain.from_iterable(waiting.values())), at)
-        return waiting
+        return sets_waiting_for(self._connection, requeued)
 
 
 def _is_about(account: Account, origin: Origin, report: Report) -> bool:

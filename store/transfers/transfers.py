@@ -10,15 +10,13 @@ from sqlalchemy import select
 
 from contracts.messages import Report
 from contracts.records import Page, Transfer, TransferEvent
-from contracts.states import BUNDLE_WANTED, IN_TRANSIT, UNPUBLISHED
+from contracts.states import BUNDLE_WANTED, IN_TRANSIT
 from services.store_port import Origin, Outcome
 from store.kernel import history
 from store.kernel.engine import Database
 from store.kernel.paging import each, fetch_page
-from store.kernel.schema import member_transfers, patches, transfers
-from store.sets.rows import wanted_by_a_member
+from store.kernel.schema import member_transfers, transfers
 from store.sets.views import stages
-from store.transfers.patches import buildable
 from store.transfers.reports import take_reports
 from store.transfers.rows import fetch_transfers, find_transfer, transfer_query, transfer_record
 from store.transfers.timeseries import outcomes_over_time
@@ -78,21 +76,6 @@ class SqlTransfers:
 
     def stages(self, set_id: str) -> Mapping[str, int]:
         return self._db.read(lambda connection: stages(connection, set_id))
-
-    def patches_to_build(self, set_id: str, at: datetime) -> tuple[str, ...]:
-        query = (
-            select(patches.c.patch_id)
-            .join(transfers, transfers.c.patch_id == patches.c.patch_id)
-            .where(
-                _links(set_id).exists(),
-                wanted_by_a_member(transfers.c.transfer_id),
-                transfers.c.state.in_(sorted(UNPUBLISHED)),
-                buildable(at),
-            )
-            .distinct()
-            .order_by(patches.c.patch_id)
-        )
-        return self._db.read(lambda connection: tuple(connection.execute(query).scalars()))
 
     def wanted_bundles(self, device_id: str) -> frozenset[tuple[str, int]]:
         query = select(transfers.c.transfer_id, transfers.c.attempt).where(

@@ -36,9 +36,10 @@ from orchestrators import ORCHESTRATORS
 from services.deps import Deps
 from tests.simulators.calls import Crash
 from tests.simulators.fleet_api import FleetApi
+from triggers.due import due
 from triggers.http import Start
 from triggers.hub_events import HubMessage, ingest
-from triggers.starting import start_all
+from triggers.starting import LIVE, start_all
 from triggers.timer import serve_timer
 
 _AROUND = Surroundings(Path(), lambda: "{}")
@@ -215,7 +216,9 @@ class _Life:
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(lambda _loop, _context: None)  # of tasks that died with this life
         self._orchestrators = {body.__name__: _orchestrator(body) for body in ORCHESTRATORS}
-        self._activities = {step.__name__: _activity(bind(step, lambda: deps)) for step in STEPS}
+        self._deps = deps
+        steps = (*(bind(step, lambda: deps) for step in STEPS), self.start_due)
+        self._activities = {step.__name__: _activity(step) for step in steps}
         self._engine = Engine(
             _MortalStore(path, fate),
             self._orchestrate,
@@ -247,6 +250,14 @@ class _Life:
         """Start orchestrations and let all that there are run."""
         self.run(start_all(self.client, starts))
         self.run(self._until_idle())
+
+    def start_due(self, payload: dict) -> dict:  # type: ignore[type-arg]  # as in activities.binding
+        """The activity triggers.due.start_due, which is asked for from within the loop."""
+        for start in due(self._deps):
+            row = self._engine.store.instance(start.instance)
+            if row is None or row.status not in LIVE:
+                self._engine.start_new(start.orchestrator, start.instance, compact(compact(dict(start.payload))))
+        return {"ok": True, "value": {}}
 
     async def _until_idle(self) -> None:
         while not self._fate.dead and self._is_busy():

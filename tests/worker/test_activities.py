@@ -18,8 +18,11 @@ NONE = "none-at-all"
 
 INPUTS: dict[str, Any] = {
     "attend": {"seconds": 1},
-    "list_work": {"setId": NONE, "of": "patches"},
-    "plan_set": {"setId": NONE},
+    "begin_plan": {"setId": NONE},
+    "plan_batch": {"setId": NONE, "range": ["a", "b"]},
+    "weigh_set": {"setId": NONE},
+    "start_batch": {"setId": NONE, "range": ["a", "b"], "weighedAt": "2030-01-01T00:00:00+00:00"},
+    "end_plan": {"setId": NONE, "claim": "2030-01-01T00:00:00+00:00"},
     "build_step": {"patchId": NONE, "worker": "w"},
     "publish_batch": {"patchId": NONE, "after": ""},
     "read_image": {"registrationId": NONE},
@@ -76,3 +79,12 @@ def test_a_step_ends_in_the_same_way(both: Both, by_embedded_host: dict[str, Any
 
 def test_every_step_is_compared() -> None:
     assert {step.__name__ for step in STEPS} == set(INPUTS)
+
+
+def test_the_activity_that_starts_what_is_due_takes_a_durable_client(both: Both) -> None:
+    """The embedded host runs it itself, as it does with every coroutine."""
+    done = both.worker.invoke("start_due", {"payload": {"json": "{}"}, "client": {"string": both.client}})
+
+    assert done.error is None
+    assert done.returned is not None
+    assert json.loads(done.returned["json"]) == {"ok": True, "value": {}}

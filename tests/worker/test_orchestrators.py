@@ -24,20 +24,23 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Potential duplicate Task completion:UserWarning"),
 ]
 
-WORK = {"patches": [["p1", "p2"], ["p3"]], "bundles": [["p1", "p2", "p3"]]}
+BATCHES = [["a", "m"], ["n", "z"]]
 GOOD = {
-    "plan_set": ok(state="preparing"),
-    "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
+    "begin_plan": ok(state="planning", claim="2030-01-01T12:05:00+00:00", batches=BATCHES),
+    "plan_batch": ok(devices=100),
+    "weigh_set": ok(state="preparing", at="2030-01-01T12:00:00+00:00", batches=BATCHES),
+    "start_batch": ok(),
+    "end_plan": ok(),
+    "start_due": ok(),
     "build_step": ok(state="verified"),
     "publish_batch": ok(published=1, after=None),
     "read_image": ok(imageId="sha256:" + "0" * 64, name="Smörgås \U0001f6f3"),
     "attend": ok(done={"settle": 2}, more=False),
 }
 INPUTS: dict[str, Any] = {
-    "build_lane": {"worker": "deploy-1", "ids": ["p1", "p2"]},
-    "build_patches": {"worker": "deploy-1", "ids": ["p1", "p2", "p3"]},
+    "build_patch": {"patchId": "p1"},
     "deploy_set": {"setId": "set-1"},
-    "publish_bundles": {"ids": ["p1", "p2"]},
+    "fan_out": {"step": "plan_batch", "payloads": [{"setId": "s", "range": ["a", "b"]}]},
     "publish_patch": {"patchId": "p1"},
     "register_image": {"registrationId": "r-1"},
     "nudge": {},
@@ -53,18 +56,19 @@ def failing_once() -> Any:
 
     def run(payload: dict[str, Any]) -> Any:
         asked.append(payload)
-        return raising() if len(asked) == 1 else GOOD["build_step"]
+        return raising() if len(asked) == 1 else GOOD["plan_batch"]
 
     return run
 
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"{name}: all is well": (name, {}) for name in INPUTS},
-    "deploy_set: the plan fails for good": ("deploy_set", {"plan_set": final("plan.impossible")}),
-    "deploy_set: the plan is never reached": ("deploy_set", {"plan_set": raising}),
-    "deploy_set: a batch is never built": ("deploy_set", {"build_step": raising}),
-    "deploy_set: a patch is built at the second try": ("deploy_set", {"build_step": failing_once()}),
-    "deploy_set: an answer of a shape that nobody foresaw": ("deploy_set", {"plan_set": {"ok": True}}),
+    "deploy_set: the plan fails for good": ("deploy_set", {"begin_plan": final("plan.impossible")}),
+    "deploy_set: the plan is never reached": ("deploy_set", {"begin_plan": raising}),
+    "deploy_set: a batch is never planned": ("deploy_set", {"plan_batch": raising}),
+    "deploy_set: a batch is planned at the second try": ("deploy_set", {"plan_batch": failing_once()}),
+    "build_patch: it is never built": ("build_patch", {"build_step": raising}),
+    "deploy_set: an answer of a shape that nobody foresaw": ("deploy_set", {"begin_plan": {"ok": True}}),
     "register_image: it never succeeds": ("register_image", {"read_image": raising}),
     "nudge: the step raises": ("nudge", {"attend": raising}),
     "nudge: there is always more": ("nudge", {"attend": ok(done={}, more=True)}),

@@ -157,7 +157,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("patch_id", name=op.f("pk_patches")),
         sa.UniqueConstraint("target", "sources_key", "profile", name=op.f("uq_patches_target_sources_key_profile")),
     )
-    op.create_index(op.f("ix_patches_next_try_at"), "patches", ["next_try_at"], unique=False)
+    op.create_index("ix_patches_state_next_try_at", "patches", ["state", "next_try_at"], unique=False)
     op.create_index("ix_patches_created_at_patch_id", "patches", ["created_at", "patch_id"], unique=False)
     op.create_table(
         "quarantine",
@@ -257,6 +257,7 @@ def upgrade() -> None:
         sa.Column("released_version", sa.BigInteger(), nullable=True),
         sa.Column("released_at", types.UtcDateTime(), nullable=True),
         sa.Column("seen_at", types.UtcDateTime(), nullable=True),
+        sa.Column("plan_at", types.UtcDateTime(), nullable=True),
         sa.Column("next_try_at", types.UtcDateTime(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
@@ -266,6 +267,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_members_device_id_state", "members", ["device_id", "state"], unique=False)
     op.create_index("ix_members_state_next_try_at", "members", ["state", "next_try_at"], unique=False)
+    op.create_index("ix_members_set_id_plan_at", "members", ["set_id", "plan_at"], unique=False)
     op.create_index("ix_members_set_id_state_next_try_at", "members", ["set_id", "state", "next_try_at"], unique=False)
     op.create_table(
         "notifications",

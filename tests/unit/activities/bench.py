@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import event
 
 from activities.read_image import read_image
-from contracts.messages import Inventory
+from contracts.messages import Inventory, Report, ReportedState
 from contracts.records import Patch, Registration, Transfer
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImage, StartDeployment
 from contracts.states import ORCHESTRATOR
@@ -26,7 +26,7 @@ from services.blobs_folder import FolderBlobs
 from services.deps import Deps
 from services.ports import BlobInfo
 from services.settings import load_settings
-from services.store_port import Origin, PlannedTransfer
+from services.store_port import Decisions, Origin, PlannedMember, PlannedTransfer
 from store.sql import SqlStore
 from tests.images import BuiltImage, docker_save
 from tests.simulators.calls import Calls, Crash
@@ -158,11 +158,12 @@ class Bench:
         device_id: str = DEVICE,
         keys: Sequence[str] | None = None,
         forms: Sequence[str] = (),
+        hub: str = "north",
     ) -> None:
         """An active device that has these images and trusts these keys, the cloud's when none are named."""
         self.hub.add_device(device_id, {"$edgeAgent": {"properties.desired": {"modules": {}}}}, MODULE)
-        self.store.devices.enrol(device_id, EnrolDevice(hub="north"), "operator", self.now())
-        self.speak(*images, device_id=device_id, keys=keys, forms=forms)
+        self.store.devices.enrol(device_id, EnrolDevice(hub=hub), "operator", self.now())
+        self.speak(*images, device_id=device_id, keys=keys, forms=forms, hub=hub)
 
     def speak(
         self,
@@ -170,6 +171,7 @@ class Bench:
         device_id: str = DEVICE,
         keys: Sequence[str] | None = None,
         forms: Sequence[str] = (),
+        hub: str = "north",
     ) -> None:
         """The next inventory of the device."""
         self._inventories[device_id] += 1
@@ -185,7 +187,7 @@ class Bench:
                 "images": [{"imageId": built.image_id} for built in images],
             }
         )
-        origin = Origin("north", device_id, MODULE, None, self.now())
+        origin = Origin(hub, device_id, MODULE, None, self.now())
         assert self.store.devices.record_inventory(origin, inventory).result == "applied"
 
     def transfer(
@@ -203,7 +205,6 @@ class Bench:
         images: Mapping[str, Mapping[str, str]] = {reference: {"linux/amd64": target.image_id}}
         sets = self.store.sets
         of = sets.create(request, images=images, manifest=None, by="olga", at=self.now.forward(seconds=1))
-        sets.move(of.set_id, "accepted", "planning", ORCHESTRATOR, self.now())
         planned = PlannedTransfer(
             device_id=device_id,
             image_id=target.image_id,
@@ -215,11 +216,22 @@ class Bench:
             full_bytes=1000,
             priority="normal",
         )
-        sets.record_plan(of.set_id, [planned], {}, self.now(), max_attempts=3)
-        sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now())
+        self._start(of.set_id, planned)
         (transfer,) = self.store.transfers.of_set(of.set_id)
         assert transfer.patch_id is not None
         return transfer
+
+    def report(self, transfer: Transfer, state: ReportedState) -> None:
+        report = Report(
+            transferId=transfer.transfer_id,
+            attempt=transfer.attempt,
+            sequence=transfer.sequence + 1,
+            state=state,
+            imageId=transfer.image_id,
+        )
+        origin = Origin("north", transfer.device_id, MODULE, None, self.now())
+        (outcome,) = self.store.transfers.record_reports([(origin, report)], max_attempts=4)
+        assert outcome.result == "applied", outcome
 
     def ready(self, target: BuiltImage, manifest: Mapping[str, Any]) -> str:
         """A set for a device that has the image already, ready to be released. Returns the set's id."""
@@ -234,12 +246,10 @@ class Bench:
         )
         sets, images = self.store.sets, {reference: {"linux/amd64": target.image_id}}
         set_id = sets.create(request, images=images, manifest=manifest, by="olga", at=self.now()).set_id
-        sets.move(set_id, "accepted", "planning", ORCHESTRATOR, self.now())
         planned = PlannedTransfer(DEVICE, target.image_id, reference, True, (), "v1-64m", 0, 1000, "normal")
         twin = self.hub.module_twin(DEVICE, "$edgeAgent")
         assert twin is not None
-        sets.record_plan(set_id, [planned], {DEVICE: twin.version}, self.now(), max_attempts=3)
-        sets.move(set_id, "planning", "preparing", ORCHESTRATOR, self.now())
+        self._start(set_id, planned, twin.version)
         for _ in range(3):
             sets.settle(set_id, self.now())
         return set_id
@@ -251,16 +261,6 @@ class Bench:
                 self.store.sets.cancel(of.set_id, "olga", self.now())
                 while self.store.sets.withdraw_part(of.set_id, self.now()):
                     pass
-
-    def set_of(self, transfer: Transfer) -> str:
-        """The set that the transfer was made for."""
-        sets = self.store.sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
-        (found,) = [
-            of.set_id
-            for of in sets
-            if transfer.transfer_id in {linked.transfer_id for linked in self.store.transfers.of_set(of.set_id)}
-        ]
-        return str(found)
 
     @contextmanager
     def dying_at_statement(self, nth: int) -> Iterator[None]:
@@ -285,6 +285,15 @@ class Bench:
         assert patches.begin_step(patch_id, worker, timedelta(hours=1), self.now())
         figures: dict[str, Any] = {"size": 1, "sha256": "ab", "crc32": 1, "chunks": "cd", "memory_bytes": 1}
         assert patches.verified(patch_id, worker, **figures, bytes_read=1, seconds=1, at=self.now())
+
+    def _start(self, set_id: str, planned: PlannedTransfer, version: int = 0) -> None:
+        sets, device = self.store.sets, self.store.devices.device(planned.device_id)
+        assert device is not None
+        sets.begin_plan(set_id, timedelta(minutes=30), 100, self.now())
+        member = PlannedMember(planned.device_id, version, device.last_inventory_at, (planned,))
+        sets.record_plan(set_id, Decisions([member]), self.now())
+        sets.move(set_id, "planning", "preparing", ORCHESTRATOR, self.now())
+        sets.start(set_id, (planned.device_id, planned.device_id), self.now(), self.now())
 
     def current(self, transfer: Transfer) -> Transfer:
         found = self.store.transfers.transfer(transfer.transfer_id)

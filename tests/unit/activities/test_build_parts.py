@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from activities import build_parts
-from activities.build_scratch import CONTAINER, remove_orphans
+from activities.build_scratch import CONTAINER
 from activities.build_step import build_step
 from contracts.records import Transfer
 from imagedelta.delta.encode import build_patch, chunks, spools, stream_coding
@@ -280,17 +279,3 @@ def test_a_step_stops_in_its_midst_when_nobody_wants_the_patch_any_more(
     assert len(puts) < 3
     assert bench.patch_of(transfer).state == "requested"
     assert scratch(bench) == []
-
-
-def test_what_a_dead_worker_left_of_a_patch_that_nobody_wants_is_removed_after_a_week(
-    bench: Bench, transfer: Transfer
-) -> None:
-    step(bench, transfer)
-    (left, *_) = scratch(bench)
-    week_old = time.time() - 8 * 86_400
-    os.utime(bench.blobs.root / CONTAINER / left, (week_old, week_old))
-
-    remove_orphans(bench.blobs, datetime.now(UTC) - timedelta(days=2))
-    assert left in scratch(bench)
-    remove_orphans(bench.blobs, datetime.now(UTC))
-    assert left not in scratch(bench)

@@ -115,10 +115,13 @@ def test_a_storage_that_is_away_is_tried_again_and_nothing_fails(bench: Bench, t
     answer = build(bench, transfer)
 
     patch = bench.patch_of(transfer)
-    assert (answer["state"], patch.state, bench.current(transfer).state) == ("put_off", "requested", "queued")
+    assert (answer["state"], patch.state, bench.current(transfer).state) == ("more", "requested", "queued")
     assert (answer["code"], patch.code, patch.tries) == ("dependency.unavailable", "dependency.unavailable", 1)
+
+    bench.blobs.calls.fail("put_if_absent patches")
+    assert build(bench, transfer)["state"] == "put_off"
     assert build(bench, transfer) == {"state": "left"}, "not before its pause is over"
-    bench.now.forward(seconds=60)
+    bench.now.forward(seconds=120)
     assert build(bench, transfer) == {"state": "verified"}
 
 
@@ -196,7 +199,6 @@ def test_no_scratch_is_left_whatever_happens(
 
     build(bench, transfer)
     assert list(scratch.iterdir()) == []
-    bench.now.forward(seconds=60)
     assert build(bench, transfer) == {"state": "verified"}
     assert list(scratch.iterdir()) == []
 
@@ -210,19 +212,19 @@ def test_a_full_disk_is_tried_again_later_and_later_and_then_fails_with_its_reas
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(STEP, "build_whole", full)
-    started, pauses, answer = bench.now(), [], build(bench, transfer)
-    while answer["state"] == "put_off":
+    started, pauses = bench.now(), []
+    while (answer := build(bench, transfer))["state"] in ("more", "put_off"):
         patch = bench.patch_of(transfer)
         assert patch.next_try_at is not None
         assert (patch.state, patch.code) == ("requested", "dependency.scratch")
         assert "No space left" in str(patch.detail)
         assert bench.current(transfer).state == "queued"
-        assert bench.store.transfers.patches_to_build(bench.set_of(transfer), bench.now()) == ()
         pauses.append(patch.next_try_at - bench.now())
+        due = bench.store.patches.to_build(bench.now(), 10)
+        assert due == (() if pauses[-1] else (patch.patch_id,))
         bench.now.forward(seconds=pauses[-1].total_seconds())
-        answer = build(bench, transfer)
 
-    assert pauses == [timedelta(minutes=2**n) for n in range(8)] + [timedelta(hours=4)]
+    assert pauses == [timedelta(0), *(timedelta(minutes=2**n) for n in range(1, 8)), timedelta(hours=4)]
     assert timedelta(hours=8) < bench.now() - started < timedelta(hours=9)
     failed = bench.current(transfer)
     assert (answer["state"], bench.patch_of(transfer).state, failed.state) == ("failed", "failed", "failed")

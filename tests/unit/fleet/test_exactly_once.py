@@ -146,7 +146,11 @@ def test_every_step_run_again_after_a_set_is_complete_changes_nothing(fleet: Fle
     before = (fleet.set(arrived).state, fleet.members(arrived), transfer, patch, fleet.outbox("ship-1"))
     applied, mails = len(fleet.hubs["north"].applied), len(fleet.mail.taken)
 
-    fleet.step("plan_set", setId=arrived)
+    begun = fleet.step("begin_plan", setId=arrived)["value"]
+    fleet.step("plan_batch", setId=arrived, range=["ship-1", "ship-1"])
+    weighed = fleet.step("weigh_set", setId=arrived)["value"]
+    fleet.step("start_batch", setId=arrived, range=["ship-1", "ship-1"], weighedAt=weighed["at"])
+    assert (begun["claim"], begun["batches"], weighed["batches"]) == (None, [], [])
     fleet.step("build_step", patchId=patch.patch_id, worker="another")
     fleet.step("publish_batch", patchId=patch.patch_id, after="")
     SettleSets().do(Run(fleet.deps), arrived)
@@ -176,6 +180,7 @@ def test_a_crash_at_a_blob_call_of_a_deployment_leaves_one_patch_and_one_bundle(
     with pytest.raises(Crash):
         fleet.tick()
 
+    fleet.now.forward(minutes=10)
     fleet.run()
 
     (patch,) = fleet.patches()
@@ -213,13 +218,14 @@ def test_a_crash_between_a_plan_and_its_sets_state_leaves_no_figure_behind(fleet
     fleet.enrol("ship-1", "app:1")
     set_id = fleet.start("app:2")
     sets = fleet.deps.store.sets
-    fleet.steps.fail("plan_set", after=True, error=Crash())
+    fleet.steps.fail("plan_batch", after=True, error=Crash())
     with pytest.raises(Crash):
         fleet.tick()
     planned = sets.figures([set_id])[set_id]
 
-    fleet.step("plan_set", setId=set_id)
-    fleet.step("plan_set", setId=set_id)
+    fleet.step("plan_batch", setId=set_id, range=["ship-1", "ship-1"])
+    fleet.step("weigh_set", setId=set_id)
+    fleet.step("weigh_set", setId=set_id)
 
     assert planned.planned_bytes == fleet.transfer(set_id, "ship-1").estimated_bytes
     assert sets.figures([set_id])[set_id] == planned

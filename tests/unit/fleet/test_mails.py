@@ -13,6 +13,7 @@ from services.mail_smtp import SmtpMailer
 from services.settings import MailSettings
 from tests.simulators.fleet import FleetSimulator
 from tests.unit.services.test_mail_smtp import Sink, free_port
+from triggers.http import deploy_set
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_a_set_that_is_approved_before_its_mail_goes_out_is_not_asked_for_again(
 ) -> None:
     mailed.enrol("ship-1", "app:1")
     set_id = mailed.start("app:2", max_bytes=1)
-    mailed.step("plan_set", setId=set_id)
+    mailed.begin(deploy_set(set_id))
     mailed.deps.store.sets.approve(set_id, "olga", mailed.now())
 
     mailed.run()

@@ -28,13 +28,15 @@ def test_the_cost_guard_waits_for_approval_and_the_set_goes_on_after_it(fleet: F
     set_id = a_fleet(fleet).start("app:2", max_bytes_per_device=1)
     fleet.run()
     waiting = fleet.set(set_id)
-    nothing = (fleet.patches(), fleet.outbox("ship-1"), fleet.members(set_id))
+    asked = (fleet.deps.store.sets.figures([set_id])[set_id].planned_bytes, waiting.asked_bytes)
+    nothing = ({patch.state for patch in fleet.patches()}, fleet.outbox("ship-1"), fleet.members(set_id))
 
     fleet.deps.store.sets.approve(set_id, "olga", fleet.now())
     fleet.run()
 
     assert (waiting.state, waiting.code) == ("awaiting_approval", "plan.needs_approval")
-    assert nothing == ([], [], dict.fromkeys(SHIPS, "waiting_inventory"))
+    assert nothing == ({"requested"}, [], dict.fromkeys(SHIPS, "planned"))
+    assert asked[0] == asked[1] > 0, "the guard's figure is the one that everybody is shown"
     assert fleet.set(set_id).state == "completed"
     assert [mail.subject.partition("March ")[2] for mail in fleet.mail.taken] == [
         "waits for your approval",

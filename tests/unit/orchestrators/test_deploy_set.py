@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.orchestrators.workflow import INSTANCE, Workflow, final, ok
+from imagedelta_host.durable.store import DurableStore, Filter
+from orchestrators.deploy_set import GROUP
+from tests.unit.orchestrators.workflow import Workflow, final, ok
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:azure.functions df_loads:DeprecationWarning"),
@@ -15,164 +17,139 @@ pytestmark = [
 ]
 
 ORDER = {"setId": "set-1"}
-WORK = {"patches": [["p1", "p2"], ["p3"]], "bundles": [["p1", "p2", "p3"]]}
+CLAIM, AT = "2030-01-01T12:05:00+00:00", "2030-01-01T12:00:00+00:00"
+BATCHES = [["a", "f"], ["g", "m"], ["n", "z"]]
+PLANNED = ["begin_plan", *["plan_batch"] * 3, "weigh_set", *["start_batch"] * 3, "end_plan", "start_due"]
+
+
+def begun(*batches: list[str], claim: str | None = CLAIM, state: str = "planning") -> dict[str, Any]:
+    return ok(state=state, claim=claim, batches=list(batches))
 
 
 def a_workflow(**changes: Any) -> Workflow:
     answers = {
-        "plan_set": ok(state="preparing"),
-        "list_work": lambda payload: ok(batches=WORK[payload["of"]]),
-        "build_step": ok(state="verified"),
-        "publish_batch": ok(published=1, after=None),
+        "begin_plan": begun(*BATCHES),
+        "plan_batch": ok(devices=100),
+        "weigh_set": ok(state="preparing", at=AT, batches=BATCHES),
+        "start_batch": ok(),
+        "end_plan": ok(),
+        "start_due": ok(),
     }
     return Workflow(**{**answers, **changes})
 
 
-def busy_for(name: str, key: str, times: int, answer: dict[str, Any]) -> Any:
-    """An answer that raises the first ``times`` times it is asked for ``name``."""
+def busy_for(batch: list[str], times: int) -> Any:
+    """An answer that raises the first ``times`` times it is asked for ``batch``."""
     asked: list[str] = []
 
     def run(payload: dict[str, Any]) -> dict[str, Any]:
-        if payload[key] == name:
-            asked.append(name)
+        if payload["range"] == batch:
+            asked.append("")
             if len(asked) <= times:
                 raise OSError("busy")
-        return answer
+        return ok(devices=1)
 
     return run
 
 
-def test_each_patch_is_published_as_it_is_built_then_what_was_built_before(tmp_path: Path) -> None:
+def test_all_is_planned_before_it_is_weighed_and_weighed_before_it_is_started(tmp_path: Path) -> None:
     flow = a_workflow()
 
     status, output = flow.run("deploy_set", ORDER, tmp_path)
 
     assert (status, output["value"]["state"]) == ("Completed", "preparing")
-    building, publishing = flow.names[2:8], flow.names[9:]
-    assert [*flow.names[:2], flow.names[8]] == ["plan_set", "list_work", "list_work"]
-    assert sorted(building) == ["build_step"] * 3 + ["publish_batch"] * 3
-    assert publishing == ["publish_batch"] * 3
-    assert sorted(flow.given("build_step", "patchId")) == ["p1", "p2", "p3"]
-    assert sorted(flow.given("publish_batch", "patchId")) == ["p1", "p1", "p2", "p2", "p3", "p3"]
-
-
-def test_a_patch_is_published_before_the_next_of_its_lane_is_built(tmp_path: Path) -> None:
-    flow = a_workflow()
-
-    flow.run("build_lane", {"worker": "deploy-1", "ids": ["p1", "p2"]}, tmp_path)
-
-    assert flow.names == ["build_step", "publish_batch"] * 2
-    assert flow.given("publish_batch", "patchId") == ["p1", "p2"]
-
-
-def test_a_patch_of_many_steps_is_built_to_its_end(tmp_path: Path) -> None:
-    states = iter(["more"] * 5 + ["verified"])
-    flow = a_workflow(build_step=lambda payload: ok(state=next(states)))
-
-    status, output = flow.run("build_lane", {"worker": "deploy-1", "ids": ["p1"]}, tmp_path)
-
-    assert (status, output) == ("Completed", {"built": 1})
-    assert flow.names == ["build_step"] * 6 + ["publish_batch"]
-
-
-def test_of_many_patches_few_are_built_at_once(tmp_path: Path) -> None:
-    """Whatever else is to be done finds a place in the queue behind a few steps, not behind a fleet's builds."""
-    ids = [f"p{number}" for number in range(30)]
-    flow = a_workflow()
-
-    _, output = flow.run("build_patches", {"worker": "deploy-1", "ids": ids}, tmp_path)
-
-    assert output == {"built": 30}
-    assert sorted(flow.given("build_step", "patchId")) == sorted(ids)
-    waiting = most = 0
-    for name in flow.names:
-        waiting += 1 if name == "build_step" else -1
-        most = max(most, waiting)
-    assert most <= 4
-
-
-def test_patches_are_built_in_the_name_of_the_set_so_that_its_leases_are_taken_over(tmp_path: Path) -> None:
-    flow = a_workflow()
-
-    flow.run("deploy_set", ORDER, tmp_path)
-
-    assert flow.given("build_step", "worker") == [INSTANCE] * 3
+    assert flow.names == PLANNED
+    assert sorted(flow.given("plan_batch", "range")) == sorted(flow.given("start_batch", "range")) == BATCHES
+    assert flow.given("start_batch", "weighedAt") == [AT] * 3
+    assert flow.given("end_plan", "claim") == [CLAIM]
 
 
 @pytest.mark.parametrize("state", ["awaiting_approval", "failed", "cancelled", "superseded", "completed"])
-def test_nothing_is_done_after_a_plan_that_is_not_to_be_carried_out(state: str, tmp_path: Path) -> None:
-    flow = a_workflow(plan_set=ok(state=state))
-
-    assert flow.run("deploy_set", ORDER, tmp_path) == ("Completed", ok(state=state))
-    assert flow.names == ["plan_set"]
-
-
-def test_nothing_is_done_after_a_plan_that_failed_for_good(tmp_path: Path) -> None:
-    flow = a_workflow(plan_set=final("request.not_found"))
-
-    assert flow.run("deploy_set", ORDER, tmp_path) == ("Completed", final("request.not_found"))
-    assert flow.names == ["plan_set"]
-
-
-@pytest.mark.parametrize(
-    "trouble", [final("content.missing"), ok(state="put_off"), ok(state="failed"), ok(state="left")]
-)
-def test_a_patch_that_cannot_be_built_stops_no_other(trouble: dict[str, Any], tmp_path: Path) -> None:
-    flow = a_workflow(build_step=lambda payload: trouble if payload["patchId"] == "p1" else ok(state="verified"))
-
-    status, _ = flow.run("deploy_set", ORDER, tmp_path)
-
-    assert status == "Completed"
-    assert sorted(flow.given("build_step", "patchId")) == ["p1", "p2", "p3"], "tried once, as it cannot be healed"
-    assert flow.names.count("publish_batch") == 2 + 3
-
-
-def test_a_patch_whose_step_raises_for_ever_stops_no_other_batch_no_bundle_and_no_settling(tmp_path: Path) -> None:
-    flow = a_workflow(build_step=busy_for("p1", "patchId", 1000, ok(state="verified")))
-
-    status, _ = flow.run("deploy_set", ORDER, tmp_path)
-
-    assert status == "Completed"
-    assert {"p2", "p3"} <= set(flow.given("build_step", "patchId"))
-    assert flow.given("build_step", "patchId").count("p1") == 5, "then it is left to the next start"
-    assert flow.names.count("publish_batch") == 2 + 3
-
-
-def test_a_bundle_whose_step_raises_for_ever_stops_no_other(tmp_path: Path) -> None:
-    flow = a_workflow(publish_batch=busy_for("p2", "patchId", 1000, ok(published=1, after=None)))
+def test_a_set_that_is_not_to_be_planned_is_left_alone(state: str, tmp_path: Path) -> None:
+    flow = a_workflow(begin_plan=begun(claim=None, state=state))
 
     flow.run("deploy_set", ORDER, tmp_path)
 
-    assert {"p1", "p3"} <= set(flow.given("publish_batch", "patchId"))
+    assert flow.names == ["begin_plan"]
+
+
+def test_nothing_is_done_for_a_set_that_does_not_exist(tmp_path: Path) -> None:
+    flow = a_workflow(begin_plan=final("request.not_found"))
+
+    assert flow.run("deploy_set", ORDER, tmp_path) == ("Completed", final("request.not_found"))
+    assert flow.names == ["begin_plan"]
+
+
+def test_a_plan_that_waits_for_approval_starts_nothing_and_is_given_up(tmp_path: Path) -> None:
+    flow = a_workflow(weigh_set=ok(state="awaiting_approval", at=AT, batches=[]))
+
+    flow.run("deploy_set", ORDER, tmp_path)
+
+    assert flow.names == [name for name in PLANNED if name != "start_batch"]
+
+
+@pytest.mark.parametrize("step", ["plan_batch", "start_batch"])
+@pytest.mark.parametrize("trouble", ["raises for ever", "fails for good"])
+def test_a_batch_in_trouble_stops_no_other_and_nothing_that_follows(step: str, trouble: str, tmp_path: Path) -> None:
+    answer = busy_for(BATCHES[1], 1000) if trouble == "raises for ever" else final("internal")
+    flow = a_workflow(**{step: answer})
+
+    status, _ = flow.run("deploy_set", ORDER, tmp_path)
+
+    assert status == "Completed"
+    assert list(dict.fromkeys(flow.names)) == list(dict.fromkeys(PLANNED))
+    assert {tuple(one) for one in flow.given(step, "range")} == {tuple(one) for one in BATCHES}
+
+
+def test_a_weighing_that_fails_starts_nothing_and_the_claim_is_given_back(tmp_path: Path) -> None:
+    flow = a_workflow(weigh_set=final("internal"))
+
+    flow.run("deploy_set", ORDER, tmp_path)
+
+    assert flow.names[-2:] == ["end_plan", "start_due"]
+    assert "start_batch" not in flow.names
 
 
 def test_a_step_that_was_busy_is_tried_again_until_it_answers(tmp_path: Path) -> None:
-    flow = a_workflow(plan_set=busy_for("set-1", "setId", 2, ok(state="preparing")))
+    flow = a_workflow(plan_batch=busy_for(BATCHES[0], 2))
 
     status, _ = flow.run("deploy_set", ORDER, tmp_path)
 
-    assert status == "Completed"
-    assert flow.names.count("plan_set") == 3
+    assert (status, flow.names.count("plan_batch")) == ("Completed", 5)
 
 
-def test_where_no_work_is_left_nothing_is_built(tmp_path: Path) -> None:
-    flow = a_workflow(list_work=ok(batches=[]))
+def test_where_there_is_nothing_to_plan_what_is_planned_is_weighed_and_started(tmp_path: Path) -> None:
+    flow = a_workflow(begin_plan=begun(state="preparing"))
 
     flow.run("deploy_set", ORDER, tmp_path)
 
-    assert flow.names == ["plan_set", "list_work", "list_work"]
+    assert flow.names == [name for name in PLANNED if name != "plan_batch"]
 
 
 def test_power_lost_at_any_commit_replays_to_the_same_end_and_repeats_no_recorded_step(tmp_path: Path) -> None:
     """The engine fails an instance whose replay decides otherwise, so Completed means deterministic."""
     commits = a_workflow().commits("deploy_set", ORDER, tmp_path)
-    whole = len(["plan", "list", "p1", "p2", "p3", "list", "t1", "t2", "t3"])
-    assert commits > whole
+    assert commits > len(PLANNED)
 
     for cut in range(2, commits + 1):
         flow = a_workflow()
         status, output = flow.run_cut("deploy_set", ORDER, tmp_path, cut)
 
         assert (status, output["value"]["state"]) == ("Completed", "preparing"), cut
-        assert sorted(set(flow.given("build_step", "patchId"))) == ["p1", "p2", "p3"]
-        assert whole <= len(flow.calls) <= whole + 3, "at most the fan-out that was under way is done again"
+        assert {tuple(one) for one in flow.given("start_batch", "range")} == {tuple(one) for one in BATCHES}
+        assert len(PLANNED) <= len(flow.calls) <= len(PLANNED) + 3, "at most the fan-out that was under way again"
+
+
+def test_a_set_of_ten_thousand_devices_has_a_history_that_is_replayed_in_a_moment(tmp_path: Path) -> None:
+    """A hundred batches, with device ids as long as hubs let them be."""
+    batches = [[f"{number:0128}", f"{number + 1:0128}"] for number in range(100)]
+    flow = a_workflow(begin_plan=begun(*batches), weigh_set=ok(state="preparing", at=AT, batches=batches))
+
+    status, _ = flow.run("deploy_set", ORDER, tmp_path)
+
+    store = DurableStore(tmp_path / "durable.sqlite")
+    sizes = [sum(map(len, store.history(instance.id))) for instance in store.find(Filter(), 1000)]
+    store.close()
+    assert status == "Completed"
+    assert len(sizes) == 1 + 2 * (100 // GROUP)
+    assert max(sizes) < 200_000

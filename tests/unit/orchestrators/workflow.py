@@ -15,6 +15,8 @@ from tests.unit.host.engine_harness import CuttingStore, Machine, activity_funct
 
 Answer = Callable[[dict[str, Any]], Any]
 INSTANCE = "it"
+DUE = "start_due"
+"""The activity that takes a durable client (triggers.due)."""
 
 
 def ok(**value: Any) -> dict[str, Any]:
@@ -34,7 +36,7 @@ class Workflow:
         """
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self._answers = answers
-        self._functions = [activity_function(self._step(step.__name__)) for step in STEPS]
+        self._functions = [activity_function(self._step(name)) for name in (*(step.__name__ for step in STEPS), DUE)]
         self._functions += [orchestrator(body) for body in ORCHESTRATORS]
 
     def _step(self, name: str) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,17 @@ def wanted(*images: BuiltImage) -> tuple[Wanted, ...]:
     return tuple(Wanted(built.image.references[0], ("app",), {PLATFORM: built.image_id}) for built in images)
 
 
+@dataclass(frozen=True)
+class Limited:
+    allow_full_bundles: bool = True
+    max_bytes_per_device: int | None = None
+    max_bytes: int | None = None
+
+
+def limits(**given: Any) -> Limited:
+    return Limited(**given)
+
+
 def a_policy(**changes: Any) -> Policy:
     policy = Policy(
         workstream="bridge",
@@ -94,8 +105,5 @@ def a_policy(**changes: Any) -> Policy:
         rules=(),
         recon_repository="imagereconstruction",
         known_profiles=("v1-64m",),
-        allow_full_bundles=True,
-        max_bytes_per_device=None,
-        max_bytes=None,
     )
     return replace(policy, **changes)

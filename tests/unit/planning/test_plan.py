@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from contracts.records import FullBundle
 from planning.dry_run import plan_answer
-from planning.facts import FleetFacts, Wanted
-from planning.plan import PlannedDevice, needs_approval, plan_fleet, wanted_images
+from planning.facts import FleetFacts, Unreadable, Wanted
+from planning.guard import costs_of
+from planning.plan import PlannedDevice, plan_fleet, wanted_images
 from planning.priorities import parse_rules
 from tests.images import BuiltImage
 from tests.unit.planning.facts import (
@@ -23,6 +25,7 @@ from tests.unit.planning.facts import (
     a_policy,
     facts,
     has,
+    limits,
     wanted,
 )
 
@@ -119,13 +122,26 @@ def test_an_unregistered_image_is_no_news_where_another_of_its_repository_serves
     assert (image.sources, image.unregistered) == ((APP_1.image_id,), ())
 
 
-def test_the_reason_for_an_approval_names_what_is_not_registered() -> None:
+def test_a_full_bundle_names_what_is_not_registered() -> None:
     present = has(APP_1, references=("app:1",))
 
-    planned = only(facts({"ship-1": present}, **unregistered(APP_2)))
+    (cost,) = costs_of([only(facts({"ship-1": present}, **unregistered(APP_2)))])
 
-    (reason,) = needs_approval([planned], a_policy(allow_full_bundles=False))
-    assert reason.endswith("only a full bundle is left (it has app:1, not registered)")
+    assert cost.full == (FullBundle("fleet.example/app:2", ("app:1",)),)
+
+
+def test_an_image_whose_signature_cannot_be_read_fails_whom_it_must_be_sent_to_and_nobody_else() -> None:
+    damaged = {APP_2.image_id: Unreadable("content.missing", "the signature is gone")}
+    signatures = {APP_1.image_id: SIGNATURES[APP_1.image_id]}
+
+    lacking, having = plan_fleet(
+        facts({"ship-1": has(APP_1), "ship-2": has(APP_2)}, signatures=signatures, unreadable=damaged),
+        wanted(APP_2),
+        a_policy(),
+    )
+
+    assert (lacking.state, lacking.code, lacking.detail) == ("failed", "content.missing", "the signature is gone")
+    assert having.state == "ready"
 
 
 def test_two_names_of_one_image_travel_once() -> None:
@@ -206,38 +222,6 @@ def test_the_best_profile_that_the_device_reads_is_taken() -> None:
     assert only(fleet, known_profiles=("v2-64m", "v1-16m", "v1-64m")).images[0].profile == "v1-16m"
 
 
-# ------------------------------------------------------------ cost guard
-
-
-def test_a_plan_within_its_limits_needs_no_approval() -> None:
-    policy = a_policy(max_bytes_per_device=10**9, max_bytes=10**9, allow_full_bundles=False)
-
-    assert needs_approval(plan_fleet(facts({"ship-1": has(APP_1)}), wanted(APP_2), policy), policy) == ()
-
-
-def test_each_limit_that_is_passed_is_a_reason_that_names_what_passes_it() -> None:
-    policy = a_policy(max_bytes_per_device=50_000, max_bytes=60_000, allow_full_bundles=False)
-    fleet = facts({"has-app": has(APP_1), "bare": (), "has-all": has(APP_2)})
-
-    reasons = needs_approval(plan_fleet(fleet, wanted(APP_2), policy), policy)
-
-    assert len(reasons) == 3
-    assert reasons[0].startswith("bare would get ")
-    assert reasons[1] == "bare has no source for fleet.example/app:2: only a full bundle is left"
-    assert reasons[2].endswith("over maxBytes of 60000")
-
-
-def test_a_limit_of_exactly_what_is_sent_is_no_reason() -> None:
-    fleet = facts({"ship-1": has(APP_1)})
-    spent = only(fleet).spending.bytes
-    policy = a_policy(max_bytes_per_device=spent, max_bytes=spent)
-
-    plan = plan_fleet(fleet, wanted(APP_2), policy)
-
-    assert needs_approval(plan, policy) == ()
-    assert needs_approval(plan, replace(policy, max_bytes=spent - 1)) != ()
-
-
 # ------------------------------------------------------------ the answer of a dry run
 
 
@@ -247,9 +231,7 @@ def test_a_dry_run_says_bytes_hours_and_money_for_each_device() -> None:
         a_device("ship-1", bytes_per_second=100.0, money_per_megabyte=5.0),
         a_device("ship-2", state="enrolled"),
     )
-    policy = a_policy(max_bytes=1)
-
-    answer = plan_answer(plan_fleet(fleet, wanted(APP_2), policy), policy)
+    answer = plan_answer(plan_fleet(fleet, wanted(APP_2), a_policy()), limits(max_bytes=1))
 
     first, second = answer["devices"]
     sent = first["estimatedBytes"]

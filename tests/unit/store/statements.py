@@ -29,6 +29,28 @@ def said(store: SqlStore) -> Iterator[list[str]]:
 
 
 @contextmanager
+def planned(store: SqlStore) -> Iterator[dict[str, list[str]]]:
+    """SQLite's plan of each statement that runs meanwhile, made when all have run."""
+    seen: dict[str, Any] = {}
+
+    def note(_connection: Any, _cursor: Any, text: str, parameters: Any, _context: Any, many: bool) -> None:
+        if text.startswith(("SELECT", "UPDATE", "DELETE")):
+            seen.setdefault(text, parameters[0] if many else parameters)
+
+    plans: dict[str, list[str]] = {}
+    engine = store._db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield plans
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:
+        for text, parameters in seen.items():
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", parameters).all()
+            plans[text] = [row[3] for row in rows]
+
+
+@contextmanager
 def failing_once(store: SqlStore, at: int) -> Iterator[list[int]]:
     """The statement with this number, from 0, finds the database locked, once; how many ran in all."""
     ran = [0]

@@ -20,7 +20,7 @@ from store.kernel.engine import TRIES, Database, is_transient
 from store.kernel.schema import counters, devices
 from store.kernel.tools import next_value
 from store.sql import SqlStore
-from tests.unit.store.world import World
+from tests.unit.store.world import LEASE, World
 
 SPAWN = multiprocessing.get_context("spawn")
 """For processes that write while others do: SQLite forbids carrying connections across a fork, because closing an
@@ -148,7 +148,7 @@ def claim_all(url: str, worker: str, patch_ids: list[str], claimed: Any) -> None
 def test_processes_that_claim_at_once_never_get_the_same_patch(shared_url: str, world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], *[f"app:{number}" for number in range(40)])
-    patch_ids = list(world.store.transfers.patches_to_build(of.set_id, world.now))
+    patch_ids = list(world.to_build(of))
     claimed = SPAWN.Queue()
     processes = [
         SPAWN.Process(target=claim_all, args=(shared_url, f"worker-{n}", patch_ids, claimed)) for n in range(3)
@@ -167,12 +167,13 @@ def test_processes_that_claim_at_once_never_get_the_same_patch(shared_url: str, 
 def test_threads_that_settle_plan_and_report_at_once_leave_one_transfer(world: World) -> None:
     world.device("ship-1", "-")
     sets = [world.accepted(["ship-1"], "app:2", workstream=f"w{number}") for number in range(6)]
-    planned = world.planned("ship-1", "app:2")
+    decided = world.decided([world.planned("ship-1", "app:2")])
     errors: list[BaseException] = []
 
     def plan(set_id: str) -> None:
         try:
-            world.store.sets.record_plan(set_id, [planned], {}, world.now, max_attempts=3)
+            world.store.sets.begin_plan(set_id, LEASE, 100, world.now)
+            world.store.sets.record_plan(set_id, decided, world.now)
             world.store.sets.settle(set_id, world.now)
         except BaseException as error:
             errors.append(error)

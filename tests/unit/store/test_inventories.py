@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
+import store.kernel.engine as engine
 from contracts.messages import LastResult
 from contracts.requests import EnrolDevice
 from services.store_port import Origin
 from store.kernel.schema import device_images, patches, sets
-from tests.unit.store.statements import said
+from tests.unit.store.statements import failing_once, said
 from tests.unit.store.world import MANIFEST, World, digest
 
 
@@ -133,7 +135,7 @@ def test_a_lost_image_is_sent_again_while_its_set_is_not_released(world: World) 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.attempt) == ("queued", 2)
     assert world.states(of)[1]["ship-1"] == "in_transit"
-    assert of.set_id in world.store.sets.needing_drive(world.now, 10)
+    assert world.store.sets.is_unplanned(of.set_id, world.now)
 
 
 def test_an_inventory_sent_before_the_success_does_not_undo_it(world: World) -> None:
@@ -224,8 +226,8 @@ def test_replacing_a_device_by_hand_drops_what_was_believed(world: World) -> Non
 
     assert (device.state, device.installation_id) == ("enrolled", None)
     assert world.transfer(of, "ship-1").state == "queued"
-    assert of.set_id not in world.store.sets.needing_drive(world.now, 10) or of.state == "preparing"
     assert world.inventory("ship-1").result == "applied"
+    assert world.store.sets.is_unplanned(of.set_id, world.now)
 
 
 def test_retiring_a_device_takes_it_out_of_its_sets(world: World) -> None:
@@ -359,3 +361,24 @@ def test_a_replaced_device_is_sent_an_image_once_although_two_sets_had_it_by_two
     assert world.transfer(of, "ship-1").transfer_id == world.transfer(other, "ship-1").transfer_id
     assert world.transfer(of, "ship-1").state == "queued"
     assert world.states(of)[1]["ship-1"] == "in_transit"
+
+
+def test_whichever_statement_finds_the_database_busy_the_inventory_is_taken_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "FIRST_PAUSE_SECONDS", 0)
+    done = place = 0
+    while not done:
+        name = world.device(f"ship-{place}", digest("app:1"))
+        of = world.set([name], "app:2", "app:3", manifest=MANIFEST, workstream=name)
+        world.publish(of)
+
+        with failing_once(world.store, place) as ran:
+            assert world.inventory(name, digest("app:2"), installation="disk-2").result == "applied"
+
+        transfers = {t.reference: t for t in world.store.transfers.of_set(of.set_id)}
+        assert [image.image_id for image in world.store.devices.images_on(name)] == [digest("app:2")]
+        lines = [event.new for event in world.store.transfers.history(transfers["app:3"].transfer_id)]
+        assert (lines[-2:], transfers["app:3"].attempt) == (["published", "queued"], 2)
+        done, place = ran[0] <= place, place + 1
+    assert place > 8

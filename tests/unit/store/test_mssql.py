@@ -14,6 +14,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from contracts.requests import DeviceSelection
+from imagedelta.errors import RequestError
+from services.store_port import Decisions
 from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.unit.store.test_inventories import state_of
@@ -58,7 +60,14 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
         page = listing(limit=1, after=None)
         if page.next:
             listing(limit=1, after=page.next)
-    store.sets.needing_drive(world.now, 10)
+    store.sets.to_plan(world.now, 10)
+    store.sets.costs(of.set_id)
+    store.sets.hold_back(newer.set_id, {"ship-0": "too dear"}, world.now)
+    begun = store.sets.begin_plan(newer.set_id, timedelta(minutes=1), 100, world.now)
+    store.sets.unplanned(newer.set_id, ("a", "z"), world.now)
+    store.sets.record_plan(newer.set_id, Decisions(put_off=["ship-0"], silent=["ship-1"]), world.now)
+    store.sets.is_unplanned(newer.set_id, world.now)
+    store.sets.end_plan(newer.set_id, begun.claim or world.now, world.now)
     store.sets.to_settle(world.now, 10)
     store.sets.put_off_settling(of.set_id, world.now, world.now)
     store.attendance.oldest_due(world.now)
@@ -89,13 +98,48 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
         store.notifications.failed(notification_id, "x", world.now)
 
     assert len(statements) > 80
+    check_known(statements)
+    assert any(text.startswith("SELECT TOP ") for text in statements)
+    assert state_of(world, "ship-2") == "retired"
+
+
+def check_known(statements: set[str]) -> None:
     for text in statements:
         assert "LIMIT" not in text
         assert "FOR UPDATE" not in text
         assert not re.search(r" IS (NOT )?[01]\b", text), "SQL Server has no IS for bits"
         assert not re.search(r"\(\w+, \w+\) [<>]", text)
-    assert any(text.startswith("SELECT TOP ") for text in statements)
-    assert state_of(world, "ship-2") == "retired"
+
+
+def test_what_people_order_and_what_is_forgotten_is_known_to_sql_server(world: World, statements: set[str]) -> None:
+    store = world.store
+    for number in range(3):
+        world.device(f"ship-{number}", "-")
+    for version in range(3):
+        of = world.deliver(world.set(["ship-0"], f"app:{version}", manifest=MANIFEST), "ship-0")
+        world.release(of, "ship-0", version=version + 8)
+        store.releases.confirm(of.set_id, "ship-0", "applied", None, None, world.now)
+    going = world.set(["ship-1", "ship-2"], "app:2", manifest=MANIFEST, release="manual", canaries=["ship-1"])
+    world.publish(going)
+    world.report(world.transfer(going, "ship-1"), "failed", code="disk.full")
+    with pytest.raises(RequestError):
+        store.sets.request_release(going.set_id, "olga", world.now)
+    store.sets.retry_member(going.set_id, "ship-1", "olga", world.now)
+    store.sets.promote(going.set_id, "olga", world.now)
+    store.sets.exclude_member(going.set_id, "ship-2", "olga", world.now)
+    store.sets.ran_before(of.set_id)
+    for listing in (store.sets.list_members, store.releases.list_of_set, store.notifications.list_of_set):
+        more = {"state": "applied"} if listing == store.sets.list_members else {}
+        listing(of.set_id, limit=1, after=None, **more)
+    store.together(lambda: store.audit.entry_of("order-1"))
+    for kind in store.retention.kinds:
+        store.retention.forget(kind, None, world.now + timedelta(days=1000))
+    taken = store.retention.patches.take(world.now + timedelta(days=1000))
+    assert taken is not None
+    store.retention.patches.forget(taken[0], world.now)
+
+    assert len(statements) > 80
+    check_known(statements)
 
 
 def listings(store: SqlStore) -> list[Any]:

@@ -11,7 +11,7 @@ LEASE = timedelta(hours=1)
 def wanted_patch(world: World) -> tuple[DeploymentSet, str]:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
-    return of, world.store.transfers.patches_to_build(of.set_id, world.now)[0]
+    return of, world.to_build(of)[0]
 
 
 def finish(world: World, patch_id: str, worker: str) -> bool:

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import event, select
 
 from contracts.records import DeploymentSet, Publication
-from contracts.states import ORCHESTRATOR
 from services.store_port import BundleResult
 from store.kernel.schema import devices
 from tests.unit.store.world import World
@@ -22,7 +21,7 @@ def built(world: World, devices: int = 1, *references: str) -> tuple[DeploymentS
     """A started set, and the patch of its first image, verified."""
     names = [world.device(f"ship-{number}", "-") for number in range(1, devices + 1)]
     of = world.set(names, *(references or ("app:2",)))
-    patches = world.store.transfers.patches_to_build(of.set_id, world.now)
+    patches = world.to_build(of)
     for patch_id in patches:
         world.build(patch_id)
     return of, patches[0]
@@ -34,7 +33,8 @@ def claim(world: World, patch_id: str, after: str = "", limit: int = 50, shared:
 
 def finish(world: World, *claimed: Publication, **result: Any) -> int:
     results = [BundleResult(each.transfer, **(result or {"bytes": 120})) for each in claimed]
-    return world.store.publications.finish(results, world.later(1))
+    patch_id = claimed[0].transfer.patch_id or ""
+    return world.store.publications.finish(patch_id, results, world.later(1), last=True)
 
 
 def synced(world: World, device_id: str) -> None:
@@ -58,8 +58,8 @@ class Cost(Counter[str]):
 def counted(world: World) -> Iterator[Cost]:
     cost = Cost()
 
-    def statement(*_: Any) -> None:
-        cost["statements"] += 1
+    def statement(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+        cost["statements"] += not text.startswith("BEGIN")
 
     def begin(*_: Any) -> None:
         cost["transactions"] += 1
@@ -126,21 +126,18 @@ def test_one_claim_serves_every_started_set_and_goes_on_behind_the_last(world: W
 def test_nothing_is_published_before_its_patch_is_verified(world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
-    (patch_id,) = world.store.transfers.patches_to_build(of.set_id, world.now)
+    (patch_id,) = world.to_build(of)
 
     assert claim(world, patch_id) == ()
-    assert world.store.publications.patches_of(of.set_id) == ()
 
 
 def test_nothing_is_published_for_a_set_that_is_not_started(world: World) -> None:
     _, patch_id = built(world)
     world.device("boat", "-")
     waiting = world.accepted(["boat"], "app:2")
-    world.store.sets.move(waiting.set_id, "accepted", "planning", ORCHESTRATOR, world.now)
     world.plan(waiting)
 
     assert [each.transfer.device_id for each in claim(world, patch_id)] == ["ship-1"]
-    assert world.store.publications.patches_of(waiting.set_id) == ()
 
 
 def test_nothing_is_published_to_a_held_device(world: World) -> None:
@@ -148,19 +145,17 @@ def test_nothing_is_published_to_a_held_device(world: World) -> None:
     world.inventory("ship-1", hub="south")
 
     assert claim(world, patch_id) == ()
-    assert world.store.publications.patches_of(of.set_id) == ()
+    assert world.transfer(of, "ship-1").state == "queued"
 
 
 def test_publishing_twice_is_marked_once(world: World) -> None:
     of, patch_id = built(world)
     claimed = claim(world, patch_id)
-    assert world.store.publications.patches_of(of.set_id) == (patch_id,)
 
     assert [finish(world, *claimed) for _ in range(2)] == [1, 0]
 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.bundle_bytes) == ("published", 120)
-    assert world.store.publications.patches_of(of.set_id) == ()
     assert [each.new for each in world.store.transfers.history(transfer.transfer_id)].count("published") == 1
 
 
@@ -169,7 +164,7 @@ def test_a_bundle_that_can_never_be_made_fails_its_transfer_and_no_other(world: 
     one, two = claim(world, patch_id)
 
     good, bad = BundleResult(one.transfer, 120), BundleResult(two.transfer, code="seal.no_trusted_key", detail="none")
-    assert world.store.publications.finish([good, bad], world.now) == 1
+    assert world.store.publications.finish(patch_id, [good, bad], world.now, last=True) == 1
 
     failed = world.transfer(of, two.transfer.device_id)
     assert (failed.state, failed.code, failed.detail) == ("failed", "seal.no_trusted_key", "none")
@@ -222,7 +217,7 @@ def test_a_twin_opens_the_shared_patches_of_what_is_on_its_way(world: World) -> 
     world.inventory("ship-1", forms=["shared"])
     of = world.set(["ship-1"], "app:2")
     synced(world, "ship-1")
-    (patch_id,) = world.store.transfers.patches_to_build(of.set_id, world.now)
+    (patch_id,) = world.to_build(of)
     world.build(patch_id)
     assert world.store.devices.desired_facts("ship-1")["patches"] == []
 
@@ -267,7 +262,7 @@ def test_a_batch_costs_as_many_statements_as_one(world: World) -> None:
 
 def test_publishers_at_once_give_every_number_once_and_mark_every_bundle_once(world: World) -> None:
     of, _ = built(world, 12, "app:2", "tool:1", "tool:2")
-    patches = world.store.publications.patches_of(of.set_id)
+    patches = world.to_publish(of)
 
     with ThreadPoolExecutor(6) as pool:
         marked = sum(pool.map(world.publish_patch, patches * 2))
@@ -277,3 +272,29 @@ def test_publishers_at_once_give_every_number_once_and_mark_every_bundle_once(wo
     assert {each.state for each in transfers} == {"published"}
     for device_id in {each.device_id for each in transfers}:
         assert sorted(each.number or 0 for each in transfers if each.device_id == device_id) == [1, 2, 3]
+
+
+def test_a_verified_patch_is_due_until_everybody_who_waits_has_it(world: World) -> None:
+    of, patch_id = built(world)
+    patches = world.store.patches
+    verified = patches.to_publish(world.now, 10)
+
+    claimed = claim(world, patch_id)
+    taken = patches.to_publish(world.now, 10)
+    after_a_death = patches.to_publish(world.later(600), 10)
+    finish(world, *claim(world, patch_id))
+
+    assert (verified, taken, after_a_death) == ((patch_id,), (), (patch_id,))
+    assert (len(claimed), patches.to_publish(world.later(9_000), 10)) == (1, ())
+    assert world.transfer(of, "ship-1").state == "published"
+
+
+def test_who_comes_to_need_a_patch_while_it_is_published_has_it_published_again(world: World) -> None:
+    _, patch_id = built(world)
+    claimed = claim(world, patch_id)
+    world.device("late", "-")
+
+    late = world.set(["late"], "app:2")
+    finish(world, *claimed)
+
+    assert world.to_publish(late) == (patch_id,)

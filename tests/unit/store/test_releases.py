@@ -215,7 +215,7 @@ def test_a_member_retried_after_the_others_were_released_is_released_too(world: 
     world.store.sets.retry_member(of.set_id, "slow", "tester", world.now)
     world.confirm(of, "quick", "applied")
     assert world.settled(of).state == "released"
-    assert of.set_id in world.store.sets.needing_drive(world.now, 10)
+    assert of.set_id in world.store.sets.to_plan(world.now, 10)
     world.plan(of)
     world.deliver(of, "slow")
 

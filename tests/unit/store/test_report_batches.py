@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from contracts.messages import MAX_FETCHED_BYTES, Report
 from contracts.records import DeploymentSet, Transfer
 from services.store_port import Origin
 from store.kernel.schema import devices, members, sets
-from tests.unit.store.statements import failing_once, said
+from tests.unit.store.statements import failing_once, planned, said
 from tests.unit.store.world import MANIFEST, World, digest
 
 
@@ -24,9 +25,9 @@ def fleet(world: World, size: int, prefix: str = "ship") -> DeploymentSet:
     base = world.image("app:1")
     names = [world.device(f"{prefix}-{number:03}", base) for number in range(size)]
     of = world.accepted(names, "app:2", "app:3", manifest=MANIFEST, name=prefix, workstream=prefix)
-    world.store.sets.move(of.set_id, "accepted", "planning", "orchestrator", world.now)
     world.plan(of, sources=[base])
     world.store.sets.move(of.set_id, "planning", "preparing", "orchestrator", world.now)
+    world.start(of)
     world.publish(of)
     return world.settled(of)
 
@@ -86,6 +87,36 @@ def test_a_batch_says_as_much_as_one_report_and_a_large_fleet_as_a_small_one(
     assert abs(counts[0] - counts[1]) <= 5  # the first mail of a kind is inserted, the next joins it
 
 
+def test_no_statement_of_a_message_walks_through_a_fleet(world: World) -> None:
+    of = fleet(world, 100)
+    transfers = world.store.transfers.of_set(of.set_id)
+
+    with planned(world.store) as plans:
+        for place, state in enumerate(("received", "failed", "source_missing")):
+            record(world, reports(world, transfers[place * 50 : place * 50 + 50], state))
+        world.inventory("ship-000", digest("app:2"), digest("app:9"))
+        world.inventory("ship-001", installation="disk-2")
+        world.inventory("ship-002", hub="south")
+        world.store.devices.resync("ship-002", "tester", world.now)
+
+    assert len(plans) > 25
+    walks = (
+        "SCAN deployment",
+        "SCAN member",
+        "SCAN transf",
+        "SCAN device",
+        "SCAN hist",
+        "SCAN bund",
+        "SCAN patch",
+        "state=?)",
+        "state_ordinal",
+    )
+    for statement, plan in plans.items():
+        for line in plan:
+            of_a_few = "device_id=? AND state=?" in line or "notifications" in line
+            assert of_a_few or not any(walk in line for walk in walks), (line, statement)
+
+
 def test_messages_that_change_nothing_write_nothing(world: World) -> None:
     (one, *_rest) = world.store.transfers.of_set(fleet(world, 1).set_id)
     (sent,) = reports(world, [one], "received")
@@ -139,6 +170,24 @@ def test_a_statement_that_the_database_refuses_leaves_nothing_of_its_batch(world
         world.store._db.write(lambda connection: connection.execute(text("DROP TRIGGER trap")))
 
     assert {one.state for one in world.store.transfers.of_set(column(world, sets.c.set_id))} == {"published"}
+
+
+def test_two_workers_that_are_given_the_same_batches_record_each_report_once(world: World) -> None:
+    of = fleet(world, 6)
+    transfers = world.store.transfers.of_set(of.set_id)
+    states = enumerate(("receiving", "received", "applying", "succeeded"), 1)
+    batches = [reports(world, transfers, state, sequence) for sequence, state in states]
+
+    with ThreadPoolExecutor(3) as workers:
+        results = workers.map(
+            lambda order: [record(world, batch) for batch in order], [batches, batches, batches[::-1]]
+        )
+        told = [result for of_worker in results for of_batch in of_worker for result in of_batch]
+
+    assert set(told) <= {"applied", "duplicate", "stale"}
+    lines = [[e.new for e in world.store.transfers.history(t.transfer_id)] for t in transfers]
+    assert [line.count("succeeded") for line in lines] == [1] * len(transfers)
+    assert set(world.states(of)[1].values()) == {"ready"}
 
 
 def test_the_largest_figures_that_devices_may_tell_can_be_added_up(world: World) -> None:
@@ -201,7 +250,7 @@ def next_try(world: World, of: DeploymentSet, device_id: str) -> Any:
 
 def test_sets_that_wait_for_a_transfer_without_a_source_have_something_to_plan_and_no_others(world: World) -> None:
     of, other = fleet(world, 2), fleet(world, 2, "boat")
-    assert column(world, sets.c.plan_at, sets.c.set_id == of.set_id) is None
+    world.store._db.write(lambda connection: connection.execute(sets.update().values(plan_at=None)))
 
     (one, *_rest) = world.store.transfers.of_member(of.set_id, "ship-000")
     outcomes = world.store.transfers.record_reports(reports(world, [one], "source_missing"), max_attempts=3)

@@ -16,9 +16,9 @@ def published(world: World) -> DeploymentSet:
     base = world.image("app:1")
     world.device("ship-1", base)
     of = world.accepted(["ship-1"], "app:2", manifest=MANIFEST)
-    world.store.sets.move(of.set_id, "accepted", "planning", "orchestrator", world.now)
     world.plan(of, sources=[base])
     world.store.sets.move(of.set_id, "planning", "preparing", "orchestrator", world.now)
+    world.start(of)
     world.publish(of)
     return world.settled(of)
 
@@ -134,7 +134,8 @@ def test_a_missing_source_is_refused_corrected_and_planned_anew(world: World, pu
     assert (again.sources, again.patch_id, again.number) == (None, None, None)
     assert again.refused_sources == (digest("app:1"),)
     assert world.store.devices.images_on("ship-1") == ()
-    assert world.store.sets.needing_drive(world.now, 10) == (published.set_id,)
+    assert world.store.sets.to_plan(world.now, 10) == (published.set_id,)
+    assert world.store.sets.is_unplanned(published.set_id, world.now)
     world.plan(published)
     world.publish(published)
     assert world.transfer(published, "ship-1").number == 2
@@ -173,12 +174,12 @@ def test_blocked_keeps_the_transfer_in_transit_and_goes_on_by_itself(world: Worl
 def test_a_report_that_outruns_the_mark_of_its_publisher_counts(world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2")
-    world.build(world.store.transfers.patches_to_build(of.set_id, world.now)[0])
-    (patch_id,) = world.store.publications.patches_of(of.set_id)
+    world.build(world.to_build(of)[0])
+    (patch_id,) = world.to_publish(of)
     (claimed,) = world.store.publications.claim(patch_id, "", 10, shared=False, at=world.now)
 
     world.report(claimed.transfer, "receiving", 1)
-    marked = world.store.publications.finish([BundleResult(claimed.transfer, 120)], world.now)
+    marked = world.store.publications.finish(patch_id, [BundleResult(claimed.transfer, 120)], world.now, last=True)
 
     transfer = world.transfer(of, "ship-1")
     assert marked == 0

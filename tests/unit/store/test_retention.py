@@ -232,6 +232,24 @@ class statement_fails:  # noqa: N801  reads as a phrase
             raise DependencyError("gone")
 
 
+def test_lines_that_somebody_else_has_forgotten_meanwhile_are_not_counted_twice(world: World) -> None:
+    world.device("ship-1", "-")
+    of = completed(world, "app:2", "ship-1")
+    transfer_id = world.transfer(of, "ship-1").transfer_id
+    before = sums(world)
+
+    def late(connection: Connection) -> None:
+        found = lines.lines_of_transfers(connection, [transfer_id])
+        lines.remove_lines(connection, found)
+        lines.remove_lines(connection, found)
+
+    with pytest.raises(DependencyError):
+        world.store._db.write(late)
+
+    assert sums(world) == before
+    assert rows(world)["history"] > 5
+
+
 # ---------------------------------------------------------------- patches
 
 
@@ -274,7 +292,7 @@ def test_a_patch_that_is_asked_for_while_it_is_taken_apart_is_built_anew(world: 
     found = world.store.patches.patch(patch_id)
     assert found is not None
     assert (found.state, found.blob) == ("requested", None)
-    assert world.store.transfers.patches_to_build(of.set_id, world.now) == (patch_id,)
+    assert world.to_build(of) == (patch_id,)
 
 
 def test_a_patch_that_a_transfer_on_its_way_was_made_of_stays(world: World) -> None:

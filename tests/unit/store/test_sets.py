@@ -7,7 +7,7 @@ import pytest
 from contracts.records import Waiting
 from contracts.requests import DeviceSelection
 from imagedelta.errors import RequestError
-from tests.unit.store.world import MANIFEST, World, digest
+from tests.unit.store.world import LEASE, MANIFEST, World, digest
 
 
 def test_a_new_set_is_accepted_and_its_members_wait_for_an_inventory(world: World) -> None:
@@ -90,11 +90,11 @@ def test_a_missing_image_becomes_one_queued_transfer_with_its_patch_requested(wo
 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.attempt, transfer.sources) == ("queued", 1, (base,))
-    (patch_id,) = world.store.transfers.patches_to_build(of.set_id, world.now)
+    (patch_id,) = world.to_build(of)
     patch = world.store.patches.patch(patch_id)
     assert patch is not None
     assert (patch.target, patch.sources, patch.state) == (digest("app:2"), (base,), "requested")
-    assert world.member(of, "ship-1").state == "in_transit"
+    assert world.member(of, "ship-1").state == "planned"
     assert world.member(of, "ship-1").agent_version == 7
 
 
@@ -107,7 +107,8 @@ def test_planning_twice_changes_nothing(world: World) -> None:
     world.plan(of)
 
     assert (world.store.transfers.of_set(of.set_id), world.states(of)) == before
-    assert len(world.store.sets.events(of.set_id, limit=100, after=None).items) == 4
+    told = [(event["kind"], event["new"]) for event in world.store.sets.events(of.set_id, limit=100, after=None).items]
+    assert told == [("set", "accepted"), ("set", "planning"), ("transfer", "queued"), ("member", "planned")]
 
 
 def test_members_without_an_inventory_wait_while_the_others_go_on(world: World) -> None:
@@ -117,7 +118,7 @@ def test_members_without_an_inventory_wait_while_the_others_go_on(world: World) 
     of = world.deliver(world.set(["ship-1", "silent"], "app:2"), "ship-1")
 
     assert world.states(of) == ("in_transit", {"ship-1": "ready", "silent": "waiting_inventory"})
-    assert of.set_id not in world.store.sets.needing_drive(world.now, 10)
+    assert not world.store.sets.is_unplanned(of.set_id, world.later())
 
 
 def test_a_late_inventory_gives_the_orchestrator_work_again(world: World) -> None:
@@ -127,7 +128,7 @@ def test_a_late_inventory_gives_the_orchestrator_work_again(world: World) -> Non
     outcome = world.inventory("silent")
 
     assert outcome.set_ids == (of.set_id,)
-    assert world.store.sets.needing_drive(world.now, 10) == (of.set_id,)
+    assert world.store.sets.to_plan(world.now, 10) == (of.set_id,)
 
 
 def test_two_sets_that_need_the_same_image_on_a_device_share_one_transfer(world: World) -> None:
@@ -145,32 +146,37 @@ def test_the_same_patch_for_twenty_devices_is_one_row(world: World) -> None:
     of = world.set(devices, "app:2")
 
     assert len(world.store.transfers.of_set(of.set_id)) == 20
-    assert len(world.store.transfers.patches_to_build(of.set_id, world.now)) == 1
+    assert len(world.to_build(of)) == 1
 
 
 def test_an_image_that_arrived_since_planning_is_not_sent(world: World) -> None:
     image = world.image("app:2")
     world.device("ship-1", "-")
     of = world.accepted(["ship-1"], "app:2")
-    planned = world.planned("ship-1", "app:2")
+    decided = world.decided([world.planned("ship-1", "app:2")])
     world.inventory("ship-1", image)
+    world.store.sets.begin_plan(of.set_id, LEASE, 100, world.now)
 
-    world.store.sets.record_plan(of.set_id, [planned], {}, world.later(), max_attempts=3)
+    world.store.sets.record_plan(of.set_id, decided, world.later())
 
-    assert (world.transfer(of, "ship-1").state, world.member(of, "ship-1").state) == ("already_present", "ready")
+    assert world.store.transfers.of_set(of.set_id) == ()
+    assert world.store.sets.is_unplanned(of.set_id, world.now)
+    world.plan(of)
+    assert (world.transfer(of, "ship-1").state, world.member(of, "ship-1").state) == ("already_present", "planned")
 
 
 def test_an_image_that_went_since_planning_is_planned_anew(world: World) -> None:
     image = world.image("app:2")
     world.device("ship-1", image)
     of = world.accepted(["ship-1"], "app:2")
-    planned = world.planned("ship-1", "app:2", already_present=True)
+    decided = world.decided([world.planned("ship-1", "app:2", already_present=True)])
     world.inventory("ship-1")
+    world.store.sets.begin_plan(of.set_id, LEASE, 100, world.now)
 
-    world.store.sets.record_plan(of.set_id, [planned], {}, world.later(), max_attempts=3)
+    world.store.sets.record_plan(of.set_id, decided, world.later())
 
-    assert world.member(of, "ship-1").state == "planned"
-    assert world.store.sets.needing_drive(world.now, 10) == (of.set_id,)
+    assert world.member(of, "ship-1").state == "waiting_inventory"
+    assert world.store.sets.is_unplanned(of.set_id, world.now)
 
 
 def test_a_more_urgent_set_makes_a_waiting_transfer_more_urgent(world: World) -> None:
@@ -179,7 +185,8 @@ def test_a_more_urgent_set_makes_a_waiting_transfer_more_urgent(world: World) ->
     second = world.accepted(["ship-1"], "app:2", workstream="two")
     urgent = world.planned("ship-1", "app:2", priority="urgent")
 
-    world.store.sets.record_plan(second.set_id, [urgent], {}, world.later(), max_attempts=3)
+    world.store.sets.begin_plan(second.set_id, LEASE, 100, world.now)
+    world.record(second, [urgent])
 
     assert world.transfer(first, "ship-1").priority == "urgent"
 
@@ -188,7 +195,7 @@ def test_a_patch_that_failed_before_fails_its_new_transfer_too(world: World) -> 
     world.device("ship-1", "-")
     world.device("ship-2", "-")
     first = world.set(["ship-1"], "app:2")
-    (patch_id,) = world.store.transfers.patches_to_build(first.set_id, world.now)
+    (patch_id,) = world.to_build(first)
     world.store.patches.begin_step(patch_id, "worker", timedelta(hours=1), world.now)
     world.store.patches.failed(patch_id, "worker", "content.invalid", "cannot", world.now)
 
@@ -285,11 +292,12 @@ def test_a_set_that_waits_for_approval_tells_its_owner_and_is_driven_only_then(w
     )
 
     assert world.kinds(of) == ["awaiting_approval"]
-    assert world.store.sets.needing_drive(world.now, 10) == ()
+    world.store.sets.begin_plan(of.set_id, LEASE, 100, world.now)
+    assert world.store.sets.to_plan(world.later(7200), 10) == ()
     approved = world.store.sets.approve(of.set_id, "boss", world.later())
     assert (approved.state, approved.approved_by) == ("preparing", "boss")
     assert world.store.sets.approve(of.set_id, "other", world.later()) == approved
-    assert world.store.sets.needing_drive(world.now, 10) == (of.set_id,)
+    assert world.store.sets.to_plan(world.now, 10) == (of.set_id,)
 
 
 def test_cancelling_revokes_bundles_that_nobody_else_wants(world: World) -> None:
@@ -329,6 +337,7 @@ def test_a_newer_set_supersedes_an_older_one_and_withdraws_what_was_not_fetched(
     world.report(world.transfer(old, "ship-2"), "receiving")
 
     new = world.set(["ship-1", "ship-2"], "app:3")
+    world.settled(old)
 
     assert world.states(old) == ("superseded", {"ship-1": "superseded", "ship-2": "superseded"})
     assert world.transfer(old, "ship-1").state == "cancelled"
@@ -382,9 +391,9 @@ def test_the_events_of_a_set_are_told_in_order_and_in_pages(world: World) -> Non
     assert moves == [
         ("set", "accepted"),
         ("set", "planning"),
-        ("set", "preparing"),
         ("transfer", "queued"),
         ("member", "planned"),
+        ("set", "preparing"),
         ("member", "in_transit"),
         ("transfer", "building"),
         ("transfer", "published"),
@@ -427,33 +436,6 @@ def test_settling_goes_round_so_that_a_limit_starves_no_set(world: World) -> Non
     assert sorted(seen) == sorted(sets)
 
 
-def test_a_plan_cut_between_its_groups_is_completed_by_planning_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("store.sets.plan.DEVICES_AT_ONCE", 2)
-    devices = [world.device(f"ship-{number}", "-") for number in range(5)]
-    of = world.accepted(devices, "app:2")
-    write, calls = world.store._db.write, []
-
-    def dies_at_the_second(work: object) -> object:
-        calls.append(work)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return write(work)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(world.store._db, "write", dies_at_the_second)
-        with pytest.raises(KeyboardInterrupt):
-            world.plan(of)
-    half = list(world.states(of)[1].values())
-
-    world.plan(of)
-
-    assert sorted(half) == ["in_transit"] * 2 + ["waiting_inventory"] * 3
-    assert set(world.states(of)[1].values()) == {"in_transit"}
-    assert len(world.store.transfers.of_set(of.set_id)) == 5
-
-
 def test_what_else_a_failed_member_waited_for_is_not_sent_until_it_is_retried(world: World) -> None:
     world.device("bad", "-")
     world.device("good", "-")
@@ -464,7 +446,7 @@ def test_what_else_a_failed_member_waited_for_is_not_sent_until_it_is_retried(wo
     world.report(waiting, "source_missing", 1)
     of = world.settled(of)
     assert of.state == "completed_with_failures"
-    assert world.store.sets.needing_drive(world.now, 10) == ()
+    assert world.to_build(of) == ()
 
     world.store.sets.retry_member(of.set_id, "bad", "tester", world.now)
     world.plan(of)
@@ -514,7 +496,7 @@ def test_a_set_knows_which_devices_keep_it_waiting_and_why(world: World) -> None
 def test_transfers_show_building_apart_from_queued(world: World) -> None:
     world.device("ship-1", "-")
     of = world.set(["ship-1"], "app:2", "tool:1", "lib:1")
-    first, second, _ = world.store.transfers.patches_to_build(of.set_id, world.now)
+    first, second, _ = world.to_build(of)
     world.store.patches.begin_step(first, "worker", timedelta(hours=1), world.now)
     world.build(second)
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.messages import Inventory, LastResult, PresentImage, Report
 from contracts.records import DeploymentSet, ImageRecord, LayerRecord, Member, Release, Transfer
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, StartDeployment
-from contracts.states import ORCHESTRATOR
-from services.store_port import BundleResult, Confirmation, MemberDue, Origin, Outcome, PlannedTransfer
+from contracts.states import ORCHESTRATOR, UNPUBLISHED
+from services.store_port import (
+    BundleResult,
+    Confirmation,
+    Decisions,
+    MemberDue,
+    Origin,
+    Outcome,
+    PlannedMember,
+    PlannedTransfer,
+)
 from store.sql import SqlStore
 
 START = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 MODULE = "imagereconstruction"
 PLATFORM = "linux/amd64"
+LEASE = timedelta(minutes=30)
 MANIFEST = {"modulesContent": {"$edgeAgent": {}}}
 
 
@@ -92,11 +102,11 @@ class World:
         )
 
     def set(self, devices: Sequence[str], *references: str, manifest: Any = None, **options: Any) -> DeploymentSet:
-        """Accepted, planning, planned, and prepared as far as it goes."""
+        """Planned, and started."""
         of = self.accepted(devices, *references, manifest=manifest, **options)
-        self.store.sets.move(of.set_id, "accepted", "planning", ORCHESTRATOR, self.now)
-        self.store.sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now)
         self.plan(of)
+        self.store.sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now)
+        self.start(of)
         return self.settled(of)
 
     def accepted(self, devices: Sequence[str], *references: str, manifest: Any = None, **options: Any) -> DeploymentSet:
@@ -105,15 +115,35 @@ class World:
         return self.store.sets.create(request, images=images, manifest=manifest, by="tester", at=self.later())
 
     def plan(self, of: DeploymentSet, devices: Sequence[str] | None = None, sources: Sequence[str] = ()) -> None:
-        """What plan_set does for the members whose devices have spoken."""
+        """What a planning records for the members whose devices have spoken, and starts where the set is started."""
+        self.store.sets.begin_plan(of.set_id, LEASE, 100, self.now)
         chosen = devices or [m.device_id for m in self.store.sets.members(of.set_id) if self._active(m.device_id)]
         on = self.store.devices.images_on_many(chosen)
-        plan = [
-            self.planned(device_id, reference, on[device_id], sources)
-            for device_id in chosen
-            for reference in of.images
-        ]
-        self.store.sets.record_plan(of.set_id, plan, dict.fromkeys(chosen, 7), self.later(), max_attempts=3)
+        self.record(
+            of,
+            *[
+                [self.planned(device_id, reference, on[device_id], sources) for reference in of.images]
+                for device_id in chosen
+            ],
+        )
+        self.start(of)
+
+    def record(self, of: DeploymentSet, *plans: Sequence[PlannedTransfer], version: int = 7) -> None:
+        """Record a plan for each device that has one, from its present inventory."""
+        self.store.sets.record_plan(of.set_id, Decisions([self._member(plan, version) for plan in plans]), self.later())
+
+    def decided(self, *plans: Sequence[PlannedTransfer]) -> Decisions:
+        """Plans made from the inventories of now."""
+        return Decisions([self._member(plan, 7) for plan in plans])
+
+    def _member(self, plan: Sequence[PlannedTransfer], version: int) -> PlannedMember:
+        device = self.store.devices.device(plan[0].device_id)
+        return PlannedMember(plan[0].device_id, version, device.last_inventory_at if device else None, tuple(plan))
+
+    def start(self, of: DeploymentSet) -> None:
+        """Members that are planned are started."""
+        for within in self.store.sets.to_start(of.set_id, 100):
+            self.store.sets.start(of.set_id, within, self.now, self.later(1))
 
     def planned(
         self, device_id: str, reference: str, on: Sequence[Any] = (), sources: Sequence[str] = (), **changes: Any
@@ -168,17 +198,31 @@ class World:
 
     # ------------------------------------------------------------ transfers
 
+    def to_build(self, of: DeploymentSet) -> tuple[str, ...]:
+        """Patches that the set waits for and that are due to be built."""
+        return self._waited_for(of, self.store.patches.to_build(self.now, 1000))
+
+    def to_publish(self, of: DeploymentSet) -> tuple[str, ...]:
+        """Patches that the set waits for and that are due to be published."""
+        return self._waited_for(of, self.store.patches.to_publish(self.now, 1000))
+
+    def _waited_for(self, of: DeploymentSet, patch_ids: Collection[str]) -> tuple[str, ...]:
+        waiting = [one for one in self.store.transfers.of_set(of.set_id) if one.state in UNPUBLISHED]
+        return tuple(sorted({one.patch_id for one in waiting if one.patch_id in patch_ids if one.patch_id}))
+
     def publish(self, of: DeploymentSet) -> None:
         """Build every patch and publish every bundle the set waits for."""
-        for patch_id in self.store.transfers.patches_to_build(of.set_id, self.now):
+        for patch_id in self.to_build(of):
             self.build(patch_id)
-        for patch_id in self.store.publications.patches_of(of.set_id):
+        for patch_id in self.to_publish(of):
             self.publish_patch(patch_id)
 
     def publish_patch(self, patch_id: str) -> int:
         """What publish_batch does, for as many as wait; returns how many became published."""
         claimed = self.store.publications.claim(patch_id, "", 1000, shared=True, at=self.later(1))
-        return self.store.publications.finish([BundleResult(each.transfer, 120) for each in claimed], self.later(1))
+        return self.store.publications.finish(
+            patch_id, [BundleResult(each.transfer, 120) for each in claimed], self.later(1), last=True
+        )
 
     def build(self, patch_id: str) -> None:
         assert self.store.patches.begin_step(patch_id, "worker", timedelta(hours=1), self.now)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from contracts.messages import Inventory
 from contracts.records import ImageRecord, Release
 from contracts.requests import EnrolDevice, StartDeployment
 from imagedelta.errors import REMEDIES
-from services.store_port import Origin, PlannedTransfer
+from services.store_port import Decisions, Origin, PlannedMember, PlannedTransfer
 from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import START, World, make_world
 
@@ -62,17 +65,27 @@ def released(world: World, version: str, *devices: str) -> str:
     return set_id
 
 
+def tell(world: World, device_id: str) -> None:
+    """The device sends an inventory: it has nothing."""
+    whole = {"installationId": device_id, "sequence": 1, "platform": "linux/amd64", "profiles": ["v1-64m"]}
+    inventory = Inventory.model_validate({**whole, "freeDiskBytes": 1, "images": []})
+    origin = Origin("north", device_id, "imagereconstruction", None, START)
+    world.deps.store.devices.record_inventory(origin, inventory)
+
+
 def ready(world: World, set_id: str, *devices: str) -> None:
     store = world.deps.store
-    store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
     for device_id in devices:
-        whole = {"installationId": device_id, "sequence": 1, "platform": "linux/amd64", "profiles": ["v1-64m"]}
-        inventory = Inventory.model_validate({**whole, "freeDiskBytes": 1, "images": []})
-        origin = Origin("north", device_id, "imagereconstruction", None, START)
-        store.devices.record_inventory(origin, inventory)
-    store.sets.record_plan(set_id, [], dict.fromkeys(devices, 1), START, max_attempts=4)
-    store.sets.move(set_id, "planning", "ready", "orchestrator", START)
+        tell(world, device_id)
+    plan(store, set_id, *[PlannedMember(device_id, 1, START, ()) for device_id in devices])
+    store.sets.move(set_id, "planning", "preparing", "orchestrator", START)
+    store.sets.start(set_id, (min(devices), max(devices)), START, START)
     store.sets.settle(set_id, START)
+
+
+def plan(store: Any, set_id: str, *members: PlannedMember) -> None:
+    store.sets.begin_plan(set_id, timedelta(minutes=30), 100, START)
+    store.sets.record_plan(set_id, Decisions(members), START)
 
 
 def test_a_set_is_accepted_frozen_and_started(world: World) -> None:
@@ -280,20 +293,19 @@ def test_a_set_says_what_it_costs_as_a_whole_and_on_each_device(world: World) ->
     path = start(world).headers["Location"]
     set_id = path.rpartition("/")[2]
     store = world.deps.store
-    store.sets.move(set_id, "accepted", "planning", "orchestrator", START)
     planned = PlannedTransfer(
         *("boat", APP["2"], "app:2", False, (), "v1-64m", 5000, 5000, "normal", ("host/app:0",)),
     )
-    store.sets.record_plan(set_id, [planned], {"boat": 1}, START, max_attempts=4)
+    tell(world, "boat")
+    plan(store, set_id, PlannedMember("boat", 1, START, (planned,)))
 
     shown = world.call("GET", path).body
     members = world.call("GET", f"{path}/members").body["items"]
-    listed = world.call("GET", "/api/deployment-sets").body["items"]
     transfers = world.call("GET", "/api/transfers").body["items"]
     patches = world.call("GET", "/api/patches").body["items"]
 
     assert (shown["plannedBytes"], shown["sentBytes"], shown["transferStages"]) == (5000, 0, {"queued": 1})
-    assert [(one["plannedBytes"], one["sentBytes"]) for one in (*members, *listed)] == [(5000, 0)] * 2
+    assert [(one["plannedBytes"], one["sentBytes"]) for one in members] == [(5000, 0)]
     (warning,) = shown["warnings"]
     assert (warning["code"], warning["held"], warning["devices"]) == ("plan.unregistered_source", ["host/app:0"], 1)
     assert warning["detail"] == "app:2 costs 5000 bytes on 1 device that has host/app:0, which is not registered"
@@ -309,3 +321,60 @@ def test_a_set_that_waits_for_approval_says_what_it_would_send(world: World) -> 
     world.deps.store.sets.ask_approval(set_id, 123, "over maxBytes", START)
 
     assert world.call("GET", path).body["plannedBytes"] == 123
+
+
+def test_a_set_is_as_large_and_asks_as_much_for_many_devices_as_for_few(world: World) -> None:
+    names = [f"ship-{number:03d}" for number in range(120)]
+    for name in names:
+        world.deps.store.devices.enrol(name, EnrolDevice(hub="north"), "test", START)
+    few, many = (start(world, devices={"ids": chosen}).headers["Location"] for chosen in (names[:2], names))
+
+    def asked(path: str, **query: str) -> tuple[int, int]:
+        statements: list[str] = []
+        engine = world.deps.store._db.engine  # type: ignore[attr-defined]
+        event.listen(engine, "before_cursor_execute", note := lambda *given: statements.append(given[2]))
+        body = world.call("GET", path, **query).body
+        event.remove(engine, "before_cursor_execute", note)
+        return len(statements), len(str(body))
+
+    assert asked(few)[0] == asked(many)[0]
+    assert abs(asked(few)[1] - asked(many)[1]) < 20
+    assert asked(f"{few}/members", limit="2")[0] == asked(f"{many}/members", limit="2")[0]
+
+
+def test_members_are_listed_by_state_and_in_pages(world: World) -> None:
+    path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
+    world.call("POST", f"{path}/members/buoy/exclude")
+
+    first = world.call("GET", f"{path}/members", limit="1").body
+    second = world.call("GET", f"{path}/members", limit="1", after=first["next"]).body
+    excluded = world.call("GET", f"{path}/members", state="excluded").body
+
+    assert [item["deviceId"] for item in (*first["items"], *second["items"])] == ["boat", "buoy"]
+    assert second["next"] is None
+    assert [item["deviceId"] for item in excluded["items"]] == ["buoy"]
+    assert world.call("GET", f"{path}/members", state="lost").code == "request.invalid"
+
+
+def test_what_went_wrong_is_counted_by_reason_and_listed_with_what_to_do(world: World) -> None:
+    path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
+    set_id = path.rpartition("/")[2]
+    ready(world, set_id)
+    for device_id in ("boat", "buoy"):
+        move = ("waiting_inventory", "planned", "failed")
+        for old, new in pairwise(move):
+            reason = {"code": "plan.needs_approval"} if new == "failed" else {}
+            world.deps.store.sets.move_member(set_id, device_id, old, new, "orchestrator", START, **reason)
+
+    (trouble,) = world.call("GET", path).body["troubles"]
+
+    assert (trouble["state"], trouble["devices"], trouble["named"]) == ("failed", 2, ["boat", "buoy"])
+    assert trouble["remedy"] == REMEDIES["plan.needs_approval"]
+
+
+@pytest.mark.parametrize("collection", ["members", "releases", "notifications", "events"])
+def test_every_list_of_a_set_is_linked_and_404_without_the_set(world: World, collection: str) -> None:
+    shown = world.call("GET", start(world).headers["Location"]).body
+
+    assert world.call("GET", shown["links"][collection]).status == 200
+    assert world.call("GET", f"/api/deployment-sets/none/{collection}").code == "request.not_found"
