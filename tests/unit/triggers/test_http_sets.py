@@ -79,7 +79,8 @@ def ready(world: World, set_id: str, *devices: str) -> None:
         tell(world, device_id)
     plan(store, set_id, *[PlannedMember(device_id, 1, START, ()) for device_id in devices])
     store.sets.move(set_id, "planning", "preparing", "orchestrator", START)
-    store.sets.start(set_id, (min(devices), max(devices)), START, START)
+    for within in store.sets.to_start(set_id, 100):
+        store.sets.start(set_id, within, START, START)
     store.sets.settle(set_id, START)
 
 
