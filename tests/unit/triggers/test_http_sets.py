@@ -358,7 +358,6 @@ def test_members_are_listed_by_state_and_in_pages(world: World) -> None:
 def test_what_went_wrong_is_counted_by_reason_and_listed_with_what_to_do(world: World) -> None:
     path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
     set_id = path.rpartition("/")[2]
-    ready(world, set_id)
     for device_id in ("boat", "buoy"):
         move = ("waiting_inventory", "planned", "failed")
         for old, new in pairwise(move):
