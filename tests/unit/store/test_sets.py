@@ -90,10 +90,10 @@ def test_a_missing_image_becomes_one_queued_transfer_with_its_patch_requested(wo
 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.attempt, transfer.sources) == ("queued", 1, (base,))
-    (patch_id,) = world.to_build(of)
-    patch = world.store.patches.patch(patch_id)
+    patch = world.store.patches.patch(transfer.patch_id or "")
     assert patch is not None
     assert (patch.target, patch.sources, patch.state) == (digest("app:2"), (base,), "requested")
+    assert world.to_build(of) == (), "nothing is built before the set is started"
     assert world.member(of, "ship-1").state == "planned"
     assert world.member(of, "ship-1").agent_version == 7
 
