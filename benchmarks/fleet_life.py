@@ -32,7 +32,7 @@ SINGLE = 20
 _PATIENCE = 5_000
 """Ticks after which a step that never ends is an error."""
 
-_PARTS = {"plan": "plan", "weigh": "plan", "start": "plan", "build": "build", "begin": "build", "finish": "build",
+_PARTS = {"begin": "plan", "plan": "plan", "weigh": "plan", "start": "plan", "end": "plan", "build": "build",
           "publish": "publish"}  # fmt: skip
 """First word of an activity's name -> the step it belongs to."""
 

@@ -310,13 +310,21 @@ class PlannedDevice(Outcome):
     money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")
 
 
+_ALL = "Of all devices; null in further pages:"
+
+
 class Plan(View):
     """What a deployment set would move, before anything is stored or sent."""
 
-    devices: list[PlannedDevice]
-    total_bytes: int
-    needs_approval: bool
-    reasons: list[str]
+    devices: list[PlannedDevice] = Field(description="A page of them, in order of id.")
+    next: str | None = Field(description="For `after`; null on the last page.")
+    device_count: int | None = Field(default=None, description=f"{_ALL} how many there are.")
+    states: dict[str, int] | None = Field(default=None, description=f"{_ALL} state -> number of devices.")
+    total_bytes: int | None = Field(default=None, description=f"{_ALL} what they would get.")
+    needs_approval: bool | None = Field(default=None, description=f"{_ALL} whether a person must approve it first.")
+    reasons: list[str] = Field(default=[], description="Why; the first devices are named, the others counted.")
+    waiting: list[WaitingView] = []
+    warnings: list[UnregisteredView] = []
 
 
 class TransferView(Outcome):

@@ -126,6 +126,10 @@ def remarks(item: Item) -> Iterator[str]:
     it need be."""
     for trouble in item["troubles"]:
         yield _went_wrong(trouble)
+    yield from _wanting(item)
+
+
+def _wanting(item: Item) -> Iterator[str]:
     for waiting in item["waiting"]:
         yield f"{_waits(waiting['code'], waiting['example'], waiting['devices'])} {waiting['remedy']}"
     for warning in item["warnings"]:
@@ -175,19 +179,10 @@ def _plan_row(device_id: str, item: Item) -> dict[str, Any]:
 
 
 def plan_remarks(planned: Item) -> Iterator[str]:
+    shown, number = len(planned["devices"]), planned["deviceCount"]
+    if shown < number:
+        yield f"{shown:,} of {number:,} devices are shown."
     yield f"{bytes_text(planned['totalBytes'])} in all."
     for reason in planned["reasons"]:
         yield f"Needs approval: {reason}"
-    silent: dict[tuple[str, str], list[str]] = {}
-    dear: dict[tuple[str, tuple[str, ...]], list[tuple[str, int]]] = {}
-    for device in planned["devices"]:
-        if device["state"] == "waiting_inventory" and device["code"]:
-            silent.setdefault((device["code"], device["remedy"]), []).append(device["deviceId"])
-        for item in device["images"]:
-            if item["unregistered"]:
-                what = item["reference"], tuple(item["unregistered"])
-                dear.setdefault(what, []).append((device["deviceId"], item["estimatedBytes"]))
-    for (code, remedy), names in silent.items():
-        yield f"{_waits(code, names[0], len(names))} {remedy}"
-    for (reference, held), costs in list(dear.items())[:NAMED]:
-        yield _dearer(reference, held, _devices(costs[0][0], len(costs)), sum(count for _, count in costs))
+    yield from _wanting(planned)

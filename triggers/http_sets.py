@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.parameters import PAGING, Flag, Parameter, one_of
@@ -41,7 +41,8 @@ _TROUBLED = FLAWED | {"conflict"}
 def start_set(request: Request, deps: Deps) -> Answer:
     body = request.parse(StartDeployment)
     if request.query.get("dryRun") == "true":
-        return Answer(200, Plan.model_validate(orders.dry_run(orders.read_order(body, deps), deps)))
+        order = orders.read_order(body, deps)
+        return Answer(200, _plan(orders.dry_run(order, request.query.get("after"), deps)))
     return _create(request, deps, "set.start", lambda: orders.read_order(body, deps))
 
 
@@ -183,6 +184,11 @@ def _links(set_id: str) -> dict[str, str]:
     return {**own, "transfers": f"/api/transfers?set={set_id}"}
 
 
+def _plan(planned: Mapping[str, Any]) -> Plan:
+    warnings = [_warning(Unregistered(**found)) for found in planned.get("warnings", ())]
+    return Plan.model_validate({**planned, "warnings": warnings})
+
+
 def _warning(found: Unregistered) -> UnregisteredView:
     devices = "1 device that has" if found.devices == 1 else f"{found.devices} devices that have"
     held = ", ".join(found.held)
@@ -241,7 +247,10 @@ RESOURCES = (
                 "Start a deployment set, or with dryRun only plan it.",
                 {200: Plan, 202: SetView},
                 errors=(409,),
-                query=(Parameter("dryRun", "Plan only: nothing is stored or sent.", Flag),),
+                query=(
+                    Parameter("dryRun", "Plan only: nothing is stored or sent.", Flag),
+                    Parameter("after", "With dryRun: `next` of the page before, for further devices."),
+                ),
                 body=StartDeployment,
             ),
             Operation(

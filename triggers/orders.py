@@ -10,7 +10,7 @@ from contracts.records import DeploymentSet
 from contracts.requests import DeviceSelection, Owner, StartDeployment, StartRollback
 from imagedelta.errors import RequestError
 from planning import manifest as manifests
-from planning.dry_run import plan_answer
+from planning.dry_run import page_of, plan_answer
 from planning.plan import plan_fleet
 from services.deps import Deps
 from services.plan_facts import gather_facts, policy_of, wanted_of
@@ -43,12 +43,12 @@ def read_order(request: StartDeployment, deps: Deps) -> Order:
     return Order(request, images, manifest)
 
 
-def dry_run(order: Order, deps: Deps) -> Mapping[str, Any]:
-    """What the set would move; nothing is stored."""
+def dry_run(order: Order, after: str | None, deps: Deps) -> Mapping[str, Any]:
+    """What the set would move; nothing is stored. ``after``: the device behind which a further page begins."""
     wanted = wanted_of(order.images, order.manifest)
-    facts = gather_facts(deps, deps.store.sets.select_devices(order.request), wanted)
-    plan = plan_fleet(facts, wanted, policy_of(deps, order.request))
-    return plan_answer(plan, order.request)
+    devices = page_of(deps.store.sets.select_devices(order.request), after)
+    plan = plan_fleet(gather_facts(deps, devices, wanted), wanted, policy_of(deps, order.request))
+    return plan_answer(plan, order.request, after)
 
 
 def rollback_order(old: DeploymentSet, request: StartRollback, deps: Deps) -> Order:

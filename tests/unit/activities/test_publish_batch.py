@@ -89,7 +89,7 @@ def lose_answer(bench: Bench, lost: str, monkeypatch: pytest.MonkeyPatch) -> Non
         compose(container, name, parts)
         raise Crash
 
-    def gone(*given: object) -> bool:
+    def gone(*given: object, **options: object) -> bool:
         raise Crash
 
     if lost == "compose":
@@ -309,7 +309,7 @@ def test_what_nobody_wants_any_more_when_it_lies_there_is_taken_away(
     outbox = outbox_container(first.device_id)
     finish = bench.store.publications.finish
 
-    def too_late(*given: Any) -> int:
+    def too_late(*given: Any, **options: Any) -> int:
         sets = bench.store.sets
         if meanwhile == "cancel":
             (of,) = sets.list_sets(owner=None, state=None, workstream=None, limit=10, after=None).items
@@ -318,7 +318,7 @@ def test_what_nobody_wants_any_more_when_it_lies_there_is_taken_away(
         else:
             bench.store.devices.retire(first.device_id, "olga", bench.now())
         SyncTwins().do(Run(bench.deps), first.device_id)
-        return finish(*given)
+        return finish(*given, **options)
 
     monkeypatch.setattr(bench.store.publications, "finish", too_late)
     assert publish(bench, first) == NOTHING

@@ -107,9 +107,9 @@ def test_a_device_that_reports_before_the_mark_holds_up_no_other(bench: Bench, m
     first = fleet_of(bench, FLEET)
     finish = bench.store.publications.finish
 
-    def outrun(*given: Any) -> int:
+    def outrun(*given: Any, **options: Any) -> int:
         bench.report(bench.current(first), "receiving")
-        return finish(*given)
+        return finish(*given, **options)
 
     monkeypatch.setattr(bench.store.publications, "finish", outrun)
 

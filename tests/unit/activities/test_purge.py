@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from activities.purge import purge
 from imagedelta.errors import DependencyError
 from store.kernel.schema import patches
+from tests.simulators.statements import statements
 from tests.unit.activities.bench import DEVICE, Bench
 
 DAY = 86_400
@@ -100,22 +100,7 @@ def test_a_run_that_has_no_time_left_ends_and_says_so(bench: Bench) -> None:
 
 def test_what_a_run_needs_is_short_when_there_is_nothing_to_forget(bench: Bench) -> None:
     bench.enrol()
-    statements: list[str] = []
-    with counted(bench, statements):
+    with statements(bench.store) as asked:
         run(bench)
 
-    assert len(statements) < 40
-
-
-class counted:  # noqa: N801  reads as a phrase
-    def __init__(self, bench: Bench, statements: list[str]) -> None:
-        self._engine, self._statements = bench.store._db.engine, statements
-
-    def __enter__(self) -> None:
-        event.listen(self._engine, "before_cursor_execute", self._count)
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._count)
-
-    def _count(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self._statements.append(statement)
+    assert len(asked) < 40

@@ -156,6 +156,12 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
     ship |= {"code": "device.no_inventory", "remedy": "Start its module."}
     plan = {
         "devices": [boat, {**ship, "hoursOnLink": None, "money": None}],
+        "next": "ship",
+        "deviceCount": 2_000,
+        "waiting": [{"code": "device.no_inventory", "remedy": "Start its module.", "devices": 1, "example": "ship"}],
+        "warnings": [
+            {"reference": "big:2", "held": ["host/big:1"], "devices": 1, "example": "boat", "estimatedBytes": 60_000}
+        ],
         "totalBytes": 3000,
         "needsApproval": True,
         "reasons": ["the set would send 3000 bytes, over maxBytes of 5"],
@@ -172,6 +178,7 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
     assert rows[4][:3] == ["boat", "big:2", "nothing"]
     assert rows[5][:2] == ["ship", "device.no_inventory"]
     said = [" ".join(row) for row in rows[7:]]
+    assert said.pop(0) == "2 of 2,000 devices are shown."
     assert said[:2] == ["3.0 kB in all.", "Needs approval: the set would send 3000 bytes, over maxBytes of 5"]
     assert said[2] == "Waits for ship: device.no_inventory. Start its module."
     assert said[3].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contracts.records import FullBundle
-from planning.dry_run import plan_answer
+from planning.dry_run import page_of, plan_answer
 from planning.facts import FleetFacts, Unreadable, Wanted
 from planning.guard import costs_of
 from planning.plan import PlannedDevice, plan_fleet, wanted_images
@@ -250,6 +251,32 @@ def test_a_dry_run_says_bytes_hours_and_money_for_each_device() -> None:
     ]
     assert (second["state"], second["estimatedBytes"], second["hoursOnLink"]) == ("waiting_inventory", 0, None)
     assert (answer["totalBytes"], answer["needsApproval"], len(answer["reasons"])) == (sent, True, 1)
+    assert (answer["deviceCount"], answer["states"], answer["next"]) == (
+        2,
+        {"planned": 1, "waiting_inventory": 1},
+        None,
+    )
+    assert answer["waiting"] == [{"code": "device.no_inventory", "detail": None, "devices": 1, "example": "ship-2"}]
+
+
+def test_a_dry_run_for_many_devices_is_of_one_size_and_its_pages_name_each_device_once() -> None:
+    present = {f"ship-{number:04}": has(APP_1) for number in range(1_000)}
+    fleet = facts(present)
+    limited = limits(max_bytes_per_device=1)
+
+    pages, after = [], None
+    while not pages or after is not None:
+        chosen = page_of(fleet.devices, after)
+        pages.append(
+            plan_answer(plan_fleet(replace(fleet, devices=tuple(chosen)), wanted(APP_2), a_policy()), limited, after)
+        )
+        after = pages[-1]["next"]
+
+    named = [device["deviceId"] for page in pages for device in page["devices"]]
+    assert named == sorted(present)
+    assert max(len(json.dumps(page)) for page in pages) < 16_000
+    assert (pages[0]["deviceCount"], len(pages[0]["reasons"])) == (1_000, 6)
+    assert "totalBytes" not in pages[1]
 
 
 def test_modules_name_the_images_of_a_set_and_without_manifest_the_repository_does() -> None:

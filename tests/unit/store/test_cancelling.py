@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from contracts.states import ACTIVE_TRANSFER, MEMBER
 from imagedelta.errors import DependencyError, RequestError
 from store.sets import cancel
-from store.sql import SqlStore
+from tests.simulators.statements import statements
 from tests.unit.store.world import MANIFEST, World
 
 SHIPS = [f"ship-{number:02d}" for number in range(12)]
@@ -85,7 +83,7 @@ def test_a_part_that_died_anywhere_is_done_again(fleet: World) -> None:
     before = left_of(fleet, of.set_id)
 
     for number in range(2, 60):
-        with failing(fleet.store, number) as seen:
+        with statements(fleet.store, failing=number) as seen:
             try:
                 fleet.store.sets.withdraw_part(of.set_id, fleet.now)
             except DependencyError:
@@ -174,12 +172,12 @@ def test_a_set_costs_as_many_statements_to_cancel_whatever_its_size(fleet: World
     small, large = fleet.set(SHIPS[:2], "app:2"), fleet.set(SHIPS[2:], "app:2")
 
     def cancels(set_id: str) -> int:
-        with failing(fleet.store, 10_000) as seen:
+        with statements(fleet.store) as seen:
             fleet.store.sets.cancel(set_id, "olga", fleet.now)
         return len(seen)
 
     def part(set_id: str) -> int:
-        with failing(fleet.store, 10_000) as seen:
+        with statements(fleet.store) as seen:
             fleet.store.sets.withdraw_part(set_id, fleet.now)
         return len(seen)
 
@@ -202,20 +200,3 @@ def at_once(*tasks: Callable[[], None]) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-
-
-@contextmanager
-def failing(store: SqlStore, number: int) -> Iterator[list[str]]:
-    """The statement of this number fails."""
-    seen: list[str] = []
-
-    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-        if len(seen) == number:
-            raise DependencyError("gone")
-
-    event.listen(store._db.engine, "before_cursor_execute", fail)
-    try:
-        yield seen
-    finally:
-        event.remove(store._db.engine, "before_cursor_execute", fail)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, func, select
 
 from contracts.records import DeploymentSet
 from contracts.requests import RegisterImage
@@ -16,6 +15,7 @@ from store.kernel.schema import bundles, device_installations, history, metadata
 from store.retained import lines
 from store.retained.lines import LINES
 from store.retention import AUDIT, MAIL_TEXTS
+from tests.simulators.statements import statements
 from tests.unit.store.world import MANIFEST, START, World
 
 YEAR = timedelta(days=365)
@@ -202,7 +202,7 @@ def test_a_part_of_which_a_statement_fails_has_forgotten_nothing(world: World) -
 
     for kind in ("history", "devices"):
         for number in range(2, 40):
-            with statement_fails(world, number) as seen:
+            with statements(world.store, failing=number) as seen:
                 try:
                     forget(world, at, kind)
                 except DependencyError:
@@ -213,23 +213,6 @@ def test_a_part_of_which_a_statement_fails_has_forgotten_nothing(world: World) -
         assert number > 4
         before = rows(world)
     assert sums(world) == totals
-
-
-class statement_fails:  # noqa: N801  reads as a phrase
-    def __init__(self, world: World, number: int) -> None:
-        self._engine, self._number, self._seen = world.store._db.engine, number, list[str]()
-
-    def __enter__(self) -> list[str]:
-        event.listen(self._engine, "before_cursor_execute", self._fail)
-        return self._seen
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._fail)
-
-    def _fail(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self._seen.append(statement)
-        if len(self._seen) == self._number:
-            raise DependencyError("gone")
 
 
 def test_lines_that_somebody_else_has_forgotten_meanwhile_are_not_counted_twice(world: World) -> None:
@@ -314,9 +297,6 @@ def test_a_blob_that_two_patches_have_stays_with_the_other(world: World) -> None
     second = world.store.retention.patches.take(at)
 
     assert (first[1], second and second[1]) == (None, "ab")
-
-
-Grow = Callable[[Connection], None]
 
 
 def test_a_hundred_thousand_lines_go_in_parts_that_cost_alike(world: World) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from contracts.messages import Inventory
 from contracts.records import ImageRecord, Release
 from contracts.requests import EnrolDevice, StartDeployment
 from imagedelta.errors import REMEDIES
 from services.store_port import Decisions, Origin, PlannedMember, PlannedTransfer
+from tests.simulators.statements import statements
 from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import START, World, make_world
 
@@ -79,7 +79,8 @@ def ready(world: World, set_id: str, *devices: str) -> None:
         tell(world, device_id)
     plan(store, set_id, *[PlannedMember(device_id, 1, START, ()) for device_id in devices])
     store.sets.move(set_id, "planning", "preparing", "orchestrator", START)
-    store.sets.start(set_id, (min(devices), max(devices)), START, START)
+    for within in store.sets.to_start(set_id, 100):
+        store.sets.start(set_id, within, START, START)
     store.sets.settle(set_id, START)
 
 
@@ -330,12 +331,9 @@ def test_a_set_is_as_large_and_asks_as_much_for_many_devices_as_for_few(world: W
     few, many = (start(world, devices={"ids": chosen}).headers["Location"] for chosen in (names[:2], names))
 
     def asked(path: str, **query: str) -> tuple[int, int]:
-        statements: list[str] = []
-        engine = world.deps.store._db.engine  # type: ignore[attr-defined]
-        event.listen(engine, "before_cursor_execute", note := lambda *given: statements.append(given[2]))
-        body = world.call("GET", path, **query).body
-        event.remove(engine, "before_cursor_execute", note)
-        return len(statements), len(str(body))
+        with statements(world.deps.store) as seen:
+            body = world.call("GET", path, **query).body
+        return len(seen), len(str(body))
 
     assert asked(few)[0] == asked(many)[0]
     assert abs(asked(few)[1] - asked(many)[1]) < 20
@@ -359,7 +357,6 @@ def test_members_are_listed_by_state_and_in_pages(world: World) -> None:
 def test_what_went_wrong_is_counted_by_reason_and_listed_with_what_to_do(world: World) -> None:
     path = start(world, devices={"ids": ["boat", "buoy"]}).headers["Location"]
     set_id = path.rpartition("/")[2]
-    ready(world, set_id)
     for device_id in ("boat", "buoy"):
         move = ("waiting_inventory", "planned", "failed")
         for old, new in pairwise(move):

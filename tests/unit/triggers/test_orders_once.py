@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from contracts.records import ImageRecord
 from contracts.requests import EnrolDevice
 from store.sql import SqlStore
+from tests.simulators.statements import statements
 from tests.unit.triggers.hubs import VersionedHub
 from tests.unit.triggers.world import START, Reply, World, make_world
 
@@ -109,22 +110,6 @@ def acknowledgement_lost(world: World, error: Callable[[], Exception]) -> Iterat
     assert not armed
 
 
-@contextmanager
-def statement_fails(world: World, number: int, error: Callable[[], Exception]) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def fail(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-        if len(seen) == number:
-            raise error()
-
-    event.listen(engine_of(world), "before_cursor_execute", fail)
-    try:
-        yield seen
-    finally:
-        event.remove(engine_of(world), "before_cursor_execute", fail)
-
-
 def count(world: World) -> dict[str, Any]:
     """What an order that was done twice would have done twice."""
     store = world.deps.store
@@ -191,7 +176,7 @@ def test_nothing_stays_of_an_order_of_which_any_statement_fails(world: World, pr
     ask = prepare(world)
     before = count(world)
     for number in range(1, 200):
-        with statement_fails(world, number, server_gone) as seen:
+        with statements(world.deps.store, failing=number, error=server_gone) as seen:
             reply = ask()
         if reply.status != 503:
             break
