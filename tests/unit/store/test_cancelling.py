@@ -100,14 +100,14 @@ def test_a_device_that_is_being_released_ends_as_released_and_one_given_back_is_
     for name in SHIPS[:2]:
         fleet.inventory(name, fleet.image("app:2"))
     of = fleet.set(SHIPS, "app:2", manifest=MANIFEST, release="device")
-    for name in SHIPS[:2]:
-        assert fleet.store.releases.claim(of.set_id, name, timedelta(minutes=2), fleet.later())
+    claims = [fleet.store.releases.claim(of.set_id, name, timedelta(minutes=2), fleet.later()) for name in SHIPS[:2]]
+    assert claims[1] is not None
 
     fleet.store.sets.cancel(of.set_id, "olga", fleet.later())
     take_back(fleet, of.set_id)
     between = fleet.states(of)[1]
     assert fleet.record_release(of, SHIPS[0])
-    assert fleet.store.releases.refuse(of.set_id, SHIPS[1], "ready", "release.busy", "later", fleet.later())
+    assert fleet.store.releases.refuse(claims[1], "ready", "release.busy", "later", fleet.later())
     take_back(fleet, of.set_id)
 
     states = fleet.states(of)[1]

@@ -82,6 +82,8 @@ def ready(world: World, set_id: str, *devices: str) -> None:
     for within in store.sets.to_start(set_id, 100):
         store.sets.start(set_id, within, START, START)
     store.sets.settle(set_id, START)
+    while set_id in store.sets.to_settle(START, 100):
+        store.sets.settle(set_id, START)
 
 
 def plan(store: Any, set_id: str, *members: PlannedMember) -> None:
