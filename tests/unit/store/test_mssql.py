@@ -118,7 +118,7 @@ def test_what_people_order_and_what_is_forgotten_is_known_to_sql_server(world: W
     for version in range(3):
         of = world.deliver(world.set(["ship-0"], f"app:{version}", manifest=MANIFEST), "ship-0")
         world.release(of, "ship-0", version=version + 8)
-        store.releases.confirm(of.set_id, "ship-0", "applied", None, None, world.now)
+        world.confirm(of, "ship-0", "applied")
     going = world.set(["ship-1", "ship-2"], "app:2", manifest=MANIFEST, release="manual", canaries=["ship-1"])
     world.publish(going)
     world.report(world.transfer(going, "ship-1"), "failed", code="disk.full")
