@@ -13,7 +13,19 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, case, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    literal,
+    or_,
+    select,
+)
 
 from contracts.states import BEFORE_ARRIVAL
 from store.kernel.schema import devices, member_transfers, members, patches, sets
@@ -88,13 +100,16 @@ def plan_linked(connection: Connection, transfer_ids: Collection[str], at: datet
             plan_sets(connection, {set_id for set_id, _ in found}, at)
 
 
-_WAITING = (
-    select(members.c.set_id, members.c.device_id)
-    .join(
-        member_transfers,
-        and_(member_transfers.c.set_id == members.c.set_id, member_transfers.c.device_id == members.c.device_id),
+_WAITING = (  # members are asked for one by one: a join would let SQLite begin with all that are in these states
+    select(member_transfers.c.set_id, member_transfers.c.device_id)
+    .where(
+        member_transfers.c.transfer_id.in_(IDS),
+        exists().where(
+            members.c.set_id == member_transfers.c.set_id,
+            members.c.device_id == member_transfers.c.device_id,
+            members.c.state.in_(sorted(BEFORE_ARRIVAL)),
+        ),
     )
-    .where(member_transfers.c.transfer_id.in_(IDS), members.c.state.in_(sorted(BEFORE_ARRIVAL)))
     .distinct()
 )
 _PLAN_MEMBER = members.update().where(

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, or_, select
+from sqlalchemy import Connection, RowMapping, exists, false, func, or_, select
 
 from contracts.records import Page, TransferEvent
-from store.kernel.paging import each, fetch_page
-from store.kernel.schema import history, member_transfers
+from contracts.states import SET
+from store.kernel.paging import each, fetch_page, position
+from store.kernel.schema import history, member_transfers, sets
 
 _MORE = ("set_id", "transfer_id", "attempt", "sequence", "code", "detail", "who", "bytes")
 
@@ -41,10 +42,39 @@ def of_transfer(connection: Connection, transfer_id: str) -> tuple[TransferEvent
 
 
 def of_set(connection: Connection, set_id: str, limit: int, after: str | None) -> Page:
-    """Events of the set, its members and every transfer it is linked to, also before it joined them."""
-    linked = select(member_transfers.c.transfer_id).where(member_transfers.c.set_id == set_id)
-    query = select(history).where(or_(history.c.set_id == set_id, history.c.transfer_id.in_(linked)))
-    return fetch_page(connection, query, (history.c.event_id,), each(_event), limit=limit, after=after)
+    """Events of the set, its members and, from its order to its end, of every transfer it is linked to.
+
+    A page looks only at the lines from its beginning to where the set's own lines alone would fill it: a set has few
+    that are not its own in between, and the lines of all others are never gone through.
+    """
+    keys = (history.c.event_id,)
+    begin = position(after, keys)[0] if after is not None else 0
+    own = history.c.set_id == set_id
+    ids = select(history.c.event_id).where(own).order_by(history.c.event_id)
+    next_own = connection.execute(ids.where(history.c.event_id > begin).limit(limit + 1)).scalars().all()
+    first = connection.execute(ids.limit(1)).scalar()
+    last = next_own[-1] if len(next_own) > limit else _end(connection, set_id)
+    linked = exists().where(
+        member_transfers.c.transfer_id == history.c.transfer_id, member_transfers.c.set_id == set_id
+    )
+    within = history.c.event_id.between(first, last) if first is not None else false()  # else none is kept any more
+    query = select(history).where(within, or_(own, linked))
+    return fetch_page(connection, query, keys, each(_event), limit=limit, after=after)
+
+
+def _end(connection: Connection, set_id: str) -> int | None:
+    """The last line that can tell of the set: of the hour in which it ended, or of now."""
+    ended = select(sets.c.updated_at).where(sets.c.set_id == set_id, sets.c.state.in_(sorted(SET.terminal)))
+    at: datetime | None = connection.execute(ended).scalar()
+    lines = select(func.max(history.c.event_id))
+    if at is not None:
+        last_own = select(func.max(history.c.event_id)).where(history.c.set_id == set_id)
+        of_hour = lines.where(
+            history.c.kind == "transfer", history.c.hour == at.replace(minute=0, second=0, microsecond=0)
+        )
+        return max(connection.execute(last_own).scalar() or 0, connection.execute(of_hour).scalar() or 0)
+    last: int | None = connection.execute(lines).scalar()
+    return last
 
 
 def reported(connection: Connection, transfer_id: str, attempt: int, sequence: int) -> bool:

@@ -45,7 +45,7 @@ def fetch_page(
     """
     limit = min(max(limit, 1), MAX_LIMIT)
     if after is not None:
-        query = query.where(_beyond(keys, _parse(after, keys), newest_first))
+        query = query.where(_beyond(keys, position(after, keys), newest_first))
     order = [key.desc() if newest_first else key.asc() for key in keys]
     rows = list(connection.execute(query.order_by(*order).limit(limit + 1)).mappings())
     more, rows = len(rows) > limit, rows[:limit]
@@ -72,7 +72,11 @@ def _token(row: RowMapping, keys: Columns) -> str:
     return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
-def _parse(token: str, keys: Columns) -> list[Any]:
+def position(token: str, keys: Columns) -> list[Any]:
+    """The keys that a continuation holds.
+
+    Raises: RequestError when it did not come from a page of this list.
+    """
     try:
         values = parse(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), "after")
         return [_value(key, value) for key, value in zip(keys, values, strict=True)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -90,10 +91,10 @@ def test_a_missing_image_becomes_one_queued_transfer_with_its_patch_requested(wo
 
     transfer = world.transfer(of, "ship-1")
     assert (transfer.state, transfer.attempt, transfer.sources) == ("queued", 1, (base,))
-    (patch_id,) = world.to_build(of)
-    patch = world.store.patches.patch(patch_id)
+    patch = world.store.patches.patch(transfer.patch_id or "")
     assert patch is not None
     assert (patch.target, patch.sources, patch.state) == (digest("app:2"), (base,), "requested")
+    assert world.to_build(of) == (), "nothing is built before the set is started"
     assert world.member(of, "ship-1").state == "planned"
     assert world.member(of, "ship-1").agent_version == 7
 
@@ -504,3 +505,31 @@ def test_transfers_show_building_apart_from_queued(world: World) -> None:
 
     assert stages == {"building": 1, "publishing": 1, "queued": 1}
     assert sorted(transfer.stage for transfer in world.store.transfers.of_set(of.set_id)) == sorted(stages)
+
+
+def test_the_events_of_a_set_are_its_own_and_those_of_its_transfers_from_its_order_to_its_end(world: World) -> None:
+    for name in ("ship-1", "ship-2"):
+        world.device(name, "-")
+    of = world.set(["ship-1"], "app:2", workstream="one")
+    world.set(["ship-2"], "tool:1", workstream="two")
+    joined = world.set(["ship-1"], "app:2", workstream="three")
+    of = world.deliver(of, "ship-1")
+    world.settled(joined)
+
+    subjects = {event["subject"] for event in events_of(world, of.set_id)}
+    later = [(event["kind"], event["new"]) for event in events_of(world, joined.set_id)]
+
+    assert subjects == {of.set_id, "ship-1", world.transfer(of, "ship-1").transfer_id}
+    assert (later[0], later[-1]) == (("set", "accepted"), ("set", "completed"))
+    assert ("transfer", "queued") not in later
+    assert ("transfer", "succeeded") in later
+
+
+def events_of(world: World, set_id: str) -> list[Any]:
+    """Page by page, of one line each."""
+    found, after = [], None
+    while True:
+        page = world.store.sets.events(set_id, limit=1, after=after)
+        found += page.items
+        if (after := page.next) is None:
+            return found
