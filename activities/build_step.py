@@ -35,6 +35,7 @@ _WHOLE_BYTES = 128 * MIB
 """Of files that are compared or carried: so much is built in one step, of at most two minutes of a core."""
 _STEP_SECONDS = 60
 """After so long a step begins nothing more."""
+_DIED = "its process died at every try, or what it had kept was damaged"
 _ONE_AT_A_TIME = threading.Lock()
 """Builds of this process, whatever host.json allows: two would not fit the memory of the smallest instance."""
 
@@ -71,7 +72,7 @@ class _Step:
         if patch is None:
             return self._left()
         if patch.tries > deps.settings.max_build_tries:
-            return self._failed(patch.code or "build.died", patch.detail or "its process died at every try")
+            return self._failed(patch.code or "build.died", patch.detail or _DIED)
         self._again = "more" if patch.tries == 1 else "put_off"
         try:
             with Heartbeat(partial(self._keep, lease), lease.total_seconds()) as heartbeat:
