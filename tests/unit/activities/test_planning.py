@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -19,6 +20,7 @@ from imagedelta.errors import DependencyError, RequestError
 from services.ports import Twin
 from services.store_port import Decisions
 from tests.images import BuiltImage, an_image
+from tests.simulators.calls import Crash
 from tests.simulators.hub import HubSimulator
 from tests.unit.activities.bench import DEVICE, Bench, noise
 
@@ -248,3 +250,45 @@ def test_what_was_planned_after_the_weighing_is_not_started(bench: Bench) -> Non
     start_batch(bench.deps, {"setId": set_id, "range": ["ship-1", "ship-2"], "weighedAt": before})
 
     assert set(states(bench, set_id).values()) == {("planned", None)}
+
+
+def test_a_process_that_dies_before_any_statement_of_a_planning_leaves_it_to_be_done_once(bench: Bench) -> None:
+    statements = 0
+    while True:
+        statements += 1
+        names = [f"ship-{statements}-a", f"ship-{statements}-b"]
+        set_id = order_for(bench, *names)
+        died = False
+        try:
+            with bench.dying_at_statement(statements):
+                plan(bench, set_id)
+        except Crash:
+            died = True
+        bench.now.forward(minutes=6)
+        plan(bench, set_id)
+
+        assert states(bench, set_id) == dict.fromkeys(names, ("in_transit", None)), statements
+        assert len(bench.store.transfers.of_set(set_id)) == 2
+        assert bench.store.sets.to_plan(bench.now.forward(days=1), 10) == ()
+        if not died:
+            break
+    assert statements > 30
+    assert len(bench.store.patches.to_build(bench.now(), 10)) == 1
+
+
+def test_two_plannings_of_one_set_at_once_plan_and_start_it_once(bench: Bench) -> None:
+    names = [f"ship-{number}" for number in range(12)]
+    set_id = order_for(bench, *names)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: plan(bench, set_id), range(4)))
+    plan(bench, set_id)
+
+    assert states(bench, set_id) == dict.fromkeys(names, ("in_transit", None))
+    assert len(bench.store.transfers.of_set(set_id)) == 12
+    told = [
+        event["subject"]
+        for event in bench.store.sets.events(set_id, limit=500, after=None).items
+        if (event["kind"], event["new"]) == ("member", "in_transit")
+    ]
+    assert sorted(told) == sorted(names)

@@ -116,7 +116,7 @@ class World:
 
     def plan(self, of: DeploymentSet, devices: Sequence[str] | None = None, sources: Sequence[str] = ()) -> None:
         """What a planning records for the members whose devices have spoken, and starts where the set is started."""
-        begun = self.store.sets.begin_plan(of.set_id, LEASE, 100, self.now)
+        claim = self.store.sets.begin_plan(of.set_id, LEASE, 100, self.now).claim
         chosen = devices or [m.device_id for m in self.store.sets.members(of.set_id) if self._active(m.device_id)]
         on = self.store.devices.images_on_many(chosen)
         self.record(
@@ -127,8 +127,8 @@ class World:
             ],
         )
         self.start(of)
-        if begun.claim is not None:
-            self.store.sets.end_plan(of.set_id, begun.claim, self.now)
+        if claim is not None:
+            self.store.sets.end_plan(of.set_id, claim, self.later(1))
 
     def record(self, of: DeploymentSet, *plans: Sequence[PlannedTransfer], version: int = 7) -> None:
         """Record a plan for each device that has one, from its present inventory."""
