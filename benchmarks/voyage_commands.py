@@ -38,7 +38,7 @@ def voyage(devices: int, deaths: int, seed: int, as_json: bool, scratch: Path | 
     with tempfile.TemporaryDirectory(dir=scratch or (_MEMORY if _MEMORY.is_dir() else None)) as place:
         under_way = Voyage(devices, Path(place), seed=seed, deaths=deaths)
         try:
-            under_way.sail()
+            under_way.sail(lambda line: click.echo(f"{time.monotonic() - began:>6,.0f} s  {line}", err=True))
             found = faults(under_way)
             told = document(under_way) | {"wallSeconds": round(time.monotonic() - began, 1), "faults": found}
         finally:

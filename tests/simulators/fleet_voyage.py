@@ -48,6 +48,7 @@ _TICK = timedelta(minutes=5)
 _QUIET = timedelta(hours=6)
 """From one round to the next when nothing moves."""
 _ROUNDS = 600
+_TOLD_EACH = 10
 _BACK_AFTER = timedelta(days=3)
 _DECIDED_AFTER = timedelta(days=4)
 _OUTAGES = {"south": (timedelta(minutes=20), timedelta(minutes=80)), "north": (timedelta(hours=2), timedelta(hours=3))}
@@ -136,17 +137,25 @@ class Voyage:
 
     # ------------------------------------------------------------ the voyage
 
-    def sail(self) -> None:
-        """Raises: Twice; AssertionError when the set does not end."""
+    def sail(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Args:
+            tell: Is told how far the voyage is, now and then.
+
+        Raises: Twice; AssertionError when the set does not end.
+        """
         with self.log.phase("register, enrol"):
             self._enrol()
+        tell(f"{len(self.boats):,} devices are enrolled")
         with self.log.phase("order"):
             self._order()
+        tell("ordered, planned and built")
         while not self._is_over():
             self.log.rounds += 1
             if self.log.rounds > _ROUNDS:
                 raise AssertionError(f"the set is {self.the_set()['state']} after {_ROUNDS} rounds")
             self._round()
+            if self.log.rounds % _TOLD_EACH == 0:
+                tell(f"round {self.log.rounds}, {self._since()}: {self.the_set()['memberStates']}")
         for _ in range(12):  # the last mails, and the last twins
             self.now.forward(hours=1)
             with self.log.phase("timer"):

@@ -40,8 +40,8 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Cos
         ("arrival, alone", 14),
         ("arrival, in batches", 1),
         ("release", 80),
-        ("confirm", 12),
-        ("cancel, its parts", 50),
+        ("confirm", 4),
+        ("cancel, its parts", 25),
         ("failure, in batches", 1),
         ("settle after all failed", 25),
     ],
@@ -58,21 +58,21 @@ def test_one_item_costs_no_more_statements_in_a_larger_fleet_and_few_in_any(
     ("step", "most"),
     [
         ("create set", 20),
-        ("tick, nothing due", 32),
-        ("plan, nothing to plan", 12),
+        ("tick, nothing due", 25),
+        ("plan, nothing to plan", 20),
         ("GET set", 24),
-        ("GET events", 6),
+        ("GET events", 8),
         ("GET members", 8),
         ("GET transfers", 6),
         ("cancel, its answer", 20),
     ],
 )
-def test_what_is_done_once_costs_the_same_statements_in_a_fleet_of_any_size(
+def test_what_is_done_once_costs_no_more_statements_in_a_larger_fleet(
     costs: dict[tuple[str, int], Cost], step: str, most: int
 ) -> None:
     small, large = (costs[step, devices] for devices in (SMALL, LARGE))
 
-    assert small.statements == large.statements
+    assert large.statements <= small.statements
     assert large.statements / large.calls <= most
 
 

@@ -33,7 +33,7 @@ def landed(tmp_path: Path) -> Iterator[Voyage]:
 
 
 def test_of_a_fleet_in_trouble_nothing_is_lost_nothing_done_twice_and_no_set_gets_stuck(tmp_path: Path) -> None:
-    voyage = Voyage(100, tmp_path)
+    voyage = Voyage(200, tmp_path)
 
     voyage.sail()
 
