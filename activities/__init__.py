@@ -3,7 +3,7 @@
 import activities.codes  # noqa: F401 - explains them
 from activities.attend import attend
 from activities.begin_plan import begin_plan
-from activities.build_step import build_step
+from activities.deliver_step import deliver_step
 from activities.end_plan import end_plan
 from activities.plan_batch import plan_batch
 from activities.publish_batch import publish_batch
@@ -14,7 +14,7 @@ from activities.weigh_set import weigh_set
 STEPS = (
     attend,
     begin_plan,
-    build_step,
+    deliver_step,
     end_plan,
     plan_batch,
     publish_batch,

@@ -9,8 +9,12 @@ from orchestrators.retrying import Context, call
 
 
 def publish_patch(context: Context) -> Generator[Any, Any, Any]:
-    """Input ``{"patchId"}``. A batch at a time, each behind the last one; what fails is found by the next start."""
-    patch_id, after, published = context.get_input()["patchId"], "", 0
+    """Input ``{"patchId", "after": transfer}``; without ``after`` from the first.
+
+    A batch at a time, each behind the last one; what fails is found by the next start.
+    """
+    given, published = context.get_input(), 0
+    patch_id, after = given["patchId"], given.get("after", "")
     while after is not None:
         answer = yield call(context, "publish_batch", {"patchId": patch_id, "after": after})
         if not answer["ok"]:

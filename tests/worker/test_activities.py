@@ -23,7 +23,7 @@ INPUTS: dict[str, Any] = {
     "weigh_set": {"setId": NONE},
     "start_batch": {"setId": NONE, "range": ["a", "b"], "weighedAt": "2030-01-01T00:00:00+00:00"},
     "end_plan": {"setId": NONE, "claim": "2030-01-01T00:00:00+00:00"},
-    "build_step": {"patchId": NONE, "worker": "w"},
+    "deliver_step": {"patchId": NONE, "worker": "w"},
     "publish_batch": {"patchId": NONE, "after": ""},
     "read_image": {"registrationId": NONE},
 }
