@@ -181,8 +181,8 @@ class FleetHost:
         self.work()
 
     def deliver(self, hub: str, messages: Sequence[HubMessage]) -> None:
-        """A hub hands over a batch."""
-        self._life.work(ingest(hub, messages, self._deps))
+        """A hub hands over a batch. What it starts runs with the next ``work``, as behind batches that come fast."""
+        self._life.run(start_all(self._life.client, ingest(hub, messages, self._deps)))
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """A request, whose answer is given before its orchestrations have run."""

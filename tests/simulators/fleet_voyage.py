@@ -296,7 +296,7 @@ class Voyage:
     def _threaten(self) -> None:
         """Let the host die somewhere in what comes."""
         if self.fate.deaths < self.deaths and not self.fate.is_doomed:
-            self.fate.die_in(self.chance.randrange(1, 4 * len(self.boats) + 100))
+            self.fate.die_in(self.chance.randrange(1, 2 * len(self.boats) + 100))
 
     def _through_deaths(self, what: str, act: Callable[[], Any]) -> Any:
         """Do it again after each death, as clients, hubs and timers do."""
@@ -310,7 +310,7 @@ class Voyage:
 
     def _revive(self) -> None:
         while True:
-            if self.chance.random() < 1 / 4:
+            if self.chance.random() < 3 / 4:
                 self._threaten()
             try:
                 return self.host.revive()
@@ -326,6 +326,7 @@ class Voyage:
             for at in range(0, len(all_of_it), _BATCH):
                 batch: Sequence[HubMessage] = all_of_it[at : at + _BATCH]
                 self._through_deaths("messages", lambda hub=hub, batch=batch: self.host.deliver(hub, batch))  # type: ignore[misc]
+        self._through_deaths("orchestrations", self.host.work)
 
 
 def _names(devices: int) -> list[str]:
