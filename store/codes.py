@@ -9,7 +9,6 @@ REMEDIES = {
     "own.",
     "dependency.schema_old": "Run `imagedelta db upgrade` with a login that may change the schema: it belongs to every "
     "deployment, before the app starts.",
-    "request.idempotency_mismatch": "Use a new Idempotency-Key for another request.",
     "request.unknown_device": "Enrol the device first (PUT /api/devices/{id}), or correct its id.",
     "request.no_device": "Correct the tag query; GET /api/devices shows the tags that devices have.",
     "request.retired_device": "Leave it out: a retired device does not come back. Enrol new hardware under a new id.",

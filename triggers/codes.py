@@ -6,6 +6,7 @@ from imagedelta.errors import explain
 
 REMEDIES = {
     "plan.unregistered_source": "Register the images that devices hold: patches of later sets then start from them.",
+    "request.idempotency_mismatch": "Use a new Idempotency-Key for another request.",
     "request.method": "Use one of the methods that the Allow header names.",
     "request.media_type": "Send the body as application/json.",
     "request.unknown_upload": "Send the archive to the URL that POST /api/uploads gives, then register it.",

@@ -296,7 +296,7 @@ class Voyage:
     def _threaten(self) -> None:
         """Let the host die somewhere in what comes."""
         if self.fate.deaths < self.deaths and not self.fate.is_doomed:
-            self.fate.die_in(self.chance.randrange(1, 2 * len(self.boats) + 100))
+            self.fate.die_in(self.chance.randrange(1, len(self.boats) + 100))
 
     def _through_deaths(self, what: str, act: Callable[[], Any]) -> Any:
         """Do it again after each death, as clients, hubs and timers do."""

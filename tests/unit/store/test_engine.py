@@ -138,9 +138,9 @@ def test_threads_lose_no_update(database_url: str) -> None:
     database.close()
 
 
-def claim_all(url: str, worker: str, patch_ids: list[str], claimed: Any) -> None:
+def claim_all(url: str, worker: str, patch_ids: list[str], now: datetime, claimed: Any) -> None:
     store = SqlStore(url)
-    lease, now = timedelta(hours=1), datetime.now(UTC)
+    lease = timedelta(hours=1)
     claimed.put([patch_id for patch_id in patch_ids if store.patches.begin_step(patch_id, worker, lease, now)])
     store.close()
 
@@ -151,7 +151,8 @@ def test_processes_that_claim_at_once_never_get_the_same_patch(shared_url: str, 
     patch_ids = list(world.to_build(of))
     claimed = SPAWN.Queue()
     processes = [
-        SPAWN.Process(target=claim_all, args=(shared_url, f"worker-{n}", patch_ids, claimed)) for n in range(3)
+        SPAWN.Process(target=claim_all, args=(shared_url, f"worker-{n}", patch_ids, world.now, claimed))
+        for n in range(3)
     ]
 
     for process in processes:
