@@ -35,14 +35,13 @@ class SyncTwins:
         """Why a twin cannot be written is kept with the device: people ask why nothing comes of it."""
         deps = run.deps
         claim = deps.store.devices.claim_sync(device_id, deps.settings.claim_lease, deps.now())
-        device = deps.store.devices.device(device_id) if claim else None
-        if claim is None or device is None:
+        if claim is None:
             return
         try:
-            _sync(deps, claim, device)
-            run.silence.heard(_service(device.hub))
+            _sync(deps, claim)
+            run.silence.heard(_service(claim.device.hub))
         except DependencyError as error:
-            _unanswered(run, claim, device, error)
+            _unanswered(run, claim, error)
         except ImageDeltaError as error:
             deps.store.devices.sync_failed(claim, error.code, deps.now() + pause_after(claim.tries))
 
@@ -55,15 +54,16 @@ def _service(hub: str) -> str:
     return f"twins of {hub}"
 
 
-def _unanswered(run: Run, claim: SyncClaim, device: Device, error: DependencyError) -> None:
-    deps, now = run.deps, run.deps.now()
+def _unanswered(run: Run, claim: SyncClaim, error: DependencyError) -> None:
+    deps, device, now = run.deps, claim.device, run.deps.now()
     deps.store.devices.sync_failed(claim, device.twin_code, now + pause_of(error, pause_after(claim.tries)))
     if run.silence.unheard(_service(device.hub)):
         deps.store.devices.put_off_syncs(device.hub, now + pause_of(error, SERVICE_PAUSE), now)
 
 
-def _sync(deps: Deps, claim: SyncClaim, device: Device) -> None:
+def _sync(deps: Deps, claim: SyncClaim) -> None:
     """A retired device is left without an outbox."""
+    device = claim.device
     hub = deps.hubs.get(device.hub)
     if hub is None:
         raise RequestError(f"hub {device.hub} is not configured", code="request.unknown_hub")

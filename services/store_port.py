@@ -68,7 +68,7 @@ class Outcome:
 class SyncClaim:
     """The right to write one device's twin, until then."""
 
-    device_id: str
+    device: Device
     until: datetime
     tries: int
     """Since it was last written, this one included."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
-from contracts.records import Device
 from contracts.states import ACTIVE_TRANSFER, ARRIVED, GONE_SET
-from store.kernel.schema import bundles, member_transfers, members, sets, transfers
+from store.kernel.schema import bundles, devices, member_transfers, members, sets, transfers
+from store.kernel.tools import unknown
 from store.sets.rows import wanted_by_a_member
 from store.transfers.publications import shared_patches
-from store.transfers.rows import fetch_transfers
 
 KEPT_SETS = 2
 """Of each workstream: the one that runs, and the one a rollback would return to."""
@@ -20,13 +19,18 @@ MAX_REVOKED = 100
 """Newest first; a desired property document holds 32 KiB."""
 
 
-def wanted_of_device(connection: Connection, device: Device) -> Mapping[str, Any]:
-    wanted = _wanted_images(connection, device.device_id)
-    standing = [image for image in _standing(connection, device.device_id) if image not in wanted]
+def wanted_of_device(connection: Connection, device_id: str) -> Mapping[str, Any]:
+    """Raises: RequestError ``request.not_found``."""
+    query = select(devices.c.state, devices.c.resync).where(devices.c.device_id == device_id)
+    device = connection.execute(query).first()
+    if device is None:
+        raise unknown("device", device_id)
+    wanted = _wanted_images(connection, device_id)
+    standing = [image for image in _standing(connection, device_id) if image not in wanted]
     return {
         "keepImages": [*sorted(wanted), *standing],
-        "revokedBundles": _revoked(connection, device.device_id),
-        "patches": [] if device.state == "retired" else shared_patches(connection, device.device_id),
+        "revokedBundles": _revoked(connection, device_id),
+        "patches": [] if device.state == "retired" else shared_patches(connection, device_id),
         "paused": device.state == "held",
         "resync": device.resync,
     }
@@ -34,11 +38,14 @@ def wanted_of_device(connection: Connection, device: Device) -> Mapping[str, Any
 
 def _wanted_images(connection: Connection, device_id: str) -> set[str]:
     """Images of open sets, and the sources that bundles on their way start from."""
-    of_device = transfers.c.device_id == device_id
-    wanted = fetch_transfers(connection, of_device, wanted_by_a_member(transfers.c.transfer_id))
-    on_the_way = fetch_transfers(connection, of_device, transfers.c.state.in_(sorted(ACTIVE_TRANSFER)))
-    sources = {source for transfer in on_the_way for source in transfer.sources or ()}
-    return {transfer.image_id for transfer in wanted + on_the_way} | sources
+    on_the_way = transfers.c.state.in_(sorted(ACTIVE_TRANSFER))
+    query = select(transfers.c.image_id, transfers.c.sources, on_the_way).where(
+        transfers.c.device_id == device_id, or_(on_the_way, wanted_by_a_member(transfers.c.transfer_id))
+    )
+    images: set[str] = set()
+    for image_id, sources, is_on_the_way in connection.execute(query):
+        images.update([image_id], (sources or ()) if is_on_the_way else ())
+    return images
 
 
 def _standing(connection: Connection, device_id: str) -> list[str]:

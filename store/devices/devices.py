@@ -102,7 +102,7 @@ class SqlDevices:
         return self._db.write(lambda connection: sync.claim(connection, device_id, at + lease, at))
 
     def desired_facts(self, device_id: str) -> Mapping[str, Any]:
-        return self._db.read(lambda connection: wanted_of_device(connection, known_device(connection, device_id)))
+        return self._db.read(lambda connection: wanted_of_device(connection, device_id))
 
     def synced(self, claim: SyncClaim, digest: str, renew_after: datetime | None, code: str | None) -> None:
         self._db.write(lambda connection: sync.synced(connection, claim, digest, renew_after, code))

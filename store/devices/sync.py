@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, literal, select
 
 from services.store_port import SyncClaim
+from store.devices.rows import device_records
 from store.kernel.schema import devices
 
 
@@ -28,8 +29,9 @@ def claim(connection: Connection, device_id: str, until: datetime, at: datetime)
     taken = {"sync_at": until, "sync_tries": devices.c.sync_tries + 1}
     if not connection.execute(devices.update().where(this, devices.c.sync_at <= at).values(**taken)).rowcount:
         return None
-    tries = connection.execute(select(devices.c.sync_tries).where(this)).scalar_one()
-    return SyncClaim(device_id, until, int(tries))
+    row = connection.execute(select(devices).where(this)).mappings().one()
+    (device,) = device_records(connection, [row])
+    return SyncClaim(device, until, int(row["sync_tries"]))
 
 
 def synced(
@@ -55,4 +57,4 @@ def _unless_changed(claimed: SyncClaim, then: datetime | None) -> ColumnElement[
 
 
 def _update(connection: Connection, claimed: SyncClaim, **values: Any) -> None:
-    connection.execute(devices.update().where(devices.c.device_id == claimed.device_id).values(**values))
+    connection.execute(devices.update().where(devices.c.device_id == claimed.device.device_id).values(**values))
