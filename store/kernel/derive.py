@@ -14,7 +14,7 @@ from contracts.states import ON_DEVICE, STARTED_SET
 from store.kernel.schema import member_transfers, members, sets, transfers
 from store.kernel.tools import HELD, IDS, chunks
 
-_LED = ("in_transit", "ready")
+LED = ("in_transit", "ready")
 """Member states that follow from its transfers. Looked at here: SQLite would begin with all members in them."""
 
 
@@ -43,7 +43,7 @@ def led_members(connection: Connection, moved: Mapping[str, datetime]) -> Iterat
         rows = connection.execute(_TRANSFERS_OF_MEMBERS, {"ids": part}).all()
         for (set_id, device_id, state), its in groupby(rows, lambda row: (row.set_id, row.device_id, row.member)):
             its_transfers = list(its)
-            if state not in _LED or (set_id, device_id) in seen:
+            if state not in LED or (set_id, device_id) in seen:
                 continue
             seen.add((set_id, device_id))
             new, cause = _next_state(state, its_transfers)

@@ -24,7 +24,7 @@ from contracts.records import Transfer
 from contracts.states import API, ARRIVED, MEMBER, SET, TIMER, TRANSFER, WANTING
 from imagedelta.errors import DependencyError
 from store.kernel import due, notices
-from store.kernel.derive import led_members, transfers_of
+from store.kernel.derive import LED, led_members, transfers_of
 from store.kernel.history import event, write_events
 from store.kernel.schema import members, sets, transfers
 from store.kernel.tools import chunks
@@ -242,7 +242,7 @@ class Ledger:
         self._remember(at or self.at, "member", device_id, old, new, set_id=set_id, **reason)
         self._announce(set_id, notices.of_member_state(new, reason["code"]))
         self._unsettled.add(set_id)
-        if new == "in_transit":
+        if new in LED:  # its transfers may have moved while it followed none
             self._started[set_id].add(device_id)
         if (old in WANTING, old in ARRIVED) != (new in WANTING, new in ARRIVED):
             self._twins.add(device_id)
@@ -303,7 +303,10 @@ class Ledger:
             MEMBER.check(one.old, one.new, TIMER)  # whoever moved the transfer: this follows by rule
             reason = _reason({"code": one.code, "detail": one.detail})
             this = {"this_set": one.set_id, "this_device": one.device_id, "this_state": one.old}
-            values = self._member_values(one.new, reason, {"updated_at": one.at})
+            lost = one.old == "ready"  # what is lost has to be sent again, and planned for that
+            values = self._member_values(
+                one.new, reason, {"updated_at": one.at, **({"plan_at": self.at} if lost else {})}
+            )
             rows.append({**this, **values})
             self._to_plan(one.set_id, values)
             self._member_moved(one.set_id, one.device_id, one.old, one.new, reason, one.at)

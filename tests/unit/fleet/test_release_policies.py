@@ -203,6 +203,25 @@ def test_a_rebase_releases_on_top_of_what_somebody_else_changed(fleet: FleetSimu
     assert fleet.members(set_id)["ship-2"] == "applied"
 
 
+def test_an_image_lost_during_a_conflict_is_sent_again_after_the_rebase_and_before_the_release(
+    fleet: FleetSimulator,
+) -> None:
+    set_id = in_conflict(fleet)
+    ship = fleet.devices["ship-1"]
+    ship.drop(fleet.image_id("app:2"))
+    fleet.now.forward(minutes=1)
+    fleet.deliver(ship, ship.inventory(results=False))
+    twin = fleet.hubs["north"].module_twin("ship-1", "$edgeAgent")
+    assert twin is not None
+
+    rebased = fleet.deps.store.sets.rebase_member(set_id, "ship-1", twin.version, "olga", fleet.now())
+    fleet.run()
+
+    assert rebased.state == "in_transit"
+    assert (fleet.transfer(set_id, "ship-1").state, fleet.transfer(set_id, "ship-1").attempt) == ("succeeded", 2)
+    assert deployed(fleet) == list(SHIPS)
+
+
 def test_a_skip_leaves_the_device_as_somebody_else_made_it(fleet: FleetSimulator) -> None:
     set_id = in_conflict(fleet)
 
