@@ -32,9 +32,9 @@ SINGLE = 20
 _PATIENCE = 5_000
 """Ticks after which a step that never ends is an error."""
 
-_PARTS = {"begin": "plan", "plan": "plan", "weigh": "plan", "start": "plan", "end": "plan", "build": "build",
+_PARTS = {"begin": "plan", "plan": "plan", "weigh": "plan", "start": "plan", "end": "plan", "deliver": "publish",
           "publish": "publish"}  # fmt: skip
-"""First word of an activity's name -> the step it belongs to."""
+"""First word of an activity's name -> the step it belongs to. Delivering builds a few small patches besides."""
 
 
 class FleetLife:
