@@ -144,6 +144,7 @@ def test_a_set_over_its_cost_waits_for_approval(cloud: CloudProcess, images: dic
     cloud.settled(path, "in_transit")
     cancelled = cloud.call("POST", f"{path}/cancel", 200)
     assert cancelled["state"] == "cancelled"
+    wait_for(lambda: cloud.items("/api/transfers?device=boat-3&state=cancelled"))
     assert cloud.items("/api/transfers?device=boat-3&state=in_transit") == []
 
 
