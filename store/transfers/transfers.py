@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from contracts.messages import Report
 from contracts.records import Page, Transfer, TransferEvent
@@ -33,14 +33,14 @@ class SqlTransfers:
         return self._db.read(lambda connection: find_transfer(connection, transfer_id))
 
     def of_member(self, set_id: str, device_id: str) -> tuple[Transfer, ...]:
-        return self._linked(set_id, member_transfers.c.device_id == device_id)
+        return self._linked(set_id, transfers.c.device_id == device_id)
 
     def of_set(self, set_id: str) -> tuple[Transfer, ...]:
         return self._linked(set_id)
 
-    def _linked(self, set_id: str, *where: Any) -> tuple[Transfer, ...]:
-        linked = _links(set_id).where(*where).exists()
-        return self._db.read(lambda connection: tuple(fetch_transfers(connection, linked)))
+    def _linked(self, set_id: str, *where: ColumnElement[bool]) -> tuple[Transfer, ...]:
+        linked = _links(set_id).exists()
+        return self._db.read(lambda connection: tuple(fetch_transfers(connection, *where, linked)))
 
     def list_transfers(
         self,

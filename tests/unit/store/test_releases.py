@@ -6,6 +6,7 @@ import pytest
 
 from contracts.records import DeploymentSet
 from imagedelta.errors import RequestError
+from tests.unit.store.statements import planned
 from tests.unit.store.world import MANIFEST, World
 
 LEASE = timedelta(minutes=2)
@@ -37,6 +38,20 @@ def test_a_set_is_released_recorded_and_confirmed_member_by_member(world: World)
     released = world.store.releases.list_of_set(of.set_id, limit=9, after=None).items
     assert [release.version for release in released] == [8, 9]
     assert world.kinds(of) == ["arrived", "completed"]
+
+
+def test_what_a_release_asks_of_one_device_is_found_without_walking_through_the_set(world: World) -> None:
+    of = ready(world, "ship-1", "ship-2")
+    store = world.store
+
+    with planned(store) as plans:
+        world.release(of, "ship-1")
+        store.transfers.of_member(of.set_id, "ship-1")
+        store.releases.workstream_modules("ship-1")
+        store.devices.desired_facts("ship-1")
+
+    walks = [(text, line) for text, plan in plans.items() for line in plan if "SCAN" in line or "(set_id=?)" in line]
+    assert [line for text, line in walks if "deployment_sets" not in line] == [], walks
 
 
 def test_a_release_is_recorded_once(world: World) -> None:
