@@ -127,7 +127,8 @@ class Boat:
         self._speaker = DeviceStandIn(cloud, self._hub, device_id, self._key(MODULE))
 
     def _key(self, module: str) -> str:
-        answer = self._hub.service("GET", f"/devices/{self.device_id}/modules/{module}").json()
+        path = f"/devices/{self.device_id}/modules/{module}"
+        answer = self._cloud.surely(lambda: self._hub.service("GET", path)).json()
         return str(answer["authentication"]["symmetricKey"]["primaryKey"])
 
     def succeeds(self, transfer: dict[str, Any]) -> None:
@@ -142,7 +143,7 @@ class Boat:
     def runs_what_is_desired(self) -> None:
         resource = f"/devices/{self.device_id}/modules/$edgeAgent"
         report = reported_properties(self.desired(), lambda image: True)
-        key = self._cloud.surely(lambda: self._key("$edgeAgent"))
+        key = self._key("$edgeAgent")
         path = f"{resource}/twin/properties/reported"
         answer = self._cloud.surely(lambda: self._hub.device("PATCH", path, key, resource, json=report))
         assert answer.is_success, answer.text
