@@ -37,7 +37,7 @@ ODD: dict[str, Any] = {
 
 
 CASES = {name: (name, payload) for name, payload in INPUTS.items()}
-CASES |= {f"plan_set with {what}": ("plan_set", payload) for what, payload in ODD.items()}
+CASES |= {f"begin_plan with {what}": ("begin_plan", payload) for what, payload in ODD.items()}
 
 
 @pytest.fixture(scope="module")

@@ -75,11 +75,18 @@ def images_of(both: Both, device: str) -> Any:
 
 
 def effects(both: Both, device: str, hub: str) -> str:
-    """What is known afterwards, with the names of hub and device taken out and without times."""
+    """What is known afterwards, with the names of hub and device taken out and without times.
+
+    Of messages in quarantine how many there are of each kind: which is the example depends on how a hub cuts batches.
+    """
     kept = both.host.request("GET", "/api/quarantine?limit=500").json()["items"]
-    of_device = [item for item in kept if item["deviceId"] == device]
+    of_device = [
+        {"moduleId": item["moduleId"], "reason": item["reason"], "count": item["count"]}
+        for item in sorted(kept, key=lambda item: (str(item["moduleId"]), item["reason"]))
+        if item["deviceId"] == device
+    ]
     known = both.host.request("GET", f"/api/devices/{device}").json()
-    text = json.dumps([_timeless(known), [*map(_timeless, images_of(both, device))], [*map(_timeless, of_device)]])
+    text = json.dumps([_timeless(known), [*map(_timeless, images_of(both, device))], of_device])
     return text.replace(device, "DEVICE").replace(f'"{hub}"', '"HUB"')
 
 
