@@ -115,7 +115,7 @@ def timer(*, past_due: bool = False) -> TypedData:
 
 def test_a_tick_does_the_same_work(both: Both) -> None:
     both.host.admin("POST", "/admin/functions/timer", json={"input": None}).raise_for_status()
-    by_us = beats(both)
+    by_us = wait_for(lambda: beats(both))  # the host answers when the timer's function has begun
 
     done = both.worker.invoke("timer", {"timer": timer(past_due=True), "client": {"string": both.client}})
 
