@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.records import DeploymentSet, Figures, Trouble, Waiting
-from contracts.states import ARRIVED, OPEN_SET, OUT
+from contracts.states import ARRIVED, NEEDS_APPROVAL, OPEN_SET, OUT
 
-HELD_BACK = "plan.needs_approval"
-"""Code of members that the cost guard holds back in a set that is on its way: they have not failed."""
 APPROVABLE = OPEN_SET | {"failed", "completed_with_failures"}
 """Set states in which such members can still be approved."""
 COPIED = 5
@@ -45,7 +43,7 @@ class Facts:
         return lines + ([f"{self.command(verb)} DEVICE"] if more else [])
 
     def second_chances(self) -> list[str]:
-        held_back = any(one.code == HELD_BACK for one in self.troubles)
+        held_back = any(one.code == NEEDS_APPROVAL for one in self.troubles)
         return self.each("retry", "failed") + ([self.command("approve")] if held_back else [])
 
     def devices(self) -> str:
@@ -55,7 +53,7 @@ class Facts:
 
 def _takes(verb: str, trouble: Trouble) -> bool:
     """A retry of what waits for approval would only be held back again."""
-    return verb != "retry" or trouble.code != HELD_BACK
+    return verb != "retry" or trouble.code != NEEDS_APPROVAL
 
 
 class Kind:
@@ -159,7 +157,7 @@ class AwaitingApproval(Kind):
     states = frozenset({"failed"})
 
     def names(self, trouble: Trouble) -> bool:
-        return trouble.code == HELD_BACK
+        return trouble.code == NEEDS_APPROVAL
 
     def is_so(self, facts: Facts) -> bool:
         return facts.of.state == "awaiting_approval" or (facts.of.state in APPROVABLE and bool(facts.troubles))
@@ -181,7 +179,7 @@ class MemberFailed(Kind):
     runbook = "transfer-trouble.md"
 
     def names(self, trouble: Trouble) -> bool:
-        return trouble.code != HELD_BACK
+        return trouble.code != NEEDS_APPROVAL
 
     def title(self, facts: Facts) -> str:
         return f"failed on {facts.devices()}"

@@ -232,9 +232,6 @@ BUNDLE_ARRIVED = frozenset({"received", "applying", "succeeded"})
 OUTCOMES = frozenset({"succeeded", "failed"})
 """Transfer states that are counted over time."""
 
-UNBUILT = frozenset({"requested", "building"})
-"""Patch states before it is verified or failed for good."""
-
 NOTIFIABLE = frozenset({"pending", "claimed"})
 """Notification states in which a mail is to go out; a claimed one when its sender has died."""
 

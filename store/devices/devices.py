@@ -28,13 +28,14 @@ from store.devices.rows import (
 from store.devices.states import move_device
 from store.kernel.due import twin_changed
 from store.kernel.engine import Database
+from store.kernel.ledger import Ledger
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
 from store.kernel.schema import device_installations, device_tags, devices, members
 from store.kernel.tools import lock_device
 from store.sets.rows import open_sets_of_device
 from store.sets.waiting import plan_device, publish_to_device
-from store.transfers.withdraw import withdraw_unwanted
+from store.transfers.withdraw import withdraw
 
 
 class SqlDevices:
@@ -188,9 +189,8 @@ def _retire(connection: Connection, device_id: str, by: str, at: datetime) -> De
         return device
     for set_id in open_sets_of_device(connection, device_id, MEMBER.states - MEMBER.terminal):
         _leave_set(connection, set_id, device_id, by, at)
-        withdraw_unwanted(
-            connection, set_id, [device_id], ACTIVE_TRANSFER, API, at, who=by, detail="the device was retired"
-        )
+        with Ledger(connection, API, at, by) as ledger:
+            withdraw(ledger, set_id, [device_id], ACTIVE_TRANSFER, "the device was retired")
     move_device(connection, device, "retired", API, at, held_reason=None)
     return known_device(connection, device_id)
 

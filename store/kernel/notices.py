@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, case, func, select
 from sqlalchemy.exc import IntegrityError
 
+from contracts.states import NEEDS_APPROVAL
 from imagedelta.errors import DependencyError
 from store.kernel.schema import notifications, sets
 from store.kernel.tools import new_id
@@ -39,7 +40,7 @@ def of_set_state(state: str) -> str | None:
 
 def of_member_state(state: str, code: str | None) -> str | None:
     """The kind of notification that a member's new state calls for, if any."""
-    return "awaiting_approval" if code == "plan.needs_approval" else OF_MEMBER.get(state)
+    return "awaiting_approval" if code == NEEDS_APPROVAL else OF_MEMBER.get(state)
 
 
 def announce(connection: Connection, set_id: str, kind: str, at: datetime) -> None:

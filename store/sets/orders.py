@@ -18,6 +18,7 @@ from contracts.states import (
     ARRIVED,
     BEFORE_ARRIVAL,
     MEMBER,
+    NEEDS_APPROVAL,
     ON_DEVICE,
     OPEN_SET,
     OUT,
@@ -35,7 +36,7 @@ from store.sets.rows import known_member, known_set
 from store.transfers.rows import linked_transfers
 from store.transfers.withdraw import withdraw
 
-HELD_BACK = ("failed", "plan.needs_approval")
+HELD_BACK = ("failed", NEEDS_APPROVAL)
 """State and code of a member that the cost guard holds back."""
 NAMED = 20
 """Devices and images repeated in an error message."""

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from contracts.records import Cost, DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered, Waiting
 from contracts.requests import StartDeployment
-from contracts.states import ORCHESTRATOR
+from contracts.states import NEEDS_APPROVAL, ORCHESTRATOR
 from services.store_port import Decisions, PlanningBegun, Range, Unplanned
 from store.kernel import history
 from store.kernel.engine import Database
@@ -140,7 +140,7 @@ class SqlSets:
         return self._db.read(lambda connection: plan.to_plan(connection, at, limit))
 
     def ask_approval(self, set_id: str, asked_bytes: int, detail: str, at: datetime) -> bool:
-        reason = {"code": "plan.needs_approval", "detail": detail}
+        reason = {"code": NEEDS_APPROVAL, "detail": detail}
         return self._db.write(
             lambda connection: move_set(
                 connection,

@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, select
 
 from contracts.records import Transfer
-from contracts.states import ACTIVE_TRANSFER
 from store.kernel.schema import bundles, member_transfers, patches, transfers
-from store.kernel.tools import as_record, unknown
+from store.kernel.tools import as_record
 
 
 def transfer_query() -> Select[Any]:
@@ -39,25 +38,6 @@ def fetch_transfers(connection: Connection, *where: ColumnElement[bool]) -> list
 
 def find_transfer(connection: Connection, transfer_id: str) -> Transfer | None:
     found = fetch_transfers(connection, transfers.c.transfer_id == transfer_id)
-    return found[0] if found else None
-
-
-def known_transfer(connection: Connection, transfer_id: str) -> Transfer:
-    """Raises: RequestError ``request.not_found`` (404)."""
-    record = find_transfer(connection, transfer_id)
-    if record is None:
-        raise unknown("transfer", transfer_id)
-    return record
-
-
-def active_transfer(connection: Connection, device_id: str, image_id: str) -> Transfer | None:
-    """The one transfer of this image to this device that is not finished."""
-    found = fetch_transfers(
-        connection,
-        transfers.c.device_id == device_id,
-        transfers.c.image_id == image_id,
-        transfers.c.state.in_(sorted(ACTIVE_TRANSFER)),
-    )
     return found[0] if found else None
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
 
-from sqlalchemy import Connection, not_, select
+from sqlalchemy import not_, select
 
 from store.kernel.ledger import Ledger
 from store.kernel.schema import bundles, member_transfers, transfers
@@ -30,22 +29,6 @@ def withdraw(ledger: Ledger, set_id: str, device_ids: Iterable[str], states: Col
         ledger.transfers((transfer for _set, _device, transfer in unwanted), "cancelled", detail=detail)
         _revoke_bundles(ledger, [transfer.transfer_id for _set, _device, transfer in unwanted])
         ledger.twins_changed(part)
-
-
-def withdraw_unwanted(
-    connection: Connection,
-    set_id: str,
-    device_ids: Iterable[str],
-    states: Collection[str],
-    mover: str,
-    at: datetime,
-    *,
-    who: str,
-    detail: str,
-) -> None:
-    """The same, with a ledger of its own."""
-    with Ledger(connection, mover, at, who) as ledger:
-        withdraw(ledger, set_id, device_ids, states, detail)
 
 
 def _revoke_bundles(ledger: Ledger, transfer_ids: Collection[str]) -> None:

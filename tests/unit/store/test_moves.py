@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 
 import pytest
 from sqlalchemy import Connection
 
+from contracts.records import Transfer
 from contracts.states import API, DEVICE, MEMBER, ORCHESTRATOR, SET, TIMER, TRANSFER, StateMachine
 from imagedelta.errors import RequestError
 from store.kernel.derive import _TRANSFERS_OF_MEMBERS
-from store.kernel.moves import move_member, move_set, move_transfer
+from store.kernel.ledger import Ledger
+from store.kernel.moves import move_member, move_set
 from store.kernel.schema import members, sets, transfers
-from store.transfers.rows import known_transfer
+from store.transfers.rows import find_transfer
 from tests.unit.store.world import World
 
 MOVERS = (API, ORCHESTRATOR, TIMER, DEVICE)
@@ -36,7 +39,7 @@ def test_sql_makes_every_allowed_move_and_no_other(world: World, kind: str) -> N
                 elif kind == "member":
                     moved = move_member(connection, of.set_id, "ship-1", old, new, mover, world.now)
                 else:
-                    moved = move_transfer(connection, known_transfer(connection, transfer_id), new, mover, world.now)
+                    moved = move_transfer(connection, find_transfer(connection, transfer_id), new, mover, world.now)
         except RequestError:
             moved = False
         return moved, connection.execute(table.select().with_only_columns(table.c.state)).scalar_one()
@@ -48,6 +51,12 @@ def test_sql_makes_every_allowed_move_and_no_other(world: World, kind: str) -> N
             assert move(connection, old, new, mover) == (allowed, new if allowed else old)
 
     world.store._db.write(walk)
+
+
+def move_transfer(connection: Connection, transfer: Transfer | None, new: str, mover: str, at: datetime) -> bool:
+    assert transfer is not None
+    with Ledger(connection, mover, at) as ledger:
+        return ledger.transfer(transfer, new)
 
 
 def every_move(machine: StateMachine) -> list[tuple[str, str, str]]:
