@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -79,8 +80,11 @@ class Counters:
 
 
 class Journal:
+    """Shared by all parts of the module; each method is one step for the others."""
+
     def __init__(self, files: Files) -> None:
         self._files = files
+        self._lock = threading.RLock()
         open_folder(files, FOLDER)
         self._jobs = {job.key: job for name in self._job_names() if (job := self._read_job(name))}
         self._counters = self._read_counters()
@@ -91,13 +95,14 @@ class Journal:
 
     def jobs(self) -> list[Job]:
         """Every remembered attempt, in the order of the bundles' numbers."""
-        return sorted(self._jobs.values(), key=lambda job: (job.number, job.key))
+        with self._lock:
+            return sorted(self._jobs.values(), key=lambda job: (job.number, job.key))
 
     def find(self, transfer_id: str, attempt: int) -> Job | None:
         return self._jobs.get(f"{transfer_id}-{attempt}")
 
     def find_bundle(self, bundle_id: str) -> Job | None:
-        matches = (job for job in self._jobs.values() if job.sealed and job.bundle_id == bundle_id)
+        matches = (job for job in self.jobs() if job.sealed and job.bundle_id == bundle_id)
         return next(matches, None)
 
     def write(self, job: Job) -> Job:
@@ -107,47 +112,52 @@ class Journal:
         """
         if not _TRANSFER_ID.fullmatch(job.transfer_id):
             raise ContentError(f"transfer id {job.transfer_id[:80]!r} is not a plain name")
-        write_atomically(self._files, f"{FOLDER}/{job.key}.json", json.dumps(asdict(job)).encode())
-        self._jobs[job.key] = job
+        with self._lock:
+            write_atomically(self._files, f"{FOLDER}/{job.key}.json", json.dumps(asdict(job)).encode())
+            self._jobs[job.key] = job
         return job
 
     def see_number(self, number: int, floor: int) -> None:
         """Remember the highest number and floor that sealed bundles named."""
-        highest = max(number, self._counters.highest_number)
-        floor = max(floor, self._counters.floor)
-        if (highest, floor) != (self._counters.highest_number, self._counters.floor):
-            self._write_counters(replace(self._counters, highest_number=highest, floor=floor))
+        with self._lock:
+            highest = max(number, self._counters.highest_number)
+            floor = max(floor, self._counters.floor)
+            if (highest, floor) != (self._counters.highest_number, self._counters.floor):
+                self._write_counters(replace(self._counters, highest_number=highest, floor=floor))
 
     def claim_reference(self, reference: str, number: int, image_id: str) -> bool:
         """Whether bundle ``number`` may move the name to ``image_id``; remembered before it is moved.
 
         A lower number than the last one may not: what it brings is older.
         """
-        held = self._counters.references.get(reference)
-        if held == (number, image_id):
+        with self._lock:
+            held = self._counters.references.get(reference)
+            if held == (number, image_id):
+                return True
+            if held is not None and number <= held[0]:
+                return held[1] == image_id
+            references = self._counters.references | {reference: (number, image_id)}
+            while len(references) > MAX_REFERENCES:
+                del references[min(references, key=lambda name: references[name][0])]
+            self._write_counters(replace(self._counters, references=references))
             return True
-        if held is not None and number <= held[0]:
-            return held[1] == image_id
-        references = self._counters.references | {reference: (number, image_id)}
-        while len(references) > MAX_REFERENCES:
-            del references[min(references, key=lambda name: references[name][0])]
-        self._write_counters(replace(self._counters, references=references))
-        return True
 
     def see_resync(self, value: int) -> None:
-        self._write_counters(replace(self._counters, resync=value))
+        with self._lock:
+            self._write_counters(replace(self._counters, resync=value))
 
     def forget_oldest(self) -> None:
         """Keep the files bounded: what is forgotten one by one is refused by the floor from then on.
 
         Unsealed ones go first: their numbers are anybody's, and must not push real ones out.
         """
-        finished = [job for job in self.jobs() if job.state in FINAL and job.announced]
-        finished.sort(key=lambda job: (job.sealed, job.number))
-        for job in finished[: max(0, len(finished) - MAX_FINISHED)]:
-            self.see_number(job.number, job.number + 1 if job.sealed else 0)
-            remove_durably(self._files, f"{FOLDER}/{job.key}.json")
-            del self._jobs[job.key]
+        with self._lock:
+            finished = [job for job in self.jobs() if job.state in FINAL and job.announced]
+            finished.sort(key=lambda job: (job.sealed, job.number))
+            for job in finished[: max(0, len(finished) - MAX_FINISHED)]:
+                self.see_number(job.number, job.number + 1 if job.sealed else 0)
+                remove_durably(self._files, f"{FOLDER}/{job.key}.json")
+                del self._jobs[job.key]
 
     def _job_names(self) -> list[str]:
         return [name for name in self._files.list(FOLDER) if name.endswith(".json") and name != _COUNTERS]

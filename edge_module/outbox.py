@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -32,22 +33,26 @@ class Outbox:
         self._backoff = backoff
         self._monotonic = monotonic
         self._next_try = 0.0
+        self._lock = threading.RLock()
         open_folder(files, FOLDER)
 
     def put(self, message: Envelope) -> None:
         """Return when the message is on the disk. One that already waits is not put twice."""
-        waiting = self._names()
-        if any(_digest_part(name) == _digest(message.message_id) for name in waiting):
-            return
-        order = max((int(name[:12]) for name in waiting), default=0) + 1
-        record = asdict(message) | {"body": base64.b64encode(message.body).decode()}
-        name = f"{order:012d}-{_digest(message.message_id)}.json"
-        write_atomically(self._files, f"{FOLDER}/{name}", json.dumps(record).encode())
-        if message.kind == "inventory":
-            self._drop_inventories_before(name)
+        with self._lock:
+            waiting = self._names()
+            if any(_digest_part(name) == _digest(message.message_id) for name in waiting):
+                return
+            order = max((int(name[:12]) for name in waiting), default=0) + 1
+            record = asdict(message) | {"body": base64.b64encode(message.body).decode()}
+            name = f"{order:012d}-{_digest(message.message_id)}.json"
+            write_atomically(self._files, f"{FOLDER}/{name}", json.dumps(record).encode())
+            if message.kind == "inventory":
+                self._drop_inventories_before(name)
 
     def flush(self, hub: Hub) -> bool:
         """Send what waits, oldest first, until the hub fails; then wait longer with each failure in a row.
+
+        Only one part calls this; others may put messages meanwhile, also while the hub hangs.
 
         Returns: whether nothing waits any more.
         """

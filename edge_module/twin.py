@@ -20,18 +20,20 @@ class DesiredState:
     def __init__(self, files: Files) -> None:
         self._files = files
         open_folder(files, FOLDER)
-        self.current = self._load()
+        self.current = self._kept = self._load()
         self.fetched = False
         """Whether the hub has answered since the module started."""
 
     def fetch(self, hub: Hub) -> None:
         """Raises: DependencyError; ContentError when they break the contract (the old ones stay)."""
         fresh = hub.desired()
+        changed, self.current = fresh != self.current, fresh  # in force at once, also when the disk is full
         self.fetched = True
-        if fresh != self.current:
-            write_atomically(self._files, _FILE, to_json(fresh))
+        if changed:
             log.info("desired properties changed")
-        self.current = fresh
+        if fresh != self._kept:
+            write_atomically(self._files, _FILE, to_json(fresh))
+            self._kept = fresh
 
     def _load(self) -> DesiredProperties:
         data = read_bounded(self._files, _FILE, _MAX_BYTES)
