@@ -11,14 +11,25 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from imagedelta.errors import DependencyError, RequestError, UnsafePath
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Stamp(NamedTuple):
+    """What changes whenever somebody writes to a file, whatever the tool does to its size and its time."""
+
+    size: int
+    modified_ns: int
+    """Since 1970, by this device's clock or by that of whoever wrote the file."""
+    changed_ns: int
+    inode: int
 
 
 class FileWriter(Protocol):
@@ -53,6 +64,9 @@ class Files(Protocol):
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is no such file."""
+
+    def stamp(self, name: str) -> Stamp | None:
+        """None when there is no such file, or something else than a file."""
 
     def make_folders(self, folder: str) -> None:
         """Make ``folder`` and its parents, durably; existing ones are no error."""
@@ -157,6 +171,15 @@ class DiskFiles:
     def size(self, name: str) -> int | None:
         path = self._path(name)
         return path.stat().st_size if path.is_file() else None
+
+    def stamp(self, name: str) -> Stamp | None:
+        try:
+            found = self._path(name).stat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def make_folders(self, folder: str) -> None:
         missing = [self._path(folder)]

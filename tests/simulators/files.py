@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
+from edge_module.files import Stamp
 from imagedelta.errors import DependencyError
 
 Mode = Literal["dropped", "kept", "torn"]
@@ -31,6 +32,8 @@ class PowerCut(BaseException):
 class _Inode:
     data: bytearray = field(default_factory=bytearray)
     durable: bytes = b""
+    changes: int = 0
+    """Instead of a time."""
 
 
 @dataclass
@@ -92,6 +95,8 @@ class FileSystemSimulator:
         """A file that something outside the module wrote; durable, not counted."""
         inode = _Inode(bytearray(data), bytes(data))
         folder, own_name = _split(name)
+        known = self._live.get(folder, {}).get(own_name)
+        inode.changes = known.changes + 1 if known else 0
         for view in (self._live, self._durable):
             view.setdefault(folder, {})[own_name] = inode
 
@@ -140,6 +145,11 @@ class FileSystemSimulator:
         self._alive()
         inode = self._find(name)
         return None if inode is None else len(inode.data)
+
+    def stamp(self, name: str) -> Stamp | None:
+        self._alive()
+        inode = self._find(name)
+        return None if inode is None else Stamp(len(inode.data), inode.changes, inode.changes, id(inode))
 
     def make_folders(self, folder: str) -> None:
         missing = [each for each in _with_parents(folder) if each not in self._live]
@@ -210,6 +220,7 @@ class SimulatedWriter:
         if self._system.real_free_bytes() < len(data):
             raise DependencyError(f"{self._name}: no space left", code="disk.full")
         self._inode.data += data
+        self._inode.changes += 1
         return len(data)
 
     def sync(self) -> None:
