@@ -12,6 +12,7 @@ from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
 from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
+from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
 from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
@@ -38,9 +39,10 @@ class Device:
         engine.clean()
         self._engine = engine
         self._rebuilds = ports.rebuilds
-        self._desired = DesiredState(files)
-        journal = Journal(files)
-        self._outbox = Outbox(files, Backoff(), monotonic)
+        self._damage = damage = DamageLog(files)
+        self._desired = DesiredState(files, damage)
+        journal = Journal(files, damage)
+        self._outbox = Outbox(files, Backoff(), monotonic, damage)
         reporter = Reporter(journal, self._outbox)
         rules = Rules(ports.hub.device_id, settings.platforms, settings.memory_bytes)
         forms = FORMS if settings.shared_bundles else ()
@@ -117,4 +119,6 @@ class Device:
             "download": self._downloader.progress(),
             "waiting": {"outbox": self._downloader.waiting, "inbox": self._inbox.waiting},
             "refusals": self._intake.refusals,
+            "damage": self._damage.told() or None,
+            "disk": self._damage.disk,
         }
