@@ -14,6 +14,7 @@ from edge_module.backoff import Backoff
 from edge_module.brake import Brake
 from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
+from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
 from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
@@ -42,11 +43,12 @@ class Device:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
         self._rebuilds = ports.rebuilds
-        self._desired = desired = DesiredState(files)
-        self._outbox = Outbox(files, Backoff(), monotonic)
+        damage = DamageLog(files)
+        self._desired = desired = DesiredState(files, damage)
+        self._outbox = Outbox(files, Backoff(), monotonic, damage)
         self._brake = brake = Brake(files, desired)
         troubles = Troubles(ports.now)
-        journal = Journal(files)
+        journal = Journal(files, damage)
         reporter = Reporter(journal, self._outbox)
         rules = Rules(ports.hub.device_id, settings.platforms, settings.memory_bytes)
         forms = FORMS if settings.shared_bundles else ()
@@ -60,7 +62,7 @@ class Device:
         judge = Judge(files, intake, carried, applier, LostDownloads(monotonic), reporter)
         patience = Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds)
         inbox = Inbox(files, journal, judge, refused, troubles, patience)
-        state = ModuleState(engine, desired, brake, downloader, inbox, intake, troubles, settings.reserve_bytes)
+        state = ModuleState(engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes)
         poll = settings.poll_seconds
         self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
         self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)

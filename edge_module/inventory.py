@@ -74,7 +74,9 @@ class Inventories:
         memory_bytes = min(self._rules.memory_bytes, desired.memory_bytes)
         results = self._reporter.last_results(MAX_RESULTS)
         platforms = self._rules.platforms
-        return make_inventory(self._engine, platforms, memory_bytes, self._trusted, self._bundle_forms, results)
+        next_sequence = self._journal.next_inventory
+        forms = self._bundle_forms
+        return make_inventory(self._engine, next_sequence, platforms, memory_bytes, self._trusted, forms, results)
 
 
 def readable_profiles(memory_bytes: int) -> list[str]:
@@ -89,6 +91,7 @@ def readable_profiles(memory_bytes: int) -> list[str]:
 
 def make_inventory(
     engine: Engine,
+    next_sequence: Callable[[], int],
     platforms: Sequence[str],
     memory_bytes: int,
     key_ids: Iterable[str],
@@ -100,7 +103,8 @@ def make_inventory(
     Raises: LimitExceeded when the images alone do not fit one message (some 5,000 do).
     """
     images = [_listed(image) for image in engine.images()]
-    installation_id, sequence = engine.next_inventory()
+    installation_id, _ = engine.installation()
+    sequence = next_sequence()
     inventory = Inventory.model_validate(
         {
             "installationId": installation_id,

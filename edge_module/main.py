@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import httpx
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
@@ -106,7 +107,7 @@ def _remove(options: argparse.Namespace, settings: Settings) -> int:
     files = DiskFiles(settings.root)
     engine = LayoutEngine(files)
     image_id = _image_id(options.image, engine)
-    if image_id in DesiredState(files).current.keep_images:
+    if image_id in DesiredState(files, DamageLog(files)).current.keep_images:
         raise RequestError(f"image {image_id} is among the images to keep", code="device.image_kept")
     engine.remove_image(image_id)
     return 0

@@ -40,7 +40,7 @@ class Reporter:
                 return job
             if known is not None and known.done:
                 return known
-            sequence = max(job.sequence, known.sequence if known else 0) + 1
+            sequence = self._journal.next_sequence(job)
             if sequence >= MAX_SEQUENCE and state not in FINAL:
                 return job  # the last number is kept for the outcome
             cleared = {"code": None, "detail": None, "missing_source": None} | changes
@@ -57,11 +57,14 @@ class Reporter:
         return self.move(job, state, code=_code(error.code), detail=_sentence(error), **changes)
 
     def announce(self, job: Job) -> Job:
-        """Put the report of the job's present state into the outbox, again if need be: same message id."""
+        """Put the report of the job's present state into the outbox, again if need be: same message id.
+
+        One that the disk does not take goes out from memory, and is announced again once the disk does.
+        """
         report = report_of(job)
         with self._lock:
-            self._outbox.put(Envelope(report.message_id, "report", to_json(report)))
-            return job if job.announced else self._journal.write(replace(job, announced=True))
+            safe = self._outbox.put(Envelope(report.message_id, "report", to_json(report)))
+            return self._journal.write(replace(job, announced=True)) if safe and not job.announced else job
 
     def latest(self, job: Job) -> Job:
         """The job as the journal has it now."""

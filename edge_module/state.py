@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_module.brake import Brake
+from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
 from edge_module.engines import Engine
 from edge_module.inbox import Inbox
@@ -24,6 +25,7 @@ class ModuleState:
         inbox: Inbox,
         intake: Intake,
         troubles: Troubles,
+        damage: DamageLog,
         reserve_bytes: int,
     ) -> None:
         self._engine = engine
@@ -33,6 +35,7 @@ class ModuleState:
         self._inbox = inbox
         self._intake = intake
         self._troubles = troubles
+        self._damage = damage
         self._reserve_bytes = reserve_bytes
 
     def now(self) -> dict[str, object]:
@@ -45,6 +48,7 @@ class ModuleState:
             "waiting": {"outbox": self._downloader.waiting, "inbox": self._inbox.waiting},
             "refusals": self._intake.refusals,
             "blocked": self._troubles.told() or None,
+            "damage": self._damage.told() or None,
             "disk": self._disk(),
         }
 
@@ -54,9 +58,14 @@ class ModuleState:
             free = self._engine.free_bytes()
         except DependencyError as error:
             return {"state": error.code}
-        codes = self._troubles.codes() & {"disk.full", "disk.failing"}
         full = "disk.full" if free < self._reserve_bytes else "ok"
-        return {"state": min(codes, default=full), "freeMiB": _rounded(free // _MIB)}
+        return {"state": min(self._codes(), default=full), "freeMiB": _rounded(free // _MIB)}
+
+    def _codes(self) -> set[str]:
+        told = self._damage.disk
+        return {code for code in self._troubles.codes() if code.startswith("disk.")} | (
+            {told["code"]} if told else set()
+        )
 
 
 def _rounded(number: int) -> int:
