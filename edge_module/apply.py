@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from contracts.messages import DesiredProperties
+from edge_module.engines import Engine
 from edge_module.intake import Intake
 from edge_module.journal import Job
 from edge_module.rebuild import Rebuilder
@@ -21,18 +22,19 @@ log = logging.getLogger("imagedelta.apply")
 
 
 class Applier:
-    def __init__(self, rebuilder: Rebuilder, reporter: Reporter, intake: Intake) -> None:
+    def __init__(self, rebuilder: Rebuilder, engine: Engine, reporter: Reporter, intake: Intake) -> None:
         self._rebuilder = rebuilder
+        self._engine = engine
         self._reporter = reporter
         self._intake = intake
 
     def apply(self, job: Job, bundle: OpenedBundle, desired: DesiredProperties, *, verify: bool) -> Verdict:
         """Rebuild, name and report; see ``Rebuilder.rebuild``."""
         try:
-            present = self._rebuilder.rebuild(
-                bundle, desired, verify=verify, begin=lambda: self._begin(job), name_of=self._intake.reference_for
-            )
-            self._intake.finish(self._now(job), present)
+            present = self._rebuilder.rebuild(bundle, desired, verify=verify, begin=lambda: self._begin(job))
+            if name := self._intake.reference_for(bundle.head):
+                present = self._engine.name_image(present.image_id, name)
+            self._intake.finish(self._now(job), bundle.head, present)
         except SourceMissing as error:
             return self._lose_source(self._now(job), bundle.head, error)
         except DependencyError as error:

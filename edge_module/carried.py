@@ -59,17 +59,17 @@ class Carried:
 
     def _rebuild(self, head: BundleHead, bundle: OpenedBundle, desired: DesiredProperties, verify: bool) -> None:
         try:
-            self._rebuilder.rebuild(
+            image = self._rebuilder.rebuild(
                 bundle,
                 desired,
                 verify=verify,
                 begin=lambda: log.info("rebuilding image %s, carried here", head.target_image_id),
-                name_of=self._name_for,
             )
         except SourceMissing as error:
             lost = self._rebuilder.lost_sources(head)
             self._changed()
             raise SourceMissing(f"the bundle starts from {', '.join(lost)}, not here: {error}") from error
+        self._name(image, head)
 
     def _name(self, image: PresentImage, head: BundleHead) -> None:
         name = self._name_for(head)

@@ -9,6 +9,8 @@ REMEDIES = {
     "device.settings": "Correct the named setting of the module and start it again.",
     "patch.denied": "Nothing to do: the device takes a fresh grant from its twin. Check that the twin was written.",
     "patch.missing": "Look whether the container of patches still holds it; the device asks again by itself.",
+    "engine.damaged": "Look at the disk that keeps the images: the module makes its records good once it can write.",
+    "engine.layers_gone": "Nothing to do: the work starts again. Look who else removes layers if this lasts.",
     "device.unknown_image": "List the images of the device with `python -m edge_module images`.",
     "device.image_kept": "Take the image out of keepImages, or leave it: the cloud plans with it.",
 }

@@ -73,7 +73,7 @@ class Device:
             self._journal,
             self._reporter,
             self._intake,
-            Applier(rebuilder, self._reporter, self._intake),
+            Applier(rebuilder, engine, self._reporter, self._intake),
             Carried(engine, rebuilder, self._intake, rules, self._images_changed),
             refused,
             Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds),
@@ -178,7 +178,10 @@ class Device:
         memory_bytes = min(self._settings.memory_bytes, desired.memory_bytes)
         forms = FORMS if self._settings.shared_bundles else ()
         results = self._reporter.last_results(MAX_RESULTS)
-        return make_inventory(self._engine, self._settings.platforms, memory_bytes, self._trusted, forms, results)
+        sequence = self._journal.next_inventory()
+        return make_inventory(
+            self._engine, sequence, self._settings.platforms, memory_bytes, self._trusted, forms, results
+        )
 
     def _flush(self) -> bool:
         return self._outbox.flush(self._hub)

@@ -102,9 +102,9 @@ class Intake:
         self._journal.see_number(head.number, head.floor)
         return self._against_images(job, head)
 
-    def finish(self, job: Job, image: PresentImage) -> Job:
+    def finish(self, job: Job, head: BundleHead, image: PresentImage) -> Job:
         """The image is whole and named: the journal and the cloud learn it."""
-        job = self._reporter.move(job, "succeeded", local_digest=image.local_digest)
+        job = self._reporter.move(job, "succeeded", local_digest=image.digest_of(head.reference))
         self._changed()
         return job
 
@@ -147,7 +147,7 @@ class Intake:
             reference = self.reference_for(head)
             if reference and reference not in target.references:
                 target = self._engine.name_image(target.image_id, reference)
-            self.finish(job, target)
+            self.finish(job, head, target)
             return DONE
         for source in head.source_image_ids:
             if source not in present:

@@ -31,18 +31,19 @@ def readable_profiles(memory_bytes: int) -> list[str]:
 
 def make_inventory(
     engine: Engine,
+    sequence: int,
     platforms: Sequence[str],
     memory_bytes: int,
     key_ids: Iterable[str],
     bundle_forms: Sequence[str],
     results: Sequence[LastResult],
 ) -> Envelope:
-    """The next inventory; its sequence is used up even if the message is never sent.
+    """What is here, whole.
 
     Raises: LimitExceeded when the images alone do not fit one message (some 5,000 do).
     """
     images = [_listed(image) for image in engine.images()]
-    installation_id, sequence = engine.next_inventory()
+    installation_id = engine.installation_id()
     inventory = Inventory.model_validate(
         {
             "installationId": installation_id,
@@ -52,7 +53,7 @@ def make_inventory(
             "profiles": readable_profiles(memory_bytes),
             "trustedKeys": sorted(key_ids)[:32],
             "bundleForms": list(bundle_forms) or None,
-            "freeDiskBytes": engine.free_bytes(),
+            "freeDiskBytes": engine.free_bytes() or 0,
             "images": images,
             "results": list(results[-MAX_RESULTS:]),
         }
@@ -80,6 +81,6 @@ def _listed(image: PresentImage) -> ListedImage:
         {
             "imageId": image.image_id,
             "references": [name for name in image.references if len(name) <= 256][:_MAX_REFERENCES],
-            "localDigest": image.local_digest,
+            "localDigest": image.digest_of(""),
         }
     )

@@ -76,6 +76,8 @@ class Counters:
     """name:tag -> number of the bundle that moved it last, and the image it moved it to."""
     resync: int = 0
     """Last value of the desired property that an inventory was sent for."""
+    inventories: int = 0
+    """Sequence of the last inventory."""
 
 
 class Journal:
@@ -133,6 +135,11 @@ class Journal:
             del references[min(references, key=lambda name: references[name][0])]
         self._write_counters(replace(self._counters, references=references))
         return True
+
+    def next_inventory(self) -> int:
+        """A sequence that no inventory had yet; it is used up even if none is sent."""
+        self._write_counters(replace(self._counters, inventories=self._counters.inventories + 1))
+        return self._counters.inventories
 
     def see_resync(self, value: int) -> None:
         self._write_counters(replace(self._counters, resync=value))

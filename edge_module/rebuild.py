@@ -1,26 +1,29 @@
-"""The image of one verified bundle: checked, rebuilt from what is here, and named.
+"""The image of one verified bundle: checked, rebuilt from what is here, whole under a name of the engine's own.
 
 Order of durable steps, so that power loss between any two leaves old images usable and the new one complete or absent:
-layers, config and manifest; then the index, where image and name appear at once.
+layers, config and manifest; then what makes the image visible. Its name comes after that, from whoever called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 
 from contracts.messages import DesiredProperties
-from edge_module.engines import Engine, PresentImage
+from edge_module.engines import MODULE_DISK, Engine, LayersGone, Need, PresentImage, Work
 from edge_module.files import Files
 from edge_module.refused import RefusedFiles
 from edge_module.scratch_file import SCRATCH, open_scratch
 from imagedelta.bundles import BundleHead, OpenedBundle
 from imagedelta.delta.decode.apply import apply_patch
 from imagedelta.delta.format.header import PatchHeader
-from imagedelta.delta.format.source_images import name_layers
-from imagedelta.errors import DependencyError
+from imagedelta.delta.format.source_images import LayerNames, name_layers
+from imagedelta.errors import DependencyError, SourceMissing
 
 _SCRATCH_FILE = f"{SCRATCH}/apply-"
+_RESTARTS = 2
+"""Times that a rebuild starts again at once when layers vanish under it; then the job waits like any other."""
 
 
 class Rebuilder:
@@ -29,7 +32,7 @@ class Rebuilder:
     ) -> None:
         """Args:
         memory_bytes: The most a rebuild may need, whatever the cloud says.
-        reserve_bytes: Disk that stays free.
+        reserve_bytes: Disk that stays free, at each place.
         """
         self._files = files
         self._engine = engine
@@ -38,46 +41,31 @@ class Rebuilder:
         self._reserve_bytes = reserve_bytes
 
     def rebuild(
-        self,
-        bundle: OpenedBundle,
-        desired: DesiredProperties,
-        *,
-        verify: bool,
-        begin: Callable[[], None],
-        name_of: Callable[[BundleHead], str],
+        self, bundle: OpenedBundle, desired: DesiredProperties, *, verify: bool, begin: Callable[[], None]
     ) -> PresentImage:
-        """Return the image, whole and durable.
+        """Return the image, whole and durable, not yet under the bundle's reference.
 
         Args:
             verify: The patch's sealed digest has not been held against its bytes in this run yet.
             begin: Called when everything is found fit, before the first byte is written.
-            name_of: Which ``name:tag`` the image may have; "" for none.
 
         Raises:
             SourceMissing: A layer the patch starts from is not here, or damaged.
             ContentError: The patch is not what its head says.
-            DependencyError: The disk is full or failing.
+            DependencyError: The disk is full or failing, the engine does not answer.
         """
         if verify:
             bundle.verify_patch_digest()
         header = bundle.read_patch_head()
-        with self._engine.open_sources() as sources:
-            diff_ids = name_layers(header, sources.config).target
-        self._check_disk(header, diff_ids)
+        names = self._names(header)
+        sizes = {diff_id: layer.size for diff_id, layer in zip(names.target, header.layers, strict=True)}
+        self._check_room(header, self._engine.needs(header.target_image_id, sizes, header.source_image_ids))
         begin()
-        # A layer that is here is not made again, so its bytes are checked instead.
-        self._engine.drop_damaged(set(diff_ids))
-        scratch_files = count()
-        with self._engine.open_sources() as sources:
-            image = apply_patch(
-                bundle.patch,
-                sources.find,
-                sources.config,
-                self._engine,
-                memory_limit=min(self._memory_bytes, desired.memory_bytes),
-                scratch=lambda: open_scratch(self._files, f"{_SCRATCH_FILE}{next(scratch_files)}"),
-            )
-        return self._engine.add_image(image.config, image.diff_ids, name_of(bundle.head))
+        memory_limit = min(self._memory_bytes, desired.memory_bytes)
+        for _ in range(_RESTARTS):
+            with suppress(LayersGone):
+                return self._make(bundle, names, sizes, memory_limit)
+        return self._make(bundle, names, sizes, memory_limit)
 
     def lost_sources(self, head: BundleHead) -> list[str]:
         """Which sources of ``head`` are not whole here; damaged layers are forgotten, so no inventory names them."""
@@ -87,16 +75,48 @@ class Rebuilder:
         whole = {image.image_id for image in self._engine.images()}
         return [source for source in head.source_image_ids if source not in whole]
 
-    def _check_disk(self, header: PatchHeader, diff_ids: Sequence[str]) -> None:
+    def _names(self, header: PatchHeader) -> LayerNames:
+        """The sizes of a session's layers are known only when the sources' configs have named them."""
+        with self._engine.begin(header.target_image_id, "", {}, header.source_image_ids) as work:
+            return name_layers(header, work.config)
+
+    def _make(
+        self, bundle: OpenedBundle, names: LayerNames, sizes: Mapping[str, int], memory_limit: int
+    ) -> PresentImage:
+        head = bundle.head
+        bundle.patch.seek(0)
+        scratch_files = count()
+        with self._engine.begin(head.target_image_id, head.reference, sizes, head.source_image_ids) as work:
+            for diff_id in names.sources:
+                self._open_source(work, diff_id)
+            image = apply_patch(
+                bundle.patch,
+                work.find,
+                work.config,
+                work,
+                memory_limit=memory_limit,
+                scratch=lambda: open_scratch(self._files, f"{_SCRATCH_FILE}{next(scratch_files)}"),
+            )
+            return work.finish(image.config)
+
+    def _open_source(self, work: Work, diff_id: str) -> None:
+        """Packed sources are unpacked before the patch's decoders take their memory."""
+        try:
+            work.find(diff_id)
+        except KeyError:
+            raise SourceMissing(f"layer {diff_id} of the source is not here") from None
+
+    def _check_room(self, header: PatchHeader, needs: list[Need]) -> None:
         """Raises: DependencyError ``disk.full`` before anything is written."""
-        sizes = {diff_id: layer.size for diff_id, layer in zip(diff_ids, header.layers, strict=True)}
-        needed = (
-            sum(size for diff_id, size in sizes.items() if not self._engine.has_layer(diff_id))
-            + header.config_bytes
-            + header.scratch_bytes
-            + self._reserve_bytes
-        )
-        needed += self._engine.extra_bytes(header.source_image_ids)
-        free = self._refused.make_room(needed, self._engine.free_bytes)
-        if free < needed:
-            raise DependencyError(f"{needed} bytes of disk needed, {free} are free", code="disk.full")
+        own = header.scratch_bytes + header.config_bytes
+        if all(need.place != MODULE_DISK for need in needs):
+            needs = [*needs, Need(MODULE_DISK, 0, self._files.free_bytes())]
+        for need in needs:
+            needed = need.bytes + self._reserve_bytes + (own if need.place == MODULE_DISK else 0)
+            free = need.free
+            if need.place == MODULE_DISK:
+                free = self._refused.make_room(needed, self._files.free_bytes)
+            if free is not None and free < needed:
+                raise DependencyError(
+                    f"{needed} bytes of disk needed at {need.place}, {free} are free", code="disk.full"
+                )
