@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 from contracts.messages import DesiredProperties
 from edge_module.admission import Rules, check_fit
+from edge_module.apply import lost_sources, task_of
 from edge_module.engines import Engine, PresentImage
 from edge_module.intake import Intake
-from edge_module.rebuild import Rebuilder
+from edge_module.rebuilds import Rebuilds
 from imagedelta.bundles import BundleHead, OpenedBundle
 from imagedelta.errors import SourceMissing
 
@@ -24,23 +25,30 @@ log = logging.getLogger("imagedelta.carried")
 
 class Carried:
     def __init__(
-        self, engine: Engine, rebuilder: Rebuilder, intake: Intake, rules: Rules, changed: Callable[[], None]
+        self, rebuilds: Rebuilds, engine: Engine, intake: Intake, rules: Rules, changed: Callable[[], None]
     ) -> None:
         """Args:
         changed: Called when the images here are others than the last inventory said.
         """
         self._engine = engine
-        self._rebuilder = rebuilder
+        self._rebuilds = rebuilds
         self._intake = intake
         self._rules = rules
         self._changed = changed
 
     def apply(
-        self, head: BundleHead, open_bundle: Callable[[], OpenedBundle], desired: DesiredProperties, *, verify: bool
+        self,
+        path: str,
+        head: BundleHead,
+        open_bundle: Callable[[], OpenedBundle],
+        desired: DesiredProperties,
+        *,
+        verify: bool,
     ) -> None:
         """Return when the image is here, whole.
 
         Args:
+            path: The bundle's file.
             head: Sealed by a trusted key, for any device.
             open_bundle: Checks that the file is whole.
 
@@ -53,21 +61,21 @@ class Carried:
         if image := present.get(head.target_image_id):
             self._name(image, head)
         else:
-            self._rebuild(head, open_bundle(), desired, verify)
+            bundle = open_bundle()
+            if verify:
+                bundle.verify_patch_digest()
+            self._name(self._rebuild(path, head, desired), head)
         log.info("image %s, carried here, is complete", head.target_image_id)
         self._changed()
 
-    def _rebuild(self, head: BundleHead, bundle: OpenedBundle, desired: DesiredProperties, verify: bool) -> None:
+    def _rebuild(self, path: str, head: BundleHead, desired: DesiredProperties) -> PresentImage:
+        task = task_of(path, head, self._rules, desired)
         try:
-            self._rebuilder.rebuild(
-                bundle,
-                desired,
-                verify=verify,
-                begin=lambda: log.info("rebuilding image %s, carried here", head.target_image_id),
-                name_of=self._name_for,
+            return self._rebuilds.rebuild(
+                task, lambda: log.info("rebuilding image %s, carried here", head.target_image_id)
             )
         except SourceMissing as error:
-            lost = self._rebuilder.lost_sources(head)
+            lost = lost_sources(self._engine, head)
             self._changed()
             raise SourceMissing(f"the bundle starts from {', '.join(lost)}, not here: {error}") from error
 

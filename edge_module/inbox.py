@@ -148,12 +148,12 @@ class Inbox:
         except ContentError as error:
             self._reporter.fail(job, error)
             return Refused(error)
-        return self._applier.apply(job, bundle, desired, verify=self._is_unverified(name))
+        return self._applier.apply(job, f"{INBOX}/{name}", bundle, desired, verify=self._is_unverified(name))
 
     def _apply_carried(self, name: str, head: BundleHead, stream: BinaryIO, desired: DesiredProperties) -> Verdict:
         verify = self._is_unverified(name)
         try:
-            self._carried.apply(head, lambda: self._intake.open(stream), desired, verify=verify)
+            self._carried.apply(f"{INBOX}/{name}", head, lambda: self._intake.open(stream), desired, verify=verify)
         except (ImageDeltaError, OSError):
             raise
         except Exception as error:

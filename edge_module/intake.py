@@ -108,6 +108,13 @@ class Intake:
         self._changed()
         return job
 
+    def name(self, image: PresentImage, head: BundleHead) -> PresentImage:
+        """Give the image the name that the bundle brings, unless a newer bundle has given that to another one."""
+        reference = self.reference_for(head)
+        if reference and reference not in image.references:
+            return self._engine.name_image(image.image_id, reference)
+        return image
+
     def source_missing(self, job: Job, image_id: str, error: SourceMissing) -> None:
         """The cloud plans anew with the next source, after an inventory that shows what is here."""
         self._reporter.fail(job, error, "source_missing", missing_source=image_id)
@@ -144,10 +151,7 @@ class Intake:
         present = {image.image_id: image for image in self._engine.images()}
         target = present.get(head.target_image_id)
         if target is not None:
-            reference = self.reference_for(head)
-            if reference and reference not in target.references:
-                target = self._engine.name_image(target.image_id, reference)
-            self.finish(job, target)
+            self.finish(job, self.name(target, head))
             return DONE
         for source in head.source_image_ids:
             if source not in present:

@@ -1,7 +1,7 @@
-"""The image of one verified bundle: checked, rebuilt from what is here, and named.
+"""Rebuilding in this process: the image of one verified bundle is made from what is here.
 
 Order of durable steps, so that power loss between any two leaves old images usable and the new one complete or absent:
-layers, config and manifest; then the index, where image and name appear at once.
+layers, config and manifest; then the index, where the image appears.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from contracts.messages import DesiredProperties
 from edge_module.engines import Engine, PresentImage
 from edge_module.files import Files
+from edge_module.rebuilds import RebuildTask
 from edge_module.refused import RefusedFiles
 from edge_module.scratch_file import SCRATCH, open_scratch
-from imagedelta.bundles import BundleHead, OpenedBundle
+from imagedelta.bundles import OpenedBundle, read_bundle
 from imagedelta.delta.decode.apply import apply_patch
 from imagedelta.delta.format.header import PatchHeader
 from imagedelta.delta.format.source_images import name_layers
@@ -24,47 +24,32 @@ _SCRATCH_FILE = f"{SCRATCH}/apply-"
 
 
 class Rebuilder:
-    def __init__(
-        self, files: Files, engine: Engine, refused: RefusedFiles, memory_bytes: int, reserve_bytes: int
-    ) -> None:
+    def __init__(self, files: Files, engine: Engine, refused: RefusedFiles, reserve_bytes: int) -> None:
         """Args:
-        memory_bytes: The most a rebuild may need, whatever the cloud says.
         reserve_bytes: Disk that stays free.
         """
         self._files = files
         self._engine = engine
         self._refused = refused
-        self._memory_bytes = memory_bytes
         self._reserve_bytes = reserve_bytes
 
-    def rebuild(
-        self,
-        bundle: OpenedBundle,
-        desired: DesiredProperties,
-        *,
-        verify: bool,
-        begin: Callable[[], None],
-        name_of: Callable[[BundleHead], str],
-    ) -> PresentImage:
-        """Return the image, whole and durable.
+    def rebuild(self, task: RebuildTask, begun: Callable[[], None]) -> PresentImage:
+        """See ``Rebuilds.rebuild``."""
+        with self._files.open(task.bundle) as stream:
+            bundle = read_bundle(stream, None)
+            if bundle.head != task.head:
+                raise DependencyError(f"{task.bundle} has become another bundle", code="bundle.changed")
+            return self._rebuild(bundle, task.memory_bytes, begun)
 
-        Args:
-            verify: The patch's sealed digest has not been held against its bytes in this run yet.
-            begin: Called when everything is found fit, before the first byte is written.
-            name_of: Which ``name:tag`` the image may have; "" for none.
+    def stop(self) -> None:
+        """It ends with its process."""
 
-        Raises:
-            SourceMissing: A layer the patch starts from is not here, or damaged.
-            ContentError: The patch is not what its head says.
-            DependencyError: The disk is full or failing.
-        """
-        if verify:
-            bundle.verify_patch_digest()
+    def _rebuild(self, bundle: OpenedBundle, memory_bytes: int, begun: Callable[[], None]) -> PresentImage:
         header = bundle.read_patch_head()
         with self._engine.open_sources() as sources:
             diff_ids = name_layers(header, sources.config).target
         self._check_disk(header, diff_ids)
-        begin()
+        begun()
         # A layer that is here is not made again, so its bytes are checked instead.
         self._engine.drop_damaged(set(diff_ids))
         scratch_files = count()
@@ -74,18 +59,10 @@ class Rebuilder:
                 sources.find,
                 sources.config,
                 self._engine,
-                memory_limit=min(self._memory_bytes, desired.memory_bytes),
+                memory_limit=memory_bytes,
                 scratch=lambda: open_scratch(self._files, f"{_SCRATCH_FILE}{next(scratch_files)}"),
             )
-        return self._engine.add_image(image.config, image.diff_ids, name_of(bundle.head))
-
-    def lost_sources(self, head: BundleHead) -> list[str]:
-        """Which sources of ``head`` are not whole here; damaged layers are forgotten, so no inventory names them."""
-        layers = {image.image_id: image.diff_ids for image in self._engine.images()}
-        for source in head.source_image_ids:
-            self._engine.drop_damaged(layers.get(source, ()))
-        whole = {image.image_id for image in self._engine.images()}
-        return [source for source in head.source_image_ids if source not in whole]
+        return self._engine.add_image(image.config, image.diff_ids, "")
 
     def _check_disk(self, header: PatchHeader, diff_ids: Sequence[str]) -> None:
         """Raises: DependencyError ``disk.full`` before anything is written."""

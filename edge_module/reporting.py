@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -20,33 +21,42 @@ class Reporter:
     def __init__(self, journal: Journal, outbox: Outbox) -> None:
         self._journal = journal
         self._outbox = outbox
+        self._lock = threading.RLock()
 
     def move(self, job: Job, state: ReportedState, **changes: Any) -> Job:
         """Bring a job into ``state``; returns when its report is safe in the outbox.
 
-        The same state with the same code again is no news and changes nothing.
+        The same state with the same code again is no news and changes nothing. An attempt that is done stays so,
+        whatever a slower part still has to say.
         """
-        known = self._journal.find(job.transfer_id, job.attempt)
-        if known == job and (job.state, job.code) == (state, changes.get("code")):
+        with self._lock:
+            known = self._journal.find(job.transfer_id, job.attempt)
+            if known == job and (job.state, job.code) == (state, changes.get("code")):
+                return job
+            if known is not None and known.done:
+                return known
+            sequence = self._journal.next_sequence(job)
+            cleared = {"code": None, "detail": None, "missing_source": None} | changes
+            job = replace(job, state=state, sequence=sequence, announced=False, **cleared)
+            log.info("%s attempt %d: %s%s", job.transfer_id, job.attempt, state, f" ({job.code})" if job.code else "")
+            job = self.announce(self._journal.write(job))
+            if job.state in FINAL:
+                self._journal.forget_oldest()
             return job
-        sequence = max(job.sequence, known.sequence if known else 0) + 1
-        cleared = {"code": None, "detail": None, "missing_source": None} | changes
-        job = replace(job, state=state, sequence=sequence, announced=False, **cleared)
-        log.info("%s attempt %d: %s%s", job.transfer_id, job.attempt, state, f" ({job.code})" if job.code else "")
-        job = self.announce(self._journal.write(job))
-        if job.state in FINAL:
-            self._journal.forget_oldest()
-        return job
 
     def fail(self, job: Job, error: ImageDeltaError, state: ReportedState = "failed", **changes: Any) -> Job:
         """Bring a job into ``failed``, ``blocked`` or ``source_missing`` with the error's code and sentence."""
         return self.move(job, state, code=error.code, detail=str(error)[:_MAX_DETAIL], **changes)
 
     def announce(self, job: Job) -> Job:
-        """Put the report of the job's present state into the outbox, again if need be: same message id."""
+        """Put the report of the job's present state into the outbox, again if need be: same message id.
+
+        One that the disk does not take goes out from memory, and is announced again once the disk does.
+        """
         report = report_of(job)
-        self._outbox.put(Envelope(report.message_id, "report", to_json(report)))
-        return job if job.announced else self._journal.write(replace(job, announced=True))
+        with self._lock:
+            safe = self._outbox.put(Envelope(report.message_id, "report", to_json(report)))
+            return self._journal.write(replace(job, announced=True)) if safe and not job.announced else job
 
     def latest(self, job: Job) -> Job:
         """The job as the journal has it now."""

@@ -19,6 +19,9 @@ from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.loading import load_archive
+from edge_module.ports import Ports
+from edge_module.rebuild import Rebuilder
+from edge_module.refused import RefusedFiles
 from edge_module.settings import Settings
 from imagedelta.bundles import BundleHead, Ed25519Sealer, Sealer, chunk_list, compose, share
 from services.blobs_http import BlobContainer
@@ -177,24 +180,26 @@ class World:
 
     def boot(self) -> Device:
         client = httpx.Client(transport=self.outbox)
-        return Device(
-            self.settings,
+        engine = self.engine()
+        ports = Ports(
             self.disk,
-            self.engine(),
+            engine,
             self.hub,
-            self.trusted,
+            Rebuilder(self.disk, engine, RefusedFiles(self.disk), self.settings.reserve_bytes),
             lambda url, query: BlobContainer(client, url, query),
+            self.trusted,
             self.clock,
         )
+        return Device(self.settings, ports)
 
     def run(self, device: Device | None = None, turns: int = 400) -> Device:
         """Turn until everything asked for is done and told."""
         device = device or self.boot()
         for _ in range(turns):
-            busy = device.turn()
+            pause = device.turn()
             if device.is_idle():
                 return device
-            self.clock.now += 0.01 if busy else 3.0
+            self.clock.now += 3.0 if pause else 0.01
         raise AssertionError(f"not idle after {turns} turns: {sorted(self.disk.files())}")
 
     def turn(self, device: Device, turns: int, seconds: float = 1.0) -> None:
