@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 
 from edge_module.admission import Rules
 from edge_module.apply import Applier
 from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
+from edge_module.brake import Brake
 from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
 from edge_module.damage import DamageLog
@@ -19,6 +21,7 @@ from edge_module.inbox import Inbox, Patience
 from edge_module.intake import Intake
 from edge_module.inventory import Inventories
 from edge_module.journal import Journal
+from edge_module.judge import Judge, LostDownloads
 from edge_module.link_part import LinkPart
 from edge_module.outbox import Outbox
 from edge_module.parts import Part, PartThread
@@ -26,7 +29,10 @@ from edge_module.ports import Ports
 from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.settings import Settings
+from edge_module.state import ModuleState
+from edge_module.troubles import Troubles
 from edge_module.twin import DesiredState
+from imagedelta.errors import DependencyError
 
 _STOP_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
@@ -36,41 +42,36 @@ log = logging.getLogger("imagedelta.device")
 class Device:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
-        engine.clean()
-        self._engine = engine
         self._rebuilds = ports.rebuilds
-        self._damage = damage = DamageLog(files)
-        self._desired = DesiredState(files, damage)
-        journal = Journal(files, damage)
+        damage = DamageLog(files)
+        self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
+        self._brake = brake = Brake(files, desired)
+        troubles = Troubles(ports.now)
+        journal = Journal(files, damage)
         reporter = Reporter(journal, self._outbox)
         rules = Rules(ports.hub.device_id, settings.platforms, settings.memory_bytes)
         forms = FORMS if settings.shared_bundles else ()
         self._inventories = Inventories(journal, reporter, engine, rules, ports.trusted, forms, monotonic)
         changed = self._inventories.make_due
-        self._intake = Intake(journal, reporter, engine, rules, ports.trusted, changed)
+        intake = Intake(journal, reporter, engine, rules, ports.trusted, changed)
         refused = RefusedFiles(files)
-        self._downloader = Downloader(
-            files, journal, reporter, self._intake, refused, monotonic, settings.reserve_bytes
-        )
-        self._inbox = Inbox(
-            files,
-            journal,
-            reporter,
-            self._intake,
-            Applier(ports.rebuilds, engine, reporter, self._intake, rules),
-            Carried(ports.rebuilds, engine, self._intake, rules, changed),
-            refused,
-            Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds),
-        )
+        downloader = Downloader(files, journal, reporter, intake, refused, monotonic, settings.reserve_bytes)
+        applier = Applier(ports.rebuilds, engine, rules)
+        carried = Carried(engine, intake, rules, changed)
+        judge = Judge(files, intake, carried, applier, LostDownloads(monotonic), reporter)
+        patience = Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds)
+        inbox = Inbox(files, journal, judge, refused, troubles, patience)
+        state = ModuleState(engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes)
         poll = settings.poll_seconds
-        self._hub_part = HubPart(
-            ports.hub, self._desired, self._outbox, self._inventories, self._progress, poll, monotonic
+        self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
+        self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        self._hub = HubPart(
+            ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )
-        self._link_part = LinkPart(self._downloader, self._desired, ports.open_container, poll, monotonic)
-        self._apply_part = ApplyPart(self._inbox, self._desired, monotonic)
-        self._parts: tuple[Part, ...] = (self._apply_part, self._link_part, self._hub_part)
-        reporter.announce_pending()
+        self._parts: tuple[Part, ...] = (self._apply, self._link, self._hub)
+        with suppress(DependencyError):  # the disk is full: it is tried again with every step of the hub part
+            reporter.announce_pending()
 
     def turn(self) -> float:
         """One step of every part, one after the other; how many seconds may pass before the next turn."""
@@ -83,15 +84,13 @@ class Device:
             for thread in threads:
                 thread.start()
             while not stop.wait(_WATCH_SECONDS):
+                if self._brake.is_on:
+                    self._rebuilds.stop()
                 if until_idle and self.is_idle():
                     break
         finally:
             stop.set()
-            self._rebuilds.stop()
-            deadline = time.monotonic() + _STOP_SECONDS
-            hanging = [thread.name for thread in threads if not thread.join(deadline)]
-            if hanging:
-                log.warning("%s did not end in %.0f s", " and ".join(hanging), _STOP_SECONDS)
+            self._end(threads)
 
     def stop(self) -> None:
         """After turns: keep what the link has brought so far; anything else is on disk already."""
@@ -105,20 +104,17 @@ class Device:
         """
         return (
             self._desired.fetched
-            and self._link_part.is_idle
-            and self._apply_part.is_idle
+            and self._link.is_idle
+            and self._apply.is_idle
             and not self._inventories.is_due(self._desired.current)
             and len(self._outbox) == 0
         )
 
-    def _progress(self) -> dict[str, object]:
-        """A key that has nothing to say is None, which deletes it in the twin."""
-        return {
-            "engine": self._engine.name,
-            "paused": self._desired.current.paused,
-            "download": self._downloader.progress(),
-            "waiting": {"outbox": self._downloader.waiting, "inbox": self._inbox.waiting},
-            "refusals": self._intake.refusals,
-            "damage": self._damage.told() or None,
-            "disk": self._damage.disk,
-        }
+    def _end(self, threads: list[PartThread]) -> None:
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in threads:
+            while not thread.join(min(deadline, time.monotonic() + _WATCH_SECONDS)) and time.monotonic() < deadline:
+                self._rebuilds.stop()  # one may have begun a moment ago
+        hanging = [thread.name for thread in threads if thread.is_alive]
+        if hanging:
+            log.warning("%s did not end in %.0f s", " and ".join(hanging), _STOP_SECONDS)

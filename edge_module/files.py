@@ -22,7 +22,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 from imagedelta.errors import DependencyError, RequestError, UnsafePath
 
@@ -30,6 +30,16 @@ Kind = Literal["file", "folder", "other"]
 _CODES = {errno.ENOSPC: "disk.full", errno.EDQUOT: "disk.full", errno.EROFS: "disk.read_only"}
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 log = logging.getLogger("imagedelta.files")
+
+
+class Stamp(NamedTuple):
+    """What changes whenever somebody writes to a file, whatever the tool does to its size and its time."""
+
+    size: int
+    modified_ns: int
+    """Since 1970, by this device's clock or by that of whoever wrote the file."""
+    changed_ns: int
+    inode: int
 
 
 class FileWriter(Protocol):
@@ -69,6 +79,9 @@ class Files(Protocol):
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is no such file."""
+
+    def stamp(self, name: str) -> Stamp | None:
+        """None when there is no such file, or something else than a file."""
 
     def make_folders(self, folder: str) -> None:
         """Make ``folder`` and its parents, durably; existing ones are no error."""
@@ -203,6 +216,13 @@ class DiskFiles:
         with _disk_errors(name):
             found = _stat(self._path(name))
         return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def stamp(self, name: str) -> Stamp | None:
+        with _disk_errors(name):
+            found = _stat(self._path(name))
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def make_folders(self, folder: str) -> None:
         with _disk_errors(folder):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from contracts.messages import DesiredProperties, OutboxAccess, PatchAccess
-from edge_module.backoff import Backoff
+from edge_module.brake import Brake
 from edge_module.bundle_source import OpenContainer, Shore
 from edge_module.downloader import Downloader
-from edge_module.parts import Guard, attempt
+from edge_module.parts import Guard
+from edge_module.troubles import Troubles
 from edge_module.twin import DesiredState
 
 _IDLE_SECONDS = 0.5
+_MOST_LIST_PAUSE = 60.0
 _Access = tuple[OutboxAccess, PatchAccess | None]
 
 
@@ -22,7 +24,9 @@ class LinkPart:
         self,
         downloader: Downloader,
         desired: DesiredState,
+        brake: Brake,
         open_container: OpenContainer,
+        troubles: Troubles,
         poll_seconds: float | None,
         monotonic: Callable[[], float],
     ) -> None:
@@ -31,11 +35,12 @@ class LinkPart:
         """
         self._downloader = downloader
         self._desired = desired
+        self._brake = brake
         self._open_container = open_container
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
-        self._guard = Guard(monotonic)
-        self._failures = Backoff(1.0, 60.0)
+        self._guard = Guard("link", troubles, monotonic)
+        self._list_guard = Guard("outbox container", troubles, monotonic)
         self._access: _Access | None = None
         self._shore: Shore | None = None
         self._listed: _Access | None = None
@@ -46,7 +51,7 @@ class LinkPart:
     def is_idle(self) -> bool:
         """Everything that the outbox is known to hold has been fetched."""
         desired = self._desired.current
-        if desired.paused or desired.outbox is None:
+        if self._brake.is_on or desired.outbox is None:
             return True
         return self._listed == _access(desired) and self._downloader.waiting == 0
 
@@ -58,7 +63,7 @@ class LinkPart:
 
     def _step(self) -> float:
         desired = self._desired.current
-        if desired.paused:
+        if self._brake.is_on:
             self._downloader.pause()
             return _IDLE_SECONDS
         shore = self._open_shore(desired)
@@ -79,14 +84,11 @@ class LinkPart:
     def _list(self, shore: Shore, desired: DesiredProperties) -> None:
         if self._monotonic() < self._next_list:
             return
-        given = self._poll_seconds
-        pause = float(desired.poll_every_seconds) if given is None else given
-        if attempt(lambda: self._downloader.refresh(shore)):
-            self._failures.succeeded()
+        given, every = self._poll_seconds, desired.poll_every_seconds
+        pause = float(every) if given is None else given
+        if self._list_guard.run(lambda: self._downloader.refresh(shore), min(pause, _MOST_LIST_PAUSE)):
             self._listed = self._access
-        else:
-            pause = min(pause, self._failures.failed())
-        self._next_list = self._monotonic() + pause
+            self._next_list = self._monotonic() + pause
 
 
 def _access(desired: DesiredProperties) -> _Access | None:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_module.backoff import Backoff
-from imagedelta.errors import ImageDeltaError
+from edge_module.troubles import Troubles
+from edge_module.verdict import Wait, verdict_of
 
 MOST_SECONDS = 1.0
 """A part looks around at least this often: files come without a word, and other parts leave work."""
@@ -43,6 +44,10 @@ class PartThread:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def join(self, deadline: float) -> bool:
         """Wait until ``deadline`` (``time.monotonic``); whether the part has ended."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
@@ -51,43 +56,54 @@ class PartThread:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stop.wait(min(self._part.step(), MOST_SECONDS))
-        attempt(self._part.stop)
+        try:
+            self._part.stop()
+        except Exception:
+            log.exception("%s did not end well", self.name)
 
 
 class Guard:
-    """Lets the steps of a part fail: what nobody foresaw is logged, and tried again after a growing pause."""
+    """Lets the work of a part fail: it is told once, and tried again after a growing pause."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, what: str, troubles: Troubles, monotonic: Callable[[], float]) -> None:
+        self._what = what
+        self._troubles = troubles
         self._monotonic = monotonic
         self._backoff = Backoff(1.0, 300.0)
         self._retry_at = 0.0
 
     def step(self, work: Callable[[], float]) -> float:
-        """``work()``, or a pause after it has failed."""
-        now = self._monotonic()
-        if now < self._retry_at:
-            return self._retry_at - now
+        """``work()``, or the pause that its last failure asks for."""
+        pause = self._retry_at - self._monotonic()
+        if pause > 0:
+            return pause
         try:
             pause = work()
-        except ImageDeltaError as error:
-            log.warning("%s (%s)", error, error.code)
-        except Exception:
-            log.exception("a step failed in a way nobody foresaw")
-        else:
-            self._backoff.succeeded()
-            return pause
-        self._retry_at = now + self._backoff.failed()
-        return self._retry_at - now
+        except Exception as error:
+            return self._failed(error)
+        self._backoff.succeeded()
+        self._troubles.clear(self._what)
+        return pause
 
+    def run(self, work: Callable[[], object], most: float = 300.0) -> bool:
+        """Whether ``work`` was done; after a failure it is not tried for a while, at most ``most`` seconds."""
+        done = False
 
-def attempt(work: Callable[[], None]) -> bool:
-    """Whether ``work`` succeeded; a failure is logged and goes no further."""
-    try:
-        work()
-    except ImageDeltaError as error:
-        log.warning("%s (%s)", error, error.code)
-    except Exception:
-        log.exception("a part failed in a way nobody foresaw")
-    else:
-        return True
-    return False
+        def step() -> float:
+            nonlocal done
+            work()
+            done = True
+            return 0.0
+
+        self.step(step)
+        self._retry_at = min(self._retry_at, self._monotonic() + most)
+        return done
+
+    def _failed(self, error: Exception) -> float:
+        verdict = verdict_of(error, "device")
+        if isinstance(verdict, Wait) and self._troubles.note(self._what, verdict.code, verdict.detail):
+            unforeseen = verdict.code == "internal"
+            log.warning("%s waits (%s): %s", self._what, verdict.code, verdict.detail, exc_info=unforeseen)
+        pause = self._backoff.failed()
+        self._retry_at = self._monotonic() + pause
+        return pause

@@ -23,3 +23,4 @@ class Ports:
     open_container: OpenContainer
     trusted: Mapping[str, PublicKey]
     monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Literal
 
-from edge_module.files import Kind, disk_error, parent
+from edge_module.files import Kind, Stamp, disk_error, parent
 from imagedelta.errors import DependencyError
 
 Mode = Literal["dropped", "kept", "torn"]
@@ -39,6 +39,8 @@ class PowerCut(BaseException):
 class _Inode:
     data: bytearray = field(default_factory=bytearray)
     durable: bytes = b""
+    changes: int = 0
+    """Instead of a time."""
     lost: tuple[int, int] = (0, 0)
     """First and last byte, exclusive, that a failed sync lost."""
     kind: Kind = "file"
@@ -164,6 +166,8 @@ class FileSystemSimulator:
 
     def _put(self, name: str, inode: _Inode) -> None:
         folder, own_name = _split(name)
+        known = self._live.get(folder, {}).get(own_name)
+        inode.changes = known.changes + 1 if known else 0
         for view in (self._live, self._durable):
             view.setdefault(folder, {})[own_name] = inode
 
@@ -226,6 +230,13 @@ class FileSystemSimulator:
         self._read(f"look at {name}")
         inode = self._find(name)
         return None if inode is None or inode.kind != "file" else len(inode.data)
+
+    def stamp(self, name: str) -> Stamp | None:
+        self._read(f"look at {name}")
+        inode = self._find(name)
+        if inode is None or inode.kind != "file":
+            return None
+        return Stamp(len(inode.data), inode.changes, inode.changes, id(inode))
 
     def make_folders(self, folder: str) -> None:
         missing = [each for each in _with_parents(folder) if each not in self._live]
@@ -316,6 +327,7 @@ class SimulatedWriter:
             self._inode.data += data[: min(len(data) // 2, self._system.real_free_bytes())]
             raise
         self._inode.data += data
+        self._inode.changes += 1
         return len(data)
 
     def sync(self) -> None:
