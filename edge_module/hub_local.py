@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
-from pydantic import ValidationError
-
 from contracts.messages import DesiredProperties
-from edge_module.hub import Envelope
+from edge_module.hub import Envelope, read_desired
 from edge_module.sas_token import ModuleConnection
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, DependencyError, RequestError
@@ -37,6 +35,9 @@ class LocalHub:
     def device_id(self) -> str:
         return self._connection.device_id
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        """HTTP only answers: the twin is looked at every pollEverySeconds."""
+
     def send(self, message: Envelope) -> None:
         headers = {
             "iothub-messageid": message.message_id,
@@ -56,15 +57,13 @@ class LocalHub:
             twin = parse_object(response.content, "the twin")
         except ContentError as error:
             raise DependencyError(f"hub: {error}") from error
-        try:
-            return DesiredProperties.model_validate(twin.get("desired", {}))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ContentError(f"desired {where}: {first['msg']}", code="content.malformed_message") from error
+        return read_desired(twin.get("desired", {}))
 
     def report_properties(self, properties: Mapping[str, Any]) -> None:
         self._call("PATCH", "/twin/properties/reported", {}, json=dict(properties))
+
+    def close(self) -> None:
+        self._client.close()
 
     def _call(self, method: str, path: str, headers: dict[str, str], **body: Any) -> httpx.Response:
         url = f"{self._connection.base_url}{self._connection.module_path}{path}"
