@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+
 from contracts.messages import DesiredProperties
 from edge_module.hub import Envelope, read_desired
 from edge_module.sas_token import ModuleConnection

@@ -21,12 +21,11 @@ from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.files import DiskFiles, RootLock
-from edge_module.hub_local import LocalHub
+from edge_module.hub_choice import open_hub
 from edge_module.loading import load_archive
 from edge_module.logs import PrintableFormatter
 from edge_module.settings import (
     Settings,
-    connection_from_environment,
     read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
@@ -62,14 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    connection = connection_from_environment(os.environ)
     trusted = trusted_keys_from_environment(os.environ)
     files = DiskFiles(settings.root)
     timeout = httpx.Timeout(settings.silence_seconds, connect=min(30.0, settings.silence_seconds))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     with httpx.Client(timeout=timeout) as client:
-        hub = LocalHub(connection, client)
+        hub = open_hub(os.environ, client, settings.silence_seconds)
         device = Device(
             settings,
             files,
@@ -84,6 +82,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         except _Stop:
             log.info("stopping")
         device.stop()
+        hub.close()
     return 0
 
 
