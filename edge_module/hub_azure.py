@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from contracts.messages import DesiredProperties
+from contracts.messages import MAX_BODY_BYTES, DesiredProperties
 from edge_module.backoff import Backoff
 from edge_module.hub import Envelope, read_desired
 from edge_module.hub_session import Answer, Session
@@ -26,11 +26,8 @@ from imagedelta.errors import ContentError, DependencyError, RequestError
 
 CONNECTION_SECONDS = 20 * 3600.0
 """A connection is made anew after so long, before its token (hub_talker.TOKEN_SECONDS) ends."""
-MAX_MESSAGE_BYTES = 256 * 1024
-"""What IoT Hub takes, properties included."""
 _SLOWEST_BYTES = 1000
 """A second: a link that carries less is down."""
-_PROPERTY_BYTES = 1024
 _WIRE_ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
 log = logging.getLogger("imagedelta.hub")
 
@@ -93,11 +90,9 @@ class AzureHub:
         self._wake = wake
 
     def send(self, message: Envelope) -> None:
-        if len(message.body) + _PROPERTY_BYTES > MAX_MESSAGE_BYTES:
-            raise RequestError(
-                f"message of {len(message.body)} bytes is over the hub's limit of {MAX_MESSAGE_BYTES}",
-                code="hub.refused",
-            )
+        size = len(message.body)
+        if size > MAX_BODY_BYTES:
+            raise RequestError(f"hub: a message of {size} bytes, {MAX_BODY_BYTES} at most", code="hub.refused")
         request = {
             "do": "send",
             "id": wire_id(message.message_id),
@@ -106,7 +101,7 @@ class AzureHub:
             "properties": {"kind": message.kind},
             "body": base64.b64encode(message.body).decode(),
         }
-        self._ask(request, len(message.body))
+        self._ask(request, size)
 
     def desired(self) -> DesiredProperties:
         found = self._ask({"do": "twin"}).get("desired")

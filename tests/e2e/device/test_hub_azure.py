@@ -17,9 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
+from contracts.messages import MAX_BODY_BYTES
 from edge_module.backoff import Backoff
 from edge_module.hub import Envelope
-from edge_module.hub_azure import MAX_MESSAGE_BYTES, AzureAccess, AzureHub
+from edge_module.hub_azure import AzureAccess, AzureHub
 from imagedelta.errors import ContentError, DependencyError, RequestError
 from tests.e2e.device.broker import Broker
 from tests.e2e.device.hub_stand_in import HubStandIn
@@ -100,7 +101,7 @@ def test_messages_keep_their_order(hub: AzureHub, cloud: HubStandIn) -> None:
 
 
 def test_the_largest_message_is_taken_and_a_larger_one_refused_here(hub: AzureHub, cloud: HubStandIn) -> None:
-    largest = MAX_MESSAGE_BYTES - 1024
+    largest = MAX_BODY_BYTES
     hub.send(Envelope("a", "inventory", os.urandom(largest)))
 
     with pytest.raises(RequestError) as caught:
