@@ -75,6 +75,7 @@ class Session:
         if self._write(json.dumps(request).encode() + b"\n"):
             answer = self._answers.get()
         if answer is None:
+            self.kill()
             if self._late:
                 raise DependencyError(f"hub: no answer within {seconds:.0f} s", code="hub.no_answer")
             raise DependencyError("hub: the connection has ended", code="hub.unreachable")
