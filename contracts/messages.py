@@ -27,6 +27,8 @@ from imagedelta.errors import ContentError, LimitExceeded, RequestError
 from imagedelta.platforms import PATTERN, parse_platform
 
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_BODY_BYTES = MAX_MESSAGE_BYTES - 1024
+"""What a device sends: a hub counts the properties of a message as well."""
 MAX_INVENTORY_BYTES = 8 * 1024 * 1024
 """Of an inventory after decompression; on the wire it stays under the hub's message limit."""
 MAX_FETCHED_BYTES = 2**44
@@ -132,13 +134,13 @@ class Inventory(Message):
     results: list[LastResult] = Field(default_factory=list, max_length=1_000)
 
     def to_wire(self) -> bytes:
-        """gzip JSON, at most ``MAX_MESSAGE_BYTES``.
+        """gzip JSON, at most ``MAX_BODY_BYTES``.
 
         Raises: LimitExceeded when it does not fit one message.
         """
         wire = gzip.compress(to_json(self), 9, mtime=0)
-        if len(wire) > MAX_MESSAGE_BYTES:
-            raise LimitExceeded(f"inventory of {len(wire)} bytes is over the message limit of {MAX_MESSAGE_BYTES}")
+        if len(wire) > MAX_BODY_BYTES:
+            raise LimitExceeded(f"inventory of {len(wire)} bytes is over the message limit of {MAX_BODY_BYTES}")
         return wire
 
 

@@ -23,7 +23,7 @@ from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.files import DiskFiles, RootLock
-from edge_module.hub_local import LocalHub
+from edge_module.hub_choice import open_hub
 from edge_module.loading import load_archive
 from edge_module.logs import PrintableFormatter
 from edge_module.ports import Ports
@@ -31,7 +31,6 @@ from edge_module.rebuild import Rebuilder
 from edge_module.refused import RefusedFiles
 from edge_module.settings import (
     Settings,
-    connection_from_environment,
     read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
@@ -66,14 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    connection = connection_from_environment(os.environ)
     trusted = trusted_keys_from_environment(os.environ)
     files = DiskFiles(settings.root)
     timeout = httpx.Timeout(settings.silence_seconds, connect=min(30.0, settings.silence_seconds))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     with httpx.Client(timeout=timeout) as client:
-        hub = LocalHub(connection, client)
+        hub = open_hub(os.environ, client, settings.silence_seconds)
         engine = LayoutEngine(files)
         rebuilds = Rebuilder(files, engine, RefusedFiles(files), settings.reserve_bytes)
         ports = Ports(files, engine, hub, rebuilds, lambda url, query: BlobContainer(client, url, query), trusted)
@@ -81,6 +79,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, settings.engine)
         with suppress(_Stop):
             device.run(threading.Event(), until_idle=options.until_idle)
+        hub.close()
     return 0
 
 
