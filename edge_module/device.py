@@ -43,6 +43,7 @@ class Device:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
         self._rebuilds = ports.rebuilds
+        self._port_to_hub = ports.hub
         damage = DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
@@ -113,6 +114,7 @@ class Device:
         )
 
     def _end(self, threads: list[PartThread]) -> None:
+        self._port_to_hub.close()
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in threads:
             while not thread.join(min(deadline, time.monotonic() + _WATCH_SECONDS)) and time.monotonic() < deadline:

@@ -51,6 +51,7 @@ class HubPart:
         self._next_tell = 0.0
         names = ("twin", "reports", "inventory", "outbox", "properties")
         self._guards = {name: Guard(name, troubles, monotonic) for name in names}
+        hub.listen(self._look_soon)
 
     def step(self) -> float:
         self._poll()
@@ -63,14 +64,18 @@ class HubPart:
     def stop(self) -> None:
         """Whatever waits is on the disk."""
 
+    def _look_soon(self) -> None:
+        self._next_poll = 0.0
+
     def _poll(self) -> None:
         """The twin, every pollEverySeconds; sooner after a failure."""
         if self._monotonic() < self._next_poll:
             return
         given, every = self._poll_seconds, self._desired.current.poll_every_seconds
         pause = float(every) if given is None else given
-        if self._guards["twin"].run(lambda: self._desired.fetch(self._hub), min(pause, _MOST_POLL_PAUSE)):
-            self._next_poll = self._monotonic() + pause
+        before, self._next_poll = self._next_poll, self._monotonic() + pause
+        if not self._guards["twin"].run(lambda: self._desired.fetch(self._hub), min(pause, _MOST_POLL_PAUSE)):
+            self._next_poll = before
 
     def _tell_state(self) -> None:
         state = self._state()
