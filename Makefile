@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKER := $(VENV)/.worker
+AZURITE := $(VENV)/.azurite
 PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
@@ -26,10 +27,14 @@ $(WORKER): tests/worker/requirements.txt scripts/setup-worker | $(STAMP)
 	scripts/setup-worker $(VENV)/worker
 	@touch $@
 
+$(AZURITE): tests/azurite/package-lock.json scripts/setup-azurite | $(STAMP)
+	scripts/setup-azurite $(VENV)/azurite
+	@touch $@
+
 demo: $(STAMP) ## Run the main job on real images and show what happened
 	$(BIN)/python -m demo
 
-test: $(STAMP) $(WORKER) ## Run every test but the long ones (installs the Debian packages they need)
+test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 	$(PYTEST) -m "e2e and not long"
@@ -37,7 +42,7 @@ test: $(STAMP) $(WORKER) ## Run every test but the long ones (installs the Debia
 test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
-test-all: $(STAMP) $(WORKER) ## Run every test, the long ones too
+test-all: $(STAMP) $(WORKER) $(AZURITE) ## Run every test, the long ones too
 	scripts/setup-debian
 	$(PYTEST) $(PARALLEL) -m "not e2e"
 	$(PYTEST) -m e2e

@@ -9,6 +9,7 @@ REMEDIES = {
     "for weeks are normal.",
     "device.held": "`imagedelta devices show` names the reason; put it right, then `imagedelta devices resync`.",
     "disk.full": "Free disk on the device: the bundle is kept and the device goes on by itself.",
+    "disk.read_only": "Look why the device's file system is mounted read-only; the module tries again by itself.",
     "disk.failing": "Look at the disk of the device and its file system; the module tries again by itself.",
     "bundle.other_device": "Take the bundle to the device it is sealed for: one for any device into its inbox folder.",
     "bundle.below_floor": "An old bundle came back: order the image again if it is wanted.",

@@ -22,14 +22,20 @@ from pydantic import (
 )
 
 from contracts.refusals import refuse
+from imagedelta.bundles.head import MAX_ATTEMPT
 from imagedelta.errors import ContentError, LimitExceeded, RequestError
 from imagedelta.platforms import PATTERN, parse_platform
 
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_BODY_BYTES = MAX_MESSAGE_BYTES - 1024
+"""What a device sends: a hub counts the properties of a message as well."""
 MAX_INVENTORY_BYTES = 8 * 1024 * 1024
 """Of an inventory after decompression; on the wire it stays under the hub's message limit."""
 MAX_FETCHED_BYTES = 2**44
 """Of one bundle; half a million of them can be added up in SQL's 64 bits."""
+
+MAX_SEQUENCE = 1_000_000
+"""Of the reports of one attempt."""
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9\-._:@$]{0,127}$")]
@@ -67,8 +73,8 @@ class Report(Message):
     kind: Literal["report"] = "report"
     version: Literal[1] = 1
     transfer_id: ShortText = Field(alias="transferId")
-    attempt: int = Field(ge=1, le=1_000_000)
-    sequence: int = Field(ge=1, le=1_000_000, description="Grows by one with each report of an attempt.")
+    attempt: int = Field(ge=1, le=MAX_ATTEMPT)
+    sequence: int = Field(ge=1, le=MAX_SEQUENCE, description="Grows by one with each report of an attempt.")
     state: ReportedState
     image_id: ImageId = Field(alias="imageId")
     code: Code | None = None
@@ -96,8 +102,8 @@ class LastResult(Message):
     """The outcome of a finished attempt, repeated in inventories so that a lost report heals."""
 
     transfer_id: ShortText = Field(alias="transferId")
-    attempt: int = Field(ge=1, le=1_000_000)
-    sequence: int = Field(ge=1, le=1_000_000)
+    attempt: int = Field(ge=1, le=MAX_ATTEMPT)
+    sequence: int = Field(ge=1, le=MAX_SEQUENCE)
     state: Literal["succeeded", "failed", "source_missing"]
     image_id: ImageId = Field(alias="imageId")
     code: Code | None = None
@@ -128,13 +134,13 @@ class Inventory(Message):
     results: list[LastResult] = Field(default_factory=list, max_length=1_000)
 
     def to_wire(self) -> bytes:
-        """gzip JSON, at most ``MAX_MESSAGE_BYTES``.
+        """gzip JSON, at most ``MAX_BODY_BYTES``.
 
         Raises: LimitExceeded when it does not fit one message.
         """
         wire = gzip.compress(to_json(self), 9, mtime=0)
-        if len(wire) > MAX_MESSAGE_BYTES:
-            raise LimitExceeded(f"inventory of {len(wire)} bytes is over the message limit of {MAX_MESSAGE_BYTES}")
+        if len(wire) > MAX_BODY_BYTES:
+            raise LimitExceeded(f"inventory of {len(wire)} bytes is over the message limit of {MAX_BODY_BYTES}")
         return wire
 
 

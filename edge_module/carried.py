@@ -9,72 +9,60 @@ Source: docs/formats/bundle.md, section 3.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from contracts.messages import DesiredProperties
 from edge_module.admission import Rules, check_fit
 from edge_module.engines import Engine, PresentImage
 from edge_module.intake import Intake
-from edge_module.rebuild import Rebuilder
-from imagedelta.bundles import BundleHead, OpenedBundle
-from imagedelta.errors import SourceMissing
+from edge_module.verdict import DONE, Done, Refused, Verdict, Wait
+from imagedelta.bundles import BundleHead
+from imagedelta.errors import ContentError, ImageDeltaError, SourceMissing
 
 log = logging.getLogger("imagedelta.carried")
 
 
 class Carried:
-    def __init__(
-        self, engine: Engine, rebuilder: Rebuilder, intake: Intake, rules: Rules, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, engine: Engine, intake: Intake, rules: Rules, changed: Callable[[], None]) -> None:
         """Args:
         changed: Called when the images here are others than the last inventory said.
         """
         self._engine = engine
-        self._rebuilder = rebuilder
         self._intake = intake
         self._rules = rules
         self._changed = changed
 
-    def apply(
-        self, head: BundleHead, open_bundle: Callable[[], OpenedBundle], desired: DesiredProperties, *, verify: bool
-    ) -> None:
-        """Return when the image is here, whole.
+    def admit(self, file: str, head: BundleHead, desired: DesiredProperties) -> CarriedOrder | Done | Refused:
+        """The order to go on with; done when the image is here already, its bytes held against their digests.
 
         Args:
+            file: Name to tell people.
             head: Sealed by a trusted key, for any device.
-            open_bundle: Checks that the file is whole.
-
-        Raises:
-            ContentError: Refused as it is; SourceMissing among them.
-            DependencyError: The disk is full or failing; the bundle is good.
         """
-        check_fit(head, self._rules, desired)
-        present = {image.image_id: image for image in self._engine.images()}
-        if image := present.get(head.target_image_id):
-            self._name(image, head)
-        else:
-            self._rebuild(head, open_bundle(), desired, verify)
-        log.info("image %s, carried here, is complete", head.target_image_id)
-        self._changed()
-
-    def _rebuild(self, head: BundleHead, bundle: OpenedBundle, desired: DesiredProperties, verify: bool) -> None:
+        order = CarriedOrder(file, head, self)
         try:
-            image = self._rebuilder.rebuild(
-                bundle,
-                desired,
-                verify=verify,
-                begin=lambda: log.info("rebuilding image %s, carried here", head.target_image_id),
-            )
-        except SourceMissing as error:
-            lost = self._rebuilder.lost_sources(head)
-            self._changed()
-            raise SourceMissing(f"the bundle starts from {', '.join(lost)}, not here: {error}") from error
-        self._name(image, head)
+            check_fit(head, self._rules, desired)
+        except ContentError as error:
+            order.refused(error)
+            return Refused(error)
+        image = self._intake.whole_image(head.target_image_id)
+        if image is None:
+            return order
+        order.made(image)
+        return DONE
 
-    def _name(self, image: PresentImage, head: BundleHead) -> None:
+    def made(self, image: PresentImage, head: BundleHead) -> None:
         name = self._name_for(head)
         if name and name not in image.references:
             self._engine.name_image(image.image_id, name)
+        log.info("image %s, carried here, is complete", head.target_image_id)
+        self._changed()
+
+    def source_lost(self) -> None:
+        self._changed()
+
+    def refused(self, file: str, error: ImageDeltaError) -> None:
+        self._intake.note_refusal(file, error)
 
     def _name_for(self, head: BundleHead) -> str:
         """The name, if it is free here and the cloud has given it to no other image."""
@@ -83,3 +71,29 @@ class Carried:
                 log.info("%s stays at the image that has it", head.reference)
                 return ""
         return self._intake.reference_for(head)
+
+
+class CarriedOrder:
+    """Nobody waits for a report; what is refused is told by its file."""
+
+    def __init__(self, file: str, head: BundleHead, carried: Carried) -> None:
+        self.head = head
+        self._file = file
+        self._carried = carried
+
+    def begun(self) -> None:
+        log.info("rebuilding image %s, carried here", self.head.target_image_id)
+
+    def made(self, image: PresentImage) -> None:
+        self._carried.made(image, self.head)
+
+    def source_lost(self, lost: Sequence[str], error: SourceMissing) -> Verdict:
+        self._carried.source_lost()
+        starts = ", ".join(lost or self.head.source_image_ids)
+        return Refused(SourceMissing(f"the bundle starts from {starts}, not here: {error}"))
+
+    def waits(self, wait: Wait) -> None:
+        """The reported properties say so."""
+
+    def refused(self, error: ImageDeltaError) -> None:
+        self._carried.refused(self._file, error)

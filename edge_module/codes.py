@@ -5,8 +5,20 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "bundle.changed": "Nothing to do: a transfer tool wrote to the file while it was read, so it is read again.",
+    "bundle.gave_way": "Free disk on the device and let the transfer tool send the bundle once more.",
+    "bundle.incomplete": "Nothing to do while the transfer tool is at work. If it says that it has finished, some "
+    "bytes were lost on its way: let it send the file once more.",
     "device.busy": "Wait until the other process ends, or stop it: one works in a folder at a time.",
     "device.settings": "Correct the named setting of the module and start it again.",
+    "image.looked_at": "Nothing to do: it takes as long as reading the image once.",
+    "hub.busy": "Nothing to do: the hub has asked for patience, the device tries again.",
+    "hub.certificate": "Give the hub's authority with IMAGEDELTA_HUB_CA, and look at the device's clock: a certificate "
+    "that is not valid yet or any more is mostly a wrong clock. Everything waits on the disk until then.",
+    "hub.denied": "Compare the module's key with the hub's and look at the device's clock: tokens are made by it. "
+    "Everything waits on the disk until then.",
+    "hub.no_answer": "Nothing to do: the device connects anew and asks again. If it stays, look at the link.",
+    "hub.unreachable": "Look at the link and at the hub's name. Everything waits on the disk until then.",
     "patch.denied": "Nothing to do: the device takes a fresh grant from its twin. Check that the twin was written.",
     "patch.missing": "Look whether the container of patches still holds it; the device asks again by itself.",
     "engine.damaged": "Look at the disk that keeps the images: the module makes its records good once it can write.",

@@ -1,211 +1,122 @@
-"""The module's parts put together, and the one loop they take turns in.
-
-A turn is short: the twin and the outbox container when they are due, waiting messages, at most one bundle of
-the inbox, about a second of download. Nothing transient ends the loop; each part says what it waits for and
-is asked again.
-"""
+"""The module's parts put together: they share the journal, the outbox and what the cloud wants, and little else."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from contracts.messages import DesiredProperties, OutboxAccess, PatchAccess
 from edge_module.admission import Rules
 from edge_module.apply import Applier
+from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
-from edge_module.bundle_source import FORMS, OpenContainer, Shore
+from edge_module.brake import Brake
+from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
+from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
-from edge_module.engines import Engine
-from edge_module.files import Files
-from edge_module.hub import Envelope, Hub
+from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
 from edge_module.intake import Intake
-from edge_module.inventory import MAX_RESULTS, make_inventory
+from edge_module.inventory import Inventories
 from edge_module.journal import Journal
+from edge_module.judge import Judge, LostDownloads
+from edge_module.link_part import LinkPart
 from edge_module.outbox import Outbox
-from edge_module.rebuild import Rebuilder
+from edge_module.parts import Part, PartThread
+from edge_module.ports import Ports
 from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.settings import Settings
+from edge_module.state import ModuleState
+from edge_module.troubles import Troubles
 from edge_module.twin import DesiredState
-from imagedelta.bundles import PublicKey
-from imagedelta.errors import ImageDeltaError
+from imagedelta.errors import DependencyError
 
-PROGRESS_SECONDS = 15.0
-"""Progress in the reported properties is news at most this often: it shares the link with the bundles."""
+_STOP_SECONDS = 5.0
+_WATCH_SECONDS = 0.5
 log = logging.getLogger("imagedelta.device")
 
 
 class Device:
-    def __init__(
-        self,
-        settings: Settings,
-        files: Files,
-        engine: Engine,
-        hub: Hub,
-        trusted: Mapping[str, PublicKey],
-        open_container: OpenContainer,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._settings = settings
-        self._engine = engine
-        self._hub = hub
-        self._trusted = trusted
-        self._open_container = open_container
-        self._monotonic = monotonic
-        engine.clean()
-        self._desired = DesiredState(files)
-        self._journal = Journal(files)
-        self._outbox = Outbox(files, Backoff(), monotonic)
-        self._reporter = Reporter(self._journal, self._outbox)
-        rules = Rules(hub.device_id, settings.platforms, settings.memory_bytes)
-        self._intake = Intake(self._journal, self._reporter, engine, rules, trusted, self._images_changed)
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        files, engine, monotonic = ports.files, ports.engine, ports.monotonic
+        self._rebuilds = ports.rebuilds
+        damage = DamageLog(files)
+        self._desired = desired = DesiredState(files, damage)
+        self._outbox = Outbox(files, Backoff(), monotonic, damage)
+        self._brake = brake = Brake(files, desired)
+        troubles = Troubles(ports.now)
+        journal = Journal(files, damage)
+        reporter = Reporter(journal, self._outbox)
+        rules = Rules(ports.hub.device_id, settings.platforms, settings.memory_bytes)
+        forms = FORMS if settings.shared_bundles else ()
+        self._inventories = Inventories(journal, reporter, engine, rules, ports.trusted, forms, monotonic)
+        changed = self._inventories.make_due
+        intake = Intake(journal, reporter, engine, rules, ports.trusted, changed)
         refused = RefusedFiles(files)
-        rebuilder = Rebuilder(files, engine, refused, settings.memory_bytes, settings.reserve_bytes)
-        self._downloader = Downloader(
-            files, self._journal, self._reporter, self._intake, refused, monotonic, settings.reserve_bytes
+        downloader = Downloader(files, journal, reporter, intake, refused, monotonic, settings.reserve_bytes)
+        applier = Applier(ports.rebuilds, engine, rules)
+        carried = Carried(engine, intake, rules, changed)
+        judge = Judge(files, intake, carried, applier, LostDownloads(monotonic), reporter)
+        patience = Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds)
+        inbox = Inbox(files, journal, judge, refused, troubles, patience)
+        state = ModuleState(
+            files, engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes
         )
-        self._inbox = Inbox(
-            files,
-            self._journal,
-            self._reporter,
-            self._intake,
-            Applier(rebuilder, engine, self._reporter, self._intake),
-            Carried(engine, rebuilder, self._intake, rules, self._images_changed),
-            refused,
-            Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds),
+        poll = settings.poll_seconds
+        self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
+        self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        self._hub = HubPart(
+            ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )
-        self._next_poll = 0.0
-        self._poll_failures = Backoff(1.0, 60.0)
-        self._listed = False
-        self._access: tuple[OutboxAccess, PatchAccess | None] | None = None
-        self._shore: Shore | None = None
-        self._inventory_due = 0.0
-        self._progress: dict[str, object] = {}
-        self._next_progress = 0.0
-        self._reporter.announce_pending()
+        self._parts: tuple[Part, ...] = (self._apply, self._link, self._hub)
+        with suppress(DependencyError):  # the disk is full: it is tried again with every step of the hub part
+            reporter.announce_pending()
 
-    def turn(self) -> bool:
-        """One turn of everything; returns whether there was anything to do, so that the next may follow at once."""
-        desired = self._desired.current
-        self._attempt(self._poll)
-        busy = False
-        if desired.paused:
-            self._attempt(self._pause)
-        else:
-            busy = self._attempt(lambda: self._inbox.step(desired)) or busy
-            shore = self._shore
-            if shore is not None:
-                busy = self._attempt(lambda: self._downloader.step(shore, desired)) or busy
-        self._attempt(self._send_inventory)
-        self._attempt(self._flush)
-        self._attempt(self._send_progress)
-        return busy
+    def turn(self) -> float:
+        """One step of every part, one after the other; how many seconds may pass before the next turn."""
+        return min([part.step() for part in self._parts])
 
-    def is_idle(self) -> bool:
-        """Everything the cloud has asked for so far is done and told."""
-        waiting = 0 if self._desired.current.paused else self._downloader.waiting + self._inbox.waiting
-        return self._desired.fetched and self._listed and waiting == 0 and len(self._outbox) == 0
+    def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
+        """A thread for each part, until ``stop`` is set or, if asked for, everything is done and told."""
+        threads = [PartThread(part, stop) for part in self._parts]
+        try:
+            for thread in threads:
+                thread.start()
+            while not stop.wait(_WATCH_SECONDS):
+                if self._brake.is_on:
+                    self._rebuilds.stop()
+                if until_idle and self.is_idle():
+                    break
+        finally:
+            stop.set()
+            self._end(threads)
 
     def stop(self) -> None:
-        """Keep what the link has brought so far; anything else is on disk already."""
-        self._attempt(self._pause)
+        """After turns: keep what the link has brought so far; anything else is on disk already."""
+        for part in self._parts:
+            part.stop()
 
-    def _attempt(self, part: Callable[[], bool]) -> bool:
-        """A part that fails waits for its next turn; the others go on."""
-        try:
-            return part()
-        except ImageDeltaError as error:
-            log.warning("%s (%s)", error, error.code)
-        except Exception:
-            log.exception("a part of the module failed in a way nobody foresaw")
-        return False
+    def is_idle(self) -> bool:
+        """Everything the cloud has asked for so far is done and told.
 
-    def _poll(self) -> bool:
-        """Twin and outbox container, every pollEverySeconds; sooner after a failure."""
-        if self._monotonic() < self._next_poll:
-            return False
-        # Each on its own: the outbox may answer while the hub does not, and its access is kept on disk.
-        fetched = self._attempt(self._fetch_desired)
-        answered = self._attempt(self._list_outbox) and fetched
-        pause = self._poll_seconds(self._desired.current)
-        if answered:
-            self._poll_failures.succeeded()
-        else:
-            pause = min(pause, self._poll_failures.failed())
-        self._next_poll = self._monotonic() + pause
-        return True
-
-    def _fetch_desired(self) -> bool:
-        self._desired.fetch(self._hub)
-        return True
-
-    def _poll_seconds(self, desired: DesiredProperties) -> float:
-        given = self._settings.poll_seconds
-        return float(desired.poll_every_seconds) if given is None else given
-
-    def _list_outbox(self) -> bool:
-        desired = self._desired.current
-        if desired.outbox is None:
-            self._shore, self._access = None, None
-        else:
-            access = (desired.outbox, desired.patches)
-            if access != self._access or self._shore is None:
-                self._shore, self._access = Shore(self._open_container, *access), access
-            if not desired.paused:
-                self._downloader.refresh(self._shore)
-        self._listed = True
-        return True
-
-    def _images_changed(self) -> None:
-        self._inventory_due = self._monotonic()
-
-    def _send_inventory(self) -> bool:
-        desired = self._desired.current
-        resync = desired.resync != self._journal.counters.resync
-        if self._monotonic() < self._inventory_due and not resync:
-            return False
-        self._outbox.put(self._inventory(desired))
-        self._inventory_due = self._monotonic() + desired.inventory_every_seconds
-        if resync:
-            self._journal.see_resync(desired.resync)
-        return True
-
-    def _inventory(self, desired: DesiredProperties) -> Envelope:
-        memory_bytes = min(self._settings.memory_bytes, desired.memory_bytes)
-        forms = FORMS if self._settings.shared_bundles else ()
-        results = self._reporter.last_results(MAX_RESULTS)
-        sequence = self._journal.next_inventory()
-        return make_inventory(
-            self._engine, sequence, self._settings.platforms, memory_bytes, self._trusted, forms, results
+        Asked in the order in which a bundle moves on, so that none slips through between two questions.
+        """
+        return (
+            self._desired.fetched
+            and self._link.is_idle
+            and self._apply.is_idle
+            and not self._inventories.is_due(self._desired.current)
+            and len(self._outbox) == 0
         )
 
-    def _flush(self) -> bool:
-        return self._outbox.flush(self._hub)
-
-    def _send_progress(self) -> bool:
-        progress = self._progress_now()
-        urgent = any(progress[key] != self._progress.get(key) for key in ("refusals", "paused"))
-        if progress == self._progress or (self._monotonic() < self._next_progress and not urgent):
-            return False
-        self._next_progress = self._monotonic() + PROGRESS_SECONDS
-        self._hub.report_properties(progress)
-        self._progress = progress
-        return True
-
-    def _progress_now(self) -> dict[str, object]:
-        """A key that has nothing to say is None, which deletes it in the twin."""
-        return {
-            "engine": self._engine.name,
-            "paused": self._desired.current.paused,
-            "download": self._downloader.progress(),
-            "waiting": {"outbox": self._downloader.waiting, "inbox": self._inbox.waiting},
-            "refusals": self._intake.refusals,
-        }
-
-    def _pause(self) -> bool:
-        self._downloader.pause()
-        return True
+    def _end(self, threads: list[PartThread]) -> None:
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in threads:
+            while not thread.join(min(deadline, time.monotonic() + _WATCH_SECONDS)) and time.monotonic() < deadline:
+                self._rebuilds.stop()  # one may have begun a moment ago
+        hanging = [thread.name for thread in threads if thread.is_alive]
+        if hanging:
+            log.warning("%s did not end in %.0f s", " and ".join(hanging), _STOP_SECONDS)

@@ -22,7 +22,7 @@ from edge_module.part_file import FOLDER, PartFile, forget_part
 from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.turns import Turns
-from edge_module.verdict import Refused
+from edge_module.verdict import Refused, Wait
 from imagedelta.bundles import BundleHead, check_chunk_list
 from imagedelta.errors import ContentError, DependencyError, DigestMismatch
 from services.blobs_http import BlobChanged
@@ -172,7 +172,7 @@ class Downloader:
             download.part = PartFile(self._files, download.source.blob, download.source.head_bytes)
         source, part = download.source, download.part
         if part.head is not None and part.head.bundle_id in desired.revoked_bundles:
-            self._intake.admit(part.head, desired)
+            self._intake.before_fetching(part.head, desired, download.blob.etag)
             self._answer(download)
         elif part.complete:
             self._finish(download, part)
@@ -225,8 +225,14 @@ class Downloader:
         if isinstance(found, Refused):
             self._answer(download)
             return
+        if isinstance(found, Wait):
+            part.start_anew()
+            raise DependencyError(f"the head of {download.name}: {found.detail}")
         head, patch_offset = found
-        job = self._intake.admit(head, desired, download.blob.etag)
+        job = self._intake.before_fetching(head, desired, download.blob.etag)
+        if isinstance(job, Wait):
+            download.retry_at = self._monotonic() + 1.0
+            return
         if not isinstance(job, Job):
             self._answer(download)
             return
@@ -247,7 +253,10 @@ class Downloader:
             download.job = self._reporter.move(download.job, "receiving")
 
     def _finish(self, download: _Download, part: PartFile) -> None:
-        """The journal first: if the power goes before the file is in the inbox, it is moved at the next start."""
+        """The journal first: if the power goes before the file is in the inbox, it is moved at the next start.
+
+        The chunk list goes along: it tells bytes that this disk has lost from a seal that contradicts itself.
+        """
         self._close_stream()
         part.pause()
         name = download.name
@@ -259,6 +268,7 @@ class Downloader:
                 bytes_fetched=part.cost.bytes_fetched,
                 seconds_on_link=round(part.cost.seconds, 3),
             )
+        move_durably(self._files, part.chunks_path, f"{INBOX}/{name}.chunks")
         move_durably(self._files, part.path, f"{INBOX}/{name}")
         part.discard()
         self._downloads.pop(name, None)

@@ -2,23 +2,44 @@
 
 Names are relative to the module's root folder, with "/" between parts. What a POSIX file system promises
 is all that is relied on: file data is durable after ``sync`` of its writer, an entry of a folder (created,
-renamed, removed) after ``sync_folder`` of that folder. A full or failing disk is a DependencyError.
+renamed, removed) after ``sync_folder`` of that folder. A disk that does not do as asked is a DependencyError, also
+while reading: ``disk.full``, ``disk.read_only``, ``disk.failing``.
+
+Rule: after a ``sync`` that failed, nothing written since the last good one is believed, and a later good one says
+nothing about it: Linux marks the pages clean that it could not write. Who wants them on the disk drops them
+(``create``, or ``append`` with ``keep``) and writes them again.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import io
+import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 from imagedelta.errors import DependencyError, RequestError, UnsafePath
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+Kind = Literal["file", "folder", "other"]
+_CODES = {errno.ENOSPC: "disk.full", errno.EDQUOT: "disk.full", errno.EROFS: "disk.read_only"}
+_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+log = logging.getLogger("imagedelta.files")
+
+
+class Stamp(NamedTuple):
+    """What changes whenever somebody writes to a file, whatever the tool does to its size and its time."""
+
+    size: int
+    modified_ns: int
+    """Since 1970, by this device's clock or by that of whoever wrote the file."""
+    changed_ns: int
+    inode: int
 
 
 class FileWriter(Protocol):
@@ -30,6 +51,8 @@ class FileWriter(Protocol):
 
 
 class Files(Protocol):
+    """Whoever removes a folder of ours while the module runs does no harm: writing makes missing ones again."""
+
     def create(self, name: str) -> FileWriter:
         """Open for writing, empty; an existing file is emptied."""
 
@@ -37,7 +60,7 @@ class Files(Protocol):
         """Open for writing after the first ``keep`` bytes; what stands behind them is dropped."""
 
     def open(self, name: str) -> BinaryIO:
-        """Open for reading, seekable. Raises: FileNotFoundError."""
+        """Open for reading, seekable. Raises: FileNotFoundError; DependencyError, also from reading."""
 
     def rename(self, old: str, new: str) -> None:
         """Replaces ``new`` atomically if it exists."""
@@ -46,13 +69,19 @@ class Files(Protocol):
         """Return when every entry made, renamed or removed in ``folder`` so far is on the disk."""
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Remove what stands there, a folder with all that is in it; nothing there is no error."""
 
     def list(self, folder: str) -> list[str]:
         """Names of the entries of ``folder``, sorted; empty when there is no such folder."""
 
+    def kind(self, name: str) -> Kind | None:
+        """What stands there, seen through a link that leads somewhere; None when nothing does."""
+
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is no such file."""
+
+    def stamp(self, name: str) -> Stamp | None:
+        """None when there is no such file, or something else than a file."""
 
     def make_folders(self, folder: str) -> None:
         """Make ``folder`` and its parents, durably; existing ones are no error."""
@@ -66,24 +95,38 @@ def parent(name: str) -> str:
 
 
 def write_atomically(files: Files, name: str, data: bytes) -> None:
-    """Replace ``name`` so that after power loss it holds the old bytes or ``data``, nothing between."""
+    """Replace ``name`` so that after power loss it holds the old bytes or ``data``, nothing between.
+
+    Raises: DependencyError; ``name`` then holds the one or the other, and nothing is left beside it.
+    """
     temporary = f"{name}.tmp"
-    writer = files.create(temporary)
     try:
-        writer.write(data)
-        writer.sync()
-    finally:
-        writer.close()
-    files.rename(temporary, name)
+        writer = files.create(temporary)
+        try:
+            writer.write(data)
+            writer.sync()
+        finally:
+            writer.close()
+        files.rename(temporary, name)
+    except DependencyError:
+        with suppress(DependencyError):  # removed at the next start then
+            files.remove(temporary)
+        raise
     files.sync_folder(parent(name))
 
 
 def open_folder(files: Files, folder: str) -> None:
-    """Make a folder of the module's own, and remove what an interrupted ``write_atomically`` left in it."""
-    files.make_folders(folder)
-    for name in files.list(folder):
-        if name.endswith(".tmp"):
-            files.remove(f"{folder}/{name}")
+    """Make a folder of the module's own, and remove what an interrupted ``write_atomically`` left in it.
+
+    A disk that refuses does not keep the module from starting: writing makes the folder later.
+    """
+    try:
+        files.make_folders(folder)
+        for name in files.list(folder):
+            if name.endswith(".tmp"):
+                files.remove(f"{folder}/{name}")
+    except DependencyError as error:
+        log.error("folder %s is not in order: %s", folder, error)
 
 
 def remove_durably(files: Files, name: str) -> None:
@@ -104,8 +147,11 @@ def read_bounded(files: Files, name: str, limit: int) -> bytes | None:
     size = files.size(name)
     if size is None or size > limit:
         return None
-    with files.open(name) as stream:
-        return stream.read(limit)
+    try:
+        with files.open(name) as stream:
+            return stream.read(limit)
+    except FileNotFoundError:
+        return None
 
 
 class DiskFiles:
@@ -125,50 +171,73 @@ class DiskFiles:
         return self._writer(name, os.O_CREAT, keep)
 
     def open(self, name: str) -> BinaryIO:
-        try:
-            return self._path(name).open("rb")
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _disk_error(name, error) from error
+        with _disk_errors(name, but=FileNotFoundError):
+            handle = _open_file(self._path(name), os.O_RDONLY)
+        return io.BufferedReader(_DiskReader(name, handle))
 
     def rename(self, old: str, new: str) -> None:
         with _disk_errors(new):
-            self._path(old).replace(self._path(new))
+            try:
+                self._path(old).replace(self._path(new))
+            except FileNotFoundError:
+                self._make_folder_of(new)
+                self._path(old).replace(self._path(new))
 
     def sync_folder(self, folder: str) -> None:
         with _disk_errors(folder):
-            handle = os.open(self._path(folder), os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            _sync_path(self._path(folder))
 
     def remove(self, name: str) -> None:
+        path = self._path(name)
         with _disk_errors(name):
-            self._path(name).unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def list(self, folder: str) -> list[str]:
-        try:
-            return sorted(entry.name for entry in self._path(folder).iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        with _disk_errors(folder):
+            try:
+                return sorted(entry.name for entry in self._path(folder).iterdir())
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def kind(self, name: str) -> Kind | None:
+        path = self._path(name)
+        with _disk_errors(name):
+            found = _stat(path)
+            if found is None:  # a link that leads nowhere is still in the way
+                return "other" if path.is_symlink() else None
+        if stat.S_ISREG(found.st_mode):
+            return "file"
+        return "folder" if stat.S_ISDIR(found.st_mode) else "other"
 
     def size(self, name: str) -> int | None:
-        path = self._path(name)
-        return path.stat().st_size if path.is_file() else None
+        with _disk_errors(name):
+            found = _stat(self._path(name))
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def stamp(self, name: str) -> Stamp | None:
+        with _disk_errors(name):
+            found = _stat(self._path(name))
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def make_folders(self, folder: str) -> None:
-        missing = [self._path(folder)]
-        while not missing[-1].exists():
-            missing.append(missing[-1].parent)
-        for path in reversed(missing[:-1]):
-            with _disk_errors(folder):
+        with _disk_errors(folder):
+            missing = [self._path(folder)]
+            while not missing[-1].exists():
+                missing.append(missing[-1].parent)
+            for path in reversed(missing[:-1]):
                 path.mkdir(exist_ok=True)
                 _sync_path(path.parent)
+            if not self._path(folder).is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "it is no folder", folder)
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self._root).free
+        with _disk_errors("."):
+            return shutil.disk_usage(self._root).free
 
     def _path(self, name: str) -> Path:
         pure = PurePosixPath(name)
@@ -178,7 +247,11 @@ class DiskFiles:
 
     def _writer(self, name: str, flags: int, keep: int | None) -> FileWriter:
         with _disk_errors(name):
-            handle = os.open(self._path(name), os.O_WRONLY | os.O_CLOEXEC | flags, 0o644)
+            try:
+                handle = _open_file(self._path(name), os.O_WRONLY | flags)
+            except FileNotFoundError:
+                self._make_folder_of(name)
+                handle = _open_file(self._path(name), os.O_WRONLY | flags)
             try:
                 if keep is not None:
                     os.ftruncate(handle, keep)
@@ -187,6 +260,9 @@ class DiskFiles:
                 os.close(handle)
                 raise
         return _DiskWriter(name, handle)
+
+    def _make_folder_of(self, name: str) -> None:
+        self.make_folders(parent(name))
 
 
 class _DiskWriter:
@@ -211,7 +287,24 @@ class _DiskWriter:
     def close(self) -> None:
         if self._open:
             self._open = False
-            os.close(self._handle)
+            with suppress(OSError):  # the handle is closed all the same; what counts was synced before
+                os.close(self._handle)
+
+
+class _DiskReader(io.FileIO):
+    """A disk that fails in the middle of a file is a DependencyError there too."""
+
+    def __init__(self, name: str, handle: int) -> None:
+        super().__init__(handle, "rb")
+        self._of = name
+
+    def readinto(self, buffer: Any, /) -> int:
+        with _disk_errors(self._of):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _disk_errors(self._of):
+            return super().readall()
 
 
 class RootLock:
@@ -222,16 +315,19 @@ class RootLock:
         self._handle: int | None = None
 
     def __enter__(self) -> RootLock:
-        """Raises: RequestError ``device.busy`` when another process works in this folder."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise RequestError(
-                f"another Image Reconstruction process works in {self._root}", code="device.busy"
-            ) from error
+        """Raises: RequestError ``device.busy`` when another process works in this folder; DependencyError."""
+        with _disk_errors(str(self._root)):
+            handle = self._open()
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(handle)
+                raise RequestError(
+                    f"another Image Reconstruction process works in {self._root}", code="device.busy"
+                ) from error
+            except OSError:
+                os.close(handle)
+                raise
         self._handle = handle
         return self
 
@@ -240,6 +336,48 @@ class RootLock:
             os.close(self._handle)
             self._handle = None
 
+    def _open(self) -> int:
+        """The lock file; on a disk that takes none, full or read-only, the folder itself."""
+        with suppress(OSError):
+            self._root.mkdir(parents=True, exist_ok=True)
+            return _open_file(self._root / "lock", os.O_RDWR | os.O_CREAT)
+        with suppress(OSError):
+            return _open_file(self._root / "lock", os.O_RDONLY)
+        return os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def disk_error(name: str, error: OSError) -> DependencyError:
+    code = _CODES.get(error.errno or 0, "disk.failing")
+    return DependencyError(f"{name}: {error.strerror or error}", code=code)
+
+
+@contextmanager
+def _disk_errors(name: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    try:
+        yield
+    except but:
+        raise
+    except OSError as error:
+        raise disk_error(name, error) from error
+
+
+def _open_file(path: Path, flags: int) -> int:
+    """A handle of a regular file; a pipe in its place is an error instead of a wait for its other end."""
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return handle
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError as error:
+        if error.errno in _NOTHING_THERE:
+            return None
+        raise
+
 
 def _sync_path(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -247,16 +385,3 @@ def _sync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _disk_errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _disk_error(name, error) from error
-
-
-def _disk_error(name: str, error: OSError) -> DependencyError:
-    code = "disk.full" if error.errno in _FULL else "disk.failing"
-    return DependencyError(f"{name}: {error.strerror}", code=code)

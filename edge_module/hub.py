@@ -1,16 +1,20 @@
 """The port to the hub, as a module sees it: messages up, twin down and up.
 
-Adapters: edge_module.hub_local (the embedded host). Every method raises only ImageDeltaError;
-DependencyError means the hub did not answer and the same call can be made again later.
+Adapters: edge_module.hub_azure (Azure IoT Hub and IoT Edge, by MQTT), edge_module.hub_local (the embedded host,
+by HTTP). Every method raises only ImageDeltaError; DependencyError means the hub did not answer and the same call
+can be made again later. Each answers within a bounded time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from contracts.messages import DesiredProperties
+from imagedelta.errors import ContentError
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,23 @@ class Envelope:
 
 
 class Hub(Protocol):
+    """One thread asks; ``close`` may come from any other."""
+
     @property
     def device_id(self) -> str:
         """The device this module's credentials belong to: bundles for others are refused."""
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        """From now on call ``wake``, from whatever thread, when ``desired`` may have something new.
+
+        A hub that cannot tell never calls it: its twin is looked at every pollEverySeconds.
+        """
+
     def send(self, message: Envelope) -> None:
         """Return once the hub has acknowledged the message.
 
-        Raises: RequestError ``hub.refused`` when it will never take it; DependencyError otherwise.
+        Raises: RequestError ``hub.refused`` when it will never take it; DependencyError otherwise: it may have
+            arrived all the same.
         """
 
     def desired(self) -> DesiredProperties:
@@ -45,4 +58,20 @@ class Hub(Protocol):
         """
 
     def report_properties(self, properties: Mapping[str, Any]) -> None:
-        """Merge into the reported properties; the last value of each wins."""
+        """Merge into the reported properties; the last value of each wins, None removes it.
+
+        Raises: RequestError ``hub.refused`` when the twin will not take them; DependencyError.
+        """
+
+    def close(self) -> None:
+        """End the connection, at once and for good; a call that waits for an answer ends with DependencyError."""
+
+
+def read_desired(properties: Mapping[str, Any]) -> DesiredProperties:
+    """Raises: ContentError ``content.malformed_message`` naming what breaks the contract."""
+    try:
+        return DesiredProperties.model_validate(properties)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ContentError(f"desired {where}: {first['msg']}", code="content.malformed_message") from error

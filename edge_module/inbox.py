@@ -1,8 +1,10 @@
-"""Bundles in the inbox folder: from our downloader, or dropped by any file transfer tool.
+"""The inbox folder: bundles from our downloader, from any file transfer tool, from a stick that crew plugged in.
 
-A foreign tool may write in place, stall for days, deliver twice or in any order. So a foreign file is taken
-when its size has been the same for a while, names ending in ``.part`` or ``.tmp`` are left alone, and one
-that ends early may go on growing for a day before it is refused.
+The folder belongs to whoever fills it. A tool may write in place, preallocate, leave holes, write in several streams,
+stall for days, deliver twice or in any order. So a foreign file is looked at when it has not changed for a while, and
+again when it has changed. It is removed when it is dealt with and whole; an unfinished one only when it has not changed
+for a day or longer and its room is needed. Names ending in ``.part`` or ``.tmp`` are left alone.
+Not here: what a file is worth (edge_module.judge).
 """
 
 from __future__ import annotations
@@ -10,23 +12,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 from contracts.messages import DesiredProperties
-from edge_module.apply import Applier
 from edge_module.backoff import Backoff
-from edge_module.carried import Carried
 from edge_module.downloader import INBOX
-from edge_module.files import Files, remove_durably
-from edge_module.intake import Intake
-from edge_module.journal import Job, Journal
+from edge_module.files import Files, Stamp, remove_durably
+from edge_module.journal import Journal
+from edge_module.judge import Case, Judge
 from edge_module.refused import RefusedFiles
-from edge_module.reporting import Reporter
-from edge_module.verdict import DONE, WAIT, Done, Refused, Verdict, Wait
-from imagedelta.bundles import HEAD_BYTES, BundleHead
-from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, Truncated
+from edge_module.troubles import Troubles
+from edge_module.verdict import INCOMPLETE, STOPPED, Done, Refused, Verdict, Wait
+from imagedelta.errors import ImageDeltaError
 
 SUFFIXES = (".bundle", ".imgbundle")
+TELL_SECONDS = 3600.0
+"""An unfinished file that has not changed for so long is told as ``blocked``: somebody should look at its tool."""
+GIVE_WAY_SECONDS = 600.0
+"""Unfinished files give way to others one by one, at most one in so long: one may have been enough."""
+_LOOKING_SHARE = 20
+"""Looking at a file takes one part of so many of the time, however often a tool touches it."""
 log = logging.getLogger("imagedelta.inbox")
 
 
@@ -36,21 +40,40 @@ class Patience:
 
     monotonic: Callable[[], float]
     stable_seconds: float
-    """A file is taken when its size has been the same for so long."""
+    """A file is looked at when it has not changed for so long."""
     incomplete_seconds: float
-    """A file that ends early is refused when it has not grown for so long."""
+    """An unfinished file that has not changed for so long may give way to another that needs its room."""
 
 
 @dataclass
-class _Seen:
+class _File:
     """What is known of one file since the module started."""
 
-    size: int
+    name: str
+    stamp: Stamp
     since: float
-    """When it was first seen with this size (monotonic seconds)."""
+    """When it was first seen like this (monotonic seconds)."""
+    case: Case
+    verdict: Verdict | None = None
     retry_at: float = 0.0
-    verified: bool = False
-    backoff: Backoff = field(default_factory=lambda: Backoff(5.0, 300.0))
+    """Not looked at before, changed or not."""
+    again_at: float = 0.0
+    """Not looked at before, unless it changes."""
+    told: bool = False
+    faults: Backoff = field(default_factory=lambda: Backoff(5.0, 300.0))
+    rests: Backoff = field(default_factory=lambda: Backoff(3600.0, 86_400.0))
+
+    @property
+    def path(self) -> str:
+        return self.case.path
+
+    @property
+    def is_unfinished(self) -> bool:
+        return isinstance(self.verdict, Wait) and self.verdict.code == INCOMPLETE
+
+    @property
+    def is_left_alone(self) -> bool:
+        return self.is_unfinished or (isinstance(self.verdict, Done | Refused) and self.again_at > 0)
 
 
 class Inbox:
@@ -58,133 +81,148 @@ class Inbox:
         self,
         files: Files,
         journal: Journal,
-        reporter: Reporter,
-        intake: Intake,
-        applier: Applier,
-        carried: Carried,
+        judge: Judge,
         refused: RefusedFiles,
+        troubles: Troubles,
         patience: Patience,
     ) -> None:
         self._files = files
         self._journal = journal
-        self._reporter = reporter
-        self._intake = intake
-        self._applier = applier
-        self._carried = carried
+        self._judge = judge
         self._refused = refused
+        self._troubles = troubles
         self._patience = patience
         self._monotonic = patience.monotonic
-        self._seen: dict[str, _Seen] = {}
+        self._known: dict[str, _File] = {}
+        self._next_give_way = 0.0
+        files.make_folders(INBOX)
 
     @property
     def waiting(self) -> int:
-        return len(self._names())
+        return len(self._stamps())
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is here but what was looked at and is somebody else's to finish."""
+        known = dict(self._known)
+        return all(name in known and known[name].is_left_alone for name in self._stamps())
 
     def step(self, desired: DesiredProperties) -> bool:
-        """Deal with the first bundle that is ready; returns whether there was one."""
-        names = self._names()
-        self._seen = {name: self._look(name) for name in names}
-        own = {job.bundle for job in self._journal.jobs() if job.bundle and not job.done}
-        for name in names:
-            if self._is_ready(name, name in own):
-                self._deal_with(name, name in own, desired)
-                return True
-        return False
+        """Deal with the first file that is ready; returns whether there was one."""
+        self._look_around()
+        for file in self._known.values():
+            self._tell_if_long(file)
+        ready = next((file for file in self._known.values() if self._is_ready(file)), None)
+        if ready is None:
+            return False
+        self._deal_with(ready, desired)
+        return True
 
-    def _names(self) -> list[str]:
+    def give_way(self) -> bool:
+        """Remove the unfinished file that has not changed for longest, if that is long enough."""
+        now = self._monotonic()
+        old = [each for each in self._known.values() if each.is_unfinished and self._is_abandoned(each)]
+        if not old or now < self._next_give_way:
+            return False
+        self._next_give_way = now + GIVE_WAY_SECONDS
+        file = min(old, key=lambda each: each.since)
+        log.warning("%s is removed, unfinished: its room is needed", file.path)
+        self._remove(file)
+        if file.case.order is not None:
+            file.case.order.waits(Wait("bundle.gave_way", f"{file.name} was unfinished, and its room was needed"))
+        return True
+
+    # What is in the folder.
+
+    def _stamps(self) -> dict[str, Stamp]:
         """Regular files only: a pipe or folder that somebody puts there would hold everything up."""
         names = [name for name in self._files.list(INBOX) if name.endswith(SUFFIXES)]
-        return [name for name in names if self._files.size(f"{INBOX}/{name}") is not None]
+        return {name: stamp for name in names if (stamp := self._files.stamp(f"{INBOX}/{name}")) is not None}
 
-    def _look(self, name: str) -> _Seen:
-        size = self._files.size(f"{INBOX}/{name}") or 0
-        seen = self._seen.get(name)
-        return seen if seen is not None and seen.size == size else _Seen(size, self._monotonic())
+    def _look_around(self) -> None:
+        stamps = self._stamps()
+        own = {job.bundle for job in self._journal.jobs() if job.bundle and not job.done}
+        for name in self._known.keys() - stamps.keys():
+            self._troubles.clear(name)
+        self._known = {name: self._file(name, stamp, name in own) for name, stamp in stamps.items()}
 
-    def _is_ready(self, name: str, own: bool) -> bool:
-        seen, now = self._seen[name], self._monotonic()
-        return now >= seen.retry_at and (own or now - seen.since >= self._patience.stable_seconds)
+    def _file(self, name: str, stamp: Stamp, own: bool) -> _File:
+        known, now = self._known.get(name), self._monotonic()
+        case = Case(f"{INBOX}/{name}", own)
+        if known is None:
+            return _File(name, stamp, now, case)
+        if (known.stamp, known.case.own) == (stamp, own):
+            return known
+        case.order, case.begun, case.answered = known.case.order, known.case.begun, known.case.answered
+        return _File(name, stamp, now, case, retry_at=known.retry_at)
 
-    def _deal_with(self, name: str, own: bool, desired: DesiredProperties) -> None:
-        match self._verdict(name, own, desired):
-            case Done():
-                self._remove(name)
-            case Wait():
-                self._wait(name)
-            case Refused(error):
-                self._refused.keep(f"{INBOX}/{name}", error)
-                self._remove(name)
+    def _is_ready(self, file: _File) -> bool:
+        now = self._monotonic()
+        settled = file.case.own or now - file.since >= self._patience.stable_seconds
+        return settled and now >= max(file.retry_at, file.again_at)
 
-    def _verdict(self, name: str, own: bool, desired: DesiredProperties) -> Verdict:
+    def _is_abandoned(self, file: _File) -> bool:
+        return self._monotonic() - file.since >= self._patience.incomplete_seconds
+
+    # Dealing with one of them.
+
+    def _deal_with(self, file: _File, desired: DesiredProperties) -> None:
+        started = self._monotonic()
+        if not isinstance(file.verdict, Done | Refused):
+            file.verdict = self._judge.judge(file.case, desired)
+        match file.verdict:
+            case Wait(code, detail):
+                self._wait(file, code, detail, self._monotonic() - started)
+            case _:
+                file.case.answered = True
+                self._troubles.clear(file.name)
+                self._dispose(file)
+
+    def _wait(self, file: _File, code: str, detail: str, took: float) -> None:
+        now = self._monotonic()
+        if code == STOPPED:  # whoever stopped it says so
+            file.retry_at = now + 1.0
+            return
+        if self._troubles.note(file.name, code, detail):
+            log.warning("%s waits (%s): %s", file.path, code, detail)
+        if code == INCOMPLETE:
+            file.retry_at = now + _LOOKING_SHARE * took
+            file.again_at = now + file.rests.failed()
+            return
+        file.retry_at = now + file.faults.failed()
+        self._tell(file)
+
+    def _tell_if_long(self, file: _File) -> None:
+        if file.is_unfinished and not file.told and self._monotonic() - file.since >= TELL_SECONDS:
+            self._tell(file)
+
+    def _tell(self, file: _File) -> None:
+        """As ``blocked``. A disk that is too full for that leaves it to the reported properties."""
+        if isinstance(file.verdict, Wait) and file.case.order is not None:
+            try:
+                file.case.order.waits(file.verdict)
+            except ImageDeltaError as error:
+                log.warning("%s: its wait cannot be reported: %s", file.path, error)
+                return
+        file.told = True
+
+    def _dispose(self, file: _File) -> None:
+        """A tool's file only when it is whole: one that vanishes while it is written would be sent once more."""
         try:
-            with self._files.open(f"{INBOX}/{name}") as stream:
-                return self._judge(name, stream, own, desired)
-        except Truncated as error:
-            return self._ends_early(name, error)
-        except ContentError as error:
-            return self._refuse(name, error)
-        except (DependencyError, OSError) as error:  # gone again, or a disk that is full or fails: look again later
-            log.warning("%s waits: %s", name, error)
-            return WAIT
+            if not (file.case.own or self._is_abandoned(file) or self._judge.is_whole(file.path)):
+                file.again_at = file.since + self._patience.incomplete_seconds
+                return
+            if isinstance(file.verdict, Refused):
+                self._refused.keep(file.path, file.verdict.error)
+            self._remove(file)
+        except (ImageDeltaError, OSError) as error:
+            file.retry_at = self._monotonic() + file.faults.failed()
+            code = getattr(error, "code", "disk.failing")
+            if self._troubles.note(file.name, code, str(error)):
+                log.warning("%s cannot be removed: %s", file.path, error)
 
-    def _judge(self, name: str, stream: BinaryIO, own: bool, desired: DesiredProperties) -> Verdict:
-        """Raises: ContentError when there is no transfer to report on."""
-        found = self._intake.read_head(stream.read(HEAD_BYTES))
-        if isinstance(found, Refused):
-            return found
-        head, _ = found
-        if head.is_for_any_device:
-            return self._apply_carried(name, head, stream, desired)
-        job = self._intake.admit(head, desired, again=not own)
-        if not isinstance(job, Job):
-            return job
-        try:
-            bundle = self._intake.open(stream)
-        except Truncated as error:
-            if own:  # it was whole when it came: the disk lost its end, so it is fetched again
-                self._reporter.move(job, "receiving", bundle="")
-                return DONE
-            return self._ends_early(name, error, job)
-        except ContentError as error:
-            self._reporter.fail(job, error)
-            return Refused(error)
-        return self._applier.apply(job, bundle, desired, verify=self._is_unverified(name))
-
-    def _apply_carried(self, name: str, head: BundleHead, stream: BinaryIO, desired: DesiredProperties) -> Verdict:
-        verify = self._is_unverified(name)
-        try:
-            self._carried.apply(head, lambda: self._intake.open(stream), desired, verify=verify)
-        except (ImageDeltaError, OSError):
-            raise
-        except Exception as error:
-            log.exception("%s: applying failed in a way nobody foresaw", name)
-            return self._refuse(name, ImageDeltaError(f"{type(error).__name__}: {error}"))
-        return DONE
-
-    def _is_unverified(self, name: str) -> bool:
-        """Whether the patch has to be held against its digest: once in a run is enough."""
-        seen = self._seen[name]
-        verified, seen.verified = seen.verified, True
-        return not verified
-
-    def _ends_early(self, name: str, error: Truncated, job: Job | None = None) -> Verdict:
-        if self._monotonic() - self._seen[name].since < self._patience.incomplete_seconds:
-            return WAIT
-        if job is None:
-            return self._refuse(name, error)
-        self._reporter.fail(job, error)
-        return Refused(error)
-
-    def _refuse(self, name: str, error: ImageDeltaError) -> Refused:
-        """A refusal without a transfer to report on."""
-        self._intake.note_refusal(name, error)
-        return Refused(error)
-
-    def _wait(self, name: str) -> None:
-        seen = self._seen[name]
-        seen.retry_at = self._monotonic() + seen.backoff.failed()
-
-    def _remove(self, name: str) -> None:
-        self._files.remove(f"{INBOX}/{name}.chunks")
-        remove_durably(self._files, f"{INBOX}/{name}")
-        self._seen.pop(name, None)
+    def _remove(self, file: _File) -> None:
+        self._files.remove(f"{file.path}.chunks")
+        remove_durably(self._files, file.path)
+        self._troubles.clear(file.name)
+        self._known.pop(file.name, None)

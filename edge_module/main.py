@@ -10,23 +10,27 @@ import logging
 import os
 import signal
 import sys
-import time
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import httpx
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.files import DiskFiles, RootLock
-from edge_module.hub_local import LocalHub
+from edge_module.hub_choice import open_hub
 from edge_module.loading import load_archive
 from edge_module.logs import PrintableFormatter
+from edge_module.ports import Ports
+from edge_module.rebuild import Rebuilder
+from edge_module.refused import RefusedFiles
 from edge_module.settings import (
     Settings,
-    connection_from_environment,
     read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
@@ -37,12 +41,11 @@ from imagedelta.names import id_prefix, name_or_none
 from imagedelta.printable import printable
 from services.blobs_http import BlobContainer
 
-_IDLE_SECONDS = 0.5
 log = logging.getLogger("imagedelta")
 
 
 class _Stop(BaseException):
-    """SIGTERM or SIGINT. Raised wherever the module is: everything it does survives worse."""
+    """SIGTERM or SIGINT: raised in the main thread, which only waits for it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,38 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    connection = connection_from_environment(os.environ)
     trusted = trusted_keys_from_environment(os.environ)
     files = DiskFiles(settings.root)
     timeout = httpx.Timeout(settings.silence_seconds, connect=min(30.0, settings.silence_seconds))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     with httpx.Client(timeout=timeout) as client:
-        hub = LocalHub(connection, client)
-        device = Device(
-            settings,
-            files,
-            LayoutEngine(files),
-            hub,
-            trusted,
-            lambda url, query: BlobContainer(client, url, query),
-        )
+        hub = open_hub(os.environ, client, settings.silence_seconds)
+        engine = LayoutEngine(files)
+        rebuilds = Rebuilder(files, engine, RefusedFiles(files), settings.reserve_bytes)
+        ports = Ports(files, engine, hub, rebuilds, lambda url, query: BlobContainer(client, url, query), trusted)
+        device = Device(settings, ports)
         log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, settings.engine)
-        try:
-            _loop(device, options.until_idle)
-        except _Stop:
-            log.info("stopping")
-        device.stop()
+        with suppress(_Stop):
+            device.run(threading.Event(), until_idle=options.until_idle)
+        hub.close()
     return 0
-
-
-def _loop(device: Device, until_idle: bool) -> None:
-    while True:
-        busy = device.turn()
-        if until_idle and device.is_idle():
-            return
-        if not busy:
-            time.sleep(_IDLE_SECONDS)
 
 
 def _load(options: argparse.Namespace, settings: Settings) -> int:
@@ -119,7 +106,7 @@ def _remove(options: argparse.Namespace, settings: Settings) -> int:
     files = DiskFiles(settings.root)
     engine = LayoutEngine(files)
     image_id = _image_id(options.image, engine)
-    if image_id in DesiredState(files).current.keep_images:
+    if image_id in DesiredState(files, DamageLog(files)).current.keep_images:
         raise RequestError(f"image {image_id} is among the images to keep", code="device.image_kept")
     engine.remove_image(image_id)
     return 0
@@ -156,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stop(*_: object) -> NoReturn:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the module is on its way out, within seconds
+    log.info("stopping")
     raise _Stop
 
 

@@ -152,6 +152,10 @@ class PartFile:
     def path(self) -> str:
         return self._part
 
+    @property
+    def chunks_path(self) -> str:
+        return self._chunk_file
+
     def _verify_present(self) -> None:
         """After a restart: find the last good border, chunk by chunk; bytes behind it stay in the buffer."""
         self._buffer.clear()

@@ -1,4 +1,4 @@
-"""The image of one verified bundle: checked, rebuilt from what is here, whole under a name of the engine's own.
+"""Rebuilding in this process: one verified bundle becomes an image, whole under a name of the engine's own.
 
 Order of durable steps, so that power loss between any two leaves old images usable and the new one complete or absent:
 layers, config and manifest; then what makes the image visible. Its name comes after that, from whoever called.
@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 
-from contracts.messages import DesiredProperties
 from edge_module.engines import MODULE_DISK, Engine, LayersGone, Need, PresentImage, Work
 from edge_module.files import Files
+from edge_module.rebuilds import RebuildTask
 from edge_module.refused import RefusedFiles
 from edge_module.scratch_file import SCRATCH, open_scratch
-from imagedelta.bundles import BundleHead, OpenedBundle
+from imagedelta.bundles import OpenedBundle, read_bundle
 from imagedelta.delta.decode.apply import apply_patch
 from imagedelta.delta.format.header import PatchHeader
 from imagedelta.delta.format.source_images import LayerNames, name_layers
@@ -27,53 +27,36 @@ _RESTARTS = 2
 
 
 class Rebuilder:
-    def __init__(
-        self, files: Files, engine: Engine, refused: RefusedFiles, memory_bytes: int, reserve_bytes: int
-    ) -> None:
+    def __init__(self, files: Files, engine: Engine, refused: RefusedFiles, reserve_bytes: int) -> None:
         """Args:
-        memory_bytes: The most a rebuild may need, whatever the cloud says.
         reserve_bytes: Disk that stays free, at each place.
         """
         self._files = files
         self._engine = engine
         self._refused = refused
-        self._memory_bytes = memory_bytes
         self._reserve_bytes = reserve_bytes
 
-    def rebuild(
-        self, bundle: OpenedBundle, desired: DesiredProperties, *, verify: bool, begin: Callable[[], None]
-    ) -> PresentImage:
-        """Return the image, whole and durable, not yet under the bundle's reference.
+    def rebuild(self, task: RebuildTask, begun: Callable[[], None]) -> PresentImage:
+        """See ``Rebuilds.rebuild``."""
+        with self._files.open(task.bundle) as stream:
+            bundle = read_bundle(stream, None)
+            if bundle.head != task.head:
+                raise DependencyError(f"{task.bundle} has become another bundle", code="bundle.changed")
+            return self._rebuild(bundle, task, begun)
 
-        Args:
-            verify: The patch's sealed digest has not been held against its bytes in this run yet.
-            begin: Called when everything is found fit, before the first byte is written.
+    def stop(self) -> None:
+        """It ends with its process."""
 
-        Raises:
-            SourceMissing: A layer the patch starts from is not here, or damaged.
-            ContentError: The patch is not what its head says.
-            DependencyError: The disk is full or failing, the engine does not answer.
-        """
-        if verify:
-            bundle.verify_patch_digest()
+    def _rebuild(self, bundle: OpenedBundle, task: RebuildTask, begun: Callable[[], None]) -> PresentImage:
         header = bundle.read_patch_head()
         names = self._names(header)
         sizes = {diff_id: layer.size for diff_id, layer in zip(names.target, header.layers, strict=True)}
         self._check_room(header, self._engine.needs(header.target_image_id, sizes, header.source_image_ids))
-        begin()
-        memory_limit = min(self._memory_bytes, desired.memory_bytes)
+        begun()
         for _ in range(_RESTARTS):
             with suppress(LayersGone):
-                return self._make(bundle, names, sizes, memory_limit)
-        return self._make(bundle, names, sizes, memory_limit)
-
-    def lost_sources(self, head: BundleHead) -> list[str]:
-        """Which sources of ``head`` are not whole here; damaged layers are forgotten, so no inventory names them."""
-        layers = {image.image_id: image.diff_ids for image in self._engine.images()}
-        for source in head.source_image_ids:
-            self._engine.drop_damaged(layers.get(source, ()))
-        whole = {image.image_id for image in self._engine.images()}
-        return [source for source in head.source_image_ids if source not in whole]
+                return self._make(bundle, task, names, sizes)
+        return self._make(bundle, task, names, sizes)
 
     def _names(self, header: PatchHeader) -> LayerNames:
         """The sizes of a session's layers are known only when the sources' configs have named them."""
@@ -81,12 +64,12 @@ class Rebuilder:
             return name_layers(header, work.config)
 
     def _make(
-        self, bundle: OpenedBundle, names: LayerNames, sizes: Mapping[str, int], memory_limit: int
+        self, bundle: OpenedBundle, task: RebuildTask, names: LayerNames, sizes: Mapping[str, int]
     ) -> PresentImage:
-        head = bundle.head
+        head = task.head
         bundle.patch.seek(0)
         scratch_files = count()
-        with self._engine.begin(head.target_image_id, head.reference, sizes, head.source_image_ids) as work:
+        with self._engine.begin(head.target_image_id, task.reference, sizes, head.source_image_ids) as work:
             for diff_id in names.sources:
                 self._open_source(work, diff_id)
             image = apply_patch(
@@ -94,7 +77,7 @@ class Rebuilder:
                 work.find,
                 work.config,
                 work,
-                memory_limit=memory_limit,
+                memory_limit=task.memory_bytes,
                 scratch=lambda: open_scratch(self._files, f"{_SCRATCH_FILE}{next(scratch_files)}"),
             )
             return work.finish(image.config)

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
 
 from imagedelta.errors import RequestError
@@ -24,7 +24,7 @@ class ModuleConnection:
     """As written: a host name, or a URL whose path names the hub ("http://127.0.0.1:7071/iothub/north")."""
     device_id: str
     module_id: str
-    key: bytes
+    key: bytes = field(repr=False)
 
     @property
     def base_url(self) -> str:
@@ -54,7 +54,7 @@ def connection_from_text(text: str) -> ModuleConnection:
 
     Raises: RequestError ``device.settings`` naming the part that is missing or wrong; never shows the key.
     """
-    values = dict(part.partition("=")[::2] for part in text.strip().split(";") if part)
+    values = parts_of_connection(text)
     missing = [name for name in _PARTS if not values.get(name)]
     if missing:
         raise RequestError(f"connection string without {', '.join(missing)}", code="device.settings")
@@ -63,3 +63,7 @@ def connection_from_text(text: str) -> ModuleConnection:
     except (binascii.Error, ValueError) as error:
         raise RequestError("connection string: SharedAccessKey is not base64", code="device.settings") from error
     return ModuleConnection(values["HostName"], values["DeviceId"], values["ModuleId"], key)
+
+
+def parts_of_connection(text: str) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in text.strip().split(";") if part)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from edge_module.sas_token import ModuleConnection, connection_from_text
+from edge_module.hub_azure import AzureAccess, Proxy
+from edge_module.sas_token import ModuleConnection, connection_from_text, parts_of_connection
 from imagedelta.bundles import PublicKey, read_trusted_keys
 from imagedelta.errors import RequestError
 from imagedelta.platforms import machine_platform, parse_platforms
@@ -15,6 +17,8 @@ ENGINES = ("layout",)
 MAX_PLATFORMS = 16
 _MIB = 1024 * 1024
 _MAX_TEXT_BYTES = 64 * 1024
+_PROXIES = {"http": ("HTTP", 8080), "socks4": ("SOCKS4", 1080), "socks5": ("SOCKS5", 1080)}
+"""Scheme → the SDK's name and the usual port."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,59 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def connection_from_environment(environment: Mapping[str, str]) -> ModuleConnection:
-    """IMAGEDELTA_HUB holds the module's connection string or the path of a file with it."""
+def hub_from_environment(environment: Mapping[str, str]) -> ModuleConnection | AzureAccess:
+    """Which hub the module talks to, and as whom.
+
+    IMAGEDELTA_HUB, the module's connection string or the path of a file with it, goes first: one whose HostName is a
+    URL means the hub of an embedded host, any other Azure IoT Hub. Without it IoT Edge's own variables say it.
+    """
     value = environment.get("IMAGEDELTA_HUB", "")
     if not value:
-        raise _wrong("IMAGEDELTA_HUB", "is not set: give the module's connection string or a file with it")
-    text = value if value.startswith("HostName=") else _read_text(Path(value), "IMAGEDELTA_HUB")
-    return connection_from_text(text)
+        return _edge_access(environment)
+    text = value if value.startswith("HostName=") else _read_text(Path(value), "IMAGEDELTA_HUB").strip()
+    connection = connection_from_text(text)
+    if "://" in connection.host:
+        return connection
+    authority = environment.get("IMAGEDELTA_HUB_CA", "")
+    return AzureAccess(
+        device_id=connection.device_id,
+        connection=text,
+        authority=_read_text(Path(authority), "IMAGEDELTA_HUB_CA") if authority else "",
+        websockets=_truth(environment, "IMAGEDELTA_HUB_WEBSOCKETS", "no"),
+        proxy=_proxy(environment.get("IMAGEDELTA_HUB_PROXY", "")),
+    )
+
+
+def _edge_access(environment: Mapping[str, str]) -> AzureAccess:
+    """edgeHub is on this device: it needs no proxy, and its certificate is known by the workload API."""
+    device_id = environment.get("IOTEDGE_DEVICEID", "")
+    if "IOTEDGE_WORKLOADURI" not in environment:  # IoT Edge's variables for development
+        device_id = parts_of_connection(environment.get("EdgeHubConnectionString", "")).get("DeviceId", "")
+    if not device_id:
+        raise _wrong(
+            "IMAGEDELTA_HUB",
+            "is not set, and IoT Edge has not started this module: give its connection string or a file with it",
+        )
+    return AzureAccess(device_id, None, websockets=_truth(environment, "IMAGEDELTA_HUB_WEBSOCKETS", "no"))
+
+
+def _proxy(text: str) -> Proxy | None:
+    if not text:
+        return None
+    try:
+        url = urlsplit(text)
+        kind, port = _PROXIES[url.scheme]
+        if not url.hostname:
+            raise ValueError("no host")
+        return Proxy(kind, url.hostname, url.port or port, _plain(url.username), _plain(url.password))
+    except (KeyError, ValueError):
+        raise _wrong(
+            "IMAGEDELTA_HUB_PROXY", "is no http://host:port, socks4://host:port or socks5://[user:password@]host:port"
+        ) from None
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
 
 
 def trusted_keys_from_environment(environment: Mapping[str, str]) -> dict[str, PublicKey]:

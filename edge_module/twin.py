@@ -1,42 +1,62 @@
-"""The last desired properties the cloud gave, kept on disk: a device that starts offline goes on by them."""
+"""The last desired properties the cloud gave, kept on disk: a device that starts offline goes on by them.
+
+They hold as soon as they are here. A disk that takes no writes gets them later: it must not keep a device from being
+paused, or from a fresh grant.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
-from contracts.messages import DesiredProperties, to_json
-from edge_module.files import Files, open_folder, read_bounded, write_atomically
+from contracts.messages import DesiredProperties
+from edge_module.damage import DamageLog
+from edge_module.files import Files
 from edge_module.hub import Hub
+from edge_module.state_files import StateFiles
+from imagedelta.errors import ContentError, DependencyError
 
 FOLDER = "state"
-_FILE = f"{FOLDER}/desired.json"
+_NAME = "desired.json"
 _MAX_BYTES = 1024 * 1024
 log = logging.getLogger("imagedelta.twin")
 
 
 class DesiredState:
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        open_folder(files, FOLDER)
+    def __init__(self, files: Files, damage: DamageLog) -> None:
+        self._lock = threading.Lock()
+        self._kept = StateFiles(files, FOLDER, TypeAdapter(DesiredProperties), _MAX_BYTES, damage)
         self.current = self._load()
+        """Of the hub's last answer, in this run or an earlier one. Replaced whole, so every thread may read it."""
+        self._saved: DesiredProperties | None = self.current
         self.fetched = False
         """Whether the hub has answered since the module started."""
 
     def fetch(self, hub: Hub) -> None:
         """Raises: DependencyError; ContentError when they break the contract (the old ones stay)."""
         fresh = hub.desired()
-        self.fetched = True
-        if fresh != self.current:
-            write_atomically(self._files, _FILE, to_json(fresh))
-            log.info("desired properties changed")
-        self.current = fresh
+        with self._lock:
+            if fresh != self.current:
+                log.info("desired properties changed")
+            self.current = fresh
+            self.fetched = True
+            self._save()
+
+    def _save(self) -> None:
+        if self._saved == self.current:
+            return
+        try:
+            self._kept.write(_NAME, self.current)
+        except (DependencyError, ContentError) as error:
+            log.error("desired properties hold, but cannot be kept: %s", error)
+        else:
+            self._saved = self.current
 
     def _load(self) -> DesiredProperties:
-        data = read_bounded(self._files, _FILE, _MAX_BYTES)
         try:
-            return DesiredProperties.model_validate_json(data) if data else DesiredProperties()
-        except ValidationError as error:
+            return self._kept.read(_NAME, without="the defaults hold until the hub answers") or DesiredProperties()
+        except DependencyError as error:
             log.error("kept desired properties cannot be read, the defaults hold: %s", error)
             return DesiredProperties()

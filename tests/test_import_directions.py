@@ -66,6 +66,7 @@ ONLY_IN: dict[str, set[str]] = {
         "services/hub_rest.py",
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
+        "edge_module/hub_choice.py",
         "edge_module/main.py",
         "imagedelta_cli/api_client.py",
         "imagedelta_cli/uploading.py",

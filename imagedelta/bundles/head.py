@@ -20,6 +20,10 @@ CHUNK_BYTES = 1024 * 1024
 MAX_JSON_BYTES = 16 * 1024
 MAX_SOURCES = 16
 MAX_TEXT = 255
+MAX_ATTEMPT = 1_000_000
+"""Of reports too (contracts.messages): what a head may say, every message can carry."""
+TRANSFER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+"""It becomes part of file names."""
 _MAX_NUMBER = 2**63 - 1
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
@@ -141,6 +145,10 @@ def _check(head: BundleHead) -> None:
         raise ContentError(
             f"bundle.json: {', '.join(_WIRE[name] for name in _ADDRESS)} are given together or not at all"
         )
+    if head.attempt > MAX_ATTEMPT:
+        raise LimitExceeded(f"bundle.json: attempt {head.attempt}, at most {MAX_ATTEMPT}")
+    if head.transfer_id:
+        _check_pattern("transferId", head.transfer_id, TRANSFER_ID)
     if head.patch_bytes == 0 or head.chunk_bytes == 0:
         raise ContentError("bundle.json: patchBytes and chunkBytes are at least 1")
     if not isinstance(head.source_image_ids, tuple):

@@ -1,4 +1,4 @@
-"""The command line as a process, and a real registry beside the real dockerd of archive_tools."""
+"""The command line as a process, and a real registry beside the real dockerd of the fixture ``daemon``."""
 
 from __future__ import annotations
 

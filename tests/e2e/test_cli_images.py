@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from imagedelta.archives import open_archive
-from tests.e2e.archive_tools import DockerDaemon, require_tool, skopeo_copy
+from tests.e2e.archive_tools import require_tool, skopeo_copy
 from tests.e2e.archive_tools import run as run_tool
 from tests.e2e.cli_tools import COMMAND, RealRegistry, environment, put_image, put_index, refused, run
+from tests.e2e.device.dockerd_process import DockerDaemon
 from tests.e2e.token_server import TokenServer
 from tests.images import BuiltImage, an_image, docker_save, gzipped, oci_archive, plain, zstd_packed
 
@@ -32,14 +33,9 @@ HTPASSWD = "ann:$2y$05$y1zG8HlG5G8NlE7OBsLnAer0yqJZPkXLFb5TBtFFKLw2TQLlrq2b2"
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory) -> Iterator[DockerDaemon]:
-    daemon = DockerDaemon(tmp_path_factory.mktemp("dockerd"))
-    try:
-        daemon.wait_until_ready()
-        daemon.docker("load", stdin=docker_save(OLD, NEW))
-        yield daemon
-    finally:
-        daemon.stop()
+def daemon(daemon) -> DockerDaemon:
+    daemon.docker("load", stdin=docker_save(OLD, NEW))
+    return daemon
 
 
 @pytest.fixture(scope="module")

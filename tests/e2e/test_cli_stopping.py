@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.archive_tools import DockerDaemon
 from tests.e2e.cli_tools import run, start
 from tests.images import an_image, descriptor, docker_save
 
@@ -69,18 +68,13 @@ def test_an_impatient_second_ctrl_c_does_not_leave_the_scratch_behind(files, wor
     assert (stopped(process, signal.SIGINT)[0], left(work)) == (130, [])
 
 
-def test_a_stop_while_a_daemon_sends_leaves_nothing(work, tmp_path_factory):
-    daemon = DockerDaemon(tmp_path_factory.mktemp("dockerd"))
-    try:
-        daemon.wait_until_ready()
-        daemon.docker("load", stdin=docker_save(OLD))
-        arguments = ("diff", "docker://localhost/big:1", "-o", work / "out/file", "--scratch", work / "scratch")
-        process = start(*arguments, cwd=work, env=daemon.env)
-        wait_for_scratch(process, work)
+def test_a_stop_while_a_daemon_sends_leaves_nothing(work, daemon):
+    daemon.docker("load", stdin=docker_save(OLD))
+    arguments = ("diff", "docker://localhost/big:1", "-o", work / "out/file", "--scratch", work / "scratch")
+    process = start(*arguments, cwd=work, env=daemon.env)
+    wait_for_scratch(process, work)
 
-        assert (stopped(process, signal.SIGTERM)[0], left(work)) == (143, [])
-    finally:
-        daemon.stop()
+    assert (stopped(process, signal.SIGTERM)[0], left(work)) == (143, [])
 
 
 @pytest.fixture

@@ -10,11 +10,8 @@ from imagedelta_host.durable.history import TERMINAL
 from tests.simulators.fleet import an_app
 from tests.simulators.fleet_voyage import IMAGES, Voyage
 
-_ENDS = {"failing": "failed", "gone": "excluded", "skipped": "excluded", "replaced late": "apply_failed"}
-"""Trouble -> the state that a member ends in; applied in all others.
-
-What was released to hardware that is there no more does not come to run: that is told, and ordered again.
-"""
+_ENDS = {"failing": "failed", "gone": "excluded", "skipped": "excluded"}
+"""Trouble -> the state that a member ends in; applied in all others."""
 _UNTROUBLED = ("", "offline", "rebased")
 """Devices with these are sent each image once."""
 _MOST_MAILS = 20
@@ -51,7 +48,7 @@ def _twice(voyage: Voyage) -> Iterator[str]:
     written = Counter(device_id for hub in voyage.hubs.values() for device_id, _ in hub.applied)
     for device_id, member in voyage.members().items():
         boat = voyage.boats[device_id]
-        wanted = 1 if member["state"] in ("applied", "apply_failed") else 0
+        wanted = 1 if member["state"] == "applied" else 0
         if written[device_id] != wanted:
             yield f"the deployment of {device_id} ({boat.trouble}) was written {written[device_id]} times"
         if boat.trouble in _UNTROUBLED and len(boat.done) != IMAGES:

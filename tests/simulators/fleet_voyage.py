@@ -41,7 +41,6 @@ TROUBLES = ("offline", "gone", "failing", "replaced", "lost source", "full disk"
 """Of one device in a hundred each; ``offline`` comes back after days, ``gone`` is excluded by a person, the
 deployments of ``rebased`` and ``skipped`` are changed by somebody else, and a person decides so."""
 DEATHS = 20
-_NEW_DISK = "replaced, new disk"
 _FOREIGN = "other:1"
 """The image that somebody else has devices run."""
 _BATCH = 100
@@ -114,8 +113,6 @@ class Voyage:
         self.set_id = ""
         self.ordered_at = self.now()
         self._applied: Counter[str] = Counter()
-        self._replaced: set[str] = set()
-        """In this round."""
 
     def _deps(self) -> Deps:
         sealer = a_sealer()
@@ -244,7 +241,6 @@ class Voyage:
             self._decide()
         with self.log.phase("devices"):
             self._start_modules()
-            self._replaced.clear()
         self.now.forward(seconds=(_TICK if self._moved() != before or self._is_soon() else _QUIET).total_seconds())
 
     def _moved(self) -> tuple[int, ...]:
@@ -265,8 +261,7 @@ class Voyage:
             boat.trouble = "full disk, room made"
         if boat.trouble == "replaced" and len(boat.done) >= 2:
             messages.append(boat.be_replaced())
-            boat.trouble = _NEW_DISK
-            self._replaced.add(boat.device_id)
+            boat.trouble = "replaced, new disk"
         return messages
 
     def _start_modules(self) -> None:
@@ -274,8 +269,6 @@ class Voyage:
         for hub in self.hubs.values():
             for device_id, _ in hub.applied[self._applied[hub.name] :]:
                 boat = self.boats[device_id]
-                if boat.trouble == _NEW_DISK and boat.device_id in self._replaced:
-                    boat.trouble = "replaced late"  # released between its last report and the new disk's inventory
                 run_modules(hub, device_id, lambda name, boat=boat: name == _FOREIGN or boat.runs(name))  # type: ignore[misc]
             self._applied[hub.name] = len(hub.applied)
 

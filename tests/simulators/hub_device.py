@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.messages import DesiredProperties, Inventory, Report, parse_inventory, parse_report
@@ -23,6 +23,11 @@ class HubSimulator:
         """So many of the next messages arrive, but their acknowledgement does not."""
         self.refuse: set[str] = set()
         """Kinds that are never taken."""
+        self.wake: Callable[[], None] | None = None
+        self.closed = False
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
 
     def send(self, message: Envelope) -> None:
         self._answer()
@@ -40,6 +45,9 @@ class HubSimulator:
     def report_properties(self, properties: Mapping[str, Any]) -> None:
         self._answer()
         self.reported |= json.loads(json.dumps(properties))
+
+    def close(self) -> None:
+        self.closed = True
 
     @property
     def reports(self) -> list[Report]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from edge_module import carried
 from tests.simulators.files import MODES, FileSystemSimulator, Mode, PowerCut
 from tests.unit.bundles.bundles import ANYONE
 from tests.unit.edge.world import APP_1, APP_2, MIB, OTHER, STRANGER, MadeBundle, World, make_bundle, patch_of
@@ -103,7 +102,6 @@ REFUSALS: dict[str, dict[str, object]] = {
     "seal.unknown_key": {"sealer": STRANGER},
     "bundle.platform": {"platform": "linux/arm64"},
     "bundle.memory": {"memory_bytes": 100 * MIB},
-    "content.digest_mismatch": {"patch_sha256": "0" * 64},
     "source.missing": {},
 }
 
@@ -157,20 +155,6 @@ def test_it_waits_for_room_on_the_disk() -> None:
 
     assert world.references()["app:2"] == APP_2.image_id
     assert reasons(world) == []
-
-
-def test_a_fault_nobody_foresaw_does_not_hold_up_the_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("boom")
-
-    monkeypatch.setattr(carried, "check_fit", broken)
-    world = World(APP_1)
-    world.drop_into_inbox(make_bundle(), "later.bundle")
-
-    carry(world)
-
-    assert world.final_report() == ("succeeded", None)
-    assert reasons(world) == ["internal"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -225,7 +225,7 @@ def test_the_long_form_of_a_name_in_a_bundle_is_the_short_one_on_the_device() ->
 def test_a_bundle_that_does_not_fit_is_refused_with_its_code(code: str, way: str) -> None:
     world = World(APP_1)
     bundle = make_bundle(**REFUSALS[code])
-    world.publish(bundle) if way == "outbox" else world.drop_into_inbox(bundle)
+    world.publish(bundle) if way == "outbox" else world.drop_into_inbox(bundle, chunks=True)
 
     world.run()
 
@@ -339,45 +339,6 @@ def test_the_cloud_can_lower_the_memory_of_a_device() -> None:
 
     assert world.final_report() == ("failed", "bundle.memory")
     assert world.hub.inventories[-1].profiles == []
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda data: b"no zip at all" * 9000,
-        lambda data: data[:14] + bytes(4) + data[18:],
-        lambda data: data + b"more",
-        lambda data: data[:-1] + b"x",
-    ],
-    ids=["garbage", "broken-head", "longer", "broken-directory"],
-)
-def test_a_broken_bundle_in_the_inbox_leaves_nothing_behind(spoil) -> None:
-    world = World(APP_1)
-    bundle = make_bundle()
-    world.drop_into_inbox(replace(bundle, data=spoil(bundle.data)))
-
-    world.run()
-
-    codes = [report.code for report in world.hub.reports]
-    assert codes == ["content.invalid"] or world.hub.reported["refusals"][0]["code"] == "content.invalid"
-    assert world.image_ids() == {APP_1.image_id}
-    assert world.leftovers() == []
-
-
-@pytest.mark.parametrize("cut", [10, 300, 60_000])
-def test_a_file_that_ends_early_may_still_grow_for_an_hour_before_it_is_refused(cut: int) -> None:
-    world = World(APP_1)
-    bundle = make_bundle()
-    world.drop_into_inbox(replace(bundle, data=bundle.data[:cut]))
-    device = world.boot()
-
-    world.turn(device, 40, seconds=60)
-    assert world.states() == []
-    world.turn(device, 40, seconds=60)
-
-    code = world.final_report()[1] if cut > 1000 else world.hub.reported["refusals"][0]["code"]
-    assert code == "content.truncated"
-    assert world.leftovers() == []
 
 
 def test_a_foreign_file_that_still_grows_is_left_alone_and_taken_when_it_is_whole() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -54,26 +55,125 @@ def test_names_that_leave_the_root_are_refused(tmp_path: Path) -> None:
 def test_a_failing_disk_is_a_dependency_that_may_come_back(tmp_path: Path) -> None:
     files = DiskFiles(tmp_path)
 
-    with pytest.raises(DependencyError) as caught:
-        files.create("no/such/folder")
-    assert caught.value.code == "disk.failing"
+    (tmp_path / "file").write_bytes(b"")
+
+    for act in (
+        lambda: files.create("file/below"),
+        lambda: files.append("file/below", 3),
+        lambda: files.make_folders("file"),
+        lambda: files.make_folders("file/below"),
+        lambda: files.rename("none", "some"),
+        lambda: files.sync_folder("none"),
+        lambda: files.open("."),
+        lambda: files.create("."),
+        lambda: files.list("x" * 300),
+        lambda: files.size("x" * 300),
+        lambda: files.kind("x" * 300),
+        lambda: files.remove("x" * 300),
+        lambda: DiskFiles(tmp_path / "none").free_bytes(),
+    ):
+        with pytest.raises(DependencyError) as caught:
+            act()
+        assert caught.value.code == "disk.failing"
 
 
-def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+def test_a_pipe_is_no_file_and_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.bundle")
+    files = DiskFiles(tmp_path)
 
-    assert DiskFiles(tmp_path).size("a.bundle") is None
+    assert (files.size("a.bundle"), files.kind("a.bundle")) == (None, "other")
+    for use in (files.open, files.create, lambda name: files.append(name, 1)):
+        with pytest.raises(DependencyError):
+            use("a.bundle")
 
 
-def test_a_full_disk_has_its_own_code(tmp_path: Path) -> None:
-    (tmp_path / "full").symlink_to("/dev/full")
-    writer = DiskFiles(tmp_path).create("full")
+def test_links_are_seen_through_and_one_that_leads_nowhere_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"12")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "folder").symlink_to(".")
+    (tmp_path / "lost").symlink_to("none")
+    files = DiskFiles(tmp_path)
 
-    with pytest.raises(DependencyError) as caught:
-        writer.write(b"1")
+    assert [files.kind(name) for name in ("real", "link", "folder", "lost", "none")] == [
+        "file",
+        "file",
+        "folder",
+        "other",
+        None,
+    ]
+    assert (files.size("link"), files.size("lost")) == (2, None)
+    files.remove("folder")
+    write_atomically(files, "link", b"new")
+    assert ((tmp_path / "real").read_bytes(), (tmp_path / "link").is_symlink()) == (b"12", False)
+
+
+def test_a_folder_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/c").write_bytes(b"1")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "a/link").symlink_to(tmp_path / "kept")
+
+    DiskFiles(tmp_path).remove("a")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(files) -> None:
+    write_atomically(files, "a/b/one", b"1")
+    files.make_folders("c")
+    move_durably(files, "a/b/one", "d/e/one")
+    files.append("f/part", 0).close()
+
+    assert (files.list("a/b"), files.list("d/e"), files.list("f")) == ([], ["one"], ["part"])
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "disk.full"),
+        (errno.EDQUOT, "disk.full"),
+        (errno.EROFS, "disk.read_only"),
+        (errno.EIO, "disk.failing"),
+        (errno.EACCES, "disk.failing"),
+    ],
+)
+def test_what_a_disk_refuses_has_a_code_for_each_way(
+    number: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = DiskFiles(tmp_path)
+    writer = files.create("one")
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for call, act in {
+        "write": lambda: writer.write(b"1"),
+        "fsync": writer.sync,
+        "open": lambda: files.create("two"),
+    }.items():
+        with monkeypatch.context() as patch, pytest.raises(DependencyError) as caught:
+            patch.setattr(os, call, refuse)
+            act()
+        assert (caught.value.code, "one" in str(caught.value) or "two" in str(caught.value)) == (code, True)
     writer.close()
 
-    assert caught.value.code == "disk.full"
+
+def test_a_disk_that_fails_in_the_middle_of_a_file_is_a_dependency_too(tmp_path: Path) -> None:
+    (tmp_path / "bad").symlink_to("/proc/self/mem")  # its first page is not there: EIO
+
+    with DiskFiles(tmp_path).open("bad") as stream:
+        for length in (1, 100_000, -1):
+            with pytest.raises(DependencyError) as caught:
+                stream.read(length)
+            assert caught.value.code == "disk.failing"
+
+
+def test_a_folder_that_takes_no_lock_file_is_locked_itself(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+
+    with RootLock(tmp_path), pytest.raises(RequestError) as caught, RootLock(tmp_path):
+        pass
+    assert caught.value.code == "device.busy"
 
 
 def test_one_process_works_in_a_folder_at_a_time(tmp_path: Path) -> None:

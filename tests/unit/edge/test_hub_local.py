@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
 from urllib.parse import parse_qs, quote_plus
 
 import httpx
@@ -22,6 +23,7 @@ CONNECTION = connection_from_text("HostName=http://h:7071/iothub/n;DeviceId=d 1;
 class Answering(httpx.BaseTransport):
     def __init__(self, status: int = 204, content: bytes = b"") -> None:
         self.status, self.content = status, content
+        self.headers: dict[str, str] = {}
         self.requests: list[httpx.Request] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -29,7 +31,7 @@ class Answering(httpx.BaseTransport):
         self.requests.append(request)
         if self.status == 0:
             raise httpx.ConnectError("down", request=request)
-        return httpx.Response(self.status, content=self.content)
+        return httpx.Response(self.status, stream=httpx.ByteStream(self.content), headers=self.headers)
 
 
 def hub(transport: Answering) -> LocalHub:
@@ -98,3 +100,56 @@ def test_the_desired_properties_come_from_the_twin() -> None:
 def test_a_twin_that_breaks_the_contract_is_told(content: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         hub(Answering(200, content)).desired()
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                self.given += 65_536
+                yield bytes(65_536)
+
+        given = 0
+
+    stream = Endless()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
+
+    with pytest.raises(DependencyError, match="more than"):
+        LocalHub(CONNECTION, httpx.Client(transport=transport)).desired()
+    assert stream.given <= 512 * 1024
+
+
+def test_a_clock_at_1970_is_set_right_by_the_hubs_own() -> None:
+    """The hub takes a token that ends in its future, and tells the time with every answer."""
+    ends: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        ends.append(int(parse_qs(request.headers["authorization"])["se"][0]))
+        date = {"date": "Sun, 29 Nov 2026 12:00:00 GMT"}
+        status = 204 if ends[-1] > 1_795_953_600 else 401
+        return httpx.Response(status, headers=date, stream=httpx.ByteStream(b""))
+
+    wrong = LocalHub(CONNECTION, httpx.Client(transport=httpx.MockTransport(answer)), now=lambda: 100.0)
+    for _ in range(2):
+        wrong.send(Envelope("1", "report", b"{}"))
+
+    assert ends == [3700, 1_795_957_200, 1_795_957_200]
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Sun, 29 Nov 9999999 12:00:00 GMT"])
+def test_a_refusal_that_tells_no_time_is_no_reason_to_ask_again(date: str | None) -> None:
+    transport = Answering(401)
+    transport.headers = {} if date is None else {"date": date}
+
+    with pytest.raises(DependencyError) as caught:
+        hub(transport).send(Envelope("1", "report", b"{}"))
+
+    assert (caught.value.code, len(transport.requests)) == ("hub.denied", 1)
+
+
+def test_what_a_twin_would_not_take_is_spelt_out() -> None:
+    transport = Answering()
+
+    hub(transport).report_properties({"refusals": [{"bundle": "\ud800\x00"}]})
+
+    assert json.loads(transport.requests[0].content) == {"refusals": [{"bundle": "\\ud800\\x00"}]}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from edge_module.refused import FOLDER, MAX_FILES, RefusedFiles
@@ -100,9 +98,10 @@ def test_a_transfer_that_was_refused_leaves_its_file_too() -> None:
 
 def test_a_full_disk_takes_the_room_of_refused_files_before_a_job_waits() -> None:
     world = World(APP_1)
-    world.drop_into_inbox(replace(make_bundle(), data=bytes(400_000)), "junk.bundle")
+    refused = make_bundle(STRANGER, patch=bytes(400_000), transfer_id="transfer-2", bundle_id="bundle-2")
+    world.drop_into_inbox(refused, "refused.bundle")
     world.run()
-    assert world.disk.size("refused/000001-junk.bundle") == 400_000
+    assert world.disk.size("refused/000001-refused.bundle") == len(refused.data)
     world.disk.capacity = sum(map(len, world.disk.files().values())) + 120_000
 
     world.publish(make_bundle())

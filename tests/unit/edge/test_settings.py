@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_module.hub_azure import AzureAccess, Proxy
 from edge_module.main import main
+from edge_module.sas_token import ModuleConnection
 from edge_module.settings import (
-    connection_from_environment,
+    hub_from_environment,
     read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
@@ -19,6 +21,7 @@ from imagedelta.platforms import machine_platform
 from tests.unit.edge.world import SEALER, STRANGER
 
 CONNECTION = "HostName=http://h:1/iothub/n;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5"
+AZURE = "HostName=north.azure-devices.net;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5"
 
 
 def test_everything_but_the_root_has_a_default() -> None:
@@ -67,18 +70,79 @@ def test_the_connection_string_stands_in_the_variable_or_in_a_file(tmp_path: Pat
     file = tmp_path / "hub"
     file.write_text(CONNECTION + "\n")
 
-    given = connection_from_environment({"IMAGEDELTA_HUB": CONNECTION})
+    given = hub_from_environment({"IMAGEDELTA_HUB": CONNECTION})
 
-    assert given == connection_from_environment({"IMAGEDELTA_HUB": str(file)})
+    assert isinstance(given, ModuleConnection)
+    assert given == hub_from_environment({"IMAGEDELTA_HUB": str(file)})
     assert (given.device_id, given.module_id, given.base_url) == ("d", "m", "http://h:1/iothub/n")
 
 
 @pytest.mark.parametrize("text", ["HostName=h", CONNECTION.replace("a2V5", "!!"), "/no/such/file", ""])
 def test_a_wrong_connection_string_is_refused_without_showing_a_key(text: str) -> None:
     with pytest.raises(RequestError) as caught:
-        connection_from_environment({"IMAGEDELTA_HUB": text})
+        hub_from_environment({"IMAGEDELTA_HUB": text})
     assert caught.value.code == "device.settings"
     assert "SharedAccessKey=" not in str(caught.value)
+
+
+def test_a_host_name_without_a_scheme_means_azure() -> None:
+    given = hub_from_environment({"IMAGEDELTA_HUB": AZURE})
+
+    assert given == AzureAccess("d", AZURE)
+    assert "a2V5" not in repr(given)
+
+
+def test_azure_is_reached_through_what_the_settings_name(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("PEM")
+
+    given = hub_from_environment(
+        {
+            "IMAGEDELTA_HUB": AZURE,
+            "IMAGEDELTA_HUB_CA": str(authority),
+            "IMAGEDELTA_HUB_WEBSOCKETS": "yes",
+            "IMAGEDELTA_HUB_PROXY": "socks5://crew:p%40ss@proxy:99",
+        }
+    )
+
+    assert given == AzureAccess("d", AZURE, "PEM", True, Proxy("SOCKS5", "proxy", 99, "crew", "p@ss"))
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://proxy", Proxy("HTTP", "proxy", 8080)),
+        ("socks4://10.0.0.1:7", Proxy("SOCKS4", "10.0.0.1", 7)),
+        ("", None),
+    ],
+)
+def test_a_proxy_is_written_as_a_url(url: str, proxy: Proxy | None) -> None:
+    assert hub_from_environment({"IMAGEDELTA_HUB": AZURE, "IMAGEDELTA_HUB_PROXY": url}) == AzureAccess(
+        "d", AZURE, proxy=proxy
+    )
+
+
+@pytest.mark.parametrize("url", ["proxy:80", "ftp://proxy", "http://", "http://proxy:x"])
+def test_a_proxy_that_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(RequestError, match="IMAGEDELTA_HUB_PROXY is no"):
+        hub_from_environment({"IMAGEDELTA_HUB": AZURE, "IMAGEDELTA_HUB_PROXY": url})
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"IOTEDGE_DEVICEID": "ship-1", "IOTEDGE_WORKLOADURI": "unix:///w"},
+        {"EdgeHubConnectionString": "HostName=h;GatewayHostName=g;DeviceId=ship-1;ModuleId=m;SharedAccessKey=a2V5"},
+    ],
+)
+def test_a_module_that_iot_edge_has_started_needs_no_connection_string(environment: dict[str, str]) -> None:
+    assert hub_from_environment(environment) == AzureAccess("ship-1", None)
+
+
+def test_a_connection_string_goes_before_iot_edges_environment() -> None:
+    edge = {"IOTEDGE_DEVICEID": "ship-1", "IOTEDGE_WORKLOADURI": "unix:///w"}
+
+    assert hub_from_environment({**edge, "IMAGEDELTA_HUB": AZURE}) == AzureAccess("d", AZURE)
 
 
 def test_trusted_keys_come_from_a_file_or_a_folder(tmp_path: Path) -> None:

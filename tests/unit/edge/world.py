@@ -7,6 +7,7 @@ import io
 import random
 import tempfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,10 @@ from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
 from edge_module.loading import load_archive
+from edge_module.ports import Ports
+from edge_module.rebuild import Rebuilder
+from edge_module.rebuilds import Rebuilds, RebuildTask
+from edge_module.refused import RefusedFiles
 from edge_module.settings import Settings
 from imagedelta.bundles import BundleHead, Ed25519Sealer, Sealer, chunk_list, compose, share
 from services.blobs_http import BlobContainer
@@ -32,6 +37,7 @@ SEALER = Ed25519Sealer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 STRANGER = Ed25519Sealer(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
 TRUSTED = {SEALER.key_id: SEALER.public_key}
 CHUNK = 16 * 1024
+WALL_CLOCK = 1_790_000_000.0
 MIB = 1024 * 1024
 
 
@@ -102,6 +108,20 @@ def make_bundle(sealer: Sealer | None = SEALER, patch: bytes | None = None, **ch
     return MadeBundle(head, before + patch + after, chunks, before, patch)
 
 
+class OddRebuilds:
+    """Stands for a child process in which something else happens than a rebuild."""
+
+    def __init__(self, happens: Callable[..., None], stop: Callable[[], None]) -> None:
+        self._happens = happens
+        self.stop = stop
+        self.begun = 0
+
+    def rebuild(self, task: RebuildTask, begun: Callable[[], None]) -> PresentImage:
+        self.begun += 1
+        self._happens(task, begun)
+        raise AssertionError("no image was made")
+
+
 class Clock:
     """Monotonic seconds that pass only when told to."""
 
@@ -135,8 +155,17 @@ class World:
         )
         self.trusted = dict(TRUSTED)
         self.cuts = 0
+        self._rebuilds: Rebuilds | None = None
         for image in images:
             self.load(image)
+
+    def rebuild_with(self, happens: Callable[..., None], stop: Callable[[], None] = lambda: None) -> OddRebuilds:
+        """From the next boot on, ``happens`` is called instead of a rebuild, with its arguments."""
+        self._rebuilds = odd = OddRebuilds(happens, stop)
+        return odd
+
+    def rebuild_really(self) -> None:
+        self._rebuilds = None
 
     def load(self, image: BuiltImage) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -170,31 +199,36 @@ class World:
         grants = [*kept, {"patch": bundle.head.patch_sha256, "query": own}]
         self.hub.desired_now["patches"] = {"url": PATCHES_URL, "query": common, "grants": grants}
 
-    def drop_into_inbox(self, bundle: MadeBundle, name: str | None = None) -> None:
-        """As a foreign tool does, in one go."""
+    def drop_into_inbox(self, bundle: MadeBundle, name: str | None = None, *, chunks: bool = False) -> None:
+        """As a foreign tool does, in one go; ``chunks``: with the chunk list from beside it."""
         self.disk.make_folders("inbox")
         self.disk.put(f"inbox/{name or bundle.name}", bundle.data)
+        if chunks:
+            self.disk.put(f"inbox/{name or bundle.name}.chunks", bundle.chunks)
 
     def boot(self) -> Device:
         client = httpx.Client(transport=self.outbox)
-        return Device(
-            self.settings,
+        engine = self.engine()
+        ports = Ports(
             self.disk,
-            self.engine(),
+            engine,
             self.hub,
-            self.trusted,
+            self._rebuilds or Rebuilder(self.disk, engine, RefusedFiles(self.disk), self.settings.reserve_bytes),
             lambda url, query: BlobContainer(client, url, query),
+            self.trusted,
             self.clock,
+            lambda: WALL_CLOCK,
         )
+        return Device(self.settings, ports)
 
     def run(self, device: Device | None = None, turns: int = 400) -> Device:
         """Turn until everything asked for is done and told."""
         device = device or self.boot()
         for _ in range(turns):
-            busy = device.turn()
+            pause = device.turn()
             if device.is_idle():
                 return device
-            self.clock.now += 0.01 if busy else 3.0
+            self.clock.now += 3.0 if pause else 0.01
         raise AssertionError(f"not idle after {turns} turns: {sorted(self.disk.files())}")
 
     def turn(self, device: Device, turns: int, seconds: float = 1.0) -> None:

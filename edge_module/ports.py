@@ -1,0 +1,26 @@
+"""Everything outside that a device works with, and the keys it believes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge_module.bundle_source import OpenContainer
+from edge_module.engines import Engine
+from edge_module.files import Files
+from edge_module.hub import Hub
+from edge_module.rebuilds import Rebuilds
+from imagedelta.bundles import PublicKey
+
+
+@dataclass(frozen=True)
+class Ports:
+    files: Files
+    engine: Engine
+    hub: Hub
+    rebuilds: Rebuilds
+    open_container: OpenContainer
+    trusted: Mapping[str, PublicKey]
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time

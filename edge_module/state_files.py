@@ -1,0 +1,135 @@
+"""Small JSON files of the module's own: read with their types and within bounds, replaced whole, a folder of one kind.
+
+One rule for all of them: a file that is not what it should be (empty, cut, garbage, other types, nested without end,
+huge, no file at all, unreadable) is set aside and told, and the module goes on as if it were missing. Fields that this
+version does not know are ignored.
+
+Source: docs/formats/device-store.md, sections 9 and 11.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from edge_module.damage import DamageLog
+from edge_module.files import Files, read_bounded, remove_durably, write_atomically
+from imagedelta.errors import ContentError, DependencyError
+
+_TRIES = 3
+_JSON_FILE = re.compile(r"[^.].*\.json", re.DOTALL)
+T = TypeVar("T")
+
+
+class StateFiles(Generic[T]):
+    def __init__(self, files: Files, folder: str, adapter: TypeAdapter[T], max_bytes: int, damage: DamageLog) -> None:
+        """Args:
+        adapter: Of the one type that every file holds.
+        max_bytes: Of a file; a larger one is not read.
+        """
+        self._files = files
+        self._folder = folder
+        self._adapter = adapter
+        self._max_bytes = max_bytes
+        self._damage = damage
+        damage.open_folder(folder)
+
+    def names(self) -> list[str]:
+        """Whatever is named as such a file, sorted. Raises: DependencyError."""
+        return _again(lambda: [name for name in self._files.list(self._folder) if _JSON_FILE.fullmatch(name)])
+
+    def exists(self, name: str) -> bool:
+        """Raises: DependencyError."""
+        return _again(lambda: self._files.kind(self._path(name))) is not None
+
+    def read(self, name: str, without: str) -> T | None:
+        """What the file holds; None when there is none, or it was damaged and is told.
+
+        Args:
+            without: What the module does when it is damaged, for people.
+
+        Raises: DependencyError when it cannot be read and stands there still, so that it may be read another time.
+        """
+        path = self._path(name)
+        try:
+            data, problem = _again(lambda: self._load(path))
+        except DependencyError as error:
+            if self._damage.set_aside(path, str(error), without):
+                return None
+            raise
+        if data is not None:
+            try:
+                return self._adapter.validate_json(data, strict=True)
+            except ValidationError as error:
+                problem = describe(error)
+        if problem:
+            self._damage.set_aside(path, problem, without)
+        return None
+
+    def write(self, name: str, value: T) -> None:
+        """Return when ``value`` is on the disk.
+
+        Raises: ContentError when it could not be read again; DependencyError.
+        """
+        path = self._path(name)
+        data = self._adapter.dump_json(self.checked(value), by_alias=True, exclude_none=True)
+        if len(data) > self._max_bytes:
+            raise ContentError(f"{path}: {len(data)} bytes, at most {self._max_bytes}")
+        try:
+            if self._files.kind(path) not in (None, "file"):
+                self._damage.set_aside(path, "it is no file", "it is written anew")
+            write_atomically(self._files, path, data)
+        except DependencyError as error:
+            self._damage.disk_answered(error)
+            raise
+        self._damage.disk_answered(None)
+
+    def checked(self, value: T) -> T:
+        """Raises: ContentError when a field is not what it may be."""
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            raise ContentError(describe(error)) from error
+
+    def remove(self, name: str) -> None:
+        """Raises: DependencyError."""
+        remove_durably(self._files, self._path(name))
+
+    def _load(self, path: str) -> tuple[bytes | None, str]:
+        """The bytes, or what is wrong; neither when there is nothing."""
+        kind = self._files.kind(path)
+        if kind is None:
+            return None, ""
+        if kind != "file":
+            return None, "it is a folder" if kind == "folder" else "it is no file"
+        size = self._files.size(path) or 0
+        if size > self._max_bytes:
+            return None, f"it has {size} bytes, at most {self._max_bytes} are expected"
+        data = read_bounded(self._files, path, self._max_bytes)
+        return (data, "") if data else (None, "it is empty")  # a file that is gone by now counts as empty
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+
+def describe(error: ValidationError) -> str:
+    """The first thing that is wrong, with the field it is wrong in."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+_R = TypeVar("_R")
+
+
+def _again(attempt: Callable[[], _R]) -> _R:
+    """A disk that fails once may answer when it is asked again."""
+    for _ in range(_TRIES - 1):
+        try:
+            return attempt()
+        except DependencyError:
+            continue
+    return attempt()

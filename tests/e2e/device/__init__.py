@@ -1,0 +1,1 @@
+"""The device's module beside the real parts of a device: dockerd, a registry, brokers."""

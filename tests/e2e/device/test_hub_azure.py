@@ -1,0 +1,397 @@
+"""The hub port on azure-iot-device against a real broker: what it says on the wire, and what it does in trouble."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from contracts.messages import MAX_BODY_BYTES
+from edge_module.backoff import Backoff
+from edge_module.hub import Envelope
+from edge_module.hub_azure import AzureAccess, AzureHub
+from imagedelta.errors import ContentError, DependencyError, RequestError
+from tests.e2e.device.broker import Broker
+from tests.e2e.device.hub_stand_in import HubStandIn
+from tests.e2e.device.workload import Workload
+from tests.e2e.host_process import wait_for
+
+pytestmark = pytest.mark.e2e
+REPORT = Envelope("transfer-1:1:1", "report", b'{"kind":"report"}')
+
+
+def access(broker: Broker, **changes: Any) -> AzureAccess:
+    connection = f"HostName={broker.address};DeviceId=ship-1;ModuleId=recon;SharedAccessKey=a2V5"
+    return AzureAccess(
+        **{"device_id": "ship-1", "connection": connection, "authority": broker.authority.pem, **changes}
+    )
+
+
+def hub_of(access: AzureAccess, silence_seconds: float = 20.0) -> AzureHub:
+    return AzureHub(access, silence_seconds, backoff=Backoff(0.1, 0.5), between_seconds=0.0)
+
+
+@pytest.fixture
+def hub(broker: Broker) -> Iterator[AzureHub]:
+    hub = hub_of(access(broker))
+    yield hub
+    hub.close()
+
+
+def patiently(call: Any, *arguments: Any, seconds: float = 60.0) -> Any:
+    """What the call answers once it does, as the module asks: again and again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call(*arguments)
+        except DependencyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def code_of(call: Any, *arguments: Any) -> str:
+    with pytest.raises(DependencyError) as caught:
+        call(*arguments)
+    return caught.value.code
+
+
+def talkers() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "edge_module.hub_talker" in child.cmdline()
+    ]
+
+
+# Messages
+
+
+def test_a_message_says_on_the_wire_what_the_cloud_asks_of_it(hub: AzureHub, cloud: HubStandIn) -> None:
+    hub.send(Envelope("inventory:a:1", "inventory", b"\x1f\x8b\x00\xff", content_encoding="gzip"))
+
+    message = cloud.wait_for(lambda hub: hub.messages)[0]
+    assert message.system == {
+        "message-id": "inventory:a:1",
+        "content-type": "application/json",
+        "content-encoding": "gzip",
+        "iothub-connection-device-id": "ship-1",
+        "iothub-connection-module-id": "recon",
+    }
+    assert (message.properties, message.body) == ({"kind": "inventory"}, b"\x1f\x8b\x00\xff")
+
+
+def test_messages_keep_their_order(hub: AzureHub, cloud: HubStandIn) -> None:
+    for number in range(50):
+        hub.send(Envelope(f"transfer-1:1:{number}", "report", b"{}"))
+
+    cloud.wait_for(lambda hub: len(hub.messages) == 50)
+    assert cloud.ids == [f"transfer-1:1:{number}" for number in range(50)]
+
+
+def test_the_largest_message_is_taken_and_a_larger_one_refused_here(hub: AzureHub, cloud: HubStandIn) -> None:
+    largest = MAX_BODY_BYTES
+    hub.send(Envelope("a", "inventory", os.urandom(largest)))
+
+    with pytest.raises(RequestError) as caught:
+        hub.send(Envelope("b", "inventory", bytes(largest + 1)))
+
+    assert caught.value.code == "hub.refused"
+    assert len(cloud.wait_for(lambda hub: hub.messages)[0].body) == largest
+
+
+@pytest.mark.parametrize("message_id", ["ä:1:1", "x" * 129, "a b", "\n", "\ud800"])
+def test_an_id_that_no_hub_takes_is_the_same_hash_each_time(message_id: str, hub: AzureHub, cloud: HubStandIn) -> None:
+    for _ in range(2):
+        hub.send(Envelope(message_id, "report", b"{}"))
+
+    cloud.wait_for(lambda hub: len(hub.messages) == 2)
+    assert len(cloud.ids) == 1
+    assert cloud.ids[0].startswith("sha256:")
+
+
+# Trouble
+
+
+def test_a_hub_that_is_down_is_told_at_once_and_found_again(broker: Broker, hub: AzureHub, cloud: HubStandIn) -> None:
+    broker.kill()
+
+    assert code_of(hub.send, REPORT) == "hub.unreachable"
+    broker.start()
+    patiently(hub.send, REPORT)
+
+    cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_connection_that_ends_is_made_anew(end: str, broker: Broker, hub: AzureHub, cloud: HubStandIn) -> None:
+    hub.send(REPORT)
+    woken = threading.Event()
+    hub.listen(woken.set)
+    patiently(hub.desired)
+
+    getattr(broker, end)()
+    assert woken.wait(20)
+    broker.start()
+    patiently(hub.send, Envelope("transfer-1:1:2", "report", b"{}"))
+
+    cloud.wait_for(lambda hub: "transfer-1:1:2" in hub.ids)
+
+
+def test_a_frozen_hub_is_given_up_and_what_it_had_taken_comes_twice(broker: Broker, cloud: HubStandIn) -> None:
+    hub = hub_of(access(broker), silence_seconds=5.0)
+    hub.send(Envelope("first", "report", b"{}"))
+    broker.freeze()
+
+    started = time.monotonic()
+    assert code_of(hub.send, REPORT) == "hub.no_answer"
+    took = time.monotonic() - started
+    broker.thaw()
+    patiently(hub.send, REPORT)
+
+    assert took < 7
+    cloud.wait_for(lambda hub: hub.ids == ["first", REPORT.message_id])
+    assert [message.system["message-id"] for message in cloud.messages].count(REPORT.message_id) in (1, 2)
+    hub.close()
+
+
+def test_a_hub_that_stays_away_is_not_asked_at_every_turn(broker: Broker) -> None:
+    broker.kill()
+    hub = AzureHub(access(broker), 20.0, backoff=Backoff(60.0, 60.0))
+
+    code_of(hub.send, REPORT)
+    started = time.monotonic()
+    for _ in range(100):
+        assert code_of(hub.send, REPORT) == "hub.unreachable"
+
+    assert time.monotonic() - started < 0.5
+    assert talkers() == []
+
+
+def test_a_certificate_of_another_authority_is_not_believed(broker: Broker) -> None:
+    hub = hub_of(access(broker, authority=""))
+
+    assert code_of(hub.send, REPORT) == "hub.certificate"
+
+
+def test_a_clock_far_behind_ends_nothing_and_heals_by_itself(broker: Broker, cloud: HubStandIn) -> None:
+    """A certificate that is not valid yet is what a clock at 1970 sees."""
+    broker.certify(datetime.now(UTC) + timedelta(days=300))
+    broker.stop()
+    broker.start()
+    hub = hub_of(access(broker))
+
+    assert code_of(hub.send, REPORT) == "hub.certificate"
+    broker.certify()
+    broker.stop()
+    broker.start()
+    patiently(hub.send, REPORT)
+
+    cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+    hub.close()
+
+
+# The twin
+
+
+def test_desired_properties_are_asked_for_once_and_then_kept_up_by_what_the_hub_tells(
+    hub: AzureHub, cloud: HubStandIn
+) -> None:
+    cloud.desire({"paused": True, "revokedBundles": ["a"], "unknown": {"x": 1}})
+    assert hub.desired().paused
+    woken = threading.Event()
+    hub.listen(woken.set)
+
+    cloud.desire({"paused": None, "pollEverySeconds": 7})
+    assert woken.wait(20)
+
+    desired = hub.desired()
+    assert (desired.paused, desired.poll_every_seconds, desired.revoked_bundles) == (False, 7, ["a"])
+    assert cloud.asked == 1
+
+
+def test_a_word_that_got_lost_on_the_way_is_made_up_for(hub: AzureHub, cloud: HubStandIn) -> None:
+    hub.desired()
+    woken = threading.Event()
+    hub.listen(woken.set)
+
+    cloud.desire({"revokedBundles": ["a"]}, told=False)
+    cloud.desire({"resync": 3})
+    assert woken.wait(20)
+
+    desired = hub.desired()
+    assert (desired.resync, desired.revoked_bundles) == (3, ["a"])
+
+
+def test_a_twin_that_breaks_the_contract_is_told_and_costs_no_connection(hub: AzureHub, cloud: HubStandIn) -> None:
+    cloud.desire({"pollEverySeconds": 0})
+    with pytest.raises(ContentError, match="pollEverySeconds"):
+        hub.desired()
+
+    cloud.desire({"pollEverySeconds": 60})
+    wait_for(lambda: _is_well(hub))
+
+    assert cloud.asked == 1
+
+
+def _is_well(hub: AzureHub) -> bool:
+    with suppress(ContentError):
+        return hub.desired().poll_every_seconds == 60
+    return False
+
+
+def test_reported_properties_are_merged_and_none_removes(hub: AzureHub, cloud: HubStandIn) -> None:
+    hub.report_properties({"engine": "layout", "download": {"bytes": 1, "ofBytes": 2}})
+    hub.report_properties({"engine": "layout", "download": None, "refusals": [{"bundle": "\ud800\x1b" + "x" * 5000}]})
+
+    reported = cloud.wait_for(lambda hub: hub.reported if "refusals" in hub.reported else None)
+    assert reported["engine"] == "layout"
+    assert "download" not in reported
+    assert reported["refusals"][0]["bundle"].startswith("\\ud800\\x1bxxx")
+    assert len(reported["refusals"][0]["bundle"]) == 4096
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [(400, RequestError, "hub.refused"), (429, DependencyError, "hub.busy"), (500, DependencyError, "hub.busy")],
+)
+def test_a_hub_that_refuses_properties_keeps_its_connection(
+    status: int, error: type[Exception], code: str, hub: AzureHub, cloud: HubStandIn
+) -> None:
+    hub.send(REPORT)
+    before = talkers()
+    cloud.status = status
+
+    with pytest.raises(error) as caught:
+        hub.report_properties({"paused": True})
+    hub.send(REPORT)
+
+    assert getattr(caught.value, "code", "") == code
+    assert talkers() == before
+
+
+def test_a_twin_that_never_comes_is_given_up(broker: Broker, cloud: HubStandIn) -> None:
+    hub = hub_of(access(broker), silence_seconds=4.0)
+    cloud.status = 0
+
+    assert code_of(hub.desired) == "hub.no_answer"
+    cloud.status = None
+
+    assert patiently(hub.desired).paused is False
+    hub.close()
+
+
+# Ends
+
+
+def test_closing_ends_a_call_that_waits(broker: Broker, cloud: HubStandIn) -> None:
+    hub = hub_of(access(broker), silence_seconds=60.0)
+    hub.send(REPORT)
+    broker.freeze()
+    codes: list[str] = []
+    waiting = threading.Thread(target=lambda: codes.append(code_of(hub.send, REPORT)))
+    waiting.start()
+    wait_for(hub._asking.locked)
+
+    started = time.monotonic()
+    hub.close()
+    waiting.join(10)
+
+    assert time.monotonic() - started < 5
+    assert codes == ["hub.unreachable"]
+    assert talkers() == []
+
+
+_ASK_FOR_EVER = """
+import sys, time
+from edge_module.hub import Envelope
+from edge_module.hub_azure import AzureAccess, AzureHub
+hub = AzureHub(AzureAccess("ship-1", sys.argv[1], open(sys.argv[2]).read()), 60.0)
+hub.send(Envelope("1", "report", b"{}"))
+print(hub._session._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_module_leaves_no_talker_behind(broker: Broker, cloud: HubStandIn, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(broker.authority.pem)
+    connection = access(broker).connection
+    command = [sys.executable, "-c", _ASK_FOR_EVER, str(connection), str(tmp_path / "ca.pem")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        talker = psutil.Process(int(process.stdout.readline()))
+
+        process.send_signal(signal.SIGKILL)
+
+    talker.wait(10)
+
+
+# Ways to the hub
+
+
+@pytest.fixture
+def workload(broker: Broker, tmp_path: Path) -> Iterator[Workload]:
+    workload = Workload(tmp_path / "workload.sock", broker.authority.pem)
+    yield workload
+    workload.close()
+
+
+def test_iot_edges_environment_is_enough(
+    broker: Broker, cloud: HubStandIn, workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in workload.environment(broker.address, "ship-1", "recon").items():
+        monkeypatch.setenv(name, value)
+    hub = hub_of(AzureAccess("ship-1", None))
+
+    hub.send(REPORT)
+
+    cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+    path, text = workload.signed[0]
+    assert path == "/modules/recon/genid/638010619771297413/sign"
+    resource, expiry = text.split("\n")
+    assert resource == "north.azure-devices.net%2Fdevices%2Fship-1%2Fmodules%2Frecon"
+    assert 23 * 3600 < int(expiry) - time.time() < 25 * 3600
+    hub.close()
+
+
+def test_a_workload_api_that_hangs_is_given_up(
+    broker: Broker, cloud: HubStandIn, workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in workload.environment(broker.address, "ship-1", "recon").items():
+        monkeypatch.setenv(name, value)
+    workload.silent = True
+    hub = hub_of(AzureAccess("ship-1", None), silence_seconds=3.0)
+
+    assert code_of(hub.send, REPORT) == "hub.no_answer"
+    workload.silent = False
+    patiently(hub.send, REPORT)
+
+    cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+    hub.close()
+
+
+def test_a_module_without_a_workload_api_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IOTEDGE_WORKLOADURI", f"unix://{tmp_path}/none.sock")
+    hub = hub_of(AzureAccess("ship-1", None))
+
+    assert code_of(hub.send, REPORT) == "hub.unreachable"
+
+
+def test_websockets_go_through_port_443(broker: Broker, cloud: HubStandIn) -> None:
+    hub = hub_of(access(broker, websockets=True))
+
+    hub.send(REPORT)
+
+    cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+    hub.close()

@@ -1,0 +1,180 @@
+"""Every file the module keeps for itself, damaged in every way: it starts, works and tells."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from edge_module.damage import MAX_FILES, DamageLog
+from tests.simulators.files import FileSystemSimulator
+from tests.unit.edge.world import APP_1, APP_2, OTHER, World, make_bundle, patch_of
+
+DEEP = b"[" * 100_000
+HUGE = 9 * 1024 * 1024
+
+
+def other_types(value: Any) -> Any:
+    """The same shape, each value of another type."""
+    if isinstance(value, dict):
+        return {key: other_types(each) for key, each in value.items()} or 7
+    return {"of": "another type"} if isinstance(value, str | list) or value is None else "text"
+
+
+FAULTS: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "garbage": lambda data: bytes(each ^ 0xA5 for each in data),
+    "other-types": lambda data: json.dumps(other_types(json.loads(data))).encode(),
+    "a-list": lambda _: b"[1, 2]",
+    "null": lambda _: b"null",
+    "deep": lambda _: DEEP,
+    "deep-inside": lambda data: data.rstrip()[:-1] + b', "more": ' + DEEP,
+    "huge": lambda _: b" " * HUGE,
+}
+ELSE = ("missing", "folder", "pipe", "eio", "eacces")
+JSON_FILES = {
+    "a finished job": "journal/transfer-0-1.json",
+    "the open job": "journal/transfer-1-1.json",
+    "the counters": "journal/device.json",
+    "the counters' copy": "journal/device.copy",
+    "a message": "outbox/",
+    "desired properties": "state/desired.json",
+}
+
+
+@cache
+def _lived_in() -> FileSystemSimulator:
+    """The disk of a ship that has done one transfer, and is amid the second; its hub does not answer."""
+    world = World(APP_1)
+    patch, memory = patch_of(3)
+    first = {"bundle_id": "bundle-0", "transfer_id": "transfer-0", "number": 6, "reference": "other:1"}
+    world.publish(
+        make_bundle(
+            patch=patch, memory_bytes=memory, source_image_ids=(), target_image_id=OTHER.image_id, floor=5, **first
+        )
+    )
+    device = world.run()
+    world.hub.reachable = False
+    bundle = make_bundle()
+    world.publish(bundle)
+    world.clock.now += 100
+    while world.outbox.served[bundle.name] < len(bundle.data) * 3 // 4:
+        device.turn()
+        world.clock.now += 0.01
+    device.stop()
+    return world.disk
+
+
+def a_ship() -> World:
+    world = World(keep_disk=copy.deepcopy(_lived_in()))
+    world.publish(make_bundle())
+    return world
+
+
+def spoil(world: World, file: str, fault: str) -> str:
+    """Damage the file; ``file`` is the start of its name."""
+    name = next(each for each in sorted(world.disk.files()) if each.startswith(file))
+    if fault == "missing":
+        world.disk.remove(name)
+    elif fault in ("folder", "pipe"):
+        world.disk.put_no_file(name, "folder" if fault == "folder" else "other")
+    elif fault == "eio":
+        world.disk.fail_reading_at(1, errno.EIO, math.inf, only=f"read {name}")
+    elif fault == "eacces":
+        world.disk.fail_reading_at(1, errno.EACCES, math.inf, only=f"open {name}")
+    else:
+        world.disk.put(name, FAULTS[fault](world.disk.files()[name]))
+    return name
+
+
+def assert_done(world: World) -> None:
+    assert world.references() == {"app:1": APP_1.image_id, "app:2": APP_2.image_id, "other:1": OTHER.image_id}
+    assert world.final_report() == ("succeeded", None)
+    assert world.states().count("succeeded") == 1
+    assert world.states("transfer-0") in ([], ["succeeded"])
+    assert world.leftovers() == []
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ELSE])
+@pytest.mark.parametrize("file", JSON_FILES)
+def test_a_damaged_state_file_is_told_and_costs_no_bundle(file: str, fault: str) -> None:
+    world = a_ship()
+    name = spoil(world, JSON_FILES[file], fault)
+
+    world.run()
+
+    assert_done(world)
+    told = [each["file"] for each in world.hub.reported.get("damage") or []]
+    assert told == [] if fault == "missing" else told == [name]
+    again = world.boot()
+    world.turn(again, 10)
+    assert world.hub.inventories[-1].sequence > world.hub.inventories[0].sequence
+    assert world.hub.reported["disk"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("fault", ["file", "pipe"])
+@pytest.mark.parametrize("folder", ["journal", "outbox", "state", "damaged"])
+def test_what_stands_in_the_place_of_a_folder_is_moved_away(folder: str, fault: str) -> None:
+    world = World(APP_1)
+    world.publish(make_bundle())
+    if fault == "file":
+        world.disk.put(folder, b"a file")
+    else:
+        world.disk.put_no_file(folder, "other")
+
+    world.run()
+
+    assert world.final_report() == ("succeeded", None)
+    assert world.leftovers() == []
+
+
+def test_what_was_set_aside_is_told_again_after_a_restart_until_the_folder_is_emptied() -> None:
+    disk = FileSystemSimulator()
+    disk.put("journal/a.json", b"{")
+
+    DamageLog(disk).set_aside("journal/a.json", "it is cut", "its bundle counts as new")
+
+    told = [{"file": "journal/a.json", "problem": "it is cut", "result": "its bundle counts as new"}]
+    assert DamageLog(disk).told() == told
+    assert disk.files()["damaged/000001-journal_a.json"] == b"{"
+    for name in disk.list("damaged"):
+        disk.remove(f"damaged/{name}")
+    assert DamageLog(disk).told() == []
+
+
+def test_damaged_files_do_not_fill_the_disk() -> None:
+    disk = FileSystemSimulator()
+    damage = DamageLog(disk)
+    for number in range(3 * MAX_FILES):
+        name = f"journal/{number}.json"
+        disk.put(name, bytes(HUGE if number == 40 else 1000))
+        damage.set_aside(name, "it is damaged", "nothing")
+
+    assert len(disk.list("damaged")) == 2 * MAX_FILES
+    assert disk.list("journal") == []
+    assert sum(map(len, disk.files().values())) < 100_000
+
+
+def test_a_read_only_disk_with_damaged_files_starts_and_tells() -> None:
+    world = a_ship()
+    for file in JSON_FILES.values():
+        spoil(world, file, "cut")
+    world.disk.fail_at(1, errno.EROFS, math.inf)
+
+    device = world.boot()
+    world.turn(device, 30)
+
+    assert len(world.hub.reported["damage"]) == len(JSON_FILES)
+    assert world.hub.reported["disk"]["state"] == "disk.read_only"
+    world.disk.heal()
+    world.run(device, turns=2000)
+    world.run()  # the damaged message leaves the outbox at the next start
+    assert_done(world)
