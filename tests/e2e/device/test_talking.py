@@ -137,6 +137,19 @@ def test_a_device_that_was_away_for_weeks_takes_its_twin_and_goes_on(
     cloud.wait_for(lambda hub: [each.state for each in hub.reports][-1:] == ["succeeded"])
 
 
+def test_a_clock_at_1970_changes_nothing(cloud: HubStandIn, vessel: Vessel) -> None:
+    vessel.set_clock_back()
+    vessel.load(APP_1)
+    vessel.start()
+    cloud.wait_for(lambda hub: hub.inventories)
+
+    vessel.carry_in(transfer(1))
+
+    cloud.wait_for(lambda hub: [each.state for each in hub.reports] == ["applying", "succeeded"])
+    cloud.desire({"resync": 9})
+    cloud.wait_for(lambda hub: len(hub.inventories) >= 3)
+
+
 def test_the_module_stops_at_once_whatever_the_hub_does(broker: Broker, cloud: HubStandIn, vessel: Vessel) -> None:
     vessel.start()
     cloud.wait_for(lambda hub: hub.inventories)

@@ -73,6 +73,13 @@ class Vessel:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
+    def set_clock_back(self) -> None:
+        """From the next start on it is 1970 aboard."""
+        folder = self.root.parent / "clock"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text("import time\n_now = time.time\ntime.time = lambda: _now() % 86_400\n")
+        self.environment["PYTHONPATH"] = str(folder)
+
     def carry_in(self, bundle: MadeBundle) -> None:
         """Put a bundle into the inbox as another tool does."""
         inbox = self.root / "inbox"
