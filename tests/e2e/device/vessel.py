@@ -37,7 +37,6 @@ class Vessel:
             "IMAGEDELTA_RESERVE_BYTES": "0",
             "IMAGEDELTA_STABLE_SECONDS": "0.2",
             "IMAGEDELTA_SILENCE_SECONDS": "8",
-            "IMAGEDELTA_POLL_SECONDS": "1",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
