@@ -91,6 +91,11 @@ class Vessel:
         jobs = [_read(path) for path in (self.root / "journal").glob("*.json")]
         return next((job["state"] for job in jobs if job.get("transfer_id") == transfer_id), None)
 
+    def fetched(self) -> int:
+        """Bytes of bundles that are on the way."""
+        folder = self.root / "downloads"
+        return sum(path.stat().st_size for path in folder.iterdir() if path.suffix == ".part") if folder.exists() else 0
+
     def waiting(self) -> int:
         """Messages on the disk that the hub has not acknowledged."""
         return sum(path.suffix == ".json" for path in (self.root / "outbox").iterdir())
