@@ -1,0 +1,71 @@
+"""Sending a layer whose end is not known yet: in pieces, each acknowledged, going on after a broken connection."""
+
+from __future__ import annotations
+
+from edge_module.engines.registry_client import RegistryClient
+from imagedelta.errors import DependencyError
+from imagedelta.limits import MIB
+
+PIECE_BYTES = 8 * MIB
+"""Each piece costs the registry an fsync, and this process its memory."""
+_TRIES = 5
+
+
+class LayerUpload:
+    """One upload; a layer is sent front to back."""
+
+    def __init__(self, client: RegistryClient, repository: str) -> None:
+        self._client = client
+        self._piece = bytearray()
+        self._sent = 0
+        self.place = client.start_upload(repository)
+
+    def write(self, data: bytes, /) -> int:
+        """Raises: DependencyError when the registry has lost what it had; the layer has to be made again."""
+        self._piece += data
+        if len(self._piece) >= PIECE_BYTES:
+            self._send()
+        return len(data)
+
+    def finish(self, digest: str) -> None:
+        if self._piece:
+            self._send()
+        self._client.finish_upload(self.place, digest)
+
+    def cancel(self) -> None:
+        self._client.cancel_upload(self.place)
+
+    def _send(self) -> None:
+        """Rule: after a failure the registry is asked what arrived, and only the rest is sent."""
+        for number in range(_TRIES):
+            try:
+                self.place = self._client.append_upload(self.place, self._sent, bytes(self._piece))
+                self._forget(len(self._piece))
+                return
+            except DependencyError as error:
+                if number + 1 == _TRIES or error.code != "registry.down" or not self._goes_on():
+                    raise
+            if not self._piece:
+                return
+
+    def _goes_on(self) -> bool:
+        """Learn how far the registry got; distribution 2 drops an upload that was cut inside a piece."""
+        state = self._client.upload_state(self.place)
+        if state is None:
+            return False
+        arrived, self.place = state
+        if not self._sent <= arrived <= self._sent + len(self._piece):
+            return False
+        self._forget(arrived - self._sent)
+        return True
+
+    def _forget(self, count: int) -> None:
+        del self._piece[:count]
+        self._sent += count
+
+
+def put_blob(client: RegistryClient, repository: str, digest: str, data: bytes) -> None:
+    """Send a small blob."""
+    upload = LayerUpload(client, repository)
+    upload.write(data)
+    upload.finish(digest)
