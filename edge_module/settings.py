@@ -179,7 +179,7 @@ def _registry(address: str) -> str:
 
 def _registry_login(value: str) -> str:
     text = value if not value or ":" in value else _read_text(Path(value), "IMAGEDELTA_REGISTRY_LOGIN").strip()
-    if text and not 0 < text.find(":"):
+    if text and text.find(":") < 1:
         raise _wrong("IMAGEDELTA_REGISTRY_LOGIN", "holds no user:password")
     return text
 

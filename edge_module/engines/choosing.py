@@ -1,8 +1,8 @@
 """Which engine keeps the images, where the settings leave it open: ``auto``.
 
-``registry`` where one answers, else ``docker``. A registry that was chosen stays chosen, whether it answers or not: with
-another engine the device would look as if it had been replaced. ``docker`` is asked about anew at each start, since the
-registry may have been down, or not there yet, when it was chosen.
+``registry`` where one answers, else ``docker``. A registry that was chosen stays chosen, whether it answers or not:
+with another engine the device would look as if it had been replaced. ``docker`` is reconsidered at each start, since
+the registry may have been down, or not there yet, when it was chosen.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from edge_module.engines.base import ENGINE_DISK, MODULE_DISK, LayersGone, Need, PresentImage
 from edge_module.engines.registry_client import BlobsUnknown, RegistryClient
-from edge_module.engines.registry_contents import Blob, HeldLayer, Place, present_images
+from edge_module.engines.registry_contents import HeldLayer, Place, present_images
 from edge_module.engines.registry_installation import installation_of
 from edge_module.engines.registry_names import Location, locate, own_tag
-from edge_module.engines.registry_record import SessionRecord, read_record, write_record
+from edge_module.engines.registry_record import read_record, write_record
 from edge_module.engines.registry_shared import RegistryShared
 from edge_module.engines.registry_sources import hinted_size
 from edge_module.engines.registry_work import RegistryParts, RegistryTask, RegistryWork
@@ -55,7 +55,7 @@ class RegistryEngine:
     # What is here.
 
     def images(self) -> list[PresentImage]:
-        return present_images(self._contents.whole(self._contents.places()))
+        return self._present(self._contents.places())
 
     def installation_id(self) -> str:
         return installation_of(self._client, self._new_id)
@@ -66,6 +66,7 @@ class RegistryEngine:
         plain = {layer.blob.digest for place in places for layer in place.image.layers if not layer.is_packed}
         new = {diff_id: size for diff_id, size in sizes.items() if diff_id not in present & plain}
         kept = self._kept(target, new)
+        missing = sum(size for each, size in new.items() if each not in kept)
         packed = {
             layer.diff_id: hinted_size(self._client, place.repository, layer)
             for place in places
@@ -74,9 +75,9 @@ class RegistryEngine:
             if layer.is_packed and layer.diff_id not in plain
         }
         return [
-            Need(ENGINE_DISK, _RECORDS_BYTES + sum(size for each, size in new.items() if each not in kept), self.free_bytes()),
+            Need(ENGINE_DISK, _RECORDS_BYTES + missing, self.free_bytes()),
             Need(MODULE_DISK, sum(packed.values()), self._files.free_bytes()),
-        ]  # fmt: skip
+        ]
 
     def free_bytes(self) -> int | None:
         return self._shared.free_bytes()
@@ -87,27 +88,28 @@ class RegistryEngine:
         return RegistryWork(self._parts, RegistryTask(target, locate(reference).repository, sizes, sources))
 
     def name_image(self, image_id: str, reference: str) -> PresentImage:
-        where = locate(reference)
-        places = self._places_of(image_id)
-        place = next((each for each in places if each.repository == where.repository), places[0])
+        where, places = locate(reference), self._contents.places()
+        whole = self._whole(places, image_id)
+        place = next((each for each in whole if each.repository == where.repository), whole[0])
         self._keep_holder(where, image_id)
         if place.repository != where.repository:
             self._carry(place, where.repository)
         self._tag(place, where.repository, own_tag(image_id))
         self._tag(place, where.repository, where.tag)
-        return present_images(self._places_of(image_id))[0]
+        named = replace(place, repository=where.repository, tag=where.tag, top=place.image.manifest)
+        self._parts.names.give(reference, [(each.repository, each.tag) for each in places])
+        return self._present([*whole, named])[0]
 
     def drop_damaged(self, diff_ids: Iterable[str]) -> tuple[str, ...]:
-        wanted, damaged = set(diff_ids), set()
-        places = self._contents.places()
-        for layer, repositories in self._layers(places, wanted).items():
-            size = None
-            for repository in sorted(repositories):
-                size = self._client.blob_size(repository, layer.blob.digest)
-                if size is not None:
-                    break
-            if size is not None and not self._parts.damage.is_layer_sound(repository, layer):
-                self._parts.damage.forget(layer.blob.digest, repositories)
+        """What lies in a registry under one digest is the same in all repositories: it is read in one."""
+        damaged = set()
+        for layer, repositories in self._layers(set(diff_ids)).items():
+            digest = layer.blob.digest
+            holder = next(
+                (each for each in sorted(repositories) if self._client.blob_size(each, digest) is not None), ""
+            )
+            if holder and not self._parts.damage.is_layer_sound(holder, layer):
+                self._parts.damage.forget(digest, repositories)
                 damaged.add(layer.diff_id)
         return tuple(sorted(damaged))
 
@@ -145,9 +147,11 @@ class RegistryEngine:
             return set()
         return {each for each, size in sizes.items() if self._client.blob_size(record.repository, each) == size}
 
-    def _places_of(self, image_id: str) -> list[Place]:
-        places = [place for place in self._contents.places() if place.image.image_id == image_id]
-        whole = self._contents.whole(places)
+    def _present(self, places: list[Place]) -> list[PresentImage]:
+        return present_images(self._contents.whole(places), self._parts.names.reader())
+
+    def _whole(self, places: list[Place], image_id: str) -> list[Place]:
+        whole = self._contents.whole([place for place in places if place.image.image_id == image_id])
         if not whole:
             raise RequestError(f"image {image_id} is not here", code="device.unknown_image")
         return whole
@@ -179,19 +183,17 @@ class RegistryEngine:
 
     def _leave_index(self, place: Place, places: Sequence[Place]) -> None:
         """An index that leads to an image goes with it; the other images it leads to keep a tag of ours."""
-        for other in self._contents.whole([each for each in places if (each.repository, each.top) == (place.repository, place.top)]):  # fmt: skip
-            if other.image.image_id != place.image.image_id:
-                self._tag(other, other.repository, own_tag(other.image.image_id))
+        index = place.repository, place.top
+        others = [each for each in places if (each.repository, each.top) == index and each.image != place.image]
+        for other in self._contents.whole(others):
+            self._tag(other, other.repository, own_tag(other.image.image_id))
         self._client.delete_manifest(place.repository, place.top)
 
-    def _layers(self, places: Sequence[Place], diff_ids: set[str]) -> dict[HeldLayer, set[str]]:
-        """Layers that are here and the repositories that have them; those of an interrupted session, too."""
+    def _layers(self, diff_ids: set[str]) -> dict[HeldLayer, set[str]]:
+        """Layers of images, and the repositories of these images."""
         found: dict[HeldLayer, set[str]] = {}
-        for place in places:
+        for place in self._contents.places():
             for layer in place.image.layers:
                 if layer.diff_id in diff_ids:
                     found.setdefault(layer, set()).add(place.repository)
         return found
-
-
-__all__ = ["RegistryEngine", "SessionRecord"]

@@ -1,8 +1,8 @@
 """The local registry over HTTP: blobs, uploads, mounts, manifests, tags. No decision is taken here.
 
 Every answer is bounded in bytes and in time. What a digest names is held against it when it is read whole; the caller
-does that for parts. Whatever goes wrong is a DependencyError: the registry is the device's own, so it is at fault, never
-the bundle. What can be asked twice is asked again after a short pause, since a registry that is restarted is back soon.
+does that for parts. Whatever goes wrong is a DependencyError: the registry is the device's own, so it is at fault, and
+no bundle. What can be asked twice is asked again after a short pause: a registry that is restarted is back soon.
 
 Source: OCI distribution-spec 1.1; distribution 2.8, docs/spec/api.md.
 """
@@ -38,11 +38,12 @@ _ANSWER_SECONDS = 60.0
 """The longest that a small answer may take in all."""
 _LEAST_RATE = 64 * KIB
 """Bytes per second below which a blob counts as hanging."""
-_TRIES = 3
+_TRIES, _TRIES_OF_UNREADABLE = 5, 2
 _MAX_PAUSE = 5.0
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _UPLOAD_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 _NEXT_PAGE = re.compile(r'<([^>]{1,2000})>\s*;\s*rel="?next"?')
+_VERSION = "docker-distribution-api-version"
 _GONE = {"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}
 _DISK_FULL = (f'"Err":{errno.ENOSPC}', "no space left", "disk quota exceeded")
 _T = TypeVar("_T")
@@ -115,14 +116,14 @@ class RegistryClient:
         """Whether a registry answers at the address, asked once; one that wants a login is one."""
         try:
             with self._send("GET", "/v2/", (200, 401)) as response:
-                return "docker-distribution-api-version" in response.headers or response.status_code == 200
+                return _VERSION in response.headers or response.status_code == 200
         except DependencyError:
             return False
 
     # Blobs.
 
     def blob_size(self, repository: str, digest: str) -> int | None:
-        """Bytes of a blob that the repository has; None when it has it not."""
+        """Bytes of a blob that the repository has; None when it has it not, or its record of it is damaged."""
 
         def ask() -> int | None:
             with self._send("HEAD", _blob(repository, digest), (200, 404)) as response:
@@ -133,7 +134,10 @@ class RegistryClient:
                     raise self._down(f"does not say how large {digest} is")
                 return int(size)
 
-        return self._patiently(ask)
+        try:
+            return self._patiently(ask)
+        except Unreadable:
+            return None
 
     def read_small(self, repository: str, digest: str, limit: int) -> bytes | None:
         """The whole of a small blob; None when the repository has it not, or it has other bytes.
@@ -364,7 +368,8 @@ class RegistryClient:
             except (BlobsUnknown, RangeIgnored):
                 raise
             except DependencyError as error:
-                if number + 1 == _TRIES or error.code not in ("registry.down", "registry.busy"):
+                tries = _TRIES_OF_UNREADABLE if isinstance(error, Unreadable) else _TRIES
+                if number + 1 >= tries or error.code not in ("registry.down", "registry.busy"):
                     raise
                 asked = error.retry_after.total_seconds() if error.retry_after else 0.0
                 time.sleep(min(_MAX_PAUSE, max(asked, self._pause * 2**number)))
@@ -398,7 +403,7 @@ class RegistryClient:
             return DependencyError(said, code="registry.login"), codes
         if status == 405 or "UNSUPPORTED" in codes:
             return DependencyError(said, code="registry.read_only"), codes
-        if status == 500 and codes:
+        if status == 500 and (codes or (request.method == "HEAD" and _VERSION in response.headers)):
             return Unreadable(said), codes
         code = "registry.busy" if status == 429 else "registry.down"
         return DependencyError(said, code=code, retry_after=_retry_after(response)), codes

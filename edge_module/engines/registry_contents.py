@@ -8,13 +8,13 @@ media types. Whatever is no image is passed over; an image of which anything is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from edge_module.engines.base import ImageName, PresentImage
 from edge_module.engines.registry_client import Manifest, RegistryClient, Unreadable
-from edge_module.engines.registry_names import INSTALLATION, friendly
+from edge_module.engines.registry_names import INSTALLATION
 from imagedelta.archives.json_reading import field_of, parse_object
 from imagedelta.archives.model import image_from_config, require_digest
 from imagedelta.archives.oci import INDEX_TYPES, MANIFEST_TYPES, foreign_kind, is_attestation
@@ -108,9 +108,7 @@ class RegistryContents:
 
     def config(self, place: Place) -> bytes | None:
         """The config JSON; None when it is not there or has other bytes."""
-        return self._client.read_small(
-            place.repository, place.image.config.digest, DEFAULT_LIMITS.max_config_bytes
-        )
+        return self._client.read_small(place.repository, place.image.config.digest, DEFAULT_LIMITS.max_config_bytes)
 
     def _is_whole(self, place: Place, sizes: dict[tuple[str, str], int | None]) -> bool:
         for blob in place.image.blobs:
@@ -176,13 +174,17 @@ class RegistryContents:
         return HeldImage(config.digest, digest, config, held)
 
 
-def present_images(places: list[Place]) -> list[PresentImage]:
-    """One per image ID, with all its names."""
+def present_images(places: Iterable[Place], known_as: Callable[[str, str], str]) -> list[PresentImage]:
+    """One per image ID, with all its names.
+
+    Args:
+        known_as: (repository, tag) -> name, "" for none.
+    """
     names: dict[str, dict[str, str]] = {}
     images: dict[str, HeldImage] = {}
     for place in places:
         images[place.image.image_id] = place.image
-        name = friendly(place.repository, place.tag)
+        name = known_as(place.repository, place.tag)
         if name:
             names.setdefault(place.image.image_id, {})[name] = place.image.manifest
     return [

@@ -1,8 +1,8 @@
 """Damaged blobs of the local registry: found by reading, forgotten, and their bytes removed where that can be done.
 
-A registry trusts what it has under a digest. Deleting a blob takes it from a repository and leaves its bytes, and sending
-it again changes nothing. So the bytes are removed by what runs the registry (edge_module.engines.registry_shared), and
-where there is none, by the garbage collection that somebody else runs.
+A registry trusts what it has under a digest. Deleting a blob takes it from a repository and leaves its bytes, and
+sending it again changes nothing. So the bytes are removed by what runs the registry (edge_module.engines.
+registry_shared), and where there is none, by the garbage collection that somebody else runs.
 """
 
 from __future__ import annotations
@@ -86,6 +86,6 @@ def kept_damaged(what: str, removed: bool) -> DependencyError:
     if removed:
         return LayersGone(f"the registry had damaged bytes of {what}, which are removed now")
     return EngineDamaged(
-        f"the registry keeps damaged bytes of {what}, which sending them again does not replace: its garbage collection "
-        "removes them, and so does what runs it (docs/registry.md)"
+        f"the registry keeps damaged bytes of {what}, which sending them again does not replace: its garbage "
+        "collection removes them, and so does what runs it (docs/registry.md)"
     )

@@ -1,4 +1,4 @@
-"""Which installation this registry is: a random id in an artifact of its own, made once and gone with the registry's disk."""
+"""Which installation this registry is: a random id in an artifact of its own, which goes with the registry's disk."""
 
 from __future__ import annotations
 

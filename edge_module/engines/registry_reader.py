@@ -76,13 +76,9 @@ class BlobReader:
 
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(self._digest, number)
-        if block is None:
-            self._fetch(number)
-            block = self._blocks.get(self._digest, number)
-        assert block
-        return block
+        return self._fetch(number) if block is None else block
 
-    def _fetch(self, number: int) -> None:
+    def _fetch(self, number: int) -> bytes:
         self._ahead = min(2 * self._ahead, _MOST_AHEAD) if number == self._next else 1
         start = number * BLOCK_BYTES
         length = min(self._ahead * BLOCK_BYTES, self._size - start)
@@ -92,6 +88,7 @@ class BlobReader:
         self._next = number + self._ahead
         for at in reversed(range(0, length, BLOCK_BYTES)):  # the first is wanted, so it is kept longest
             self._blocks.put(self._digest, number + at // BLOCK_BYTES, data[at : at + BLOCK_BYTES])
+        return data[:BLOCK_BYTES]
 
 
 class BlobStream(io.RawIOBase):

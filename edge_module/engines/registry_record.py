@@ -1,4 +1,4 @@
-"""What a session leaves in the module's folder in case it is cut off: where its layers go, and the upload it had begun."""
+"""What a session notes in the module's folder in case it is cut off: where its layers go, and the upload it began."""
 
 from __future__ import annotations
 

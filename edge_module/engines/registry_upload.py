@@ -16,6 +16,7 @@ class LayerUpload:
 
     def __init__(self, client: RegistryClient, repository: str) -> None:
         self._client = client
+        self._repository = repository
         self._piece = bytearray()
         self._sent = 0
         self.place = client.start_upload(repository)
@@ -49,8 +50,13 @@ class LayerUpload:
                 return
 
     def _goes_on(self) -> bool:
-        """Learn how far the registry got; distribution 2 drops an upload that was cut inside a piece."""
+        """Learn how far the registry got; distribution 2 drops an upload that was cut inside a piece.
+
+        Then there is no going on, unless it was the first one, which is still here.
+        """
         state = self._client.upload_state(self.place)
+        if state is None and not self._sent:
+            state = 0, self._client.start_upload(self._repository)
         if state is None:
             return False
         arrived, self.place = state

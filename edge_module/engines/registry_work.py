@@ -1,9 +1,9 @@
 """One image in the making, straight in the local registry.
 
 Layers that are not made anew are mounted into the target's repository. New ones are sent as they are made, in pieces,
-uncompressed, so that the manifest follows from the image. The registry believes in the digests it knows: it keeps the old
-bytes when a known blob is sent again, damaged or not. So every layer is read back once in a session and held against its
-digest, the mounted ones and the new ones.
+uncompressed, so that the manifest follows from the image. The registry believes in the digests it knows: it keeps the
+old bytes when a known blob is sent again, damaged or not. So every layer is read back once in a session and held
+against its digest, the mounted ones and the new ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge_module.engines.base import LayersGone, LayerWriter, PresentImage
 from edge_module.engines.registry_client import BlobsUnknown, Manifest, RegistryClient
 from edge_module.engines.registry_contents import Blob, Place, RegistryContents, present_images
 from edge_module.engines.registry_damage import RegistryDamage, kept_damaged
-from edge_module.engines.registry_names import own_tag
+from edge_module.engines.registry_names import Names, own_tag
 from edge_module.engines.registry_record import SessionRecord, write_record
 from edge_module.engines.registry_shared import RegistryShared
 from edge_module.engines.registry_sources import RegistrySources
@@ -49,6 +49,7 @@ class RegistryParts:
         self.files = files
         self.shared = shared
         self.contents = RegistryContents(client)
+        self.names = Names(files)
         self.damage = RegistryDamage(client, shared)
 
 
@@ -135,7 +136,7 @@ class RegistryWork:
         places = self._parts.contents.whole(self._parts.contents.places_under(repository, tag))
         if not places:
             raise LayersGone(f"the registry lost a part of {image.image_id} as soon as it was complete")
-        return present_images(places)[0]
+        return present_images(places, self._parts.names.reader())[0]
 
     # Inside.
 
@@ -146,9 +147,7 @@ class RegistryWork:
     @cached_property
     def _sources(self) -> RegistrySources:
         unpacked = self._open.enter_context(UnpackedLayers(self._parts.files))
-        return RegistrySources(
-            self._client, self._parts.contents, self._task.sources, unpacked, lambda: self._places
-        )
+        return RegistrySources(self._client, self._parts.contents, self._task.sources, unpacked, lambda: self._places)
 
     def _is_here(self, diff_id: str) -> bool:
         return self._client.blob_size(self._task.repository, diff_id) is not None
