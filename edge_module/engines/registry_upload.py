@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edge_module.engines.registry_client import RegistryClient
 from imagedelta.errors import DependencyError
 from imagedelta.limits import MIB
@@ -14,12 +16,17 @@ _TRIES = 5
 class LayerUpload:
     """One upload; a layer is sent front to back."""
 
-    def __init__(self, client: RegistryClient, repository: str) -> None:
+    def __init__(self, client: RegistryClient, repository: str, note: Callable[[str], None] | None = None) -> None:
+        """Args:
+        note: Told the upload's place whenever it is another: distribution drops an upload only under the last one.
+        """
         self._client = client
         self._repository = repository
         self._piece = bytearray()
         self._sent = 0
-        self.place = client.start_upload(repository)
+        self._note = note or (lambda _: None)
+        self._place = ""
+        self._move(client.start_upload(repository))
 
     def write(self, data: bytes, /) -> int:
         """Raises: DependencyError when the registry has lost what it had; the layer has to be made again."""
@@ -31,16 +38,18 @@ class LayerUpload:
     def finish(self, digest: str) -> None:
         if self._piece:
             self._send()
-        self._client.finish_upload(self.place, digest)
+        self._client.finish_upload(self._place, digest)
+        self._move("")
 
     def cancel(self) -> None:
-        self._client.cancel_upload(self.place)
+        self._client.cancel_upload(self._place)
+        self._move("")
 
     def _send(self) -> None:
         """Rule: after a failure the registry is asked what arrived, and only the rest is sent."""
         for number in range(_TRIES):
             try:
-                self.place = self._client.append_upload(self.place, self._sent, bytes(self._piece))
+                self._move(self._client.append_upload(self._place, self._sent, bytes(self._piece)))
                 self._forget(len(self._piece))
                 return
             except DependencyError as error:
@@ -54,16 +63,21 @@ class LayerUpload:
 
         Then there is no going on, unless it was the first one, which is still here.
         """
-        state = self._client.upload_state(self.place)
+        state = self._client.upload_state(self._place)
         if state is None and not self._sent:
             state = 0, self._client.start_upload(self._repository)
         if state is None:
             return False
-        arrived, self.place = state
+        arrived, place = state
+        self._move(place)
         if not self._sent <= arrived <= self._sent + len(self._piece):
             return False
         self._forget(arrived - self._sent)
         return True
+
+    def _move(self, place: str) -> None:
+        self._place = place
+        self._note(place)
 
     def _forget(self, count: int) -> None:
         del self._piece[:count]

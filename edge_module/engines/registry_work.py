@@ -95,9 +95,7 @@ class RegistryWork:
 
     def begin(self, diff_id: str, size: int) -> LayerWriter:
         self.abort(diff_id)
-        upload = LayerUpload(self._client, self._task.repository)
-        self._uploads[diff_id] = upload
-        self._note(upload.place)
+        upload = self._uploads[diff_id] = LayerUpload(self._client, self._task.repository, self._note)
         return upload
 
     def commit(self, diff_id: str) -> None:
@@ -109,7 +107,6 @@ class RegistryWork:
                 raise
         if not self._is_sound(diff_id):
             raise kept_damaged(f"layer {diff_id}", self._forget(diff_id))
-        self._note("")
         self._held.add(diff_id)
 
     def abort(self, diff_id: str) -> None:

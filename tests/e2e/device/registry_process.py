@@ -1,4 +1,4 @@
-"""A real docker-registry (Debian's distribution 2.8) with the configuration that is shipped, for tests."""
+"""A real docker-registry (Debian's distribution 2.8) for tests, with the configuration and the runner we ship."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 
 from tests.e2e.archive_tools import require_tool
 
-CONFIG = Path(__file__).parents[3] / "edge_module" / "registry" / "config.yml"
+SHIPPED = Path(__file__).parents[3] / "edge_module" / "registry"
+CONFIG = SHIPPED / "config.yml"
 _READY_SECONDS = 30
 _STOP_SECONDS = 30
 _LAST_WORDS = 4000
@@ -25,13 +26,20 @@ class RegistryProcess:
     """One registry on a free port of the loopback interface; everything it writes is under ``root``."""
 
     def __init__(
-        self, root: Path, *, storage: Path | None = None, config: Path = CONFIG, more: Mapping[str, str] | None = None
+        self,
+        root: Path,
+        *,
+        storage: Path | None = None,
+        config: Path = CONFIG,
+        runner: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         """Starts it and returns when it answers.
 
         Args:
             storage: Folder of its data, ``root/data`` when omitted.
             config: Its configuration file; address and folder of the data are set by variables.
+            runner: Whether the shipped ``run`` starts it and looks after its data; else it is on its own.
             more: Further variables: ``REGISTRY_…`` overrides what the configuration says.
         """
         root.mkdir(parents=True, exist_ok=True)
@@ -45,9 +53,13 @@ class RegistryProcess:
             "REGISTRY_HTTP_ADDR": self.address,
             "REGISTRY_HTTP_SECRET": "of the tests",
             "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(self.storage),
+            "REGISTRY_CONFIG": str(config),
+            "IMAGEDELTA_LOOK_SECONDS": "0.1",
             **(more or {}),
         }
-        self._command = [require_tool("docker-registry", "docker-registry"), "serve", str(config)]
+        serve = [require_tool("docker-registry", "docker-registry"), "serve", str(config)]
+        self._command = [str(SHIPPED / "run")] if runner else serve
+        self.shared = self.storage / "imagedelta" if runner else None
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -73,17 +85,17 @@ class RegistryProcess:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as the power does."""
+        """End it, and what started it, as the power does."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
         """It keeps its port and answers nothing until ``thaw``."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
+            os.killpg(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def blob_file(self, digest: str) -> Path:
         """Where it keeps the bytes of a blob or manifest."""
@@ -101,10 +113,17 @@ class RegistryProcess:
         if self._process is None:
             return
         with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-            self._process.send_signal(signal.SIGCONT)
+            os.killpg(self._process.pid, number)
+            os.killpg(self._process.pid, signal.SIGCONT)
         self._process.wait(timeout=_STOP_SECONDS)
         self._process = None
+        self._wait_for_the_port()
+
+    def _wait_for_the_port(self) -> None:
+        """The runner may be gone before its registry."""
+        end = time.monotonic() + _STOP_SECONDS
+        while self._answers() and time.monotonic() < end:
+            time.sleep(0.05)
 
     def _answers(self) -> bool:
         try:
