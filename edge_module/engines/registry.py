@@ -58,7 +58,7 @@ class RegistryEngine:
         return self._present(self._contents.places())
 
     def installation_id(self) -> str:
-        return installation_of(self._client, self._new_id)
+        return installation_of(self._client, self._files, self._new_id)
 
     def needs(self, target: str, sizes: Mapping[str, int], sources: Sequence[str]) -> list[Need]:
         places = self._contents.places()
@@ -171,9 +171,9 @@ class RegistryEngine:
                 raise LayersGone(f"blob {blob.digest} cannot be mounted from {place.repository}")
 
     def _tag(self, place: Place, repository: str, tag: str) -> None:
-        if self._client.manifest_digest(repository, tag) == place.image.manifest:
+        if self._contents.digest(repository, tag) == place.image.manifest:
             return
-        manifest = self._client.manifest(place.repository, place.image.manifest)
+        manifest = self._contents.manifest(place.repository, place.image.manifest)
         if manifest is None:
             raise LayersGone(f"manifest {place.image.manifest} left {place.repository}")
         try:

@@ -62,7 +62,7 @@ class RangeIgnored(DependencyError):
 
 
 class Unreadable(DependencyError):
-    """The registry fails at this one thing: it answers 500 as a registry does, again and again."""
+    """The registry fails at this one thing, again and again: its record of it is damaged."""
 
     code = "registry.down"
 
@@ -249,7 +249,10 @@ class RegistryClient:
     # Manifests and names.
 
     def manifest_digest(self, repository: str, reference: str) -> str | None:
-        """Digest of the manifest under a tag or digest; None when there is none."""
+        """Digest of the manifest under a tag or digest; None when there is none.
+
+        Raises: Unreadable.
+        """
 
         def ask() -> str | None:
             path = f"/v2/{repository}/manifests/{reference}"
@@ -263,7 +266,10 @@ class RegistryClient:
         return digest
 
     def manifest(self, repository: str, reference: str) -> Manifest | None:
-        """The manifest under a tag or digest; None when there is none, or it has another digest."""
+        """The manifest under a tag or digest; None when there is none, or it has another digest.
+
+        Raises: Unreadable.
+        """
 
         def ask() -> Manifest | None:
             path = f"/v2/{repository}/manifests/{reference}"
@@ -358,6 +364,7 @@ class RegistryClient:
                 if response.status_code not in expected:
                     raise self._problem(response)[0]
                 yield response
+                self._drain(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise self._down(f"does not answer: {type(error).__name__} {error}".rstrip()) from error
 
@@ -372,7 +379,9 @@ class RegistryClient:
                 if number + 1 >= tries or error.code not in ("registry.down", "registry.busy"):
                     raise
                 asked = error.retry_after.total_seconds() if error.retry_after else 0.0
-                time.sleep(min(_MAX_PAUSE, max(asked, self._pause * 2**number)))
+                if asked > _MAX_PAUSE:
+                    raise
+                time.sleep(max(asked, self._pause * 2**number))
         raise AssertionError("unreachable")
 
     def _pieces(self, response: httpx.Response, size: int) -> Iterator[bytes]:
@@ -387,6 +396,11 @@ class RegistryClient:
                 yield piece
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise self._down(f"broke off: {type(error).__name__} {error}".rstrip()) from error
+
+    def _drain(self, response: httpx.Response) -> None:
+        """Read the rest of a small answer, so that the next request need not connect anew."""
+        if not response.is_stream_consumed and int(response.headers.get("content-length") or 0) <= _MAX_ERROR_BYTES:
+            self._body(response, _MAX_ERROR_BYTES)
 
     def _body(self, response: httpx.Response, limit: int) -> bytes:
         return b"".join(self._pieces(response, limit))

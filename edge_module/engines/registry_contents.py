@@ -8,6 +8,7 @@ media types. Whatever is no image is passed over; an image of which anything is 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from imagedelta.limits import DEFAULT_LIMITS
 _MAX_NESTING = 3
 _MAX_CHILDREN = 1000
 _MAX_KNOWN = 20_000
+_RECENT_SECONDS = 30.0
 log = logging.getLogger("imagedelta.registry")
 
 
@@ -80,26 +82,48 @@ class RegistryContents:
         self._client = client
         self._children: dict[str, tuple[str, ...]] = {}
         self._images: dict[str, HeldImage | None] = {}
+        self._listed: tuple[float, list[Place]] | None = None
 
     def places(self) -> list[Place]:
         """Every tag that leads to an image, whole or not."""
-        return [
+        now = time.monotonic()
+        found = [
             place
             for repository in self._client.repositories()
             if repository != INSTALLATION
             for tag in self._client.tags(repository)
             for place in self.places_under(repository, tag)
         ]
+        self._listed = now, found
+        return found
+
+    def recent(self) -> list[Place]:
+        """The same, maybe of a moment ago: for who looks whether a thing is still there before he counts on it."""
+        if self._listed is None or time.monotonic() - self._listed[0] > _RECENT_SECONDS:
+            return self.places()
+        return self._listed[1]
 
     def places_under(self, repository: str, tag: str) -> list[Place]:
         """The images under a tag; none when the registry's own record of the tag is damaged."""
+        top = self.digest(repository, tag)
+        images = [] if top is None else self._under(repository, top, _MAX_NESTING)
+        return [Place(repository, tag, str(top), image) for image in images]
+
+    def digest(self, repository: str, tag: str) -> str | None:
+        """Of what the tag leads to; None when there is no such tag, or the registry's own record of it is damaged."""
         try:
-            top = self._client.manifest_digest(repository, tag)
-            images = [] if top is None else list(self._under(repository, top, _MAX_NESTING))
+            return self._client.manifest_digest(repository, tag)
         except Unreadable as error:
             log.error("%s:%s cannot be read: %s", repository, tag, error)
-            return []
-        return [Place(repository, tag, str(top), image) for image in images]
+            return None
+
+    def manifest(self, repository: str, reference: str) -> Manifest | None:
+        """Exact bytes under a tag or digest; None as for ``digest``."""
+        try:
+            return self._client.manifest(repository, reference)
+        except Unreadable as error:
+            log.error("manifest %s of %s cannot be read: %s", reference, repository, error)
+            return None
 
     def whole(self, places: list[Place]) -> list[Place]:
         """Those whose every blob is where it is pulled from, in its size."""
@@ -137,7 +161,7 @@ class RegistryContents:
 
     def _learn(self, repository: str, digest: str) -> None:
         """Read a manifest; one that is not there, or no image, is passed over."""
-        manifest = self._client.manifest(repository, digest)
+        manifest = self.manifest(repository, digest)
         if manifest is None:
             return
         if len(self._images) > _MAX_KNOWN:

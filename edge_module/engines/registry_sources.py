@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from typing import TypeVar
 
 from edge_module.engines.registry_client import RangeIgnored, RegistryClient
 from edge_module.engines.registry_contents import HeldLayer, Place, RegistryContents
@@ -12,6 +12,7 @@ from edge_module.engines.unpacked import HINT_BYTES, UnpackedLayers, unpacked_si
 from imagedelta.delta.content import LayerReader
 
 _TAIL_BYTES = 4
+_T = TypeVar("_T")
 
 
 class RegistrySources:
@@ -23,38 +24,49 @@ class RegistrySources:
         contents: RegistryContents,
         images: Sequence[str],
         unpacked: UnpackedLayers,
-        places: Callable[[], list[Place]],
     ) -> None:
         """Args:
         images: IDs of those that may be read.
-        places: Of everything in the registry; asked for once.
         """
         self._client = client
         self._contents = contents
         self._images = frozenset(images)
         self._unpacked = unpacked
-        self._list = places
+        self._places = self._among(contents.recent())
+        self._is_new = False
         self._blocks = Blocks()
         self._readers: dict[str, LayerReader] = {}
 
     def config(self, image_id: str) -> bytes:
         """Raises: KeyError when it is not here."""
+        return self._looked_for(lambda: self._config(image_id))
+
+    def find(self, diff_id: str) -> LayerReader:
+        """Raises: KeyError; SourceMissing ``source.different``."""
+        if diff_id not in self._readers:
+            self._readers[diff_id] = self._looked_for(lambda: self._open(diff_id))
+        return self._readers[diff_id]
+
+    def _looked_for(self, look: Callable[[], _T]) -> _T:
+        """What is not where it was a moment ago is looked for once more."""
+        try:
+            return look()
+        except KeyError:
+            if self._is_new:
+                raise
+            self._places, self._is_new = self._among(self._contents.places()), True
+            return look()
+
+    def _among(self, places: list[Place]) -> list[Place]:
+        return [place for place in places if place.image.image_id in self._images]
+
+    def _config(self, image_id: str) -> bytes:
         for place in self._places:
             if place.image.image_id == image_id:
                 config = self._contents.config(place)
                 if config is not None:
                     return config
         raise KeyError(image_id)
-
-    def find(self, diff_id: str) -> LayerReader:
-        """Raises: KeyError; SourceMissing ``source.different``."""
-        if diff_id not in self._readers:
-            self._readers[diff_id] = self._open(diff_id)
-        return self._readers[diff_id]
-
-    @cached_property
-    def _places(self) -> list[Place]:
-        return [place for place in self._list() if place.image.image_id in self._images]
 
     def _open(self, diff_id: str) -> LayerReader:
         """Plain bytes before packed ones: they need no room."""

@@ -14,74 +14,75 @@ _TRIES = 5
 
 
 class LayerUpload:
-    """One upload; a layer is sent front to back."""
+    """One upload, sent front to back; the registry hears of it with the first piece."""
 
     def __init__(self, client: RegistryClient, repository: str, note: Callable[[str], None] | None = None) -> None:
         """Args:
-        note: Told the upload's place whenever it is another: distribution drops an upload only under the last one.
+        note: Told where an upload is that has bytes, and "" when it has ended. It is told each new place: distribution
+            drops an upload only under the last one.
         """
         self._client = client
         self._repository = repository
         self._piece = bytearray()
         self._sent = 0
-        self._note = note or (lambda _: None)
         self._place = ""
-        self._move(client.start_upload(repository))
+        self._note = note or (lambda _: None)
+        self._noted = False
 
     def write(self, data: bytes, /) -> int:
         """Raises: DependencyError when the registry has lost what it had; the layer has to be made again."""
         self._piece += data
         if len(self._piece) >= PIECE_BYTES:
             self._send()
+            self._note(self._place)
+            self._noted = True
         return len(data)
 
     def finish(self, digest: str) -> None:
-        if self._piece:
-            self._send()
+        self._send()
         self._client.finish_upload(self._place, digest)
-        self._move("")
+        self._end()
 
     def cancel(self) -> None:
-        self._client.cancel_upload(self._place)
-        self._move("")
+        if self._place:
+            self._client.cancel_upload(self._place)
+        self._end()
 
     def _send(self) -> None:
         """Rule: after a failure the registry is asked what arrived, and only the rest is sent."""
-        for number in range(_TRIES):
+        for left in reversed(range(_TRIES)):
             try:
-                self._move(self._client.append_upload(self._place, self._sent, bytes(self._piece)))
-                self._forget(len(self._piece))
+                self._place = self._place or self._client.start_upload(self._repository)
+                if self._piece:
+                    self._place = self._client.append_upload(self._place, self._sent, bytes(self._piece))
+                    self._forget(len(self._piece))
                 return
             except DependencyError as error:
-                if number + 1 == _TRIES or error.code != "registry.down" or not self._goes_on():
+                if not left or error.code != "registry.down" or not self._goes_on():
                     raise
-            if not self._piece:
-                return
 
     def _goes_on(self) -> bool:
         """Learn how far the registry got; distribution 2 drops an upload that was cut inside a piece.
 
-        Then there is no going on, unless it was the first one, which is still here.
+        Then there is no going on, unless it was the first one: all of the layer is still here.
         """
-        state = self._client.upload_state(self._place)
-        if state is None and not self._sent:
-            state = 0, self._client.start_upload(self._repository)
+        state = self._client.upload_state(self._place) if self._place else None
         if state is None:
-            return False
-        arrived, place = state
-        self._move(place)
+            self._place = ""
+            return not self._sent
+        arrived, self._place = state
         if not self._sent <= arrived <= self._sent + len(self._piece):
             return False
         self._forget(arrived - self._sent)
         return True
 
-    def _move(self, place: str) -> None:
-        self._place = place
-        self._note(place)
-
     def _forget(self, count: int) -> None:
         del self._piece[:count]
         self._sent += count
+
+    def _end(self) -> None:
+        if self._noted:
+            self._note("")
 
 
 def put_blob(client: RegistryClient, repository: str, digest: str, data: bytes) -> None:

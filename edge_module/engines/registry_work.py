@@ -17,7 +17,7 @@ from typing import Self
 
 from edge_module.engines.base import LayersGone, LayerWriter, PresentImage
 from edge_module.engines.registry_client import BlobsUnknown, Manifest, RegistryClient
-from edge_module.engines.registry_contents import Blob, Place, RegistryContents, present_images
+from edge_module.engines.registry_contents import Blob, RegistryContents, present_images
 from edge_module.engines.registry_damage import RegistryDamage, kept_damaged
 from edge_module.engines.registry_names import Names, own_tag
 from edge_module.engines.registry_record import SessionRecord, write_record
@@ -62,14 +62,11 @@ class RegistryWork:
         self._held: set[str] = set()
         """Layers that are in the repository, read and found right."""
         self._uploads: dict[str, LayerUpload] = {}
+        self._is_noted = False
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         self._open.enter_context(self._parts.shared.no_collection())
-        with ExitStack() as failed:
-            failed.push(self._open)
-            write_record(self._parts.files, self._record)
-            failed.pop_all()
         return self
 
     def __exit__(
@@ -95,6 +92,8 @@ class RegistryWork:
 
     def begin(self, diff_id: str, size: int) -> LayerWriter:
         self.abort(diff_id)
+        if not self._is_noted:
+            self._note("")
         upload = self._uploads[diff_id] = LayerUpload(self._client, self._task.repository, self._note)
         return upload
 
@@ -138,27 +137,26 @@ class RegistryWork:
     # Inside.
 
     @cached_property
-    def _places(self) -> list[Place]:
-        return self._parts.contents.places()
-
-    @cached_property
     def _sources(self) -> RegistrySources:
         unpacked = self._open.enter_context(UnpackedLayers(self._parts.files))
-        return RegistrySources(self._client, self._parts.contents, self._task.sources, unpacked, lambda: self._places)
+        return RegistrySources(self._client, self._parts.contents, self._task.sources, unpacked)
 
     def _is_here(self, diff_id: str) -> bool:
         return self._client.blob_size(self._task.repository, diff_id) is not None
 
     def _mount(self, diff_id: str) -> bool:
-        repositories = {place.repository for place in self._places if place.image.has_plain(diff_id)}
-        return any(self._client.mount(self._task.repository, diff_id, each) for each in sorted(repositories))
+        return any(self._client.mount(self._task.repository, diff_id, each) for each in self._holders(diff_id))
 
     def _is_sound(self, diff_id: str) -> bool:
         return self._parts.damage.is_sound(self._task.repository, Blob(diff_id, self._task.sizes[diff_id]))
 
     def _forget(self, diff_id: str) -> bool:
-        holders = {place.repository for place in self._places if place.image.has_plain(diff_id)}
-        return self._parts.damage.forget(diff_id, {*holders, self._task.repository})
+        return self._parts.damage.forget(diff_id, [*self._holders(diff_id), self._task.repository])
+
+    def _holders(self, diff_id: str) -> list[str]:
+        """Repositories that may have the layer uncompressed."""
+        places = self._parts.contents.recent()
+        return sorted({place.repository for place in places if place.image.has_plain(diff_id)})
 
     def _put_config(self, image: Image) -> None:
         repository, image_id = self._task.repository, image.image_id
@@ -174,10 +172,12 @@ class RegistryWork:
             self._client.put_manifest(repository, tag, manifest)
         except BlobsUnknown as error:
             raise LayersGone(f"the registry lost a part of {self._task.target}: {error}") from error
-        if self._client.manifest(repository, tag) != manifest:
+        if self._parts.contents.manifest(repository, tag) != manifest:
             removed = self._parts.damage.forget_manifest(manifest.digest, repository)
             raise kept_damaged(f"manifest {manifest.digest}", removed)
 
     def _note(self, upload: str) -> None:
+        """Rule: not before there is a layer to be found again."""
+        self._is_noted = True
         self._record = replace(self._record, upload=upload)
         write_record(self._parts.files, self._record)

@@ -82,12 +82,12 @@ class RegistryPlace:
 
 
 def put_image(client: RegistryClient, repository: str, tag: str, image: BuiltImage, pack: Pack = plain) -> Manifest:
-    """Store an image as another tool does; the spelling of its manifest is not ours."""
+    """Store an image as another tool does; the spelling of its manifest is not ours. ``tag`` "": it gets none."""
     packed = [pack(layer) for layer in image.layers]
     for data in (image.image.config, *packed):
         put_blob(client, repository, sha256_id(data), data)
     manifest = image_manifest(image, packed)
-    client.put_manifest(repository, tag, manifest)
+    client.put_manifest(repository, tag or manifest.digest, manifest)
     return manifest
 
 
