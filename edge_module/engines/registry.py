@@ -18,7 +18,7 @@ from edge_module.engines.registry_client import BlobsUnknown, RegistryClient
 from edge_module.engines.registry_contents import HeldLayer, Place, present_images
 from edge_module.engines.registry_installation import installation_of
 from edge_module.engines.registry_names import Location, locate, own_tag
-from edge_module.engines.registry_record import read_record, write_record
+from edge_module.engines.registry_record import note_upload, read_record, read_upload
 from edge_module.engines.registry_shared import RegistryShared
 from edge_module.engines.registry_sources import hinted_size
 from edge_module.engines.registry_work import RegistryParts, RegistryTask, RegistryWork
@@ -131,10 +131,10 @@ class RegistryEngine:
         return 0
 
     def clean(self) -> None:
-        record = read_record(self._files)
-        if record.upload:
-            self._client.cancel_upload(record.upload)
-            write_record(self._files, replace(record, upload=""))
+        upload = read_upload(self._files)
+        if upload:
+            self._client.cancel_upload(upload)
+            note_upload(self._files, "")
         for name in self._files.list(SCRATCH):
             self._files.remove(f"{SCRATCH}/{name}")
 

@@ -18,8 +18,8 @@ class LayerUpload:
 
     def __init__(self, client: RegistryClient, repository: str, note: Callable[[str], None] | None = None) -> None:
         """Args:
-        note: Told where an upload is that has bytes, and "" when it has ended. It is told each new place: distribution
-            drops an upload only under the last one.
+        note: Told where the upload is, whenever that changes, since distribution drops it only under its last place;
+            "" when it has ended.
         """
         self._client = client
         self._repository = repository
@@ -27,34 +27,32 @@ class LayerUpload:
         self._sent = 0
         self._place = ""
         self._note = note or (lambda _: None)
-        self._noted = False
 
     def write(self, data: bytes, /) -> int:
         """Raises: DependencyError when the registry has lost what it had; the layer has to be made again."""
         self._piece += data
         if len(self._piece) >= PIECE_BYTES:
             self._send()
-            self._note(self._place)
-            self._noted = True
         return len(data)
 
     def finish(self, digest: str) -> None:
         self._send()
         self._client.finish_upload(self._place, digest)
-        self._end()
+        self._note("")
 
     def cancel(self) -> None:
         if self._place:
             self._client.cancel_upload(self._place)
-        self._end()
+            self._note("")
 
     def _send(self) -> None:
         """Rule: after a failure the registry is asked what arrived, and only the rest is sent."""
         for left in reversed(range(_TRIES)):
             try:
-                self._place = self._place or self._client.start_upload(self._repository)
+                if not self._place:
+                    self._move(self._client.start_upload(self._repository))
                 if self._piece:
-                    self._place = self._client.append_upload(self._place, self._sent, bytes(self._piece))
+                    self._move(self._client.append_upload(self._place, self._sent, bytes(self._piece)))
                     self._forget(len(self._piece))
                 return
             except DependencyError as error:
@@ -70,7 +68,8 @@ class LayerUpload:
         if state is None:
             self._place = ""
             return not self._sent
-        arrived, self._place = state
+        arrived, place = state
+        self._move(place)
         if not self._sent <= arrived <= self._sent + len(self._piece):
             return False
         self._forget(arrived - self._sent)
@@ -80,13 +79,15 @@ class LayerUpload:
         del self._piece[:count]
         self._sent += count
 
-    def _end(self) -> None:
-        if self._noted:
-            self._note("")
+    def _move(self, place: str) -> None:
+        self._place = place
+        self._note(place)
 
 
-def put_blob(client: RegistryClient, repository: str, digest: str, data: bytes) -> None:
+def put_blob(
+    client: RegistryClient, repository: str, digest: str, data: bytes, note: Callable[[str], None] | None = None
+) -> None:
     """Send a small blob."""
-    upload = LayerUpload(client, repository)
+    upload = LayerUpload(client, repository, note)
     upload.write(data)
     upload.finish(digest)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,7 @@ from edge_module.engines.registry_client import BlobsUnknown, Manifest, Registry
 from edge_module.engines.registry_contents import Blob, RegistryContents, present_images
 from edge_module.engines.registry_damage import RegistryDamage, kept_damaged
 from edge_module.engines.registry_names import Names, own_tag
-from edge_module.engines.registry_record import SessionRecord, write_record
+from edge_module.engines.registry_record import SessionRecord, note_upload, write_record
 from edge_module.engines.registry_shared import RegistryShared
 from edge_module.engines.registry_sources import RegistrySources
 from edge_module.engines.registry_upload import LayerUpload, put_blob
@@ -58,11 +58,10 @@ class RegistryWork:
         self._parts = parts
         self._client = parts.client
         self._task = task
-        self._record = SessionRecord(task.target, task.repository)
         self._held: set[str] = set()
         """Layers that are in the repository, read and found right."""
         self._uploads: dict[str, LayerUpload] = {}
-        self._is_noted = False
+        self._note = partial(note_upload, parts.files)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -92,8 +91,7 @@ class RegistryWork:
 
     def begin(self, diff_id: str, size: int) -> LayerWriter:
         self.abort(diff_id)
-        if not self._is_noted:
-            self._note("")
+        write_record(self._parts.files, SessionRecord(self._task.target, self._task.repository))
         upload = self._uploads[diff_id] = LayerUpload(self._client, self._task.repository, self._note)
         return upload
 
@@ -162,7 +160,7 @@ class RegistryWork:
         repository, image_id = self._task.repository, image.image_id
         if self._client.read_small(repository, image_id, len(image.config)) == image.config:
             return
-        put_blob(self._client, repository, image_id, image.config)
+        put_blob(self._client, repository, image_id, image.config, self._note)
         if self._client.read_small(repository, image_id, len(image.config)) != image.config:
             raise kept_damaged(f"config {image_id}", self._parts.damage.forget(image_id, [repository]))
 
@@ -175,9 +173,3 @@ class RegistryWork:
         if self._parts.contents.manifest(repository, tag) != manifest:
             removed = self._parts.damage.forget_manifest(manifest.digest, repository)
             raise kept_damaged(f"manifest {manifest.digest}", removed)
-
-    def _note(self, upload: str) -> None:
-        """Rule: not before there is a layer to be found again."""
-        self._is_noted = True
-        self._record = replace(self._record, upload=upload)
-        write_record(self._parts.files, self._record)
