@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import BinaryIO, cast
 
 from edge_module.files import Files
@@ -36,10 +38,14 @@ class LayoutStore(Store):
             raise missing(name)
         return Section(self._files.open(path_of(name)), 0, size, owned=True)
 
-    def layer(self, name: str, diff_id: str, limits: Limits) -> BinaryIO:
+    @contextmanager
+    def layer(self, name: str, diff_id: str, limits: Limits) -> Iterator[BinaryIO]:
         """The uncompressed tar; at its end the digest is verified."""
-        section = self.section(name)
-        return verified_stream(unpack(section, limits), diff_id, section.close)
+        with (
+            closing(self.section(name)) as section,
+            verified_stream(unpack(section, limits), diff_id, lambda: None) as layer,
+        ):
+            yield layer
 
     def packed(self, name: str) -> BinaryIO:
         """A blob as it is, to be read once."""

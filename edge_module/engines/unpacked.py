@@ -7,6 +7,7 @@ session ends. Whatever is wrong with it is a fault of the source, never of the b
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -84,8 +85,10 @@ class UnpackedLayers:
         name = f"{SCRATCH}/{hex_of(diff_id)}.tar"
         writer = self._files.create(name)
         try:
-            packed = open_packed()
-            with verified_stream(unpack(packed, self._limits), diff_id, packed.close) as layer:
+            with (
+                closing(open_packed()) as packed,
+                verified_stream(unpack(packed, self._limits), diff_id, lambda: None) as layer,
+            ):
                 while piece := layer.read(MIB):
                     writer.write(piece)
         except (LimitExceeded, UnsupportedFormat) as error:
