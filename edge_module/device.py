@@ -16,6 +16,7 @@ from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
 from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
+from edge_module.housekeeping import Housekeeper, Surroundings
 from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
 from edge_module.intake import Intake
@@ -67,8 +68,10 @@ class Device:
             files, engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes
         )
         poll = settings.poll_seconds
-        self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
-        self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        around = Surroundings(lambda: set() if link.is_idle else None, changed, monotonic)
+        housekeeper = Housekeeper(files, engine, journal, desired, around, remove_images=settings.remove_images)
+        self._apply = ApplyPart(engine, intake, inbox, housekeeper, desired, brake, troubles, monotonic)
         self._hub = HubPart(
             ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )

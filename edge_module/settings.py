@@ -40,6 +40,8 @@ class Settings:
     """A file that ends early and has not grown for so long is refused."""
     silence_seconds: float
     """A link that brings no byte for so long is broken."""
+    remove_images: bool
+    """Whether images that the cloud sent and no longer wants kept may be removed."""
     shared_bundles: bool
     """Whether the cloud may leave patches in a place that many devices read; no, where another tool fetches."""
     registry_address: str = "http://localhost:5000"
@@ -81,6 +83,7 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         stable_seconds=_number(environment, "IMAGEDELTA_STABLE_SECONDS", 5),
         incomplete_seconds=_number(environment, "IMAGEDELTA_INCOMPLETE_SECONDS", 86_400),
         silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
+        remove_images=_truth(environment, "IMAGEDELTA_REMOVE_IMAGES", "no"),
         shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
         registry_address=_registry(environment.get("IMAGEDELTA_REGISTRY") or "localhost:5000"),
         registry_login=_registry_login(environment.get("IMAGEDELTA_REGISTRY_LOGIN", "")),

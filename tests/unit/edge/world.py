@@ -152,6 +152,7 @@ class World:
             stable_seconds=5.0,
             incomplete_seconds=3600.0,
             silence_seconds=60.0,
+            remove_images=False,
             shared_bundles=True,
         )
         self.trusted = dict(TRUSTED)
