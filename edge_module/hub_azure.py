@@ -73,7 +73,7 @@ class AzureHub:
         self._access = access
         self._silence = silence_seconds
         self._monotonic = monotonic
-        self._backoff = backoff or Backoff(1.0, 60.0)
+        self._backoff = backoff or Backoff(1.0, 120.0)
         self._between = between_seconds
         self._next_try = 0.0
         self._asking = threading.Lock()
