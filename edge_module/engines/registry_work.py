@@ -92,7 +92,9 @@ class RegistryWork:
     def begin(self, diff_id: str, size: int) -> LayerWriter:
         self.abort(diff_id)
         write_record(self._parts.files, SessionRecord(self._task.target, self._task.repository))
-        upload = self._uploads[diff_id] = LayerUpload(self._client, self._task.repository, self._note)
+        upload = self._uploads[diff_id] = LayerUpload(
+            self._client, self._task.repository, self._note, self._parts.shared.ask_upload_removal
+        )
         return upload
 
     def commit(self, diff_id: str) -> None:
