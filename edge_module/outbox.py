@@ -67,6 +67,8 @@ class _Waiting:
     order: int
     message: Envelope | None
     """None: it is on the disk."""
+    has_file: bool
+    """There may be a file, whether it can be relied on or not."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class Outbox:
             waiting = self._find(message.message_id)
             if waiting is None:
                 order = max((each.order for each in self._waiting), default=0) + 1
-                waiting = _Waiting(message.message_id, message.kind, len(message.body), order, message)
+                waiting = _Waiting(message.message_id, message.kind, len(message.body), order, message, False)
                 self._waiting.append(waiting)
                 self._settle()
             return waiting.message is None
@@ -222,7 +224,7 @@ class Outbox:
         if match is None or message is None or _digest(message.message_id) != match[2]:
             self._damage.set_aside(f"{FOLDER}/{name}", "it is not the message it is named for", _WITHOUT)
             return None
-        return _Waiting(message.message_id, message.kind, len(message.body), int(match[1]), None)
+        return _Waiting(message.message_id, message.kind, len(message.body), int(match[1]), None, True)
 
     def _message(self, waiting: _Waiting) -> Envelope | None:
         """None when it is damaged by now; that is told.
@@ -237,6 +239,7 @@ class Outbox:
     def _save(self, waiting: _Waiting, message: Envelope) -> bool:
         if not self._listed:
             return False
+        waiting.has_file = True
         try:
             self._records.write(waiting.name, _closed(message))
         except DependencyError as error:
@@ -270,7 +273,7 @@ class Outbox:
     def _remove(self, waiting: _Waiting) -> None:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
-        if waiting.message is None:
+        if waiting.has_file:
             self._delete(waiting.name)
 
     def _delete(self, name: str) -> None:
