@@ -79,7 +79,6 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, settings.engine)
         with suppress(_Stop):
             device.run(threading.Event(), until_idle=options.until_idle)
-        hub.close()
     return 0
 
 

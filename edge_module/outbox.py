@@ -130,6 +130,10 @@ class Outbox:
                     break
         return len(self) == 0
 
+    def hurry(self) -> None:
+        """The hub is there again: what waits need not wait for the end of the pause."""
+        self._next_try = 0.0
+
     @property
     def due(self) -> float | None:
         """When ``flush`` would send something (monotonic seconds); None while nothing waits."""
