@@ -243,11 +243,12 @@ class Outbox:
     def _save(self, waiting: _Waiting, message: Envelope) -> bool:
         if not self._listed:
             return False
-        waiting.has_file = True
+        had_file, waiting.has_file = waiting.has_file, True
         try:
             self._records.write(waiting.name, _closed(message))
         except DependencyError as error:
-            log.error("message %s waits in memory: %s", waiting.message_id, error)
+            if not had_file:
+                log.error("message %s waits in memory: %s", waiting.message_id, error)
             return False
         waiting.message = None
         return True
@@ -286,8 +287,9 @@ class Outbox:
             self._records.remove(name)
             self._done.discard(name)
         except DependencyError as error:
+            if name not in self._done:
+                log.error("%s/%s cannot be removed yet: %s", FOLDER, name, error)
             self._done.add(name)
-            log.error("%s/%s cannot be removed yet: %s", FOLDER, name, error)
 
     def _find(self, message_id: str) -> _Waiting | None:
         return next((each for each in self._waiting if each.message_id == message_id), None)
