@@ -70,7 +70,7 @@ class LinkPart:
         if shore is None:
             return _IDLE_SECONDS
         self._list(shore, desired)
-        return 0.0 if self._downloader.step(shore, desired) else _IDLE_SECONDS
+        return self._downloader.step(shore, desired)
 
     def _open_shore(self, desired: DesiredProperties) -> Shore | None:
         """Opened anew when the twin has brought another access; then it is listed at once."""

@@ -54,7 +54,7 @@ def test_the_whole_way_from_the_container_to_the_success(azurite: Azurite, cloud
     cloud.wait_for(lambda hub: [each.state for each in hub.reports][-1:] == ["succeeded"])
 
     assert [each.state for each in cloud.reports] == ["receiving", "received", "applying", "succeeded"]
-    assert cloud.reports[-1].bytes_fetched == len(bundle.data)
+    assert cloud.reports[-1].bytes_fetched == bundle.paid_bytes + len(bundle.chunks)
     after = cloud.wait_for(lambda hub: hub.inventories if len(hub.inventories) > 1 else None)[-1]
     assert {image.image_id for image in after.images} == {APP_1.image_id, APP_2.image_id}
     cloud.wait_for(lambda hub: hub.reported.get("engine") == "layout")
