@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from contracts.messages import DesiredProperties
 from edge_module.backoff import Backoff
-from edge_module.downloader import INBOX
+from edge_module.fetching import INBOX
 from edge_module.files import Files, Stamp, remove_durably
 from edge_module.journal import Journal
 from edge_module.judge import Case, Judge

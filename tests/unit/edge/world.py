@@ -77,6 +77,11 @@ class MadeBundle:
         head = self.head
         return f"{head.priority or 2}-{head.number:012d}-{head.transfer_id}-{head.attempt}.bundle"
 
+    @property
+    def paid_bytes(self) -> int:
+        """Of the composed bundle, what has to cross the link: what is after the patch follows from what is before."""
+        return len(self.before) + len(self.patch)
+
 
 def make_bundle(sealer: Sealer | None = SEALER, patch: bytes | None = None, **changes: Any) -> MadeBundle:
     """The bundle that brings app:2 to a device that has app:1, unless ``changes`` say otherwise."""
@@ -152,6 +157,7 @@ class World:
             stable_seconds=5.0,
             incomplete_seconds=3600.0,
             silence_seconds=60.0,
+            remove_images=False,
             shared_bundles=True,
         )
         self.trusted = dict(TRUSTED)
