@@ -20,6 +20,10 @@ REMEDIES = {
     "Everything waits on the disk until then.",
     "hub.no_answer": "Nothing to do: the device connects anew and asks again. If it stays, look at the link.",
     "hub.unreachable": "Look at the link and at the hub's name. Everything waits on the disk until then.",
+    "rebuild.died": "Nothing to do: it is tried again. If it lasts, report a defect with the log around it.",
+    "rebuild.memory": "Nothing to do: it is tried again. If it lasts, look at the memory limit of the module's "
+    "container and at what else runs on the device.",
+    "rebuild.stopped": "Nothing to do: the module was being stopped and goes on where it was.",
     "patch.denied": "Nothing to do: the device takes a fresh grant from its twin. Check that the twin was written.",
     "patch.missing": "Look whether the container of patches still holds it; the device asks again by itself.",
     "device.unknown_image": "List the images of the device with `python -m edge_module images`.",

@@ -25,12 +25,13 @@ from edge_module.engines.layout import LayoutEngine
 from edge_module.files import DiskFiles, RootLock
 from edge_module.hub_choice import open_hub
 from edge_module.loading import load_archive
-from edge_module.logs import PrintableFormatter
+from edge_module.logs import configure
 from edge_module.ports import Ports
 from edge_module.rebuild import Rebuilder
 from edge_module.refused import RefusedFiles
 from edge_module.settings import (
     Settings,
+    log_from_environment,
     read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.settings:
             for name, value in read_settings_file(options.settings).items():
                 os.environ.setdefault(name, value)
-        _configure_logging()
+        configure(*log_from_environment(os.environ))
         settings = settings_from_environment(os.environ)
         with RootLock(settings.root):
             return int(options.run(options, settings))
@@ -153,11 +154,3 @@ def _exit_code(error: ImageDeltaError) -> int:
     if isinstance(error, DependencyError):
         return 3
     return 2 if error.code in ("device.settings", "keys.invalid") else 1
-
-
-def _configure_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=os.environ.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper(), handlers=[handler])
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)

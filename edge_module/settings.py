@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edge_module.hub_azure import AzureAccess, Proxy
+from edge_module.logs import FORMATS as LOG_FORMATS
 from edge_module.sas_token import ModuleConnection, connection_from_text, parts_of_connection
 from imagedelta.bundles import PublicKey, read_trusted_keys
 from imagedelta.errors import RequestError
@@ -15,6 +16,7 @@ from imagedelta.platforms import machine_platform, parse_platforms
 
 ENGINES = ("layout",)
 MAX_PLATFORMS = 16
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MIB = 1024 * 1024
 _MAX_TEXT_BYTES = 64 * 1024
 _PROXIES = {"http": ("HTTP", 8080), "socks4": ("SOCKS4", 1080), "socks5": ("SOCKS5", 1080)}
@@ -76,6 +78,19 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
         shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
     )
+
+
+def log_from_environment(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Level and form of the log. Raises: RequestError ``device.settings``."""
+    level = environment.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper()
+    form = environment.get("IMAGEDELTA_LOG_FORMAT", "text")
+    for name, value, known in (
+        ("IMAGEDELTA_LOG_LEVEL", level, LOG_LEVELS),
+        ("IMAGEDELTA_LOG_FORMAT", form, LOG_FORMATS),
+    ):
+        if value not in known:
+            raise _wrong(name, f"is {value[:60]!r}: known are {', '.join(known)}")
+    return level, form
 
 
 def hub_from_environment(environment: Mapping[str, str]) -> ModuleConnection | AzureAccess:
