@@ -43,6 +43,7 @@ class Device:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
         self._rebuilds = ports.rebuilds
+        self._alive = ports.alive
         damage = DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
@@ -79,7 +80,7 @@ class Device:
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
         """A thread for each part, until ``stop`` is set or, if asked for, everything is done and told."""
-        threads = [PartThread(part, stop) for part in self._parts]
+        threads = [PartThread(part, stop, self._alive) for part in self._parts]
         try:
             for thread in threads:
                 thread.start()

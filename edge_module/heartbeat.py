@@ -54,10 +54,10 @@ class Heartbeat:
                 self._written = now
                 self._write(json.dumps(self._due).encode())
 
-    def overdue(self) -> list[str]:
-        """The parts that should have taken a turn long ago."""
+    def overdue(self, more_seconds: float = 0.0) -> list[str]:
+        """The parts that should have taken a turn long ago, and ``more_seconds`` before that."""
         with self._lock:
-            return _overdue(self._due, self._monotonic())
+            return _overdue(self._due, self._monotonic() - more_seconds)
 
     def _write(self, data: bytes) -> None:
         """Whatever goes wrong here stops nothing: the health check will say so."""
