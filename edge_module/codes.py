@@ -11,7 +11,6 @@ REMEDIES = {
     "bytes were lost on its way: let it send the file once more.",
     "device.busy": "Wait until the other process ends, or stop it: one works in a folder at a time.",
     "device.settings": "Correct the named setting of the module and start it again.",
-    "engine.damaged": "Nothing to do if it ends by itself. If it lasts, look at the disk that keeps the images.",
     "image.looked_at": "Nothing to do: it takes as long as reading the image once.",
     "hub.busy": "Nothing to do: the hub has asked for patience, the device tries again.",
     "hub.certificate": "Give the hub's authority with IMAGEDELTA_HUB_CA, and look at the device's clock: a certificate "
@@ -26,6 +25,8 @@ REMEDIES = {
     "rebuild.stopped": "Nothing to do: the module was being stopped and goes on where it was.",
     "patch.denied": "Nothing to do: the device takes a fresh grant from its twin. Check that the twin was written.",
     "patch.missing": "Look whether the container of patches still holds it; the device asks again by itself.",
+    "engine.damaged": "Look at the disk that keeps the images: the module makes its records good once it can write.",
+    "engine.layers_gone": "Nothing to do: the work starts again. Look who else removes layers if this lasts.",
     "device.unknown_image": "List the images of the device with `python -m edge_module images`.",
     "device.image_kept": "Take the image out of keepImages, or leave it: the cloud plans with it.",
 }

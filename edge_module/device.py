@@ -63,7 +63,9 @@ class Device:
         judge = Judge(files, intake, carried, applier, LostDownloads(monotonic), reporter)
         patience = Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds)
         inbox = Inbox(files, journal, judge, refused, troubles, patience)
-        state = ModuleState(engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes)
+        state = ModuleState(
+            files, engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes
+        )
         poll = settings.poll_seconds
         self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
         self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)

@@ -128,9 +128,9 @@ class Intake:
                 job, head = self._asked.pop(next(iter(self._asked)))
             self._finish_with_present(job, head)
 
-    def finish(self, job: Job, image: PresentImage) -> Job:
+    def finish(self, job: Job, head: BundleHead, image: PresentImage) -> Job:
         """The image is whole and named: the journal and the cloud learn it."""
-        job = self._reporter.move(job, "succeeded", local_digest=image.local_digest)
+        job = self._reporter.move(job, "succeeded", local_digest=image.digest_of(head.reference))
         self._changed()
         return job
 
@@ -178,7 +178,7 @@ class Intake:
         image = self.whole_image(head.target_image_id)
         if image is None:
             return False
-        self.finish(self._reporter.latest(job), self.name(image, head))
+        self.finish(self._reporter.latest(job), head, self.name(image, head))
         return True
 
     def _with_sources(self, job: Job, head: BundleHead, present: Mapping[str, PresentImage]) -> Job | Done:

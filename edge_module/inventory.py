@@ -103,7 +103,7 @@ def make_inventory(
     Raises: LimitExceeded when the images alone do not fit one message (some 5,000 do).
     """
     images = [_listed(image) for image in engine.images()]
-    installation_id, _ = engine.installation()
+    installation_id = engine.installation_id()
     sequence = next_sequence()
     inventory = Inventory.model_validate(
         {
@@ -114,7 +114,7 @@ def make_inventory(
             "profiles": readable_profiles(memory_bytes),
             "trustedKeys": sorted(key_ids)[:32],
             "bundleForms": list(bundle_forms) or None,
-            "freeDiskBytes": engine.free_bytes(),
+            "freeDiskBytes": engine.free_bytes() or 0,
             "images": images,
             "results": list(results[-MAX_RESULTS:]),
         }
@@ -142,6 +142,6 @@ def _listed(image: PresentImage) -> ListedImage:
         {
             "imageId": image.image_id,
             "references": [name for name in image.references if len(name) <= 256][:_MAX_REFERENCES],
-            "localDigest": image.local_digest,
+            "localDigest": image.digest_of(""),
         }
     )

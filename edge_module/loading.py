@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_module.engines import Engine, PresentImage
-from edge_module.engines.layout import DEVICE_LIMITS
+from edge_module.engines import Engine, PresentImage, Work
+from edge_module.engines.unpacked import DEVICE_LIMITS
 from imagedelta.archives import Archive, Image, open_archive
 from imagedelta.errors import RequestError, UnsupportedFormat
 from imagedelta.limits import MIB
@@ -36,24 +36,32 @@ def load_archive(path: Path, engine: Engine, name: str | None = None) -> list[Pr
 
 
 def _load(archive: Archive, image: Image, engine: Engine, name: str | None) -> PresentImage:
-    for position, diff_id in enumerate(image.diff_ids):
-        if not engine.has_layer(diff_id):
-            _load_layer(archive, image, position, engine)
     names = image.references if name is None else (name,)
-    present = engine.add_image(image.config, image.diff_ids, names[0] if names else "")
-    for other in names[1:]:
-        present = engine.name_image(image.image_id, other)
+    sizes = {image.diff_ids[position]: _measure(archive, image, position) for position in range(len(image.diff_ids))}
+    with engine.begin(image.image_id, names[0] if names else "", sizes, ()) as work:
+        for position, diff_id in enumerate(image.diff_ids):
+            if not work.has(diff_id):
+                _load_layer(archive, image, position, work, sizes[diff_id])
+        present = work.finish(image.config)
+    for each in names:
+        present = engine.name_image(image.image_id, each)
     return present
 
 
-def _load_layer(archive: Archive, image: Image, position: int, engine: Engine) -> None:
+def _measure(archive: Archive, image: Image, position: int) -> int:
+    """Bytes of the unpacked layer: engines want to know first. A damaged archive is found before anything is kept."""
+    with archive.open_layer(image, position) as layer:
+        return sum(len(piece) for piece in iter(lambda: layer.read(MIB), b""))
+
+
+def _load_layer(archive: Archive, image: Image, position: int, work: Work, size: int) -> None:
     diff_id = image.diff_ids[position]
-    writer = engine.begin_layer(diff_id, 0)
+    writer = work.begin(diff_id, size)
     try:
         with archive.open_layer(image, position) as layer:
             while piece := layer.read(MIB):
                 writer.write(piece)
     except BaseException:
-        engine.abort_layer(diff_id)
+        work.abort(diff_id)
         raise
-    engine.commit_layer(diff_id)
+    work.commit(diff_id)

@@ -50,7 +50,7 @@ class TransferOrder:
         self._reporter.move(self._latest, "applying")
 
     def made(self, image: PresentImage) -> None:
-        self._intake.finish(self._latest, self._intake.name(image, self.head))
+        self._intake.finish(self._latest, self.head, self._intake.name(image, self.head))
 
     def source_lost(self, lost: Sequence[str], error: SourceMissing) -> Verdict:
         """The cloud plans anew: it is told which source is lost."""

@@ -6,6 +6,7 @@ from edge_module.brake import Brake
 from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
 from edge_module.engines import Engine
+from edge_module.files import Files
 from edge_module.inbox import Inbox
 from edge_module.intake import Intake
 from edge_module.troubles import Troubles
@@ -18,6 +19,7 @@ _MIB = 1024 * 1024
 class ModuleState:
     def __init__(
         self,
+        files: Files,
         engine: Engine,
         desired: DesiredState,
         brake: Brake,
@@ -28,6 +30,7 @@ class ModuleState:
         damage: DamageLog,
         reserve_bytes: int,
     ) -> None:
+        self._files = files
         self._engine = engine
         self._desired = desired
         self._brake = brake
@@ -52,10 +55,10 @@ class ModuleState:
             "disk": self._disk(),
         }
 
-    def _disk(self) -> dict[str, object] | None:
-        """Rounded, so that it is no news all the time."""
+    def _disk(self) -> dict[str, object]:
+        """Of the fuller one, if there are two. Rounded, so that it is no news all the time."""
         try:
-            free = self._engine.free_bytes()
+            free = min(free for free in (self._engine.free_bytes(), self._files.free_bytes()) if free is not None)
         except DependencyError as error:
             return {"state": error.code}
         full = "disk.full" if free < self._reserve_bytes else "ok"

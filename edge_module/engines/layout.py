@@ -12,45 +12,31 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edge_module.engines.base import LayerWriter, PresentImage
-from edge_module.engines.layout_index import (
-    Entry,
-    index_bytes,
-    manifest_entry,
-    read_entries,
-    with_entry,
-    without_digest,
-)
-from edge_module.engines.layout_layers import LayoutSources, LayoutStore, is_packed
-from edge_module.files import Files, FileWriter, move_durably, read_bounded, write_atomically
+from edge_module.engines.base import MODULE_DISK, ImageName, Need, PresentImage
+from edge_module.engines.layout_index import manifest_entry, with_entry, without_digest
+from edge_module.engines.layout_index_file import IndexFile
+from edge_module.engines.layout_listing import ListedImage, Listing
+from edge_module.engines.layout_repair import reachable
+from edge_module.engines.layout_store import BLOBS, FOLDER, LayoutStore, blob_path, is_packed, path_of
+from edge_module.engines.layout_work import INGEST, LayoutTask, LayoutWork, packed_size
+from edge_module.engines.unpacked import DEVICE_LIMITS
+from edge_module.files import Files, read_bounded, write_atomically
 from edge_module.scratch_file import SCRATCH
-from imagedelta.archives.findings import Findings, Located
-from imagedelta.archives.model import hex_of, image_from_config, sha256_id
-from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_TYPE, blob_name, entry_name, read_oci
+from imagedelta.archives.json_reading import parse_object
+from imagedelta.archives.model import Image, sha256_id
+from imagedelta.archives.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_TYPE, blob_name
 from imagedelta.archives.oci_json import layout_marker, manifest_bytes
-from imagedelta.errors import ContentError, RequestError
-from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
+from imagedelta.errors import ContentError, LimitExceeded, RequestError, UnsupportedFormat
+from imagedelta.limits import MIB, Limits
 
-FOLDER = "images"
-_BLOBS = f"{FOLDER}/blobs/sha256"
-_INGEST = f"{FOLDER}/ingest"
 _INSTALLATION = f"{FOLDER}/installation.json"
-DEVICE_LIMITS = replace(DEFAULT_LIMITS, max_window_bytes=64 * MIB)
-"""Other tools' packed layers are unpacked within the memory of a small device: builders use windows up to 8 MiB."""
-_UNPACK_GUESS = 4
-"""A packed layer unpacks to about this many times its size; only used to look at free disk beforehand."""
+_INSTALLATION_COPY = f"{FOLDER}/installation.copy.json"
+_MARKER = f"{FOLDER}/{LAYOUT_FILE}"
+_MAX_SMALL = 4096
+_MANIFEST_BYTES_PER_LAYER = 512
 log = logging.getLogger("imagedelta.layout")
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """An image that is whole, and the top-level entry that leads to it."""
-
-    located: Located
-    entry: Entry
 
 
 class LayoutEngine:
@@ -65,220 +51,169 @@ class LayoutEngine:
         self._files = files
         self._limits = limits
         self._new_id = new_id
-        self._writers: dict[str, FileWriter] = {}
-        for folder in (_BLOBS, _INGEST, SCRATCH):
+        for folder in (BLOBS, INGEST, SCRATCH):
             files.make_folders(folder)
-        if files.size(f"{FOLDER}/{LAYOUT_FILE}") is None:
-            write_atomically(files, f"{FOLDER}/{LAYOUT_FILE}", layout_marker())
+        self._index = IndexFile(files, limits)
+        self._index.found()
+        self._listing = Listing(files, self._index, limits)
+        if not _is_marker(read_bounded(files, _MARKER, _MAX_SMALL)):
+            write_atomically(files, _MARKER, layout_marker())
 
     # What is here.
 
     def images(self) -> list[PresentImage]:
-        present: dict[str, PresentImage] = {}
-        for listed in self._listed():
-            image = _present(listed)
-            known = present.get(image.image_id)
-            if known is not None:
-                names = tuple(sorted({*known.references, *image.references}))
-                image = PresentImage(image.image_id, image.diff_ids, names, known.local_digest)
-            present[image.image_id] = image
-        return [present[image_id] for image_id in sorted(present)]
+        by_id: dict[str, list[ListedImage]] = {}
+        for listed in self._listing.whole():
+            by_id.setdefault(listed.image_id, []).append(listed)
+        return [_present(by_id[image_id]) for image_id in sorted(by_id)]
 
-    def installation(self) -> tuple[str, int]:
-        data = read_bounded(self._files, _INSTALLATION, 4096)
-        try:
-            record = json.loads(data or b"")
-            return str(record["installationId"]), int(record["inventorySequence"])
-        except (ValueError, TypeError, KeyError):
-            return self._write_installation(self._new_id(), 0)
+    def installation_id(self) -> str:
+        """Kept twice: with a new one the cloud would believe that the disk was replaced."""
+        kept = [_read_installation(self._files, name) for name in (_INSTALLATION, _INSTALLATION_COPY)]
+        installation_id = kept[0] or kept[1] or self._new_id()
+        record = json.dumps({"installationId": installation_id}).encode()
+        for name, found in zip((_INSTALLATION, _INSTALLATION_COPY), kept, strict=True):
+            if found != installation_id:
+                write_atomically(self._files, name, record)
+        return installation_id
 
-    def next_inventory(self) -> tuple[str, int]:
-        installation_id, sequence = self.installation()
-        return self._write_installation(installation_id, sequence + 1)
-
-    def open_sources(self) -> LayoutSources:
-        names: dict[str, str] = {}
-        configs: dict[str, bytes] = {}
-        for listed in self._listed():
-            configs[listed.located.image.image_id] = listed.located.image.config
-            for diff_id, name in zip(listed.located.image.diff_ids, listed.located.layers, strict=True):
-                if not is_packed(name, diff_id) or diff_id not in names:
-                    names[diff_id] = name
-        return LayoutSources(self._files, self._store(), names, configs, self._limits)
-
-    def extra_bytes(self, source_image_ids: Iterable[str]) -> int:
-        names = {
+    def needs(self, target: str, sizes: Mapping[str, int], sources: Sequence[str]) -> list[Need]:
+        """All of it in the module's own folder."""
+        new = sum(size for diff_id, size in sizes.items() if self._files.size(blob_path(diff_id)) != size)
+        packed = {
             name
-            for image_id in source_image_ids
-            for diff_id, name in self._layers_of(image_id).items()
-            if is_packed(name, diff_id)
+            for source in self._of(sources)
+            for diff_id, name in zip(source.diff_ids, source.layers, strict=True)
+            if is_packed(name, diff_id) and self._files.size(blob_path(diff_id)) is None
         }
-        return sum(_UNPACK_GUESS * (self._files.size(f"{FOLDER}/{name}") or 0) for name in names)
+        unpacked = sum(packed_size(self._files, name) for name in packed)
+        records = 2 * (self._files.size(f"{FOLDER}/{INDEX_FILE}") or 0) + _MANIFEST_BYTES_PER_LAYER * (1 + len(sizes))
+        return [Need(MODULE_DISK, new + unpacked + records, self.free_bytes())]
 
     def free_bytes(self) -> int:
         return self._files.free_bytes()
 
-    # The sink of an apply.
+    # Changes.
 
-    def has_layer(self, diff_id: str) -> bool:
-        return self._files.size(f"{FOLDER}/{blob_name(diff_id)}") is not None
-
-    def begin_layer(self, diff_id: str, size: int) -> LayerWriter:
-        writer = self._files.create(_ingest_name(diff_id))
-        self._writers[diff_id] = writer
-        return writer
-
-    def commit_layer(self, diff_id: str) -> None:
-        writer = self._writers.pop(diff_id)
-        try:
-            writer.sync()
-        finally:
-            writer.close()
-        move_durably(self._files, _ingest_name(diff_id), f"{FOLDER}/{blob_name(diff_id)}")
-
-    def abort_layer(self, diff_id: str) -> None:
-        writer = self._writers.pop(diff_id, None)
-        if writer is not None:
-            writer.close()
-        self._files.remove(_ingest_name(diff_id))
-
-    # Changes of the index.
-
-    def add_image(self, config: bytes, diff_ids: tuple[str, ...], reference: str) -> PresentImage:
-        image = image_from_config(config, (), self._limits)
-        sizes = [self._size_of(diff_id) for diff_id in image.diff_ids]
-        manifest = manifest_bytes(image, sizes)
-        digest = sha256_id(manifest)
-        self._put_blob(image.image_id, config)
-        self._put_blob(digest, manifest)
-        entry = manifest_entry(digest, len(manifest), image.platform)
-        self._write_index(with_entry(self._entries(), entry, reference))
-        return self._find(image.image_id)
+    def begin(self, target: str, reference: str, sizes: Mapping[str, int], sources: Sequence[str]) -> LayoutWork:
+        return LayoutWork(self._files, self._limits, LayoutTask(target, sizes, lambda: self._of(sources), self._add))
 
     def name_image(self, image_id: str, reference: str) -> PresentImage:
-        for listed in self._listed():
-            if listed.located.image.image_id == image_id:
-                self._write_index(with_entry(self._entries(), listed.entry, reference))
-                return self._find(image_id)
-        raise RequestError(f"image {image_id} is not here", code="device.unknown_image")
+        entry = self._listed_as(image_id)[0].entry
+        self._index.change(lambda entries: with_entry(entries, entry, reference))
+        return _present(self._listed_as(image_id))
 
     def drop_damaged(self, diff_ids: Iterable[str]) -> tuple[str, ...]:
         """Images that need a dropped layer stay listed, but are whole no more."""
+        self._listing.forget()
         wanted = set(diff_ids)
-        names = {diff_id: blob_name(diff_id) for diff_id in wanted if self.has_layer(diff_id)}
-        for listed in self._listed():
-            for diff_id, name in zip(listed.located.image.diff_ids, listed.located.layers, strict=True):
-                if diff_id in wanted:
-                    names.setdefault(diff_id, name)
-        damaged = [diff_id for diff_id, name in names.items() if not self._is_sound(name, diff_id)]
-        for diff_id in damaged:
-            log.error("layer %s is damaged on this disk", diff_id)
-            self._files.remove(f"{FOLDER}/{names[diff_id]}")
+        names = {(each, blob_name(each)) for each in wanted if self._files.size(blob_path(each)) is not None}
+        for listed in self._listing.whole():
+            layers = zip(listed.diff_ids, listed.layers, strict=True)
+            names |= {(diff_id, name) for diff_id, name in layers if diff_id in wanted}
+        damaged = [(diff_id, name) for diff_id, name in sorted(names) if not self._is_sound(name, diff_id)]
+        for diff_id, name in damaged:
+            log.error("layer %s is damaged on this disk and is forgotten", diff_id)
+            self._files.remove(path_of(name))
         if damaged:
-            self._files.sync_folder(_BLOBS)
-        return tuple(sorted(damaged))
+            self._files.sync_folder(BLOBS)
+        return tuple(sorted({diff_id for diff_id, _ in damaged}))
 
     def remove_image(self, image_id: str) -> None:
-        """Forget an image and the blobs that no other image needs.
+        """An image that other entries lead to as well (one of several platforms) takes them with it."""
+        gone = frozenset(str(each.entry["digest"]) for each in self._listed_as(image_id))
+        entries = self._index.entries()
+        before = reachable(self._files, entries, self._limits)
+        self._index.change(lambda entries: without_digest(entries, gone))
+        after = reachable(self._files, self._index.entries(), self._limits)
+        self._forget(before - after)
 
-        Raises: RequestError ``device.unknown_image``.
-        """
-        gone = [each for each in self._listed() if each.located.image.image_id == image_id]
-        if not gone:
-            raise RequestError(f"image {image_id} is not here", code="device.unknown_image")
-        digests = frozenset(str(each.entry["digest"]) for each in gone)
-        entries = self._entries()
-        self._write_index(without_digest(entries, digests))
-        for name in sorted(_blobs_of(gone) - _blobs_of(self._listed())):
-            self._files.remove(f"{FOLDER}/{name}")
-        self._files.sync_folder(_BLOBS)
+    def collect(self) -> int:
+        needed = {blob_path(digest) for digest in reachable(self._files, self._index.entries(), self._limits)}
+        lost = {f"{BLOBS}/{name}" for name in self._files.list(BLOBS)} - needed
+        freed = sum(self._files.size(path) or 0 for path in lost)
+        self._forget_paths(lost)
+        return freed
 
     def clean(self) -> None:
-        for folder in (_INGEST, SCRATCH):
+        for folder in (INGEST, SCRATCH):
             for name in self._files.list(folder):
                 self._files.remove(f"{folder}/{name}")
-        for folder in (FOLDER, _BLOBS):
+        for folder in (FOLDER, BLOBS):
             for name in self._files.list(folder):
                 if name.endswith((".tmp", ".part")):
                     self._files.remove(f"{folder}/{name}")
+        self._index.refresh_copy()
 
     # Inside.
 
-    def _entries(self) -> list[Entry]:
-        data = read_bounded(self._files, f"{FOLDER}/{INDEX_FILE}", self._limits.max_manifest_bytes)
-        return [] if data is None else read_entries(data)
+    def _of(self, image_ids: Iterable[str]) -> list[ListedImage]:
+        wanted = set(image_ids)
+        return [image for image in self._listing.whole() if image.image_id in wanted] if wanted else []
 
-    def _listed(self) -> list[_Listed]:
-        """Entry by entry, so that one damaged image does not hide the others."""
-        listed: list[_Listed] = []
-        for entry in self._entries():
-            found = Findings()
-            read_oci(self._store([entry]), self._limits, found)
-            if not found.images:
-                for passed_over in found.passed_over:
-                    log.warning("image %s is not whole: %s", entry_name(entry) or entry.get("digest"), passed_over)
-            listed += [_Listed(located, entry) for located in found.images]
-        return listed
+    def _listed_as(self, image_id: str) -> list[ListedImage]:
+        """Every entry that leads to the image, manifests first: one of them has a digest to tell."""
+        found = self._of([image_id])
+        if not found:
+            raise RequestError(f"image {image_id} is not here", code="device.unknown_image")
+        return sorted(found, key=lambda listed: listed.entry.get("mediaType") != MANIFEST_TYPE)
 
-    def _store(self, entries: Iterable[Entry] = ()) -> LayoutStore:
-        return LayoutStore(self._files, FOLDER, index_bytes(list(entries)))
-
-    def _find(self, image_id: str) -> PresentImage:
-        for image in self.images():
-            if image.image_id == image_id:
-                return image
-        raise ContentError(f"image {image_id} is listed but not whole", code="content.blob_missing")
-
-    def _layers_of(self, image_id: str) -> dict[str, str]:
-        for listed in self._listed():
-            if listed.located.image.image_id == image_id:
-                return dict(zip(listed.located.image.diff_ids, listed.located.layers, strict=True))
-        return {}
+    def _add(self, image: Image, sizes: Sequence[int]) -> PresentImage:
+        manifest = manifest_bytes(image, sizes)
+        digest = sha256_id(manifest)
+        self._put_blob(image.image_id, image.config)
+        self._put_blob(digest, manifest)
+        entry = manifest_entry(digest, len(manifest), image.platform)
+        self._index.change(lambda entries: with_entry(entries, entry, ""))
+        return _present(self._listed_as(image.image_id))
 
     def _is_sound(self, name: str, diff_id: str) -> bool:
         try:
-            with self._store().layer(name, diff_id, self._limits) as layer:
+            with LayoutStore(self._files).layer(name, diff_id, self._limits) as layer:
                 while layer.read(MIB):
                     pass
+        except (LimitExceeded, UnsupportedFormat):
+            return True  # it cannot be unpacked on this device, which says nothing about its bytes
         except ContentError:
             return False
         return True
 
-    def _size_of(self, diff_id: str) -> int:
-        size = self._files.size(f"{FOLDER}/{blob_name(diff_id)}")
-        if size is None:
-            raise ContentError(f"layer {diff_id} is not stored yet", code="content.blob_missing")
-        return size
-
     def _put_blob(self, digest: str, data: bytes) -> None:
-        name = f"{FOLDER}/{blob_name(digest)}"
-        if read_bounded(self._files, name, len(data)) != data:
-            write_atomically(self._files, name, data)
+        if read_bounded(self._files, blob_path(digest), len(data)) != data:
+            write_atomically(self._files, blob_path(digest), data)
 
-    def _write_index(self, entries: list[Entry]) -> None:
-        write_atomically(self._files, f"{FOLDER}/{INDEX_FILE}", index_bytes(entries))
+    def _forget(self, digests: Iterable[str]) -> None:
+        self._forget_paths(blob_path(digest) for digest in digests)
 
-    def _write_installation(self, installation_id: str, sequence: int) -> tuple[str, int]:
-        record = {"installationId": installation_id, "inventorySequence": sequence}
-        write_atomically(self._files, _INSTALLATION, json.dumps(record).encode())
-        return installation_id, sequence
-
-
-def _present(listed: _Listed) -> PresentImage:
-    image = listed.located.image
-    is_manifest = listed.entry.get("mediaType") == MANIFEST_TYPE
-    digest = str(listed.entry["digest"]) if is_manifest else None
-    return PresentImage(image.image_id, image.diff_ids, image.references, digest)
+    def _forget_paths(self, paths: Iterable[str]) -> None:
+        for path in sorted(paths):
+            self._files.remove(path)
+        self._files.sync_folder(BLOBS)
 
 
-def _blobs_of(listed: Iterable[_Listed]) -> set[str]:
-    """Blobs that images need: layers, configs and what their entries name."""
-    names: set[str] = set()
+def _present(listed: Sequence[ListedImage]) -> PresentImage:
+    """All entries of one image together."""
+    names: dict[str, str | None] = {}
     for each in listed:
-        names |= {*each.located.layers, blob_name(each.located.image.image_id)}
-        names.add(blob_name(str(each.entry["digest"])))
-    return names
+        digest = str(each.entry["digest"]) if each.entry.get("mediaType") == MANIFEST_TYPE else None
+        for reference in each.references:
+            names[reference] = names.get(reference) or digest
+    image = listed[0]
+    return PresentImage(image.image_id, image.diff_ids, tuple(ImageName(*each) for each in sorted(names.items())))
 
 
-def _ingest_name(diff_id: str) -> str:
-    return f"{_INGEST}/{hex_of(diff_id)}"
+def _read_installation(files: Files, name: str) -> str:
+    """Empty when there is none, or it is damaged."""
+    data = read_bounded(files, name, _MAX_SMALL)
+    try:
+        value = parse_object(data or b"", name).get("installationId")
+    except ContentError:
+        return ""
+    return value if isinstance(value, str) and 0 < len(value) <= 256 else ""
+
+
+def _is_marker(data: bytes | None) -> bool:
+    try:
+        return data is not None and "imageLayoutVersion" in parse_object(data, LAYOUT_FILE)
+    except ContentError:
+        return False

@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from imagedelta.archives.json_reading import parse_object
+from imagedelta.archives.json_reading import field_of, parse_object
+from imagedelta.archives.model import require_digest
 from imagedelta.archives.oci import INDEX_TYPE, MANIFEST_TYPE, NAME_ANNOTATION, entry_name, without_names
 from imagedelta.archives.oci_json import platform_object
 from imagedelta.errors import ContentError
@@ -20,10 +21,21 @@ Entry = dict[str, Any]
 
 def read_entries(index: bytes) -> list[Entry]:
     """Raises: ContentError when it is no index of descriptors."""
-    entries = parse_object(index, "index.json").get("manifests") or []
+    document = parse_object(index, "index.json")
+    if "manifests" not in document:
+        raise ContentError("index.json: no manifests")
+    entries = document["manifests"] or []  # Go writes null for an empty list
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ContentError("index.json: manifests is not a list of descriptors")
     return entries
+
+
+def digest_of(descriptor: Any) -> str:
+    """The digest a descriptor names; "" when it names none that can be a file."""
+    try:
+        return require_digest(field_of(descriptor, "digest") if isinstance(descriptor, dict) else None, "descriptor")
+    except ContentError:
+        return ""
 
 
 def index_bytes(entries: Sequence[Entry]) -> bytes:
@@ -41,14 +53,14 @@ def with_entry(entries: Sequence[Entry], entry: Entry, reference: str) -> list[E
     """List what ``entry`` describes under ``reference``; "" lists it unnamed unless it is listed already."""
     digest = entry["digest"]
     if not reference:
-        return list(entries) if any(each["digest"] == digest for each in entries) else [*entries, _unnamed(entry)]
+        return list(entries) if any(each.get("digest") == digest for each in entries) else [*entries, _unnamed(entry)]
     kept = [each for each in entries if not _is_unnamed(each, digest)]
     named = {**_unnamed(entry), "annotations": {NAME_ANNOTATION: reference}}
     return [*_without_name(kept, reference, digest), named]
 
 
 def without_digest(entries: Sequence[Entry], digests: frozenset[str]) -> list[Entry]:
-    return [each for each in entries if each.get("digest") not in digests]
+    return [each for each in entries if digest_of(each) not in digests]
 
 
 def _without_name(entries: Sequence[Entry], reference: str, digest: str) -> list[Entry]:
@@ -70,6 +82,7 @@ def _is_unnamed(entry: Entry, digest: str) -> bool:
 
 
 def _unnamed(entry: Entry) -> Entry:
-    annotations = without_names(entry.get("annotations") or {})
+    noted = entry.get("annotations")
+    annotations = without_names(noted) if isinstance(noted, dict) else {}
     plain = {key: value for key, value in entry.items() if key != "annotations"}
     return {**plain, "annotations": annotations} if annotations else plain

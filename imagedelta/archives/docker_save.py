@@ -52,7 +52,7 @@ def _located(store: Store, entry: Any, limits: Limits) -> Located:
     for name in layers:
         if not store.has(name):
             raise missing(name)
-    return Located(image, layers)
+    return Located(image, layers, (None,) * len(layers))
 
 
 def _tags(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class Located:
 
     image: Image
     layers: tuple[str, ...]
+    sizes: tuple[int | None, ...]
+    """Bytes of each as the archive keeps it; ``None`` where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Findings:
                     references=tuple(sorted({*known.image.references, *image.references})),
                     labels=tuple(sorted({*known.image.labels, *image.labels})),
                 )
-                located = Located(image, known.layers)
+                located = Located(image, known.layers, known.sizes)
             merged[image.image_id] = located
         return merged
 

@@ -157,7 +157,7 @@ class _Reader:
         image = image_from_config(self._blob(config, self._limits.max_config_bytes), names, self._limits, stated)
         if not isinstance(layers, list) or len(layers) != len(image.diff_ids):
             raise ContentError(f"its manifest does not have the {len(image.diff_ids)} layers that its config names")
-        located = Located(image, tuple(blob_name(_digest(layer)) for layer in layers))
+        located = Located(image, tuple(blob_name(_digest(layer)) for layer in layers), tuple(map(_size, layers)))
         for name in located.layers:
             if not self._store.has(name):
                 raise missing(name)
@@ -168,7 +168,7 @@ class _Reader:
         located = self._findings.images[place]
         names = (*located.image.references, *located.image.labels)
         image = image_from_config(located.image.config, names, self._limits, descriptor)
-        self._findings.images[place] = Located(image, located.layers)
+        self._findings.images[place] = Located(image, located.layers, located.sizes)
 
     def _document(self, descriptor: dict[str, Any]) -> dict[str, Any]:
         data = self._blob(descriptor, self._limits.max_manifest_bytes)
@@ -184,6 +184,11 @@ class _Reader:
 
 def _digest(descriptor: object) -> str:
     return require_digest(field_of(descriptor, "digest") if isinstance(descriptor, dict) else None, "descriptor")
+
+
+def _size(descriptor: Mapping[str, Any]) -> int | None:
+    size = field_of(descriptor, "size")
+    return size if isinstance(size, int) else None
 
 
 def _title(descriptor: Any, place: str) -> str:

@@ -94,20 +94,35 @@ def packing_of(prefix: bytes) -> str | None:
     return packing
 
 
-def unpack(packed: Section, limits: Limits) -> Iterator[bytes]:
-    """Yield the plain bytes of ``packed`` in pieces of at most 1 MiB, whatever its packing.
+def unpack(packed: Readable, limits: Limits) -> Iterator[bytes]:
+    """Yield the plain bytes of ``packed``, read once from where it stands, in pieces of at most 1 MiB.
 
     Raises:
         LimitExceeded: They expand beyond ``max_image_bytes``, or unpacking needs more than ``max_window_bytes``.
         UnsupportedFormat: Packed with something that Docker does not read either.
         ContentError: The packed bytes are damaged.
     """
-    packing = packing_of(packed.read(MAGIC_BYTES))
-    packed.position = 0
-    return _bounded(_gathered(_pieces(packed, packing, limits)), limits)
+    prefix = b""
+    while len(prefix) < MAGIC_BYTES and (more := packed.read(MAGIC_BYTES - len(prefix))):
+        prefix += more
+    return _bounded(_gathered(_pieces(_Rejoined(prefix, packed), packing_of(prefix), limits)), limits)
 
 
-def _pieces(packed: Section, packing: str | None, limits: Limits) -> Iterator[bytes]:
+class _Rejoined:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, prefix: bytes, rest: Readable) -> None:
+        self._prefix = prefix
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        if not self._prefix:
+            return self._rest.read(size)
+        taken, self._prefix = self._prefix[:size], self._prefix[size:]
+        return taken
+
+
+def _pieces(packed: Readable, packing: str | None, limits: Limits) -> Iterator[bytes]:
     if packing is None:
         return iter(lambda: packed.read(PIECE), b"")
     if packing == "gzip":

@@ -103,18 +103,18 @@ class _Layers:
         self._count = count
         self._out: BinaryIO | None = None
 
-    def has_layer(self, diff_id: str) -> bool:
+    def has(self, diff_id: str) -> bool:
         return self._path(diff_id).exists()
 
-    def begin_layer(self, diff_id: str, size: int) -> LayerWriter:
+    def begin(self, diff_id: str, size: int) -> LayerWriter:
         self._out = self._part(diff_id).open("wb")
         return _Counted(self._out, self._count)
 
-    def commit_layer(self, diff_id: str) -> None:
+    def commit(self, diff_id: str) -> None:
         self._close()
         self._part(diff_id).replace(self._path(diff_id))
 
-    def abort_layer(self, diff_id: str) -> None:
+    def abort(self, diff_id: str) -> None:
         self._close()
         self._part(diff_id).unlink()
 

@@ -100,12 +100,12 @@ print(json.dumps({"peak": peak(), "bytes": summary.bytes, "full": summary.full_b
 
 _APPLY = """
 class Sink:
-    def has_layer(self, diff_id): return False
-    def begin_layer(self, diff_id, size):
+    def has(self, diff_id): return False
+    def begin(self, diff_id, size):
         self.out = (folder / "out").open("wb")
         return self.out
-    def commit_layer(self, diff_id): self.out.close()
-    def abort_layer(self, diff_id): self.out.close()
+    def commit(self, diff_id): self.out.close()
+    def abort(self, diff_id): self.out.close()
 source = {diff_id: FileReader(folder / name) for name, diff_id in json.loads(sys.argv[3]).items()}
 with (folder / f"{name}.patch").open("rb") as patch:
     apply_patch(patch, source.__getitem__, lambda image_id: config_of(source), Sink())

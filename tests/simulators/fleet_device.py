@@ -172,15 +172,15 @@ class _Sink:
         self._layers = layers
         self._begun: Mapping[str, io.BytesIO] = {}
 
-    def has_layer(self, diff_id: str) -> bool:
+    def has(self, diff_id: str) -> bool:
         return diff_id in self._layers
 
-    def begin_layer(self, diff_id: str, size: int) -> io.BytesIO:
+    def begin(self, diff_id: str, size: int) -> io.BytesIO:
         self._begun = {diff_id: io.BytesIO()}
         return self._begun[diff_id]
 
-    def commit_layer(self, diff_id: str) -> None:
+    def commit(self, diff_id: str) -> None:
         self._layers[diff_id] = self._begun[diff_id].getvalue()
 
-    def abort_layer(self, diff_id: str) -> None:
+    def abort(self, diff_id: str) -> None:
         self._begun = {}

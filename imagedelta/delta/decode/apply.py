@@ -42,19 +42,19 @@ class LayerWriter(Protocol):
 class LayerSink(Protocol):
     """Where rebuilt layers go."""
 
-    def has_layer(self, diff_id: str) -> bool:
+    def has(self, diff_id: str) -> bool:
         """Whether the layer is there, complete and verified."""
         ...
 
-    def begin_layer(self, diff_id: str, size: int) -> LayerWriter:
+    def begin(self, diff_id: str, size: int) -> LayerWriter:
         """Make room for ``size`` bytes; what an earlier attempt left of the layer is dropped."""
         ...
 
-    def commit_layer(self, diff_id: str) -> None:
+    def commit(self, diff_id: str) -> None:
         """All bytes are written and have the right digest: make the layer last."""
         ...
 
-    def abort_layer(self, diff_id: str) -> None:
+    def abort(self, diff_id: str) -> None:
         """Drop what was written."""
         ...
 
@@ -114,10 +114,10 @@ def _make_layers(opened: OpenedPatch, maker: LayerMaker, sink: LayerSink) -> Non
     if not header.rebuilt:
         maker.finish()
     for layer, diff_id in dict(zip(header.layers, opened.names.target, strict=True)).items():
-        if isinstance(layer, WholeLayer) and not sink.has_layer(diff_id):
+        if isinstance(layer, WholeLayer) and not sink.has(diff_id):
             _into_sink(diff_id, layer.size, sink, partial(_copy, opened.layers.reader(layer.source_layer)))
     rebuilt = header.rebuilt
-    missing = {layer for layer in rebuilt if not sink.has_layer(layer.diff_id)}
+    missing = {layer for layer in rebuilt if not sink.has(layer.diff_id)}
     needed = max((number for number, layer in enumerate(rebuilt, 1) if layer in missing), default=0)
     for number, made in enumerate(rebuilt[:needed], 1):
         if made in missing:
@@ -128,15 +128,15 @@ def _make_layers(opened: OpenedPatch, maker: LayerMaker, sink: LayerSink) -> Non
 
 
 def _into_sink(diff_id: str, size: int, sink: LayerSink, fill: Callable[[LayerOutput], None]) -> None:
-    writer = sink.begin_layer(diff_id, size)
+    writer = sink.begin(diff_id, size)
     try:
         output = LayerOutput(writer.write, size)
         fill(output)
         output.check(diff_id)
     except BaseException:
-        sink.abort_layer(diff_id)
+        sink.abort(diff_id)
         raise
-    sink.commit_layer(diff_id)
+    sink.commit(diff_id)
 
 
 def _copy(reader: LayerReader, output: LayerOutput) -> None:

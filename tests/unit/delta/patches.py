@@ -30,19 +30,19 @@ class MemorySink:
         self.log: list[str] = []
         self._open: dict[str, bytearray] = {}
 
-    def has_layer(self, diff_id: str) -> bool:
+    def has(self, diff_id: str) -> bool:
         return diff_id in self.layers
 
-    def begin_layer(self, diff_id: str, size: int) -> _Writer:
+    def begin(self, diff_id: str, size: int) -> _Writer:
         self.log.append(f"begin {diff_id[7:13]}")
         self._open[diff_id] = bytearray()
         return _Writer(self._open[diff_id])
 
-    def commit_layer(self, diff_id: str) -> None:
+    def commit(self, diff_id: str) -> None:
         self.log.append(f"commit {diff_id[7:13]}")
         self.layers[diff_id] = bytes(self._open.pop(diff_id))
 
-    def abort_layer(self, diff_id: str) -> None:
+    def abort(self, diff_id: str) -> None:
         self.log.append(f"abort {diff_id[7:13]}")
         del self._open[diff_id]
 

@@ -76,19 +76,19 @@ class HashingSink:
         self.written = 0
         self.committed: list[str] = []
 
-    def has_layer(self, diff_id: str) -> bool:
+    def has(self, diff_id: str) -> bool:
         return False
 
-    def begin_layer(self, diff_id: str, size: int) -> HashingSink:
+    def begin(self, diff_id: str, size: int) -> HashingSink:
         return self
 
     def write(self, data: bytes) -> None:
         self.written += len(data)
 
-    def commit_layer(self, diff_id: str) -> None:
+    def commit(self, diff_id: str) -> None:
         self.committed.append(diff_id)
 
-    def abort_layer(self, diff_id: str) -> None:
+    def abort(self, diff_id: str) -> None:
         raise AssertionError(diff_id)
 
 

@@ -44,8 +44,9 @@ def test_the_success_says_the_digest_the_bytes_and_the_seconds_on_the_link() -> 
     world.run()
 
     report = world.hub.reports[-1]
-    digests = {image.image_id: image.local_digest for image in world.engine().images()}
+    digests = {image.image_id: image.digest_of("app:2") for image in world.engine().images()}
     assert report.local_digest == digests[APP_2.image_id]
+    assert digests[APP_2.image_id] is not None
     assert report.bytes_fetched == len(bundle.data)
     assert report.seconds_on_link is not None
 

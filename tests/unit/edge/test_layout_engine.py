@@ -10,6 +10,7 @@ from edge_module.engines.layout import LayoutEngine
 from edge_module.engines.layout_index import read_entries
 from edge_module.files import parent
 from imagedelta.archives import open_archive, sha256_id
+from tests.engines.place import make
 from tests.images import BuiltImage, an_image, gzipped, oci_files
 from tests.simulators.files import FileSystemSimulator
 from tests.unit.edge.world import APP_1, APP_2, World
@@ -41,11 +42,8 @@ def test_one_damaged_image_does_not_hide_the_others() -> None:
 def test_a_new_image_is_added_beside_what_another_tool_wrote() -> None:
     disk = a_layout(APP_1, pack=gzipped)
     engine = LayoutEngine(disk)
-    for diff_id, tar in zip(APP_2.image.diff_ids, APP_2.layers, strict=True):
-        engine.begin_layer(diff_id, len(tar)).write(tar)
-        engine.commit_layer(diff_id)
 
-    added = engine.add_image(APP_2.image.config, APP_2.image.diff_ids, "app:2")
+    added = make(engine, APP_2, "app:2")
 
     assert (added.image_id, added.references) == (APP_2.image_id, ("app:2",))
     assert listed(disk) == {APP_1.image_id: ("app:1",), APP_2.image_id: ("app:2",)}
@@ -101,7 +99,7 @@ def test_the_engines_own_reader_of_archives_reads_the_folder(tmp_path) -> None:
 def test_what_an_interrupted_run_left_is_removed_at_start() -> None:
     disk = a_layout(APP_1)
     engine = LayoutEngine(disk)
-    engine.begin_layer(APP_2.image.diff_ids[2], 10).write(b"half")
+    engine.begin(APP_2.image_id, "app:2", {}, ()).begin(APP_2.image.diff_ids[2], 10).write(b"half")
     disk.put("scratch/kept", b"x")
     disk.put("images/index.json.tmp", b"{")
 
@@ -115,21 +113,22 @@ def test_a_packed_layer_is_unpacked_once_and_its_scratch_removed() -> None:
     disk = a_layout(APP_1, pack=gzipped)
     engine = LayoutEngine(disk)
 
-    with engine.open_sources() as sources:
-        layer = sources.find(APP_1.image.diff_ids[1])
+    with engine.begin(APP_2.image_id, "app:2", {}, [APP_1.image_id]) as work:
+        layer = work.find(APP_1.image.diff_ids[1])
         assert layer.read_at(512, 1000) == APP_1.layers[1][512:1512]
-        assert sources.find(APP_1.image.diff_ids[1]) is layer
-        with pytest.raises(KeyError):
-            sources.find(APP_2.image.diff_ids[1])
+        assert work.find(APP_1.image.diff_ids[1]) is layer
 
     assert disk.list("scratch") == []
-    assert engine.extra_bytes([APP_1.image_id]) > 0
 
 
-def test_the_installation_stays_and_its_inventories_count_up() -> None:
+@pytest.mark.parametrize("damage", [None, b"", b"\0" * 60, b"[" * 5000, b'{"installationId": 7}', b'{"install'])
+def test_the_installation_stays_when_one_of_its_two_records_is_damaged(damage: bytes | None) -> None:
     disk = FileSystemSimulator()
+    assert LayoutEngine(disk, new_id=lambda: "one").installation_id() == "one"
 
-    numbers = [LayoutEngine(disk, new_id=lambda: "one").next_inventory() for _ in range(2)]
-    numbers.append(LayoutEngine(disk, new_id=lambda: "two").next_inventory())
-
-    assert numbers == [("one", 1), ("one", 2), ("one", 3)]
+    for name in ("images/installation.json", "images/installation.copy.json") * 2:
+        if damage is None:
+            disk.remove(name)
+        else:
+            disk.put(name, damage)
+        assert LayoutEngine(disk, new_id=lambda: "two").installation_id() == "one"

@@ -117,7 +117,7 @@ def test_a_damaged_state_file_is_told_and_costs_no_bundle(file: str, fault: str)
     again = world.boot()
     world.turn(again, 10)
     assert world.hub.inventories[-1].sequence > world.hub.inventories[0].sequence
-    assert world.hub.reported["disk"] is None
+    assert world.hub.reported["disk"]["state"] == "ok"
 
 
 @pytest.mark.parametrize("fault", ["file", "pipe"])
@@ -173,7 +173,7 @@ def test_a_read_only_disk_with_damaged_files_starts_and_tells() -> None:
     world.turn(device, 30)
 
     assert len(world.hub.reported["damage"]) == len(JSON_FILES)
-    assert world.hub.reported["disk"]["code"] == "disk.read_only"
+    assert world.hub.reported["disk"]["state"] == "disk.read_only"
     world.disk.heal()
     world.run(device, turns=2000)
     world.run()  # the damaged message leaves the outbox at the next start

@@ -1,0 +1,122 @@
+"""``index.json`` on the disk: read, changed, and made good when it is damaged.
+
+A copy is kept beside it, so that names survive its damage too. What is left of a damaged one is kept aside for people.
+Changes exclude each other within the process; between processes the module's own order does (one apply at a time).
+
+Source: docs/formats/device-store.md, section 9.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from edge_module.engines.base import EngineDamaged
+from edge_module.engines.layout_index import Entry, index_bytes, read_entries
+from edge_module.engines.layout_repair import FoundImage, find_images, find_manifest
+from edge_module.engines.layout_store import BLOBS, FOLDER, blob_path
+from edge_module.files import Files, move_durably, read_bounded, write_atomically
+from imagedelta.archives.oci import INDEX_FILE
+from imagedelta.errors import ContentError, DependencyError
+from imagedelta.limits import Limits
+
+_INDEX = f"{FOLDER}/{INDEX_FILE}"
+_COPY = f"{FOLDER}/index.copy.json"
+_DAMAGED = f"{FOLDER}/index.damaged.json"
+log = logging.getLogger("imagedelta.layout")
+
+
+class IndexFile:
+    def __init__(self, files: Files, limits: Limits) -> None:
+        self._files = files
+        self._limits = limits
+        self._lock = threading.RLock()
+        self._lost: set[str] = set()
+
+    def found(self) -> None:
+        """In a new folder: an index of nothing, so that one that is missing later is known to be lost."""
+        if self._files.size(_INDEX) is None and self._files.size(_COPY) is None and not self._files.list(BLOBS):
+            self._write([])
+
+    def entries(self) -> list[Entry]:
+        """What is listed; a damaged index is made good first.
+
+        Raises: EngineDamaged when that fails; DependencyError when the disk is full.
+        """
+        found = self._read(_INDEX)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._read(_INDEX)
+            return self._repair() if found is None else found
+
+    def change(self, step: Callable[[list[Entry]], list[Entry]]) -> None:
+        """Replace the entries, durably."""
+        with self._lock:
+            self._write(step(self.entries()))
+
+    def restore_manifest(self, digest: str) -> bool:
+        """Write a damaged manifest again, where config and layers give it; returns whether it is whole now.
+
+        Looked for once per run: it takes a look at every small blob.
+        """
+        if digest in self._lost:
+            return False
+        manifest = find_manifest(self._files, digest, self._limits)
+        if manifest is None:
+            self._lost.add(digest)
+            return False
+        write_atomically(self._files, blob_path(digest), manifest)
+        log.error("manifest %s was damaged on this disk and is made good", digest)
+        return True
+
+    def refresh_copy(self) -> None:
+        """At start: the power may have gone between the index and its copy, or another tool changed the index."""
+        entries = self.entries()
+        if self._read(_COPY) != entries:
+            write_atomically(self._files, _COPY, index_bytes(entries))
+
+    def _read(self, name: str) -> list[Entry] | None:
+        data = read_bounded(self._files, name, self._limits.max_manifest_bytes)
+        try:
+            return None if data is None else read_entries(data)
+        except ContentError:
+            return None
+
+    def _write(self, entries: list[Entry]) -> None:
+        data = index_bytes(entries)
+        write_atomically(self._files, _INDEX, data)
+        try:
+            write_atomically(self._files, _COPY, data)
+        except DependencyError as error:  # the index itself is changed; the next change or start writes the copy
+            log.warning("the copy of the index is behind: %s", error)
+
+    def _repair(self) -> list[Entry]:
+        if not self._files.list(BLOBS) and self._files.size(_COPY) is None:
+            return []
+        copy = self._read(_COPY)
+        entries = copy or []
+        listed = {entry.get("digest") for entry in entries}
+        found = [each for each in find_images(self._files, self._limits) if each.entry["digest"] not in listed]
+        entries = [*entries, *(each.entry for each in found)]
+        try:
+            self._write_manifests(found)
+            if 0 < (self._files.size(_INDEX) or 0) <= self._limits.max_manifest_bytes:
+                move_durably(self._files, _INDEX, _DAMAGED)
+            self._write(entries)
+        except DependencyError as error:
+            if error.code == "disk.full":
+                raise
+            raise EngineDamaged(f"{_INDEX} is damaged and cannot be replaced: {error}") from error
+        log.error(
+            "%s was damaged: %d entries from its copy, %d images from the blobs",
+            _INDEX, len(entries) - len(found), len(found),
+        )  # fmt: skip
+        return entries
+
+    def _write_manifests(self, found: list[FoundImage]) -> None:
+        for each in found:
+            path = blob_path(str(each.entry["digest"]))
+            if read_bounded(self._files, path, len(each.manifest)) != each.manifest:
+                write_atomically(self._files, path, each.manifest)
