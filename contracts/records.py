@@ -1,7 +1,7 @@
 """What SQL remembers, as plain frozen records: the rows that steps, triggers and plans pass around.
 
-Times are UTC and aware. Ids of our own making are ``<kind>-<uuid4 hex>``: safe in URLs,
-instance ids and file names.
+Times are UTC and aware. Ids of our own making are ``<kind>-<32 hex digits>``, older ones
+sorted first: safe in URLs, instance ids and file names.
 """
 
 from __future__ import annotations

@@ -29,5 +29,11 @@ REMEDIES = {
     "engine.layers_gone": "Nothing to do: the work starts again. Look who else removes layers if this lasts.",
     "device.unknown_image": "List the images of the device with `python -m edge_module images`.",
     "device.image_kept": "Take the image out of keepImages, or leave it: the cloud plans with it.",
+    "registry.down": "Nothing to do: it is tried again. If this lasts, look whether the device's registry runs, and "
+    "at its log.",
+    "registry.busy": "Nothing to do: the registry collects garbage or asks to be left alone, and is asked again.",
+    "registry.login": "Give the registry's login in IMAGEDELTA_REGISTRY_LOGIN.",
+    "registry.read_only": "Let the registry delete (storage.delete.enabled) and write: docs/registry.md.",
+    "registry.shared": "Mount the folder of IMAGEDELTA_REGISTRY_SHARED for the module to write: docs/registry.md.",
 }
 explain(REMEDIES)

@@ -45,7 +45,7 @@ class DamageLog:
         self._files = files
         self._lock = threading.Lock()
         self._told: deque[Damage] = deque(maxlen=MAX_TOLD)
-        self._disk: DependencyError | None = None
+        self._disk: str | None = None
         try:
             self._begin()
         except DependencyError as error:
@@ -56,14 +56,13 @@ class DamageLog:
         return [asdict(each) for each in tuple(self._told)]
 
     @property
-    def disk(self) -> dict[str, str] | None:
-        """Why the last write of a state file failed, for the reported properties; None when it went well."""
-        error = self._disk
-        return None if error is None else {"code": error.code, "detail": _short(str(error))}
+    def disk(self) -> str | None:
+        """Code of the last write of a state file; None when it went well."""
+        return self._disk
 
     def disk_answered(self, error: DependencyError | None) -> None:
         """How the last write of a state file went."""
-        self._disk = error
+        self._disk = None if error is None else error.code
 
     def set_aside(self, name: str, problem: str, result: str) -> bool:
         """Move a damaged file out of the way and tell; returns whether it is out of the way."""

@@ -44,6 +44,7 @@ class Device:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
         self._rebuilds = ports.rebuilds
         self._alive = ports.alive
+        self._close_hub = ports.hub.close
         damage = DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
@@ -115,6 +116,7 @@ class Device:
 
     def _end(self, threads: list[PartThread]) -> None:
         deadline = time.monotonic() + _STOP_SECONDS
+        self._close_hub()  # an answer may be long in coming, and what has to be said is on the disk
         for thread in threads:
             while not thread.join(min(deadline, time.monotonic() + _WATCH_SECONDS)) and time.monotonic() < deadline:
                 self._rebuilds.stop()  # one may have begun a moment ago

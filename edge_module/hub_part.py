@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from edge_module.hub import Hub
@@ -47,6 +48,10 @@ class HubPart:
         self._poll_seconds = poll_seconds
         self._monotonic = monotonic
         self._next_poll = 0.0
+        self._news = threading.Event()
+        """The hub has told, in whatever thread, that the twin may be another."""
+        self._away = True
+        hub.listen(self._news.set)
         self._told: dict[str, object] = {}
         self._next_tell = 0.0
         names = ("twin", "reports", "inventory", "outbox", "properties")
@@ -64,13 +69,19 @@ class HubPart:
         """Whatever waits is on the disk."""
 
     def _poll(self) -> None:
-        """The twin, every pollEverySeconds; sooner after a failure."""
-        if self._monotonic() < self._next_poll:
+        """The twin, every pollEverySeconds; sooner after a failure, and when the hub tells of news."""
+        if self._monotonic() < self._next_poll and not self._news.is_set():
             return
+        self._news.clear()
         given, every = self._poll_seconds, self._desired.current.poll_every_seconds
         pause = float(every) if given is None else given
         if self._guards["twin"].run(lambda: self._desired.fetch(self._hub), min(pause, _MOST_POLL_PAUSE)):
             self._next_poll = self._monotonic() + pause
+            if self._away:
+                self._outbox.hurry()
+            self._away = False
+        else:
+            self._away, self._next_poll = True, 0.0
 
     def _tell_state(self) -> None:
         state = self._state()

@@ -39,6 +39,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_BYTES_IN_MEMORY = 2 * 1024 * 1024
 _MAX_FILE_BYTES = 2 * MAX_MESSAGE_BYTES
 _MAX_SENT = 256
+_SAVE_SECONDS = 30.0
 _WITHOUT = "the next inventory makes up for the message"
 _NAME = re.compile(r"(0\d{11})-([0-9a-f]{32})\.json")
 log = logging.getLogger("imagedelta.outbox")
@@ -84,6 +85,7 @@ class Outbox:
         self._damage = damage
         self._lock = threading.RLock()
         self._next_try = 0.0
+        self._next_save = 0.0
         self._records = StateFiles(files, FOLDER, TypeAdapter(_Record), _MAX_FILE_BYTES, damage)
         self._waiting: list[_Waiting] = []
         self._listed = False
@@ -118,12 +120,17 @@ class Outbox:
         """
         if self._monotonic() >= self._next_try:
             with self._lock:
-                self._settle()
+                if self._monotonic() >= self._next_save:
+                    self._settle()
                 round_ = list(self._waiting)
             for waiting in round_:
                 if not self._send(hub, waiting):
                     break
         return len(self) == 0
+
+    def hurry(self) -> None:
+        """The hub is there again: what waits need not wait for the end of the pause."""
+        self._next_try = 0.0
 
     @property
     def due(self) -> float | None:
@@ -174,7 +181,9 @@ class Outbox:
     # What waits.
 
     def _settle(self) -> None:
-        """Bring the disk up to what is known, and what is known within its bounds."""
+        """Bring the disk up to what is known, and what is known within its bounds: at each new message, and now and
+        then, as a disk that failed may be well again."""
+        self._next_save = self._monotonic() + _SAVE_SECONDS
         self._list()
         self._drop_old_inventories()
         while (victim := self._over_bounds()) is not None:

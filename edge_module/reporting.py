@@ -28,6 +28,8 @@ class Reporter:
         self._journal = journal
         self._outbox = outbox
         self._lock = threading.RLock()
+        self._safe: set[tuple[str, int]] = set()
+        """Reports that need not be put into the outbox again, though the journal does not say so yet."""
 
     def move(self, job: Job, state: ReportedState, **changes: Any) -> Job:
         """Bring a job into ``state``; returns when its report is safe in the outbox.
@@ -64,8 +66,19 @@ class Reporter:
         """
         report = report_of(job)
         with self._lock:
-            safe = self._outbox.put(Envelope(report.message_id, "report", to_json(report)))
-            return self._journal.write(replace(job, announced=True)) if safe and not job.announced else job
+            if not self._outbox.put(Envelope(report.message_id, "report", to_json(report))) or job.announced:
+                return job
+            self._safe.add((job.key, job.sequence))
+            try:
+                return self._note_announced(job)
+            except DependencyError as error:
+                log.warning("%s: its report is safe, the journal learns it later: %s", job.key, error)
+                return job
+
+    def _note_announced(self, job: Job) -> Job:
+        job = self._journal.write(replace(job, announced=True))
+        self._safe.discard((job.key, job.sequence))
+        return job
 
     def latest(self, job: Job) -> Job:
         """The job as the journal has it now."""
@@ -90,7 +103,9 @@ class Reporter:
             return
         with self._lock:
             job = self.latest(job)
-            if not job.announced and is_reportable(job):
+            if (job.key, job.sequence) in self._safe:
+                self._note_announced(job)
+            elif not job.announced and is_reportable(job):
                 self.announce(job)
 
     def last_results(self, limit: int) -> list[LastResult]:

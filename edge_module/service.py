@@ -62,7 +62,6 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
         watchdog.start()
         device.run(stop, until_idle=until_idle)
         log.info("stopped")
-        hub.close()
     return HUNG if watchdog.found else 0
 
 

@@ -12,9 +12,10 @@ from edge_module.logs import FORMATS as LOG_FORMATS
 from edge_module.sas_token import ModuleConnection, connection_from_text, parts_of_connection
 from imagedelta.bundles import PublicKey, read_trusted_keys
 from imagedelta.errors import RequestError
+from imagedelta.names import is_host
 from imagedelta.platforms import machine_platform, parse_platforms
 
-ENGINES = ("layout",)
+ENGINES = ("layout", "registry")
 MAX_PLATFORMS = 16
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MIB = 1024 * 1024
@@ -43,6 +44,12 @@ class Settings:
     """A link that brings no byte for so long is broken."""
     shared_bundles: bool
     """Whether the cloud may leave patches in a place that many devices read; no, where another tool fetches."""
+    registry_address: str = "http://localhost:5000"
+    """Of the device's own registry, as this module reaches it."""
+    registry_login: str = ""
+    """``user:password`` for Basic authentication; "" where none is wanted."""
+    registry_shared: Path | None = None
+    """Folder shared with what runs the registry."""
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
@@ -77,6 +84,9 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         incomplete_seconds=_number(environment, "IMAGEDELTA_INCOMPLETE_SECONDS", 86_400),
         silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
         shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
+        registry_address=_registry(environment.get("IMAGEDELTA_REGISTRY") or "localhost:5000"),
+        registry_login=_registry_login(environment.get("IMAGEDELTA_REGISTRY_LOGIN", "")),
+        registry_shared=Path(shared) if (shared := environment.get("IMAGEDELTA_REGISTRY_SHARED")) else None,
     )
 
 
@@ -168,9 +178,23 @@ def trusted_keys_from_environment(environment: Mapping[str, str]) -> dict[str, P
 def _engine(name: str) -> str:
     if name in ENGINES:
         return name
-    if name in ("auto", "registry", "docker"):
-        raise _wrong("IMAGEDELTA_ENGINE", f"is {name!r}: this version has the engine 'layout' only")
-    raise _wrong("IMAGEDELTA_ENGINE", f"is {name[:60]!r}: known is 'layout'")
+    raise _wrong("IMAGEDELTA_ENGINE", f"is {name[:60]!r}: known are {', '.join(ENGINES)}")
+
+
+def _registry(address: str) -> str:
+    """``HOST[:PORT]`` is spoken to without TLS: it is on this device."""
+    scheme, separator, rest = address.rpartition("://")
+    host = rest.rstrip("/")
+    if scheme not in ("", "http", "https") or (separator and not scheme) or not is_host(host):
+        raise _wrong("IMAGEDELTA_REGISTRY", f"is {address[:100]!r}: give HOST[:PORT] or https://HOST[:PORT]")
+    return f"{scheme or 'http'}://{host}"
+
+
+def _registry_login(value: str) -> str:
+    text = value if not value or ":" in value else _read_text(Path(value), "IMAGEDELTA_REGISTRY_LOGIN").strip()
+    if text and text.find(":") < 1:
+        raise _wrong("IMAGEDELTA_REGISTRY_LOGIN", "holds no user:password")
+    return text
 
 
 def _platforms(given: str | None) -> tuple[str, ...]:

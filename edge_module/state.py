@@ -65,10 +65,8 @@ class ModuleState:
         return {"state": min(self._codes(), default=full), "freeMiB": _rounded(free // _MIB)}
 
     def _codes(self) -> set[str]:
-        told = self._damage.disk
-        return {code for code in self._troubles.codes() if code.startswith("disk.")} | (
-            {told["code"]} if told else set()
-        )
+        waits = {code for code in self._troubles.codes() if code.startswith("disk.")}
+        return waits if self._damage.disk is None else waits | {self._damage.disk}
 
 
 def _rounded(number: int) -> int:

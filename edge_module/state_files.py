@@ -1,8 +1,11 @@
 """Small JSON files of the module's own: read with their types and within bounds, replaced whole, a folder of one kind.
 
-One rule for all of them: a file that is not what it should be (empty, cut, garbage, other types, nested without end,
-huge, no file at all, unreadable) is set aside and told, and the module goes on as if it were missing. Fields that this
-version does not know are ignored.
+One rule for all of them: a file that is not what it should be (empty, cut, garbage, a flipped bit, other types, nested
+without end, huge, no file at all, unreadable) is set aside and told, and the module goes on as if it were missing.
+Fields that this version does not know are ignored.
+
+The last field, ``crc32``, is that of the file without it; without it a file is believed as it is: a person or an older
+version wrote it.
 
 Source: docs/formats/device-store.md, sections 9 and 11.
 """
@@ -10,6 +13,7 @@ Source: docs/formats/device-store.md, sections 9 and 11.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -20,6 +24,8 @@ from edge_module.files import Files, read_bounded, remove_durably, write_atomica
 from imagedelta.errors import ContentError, DependencyError
 
 _TRIES = 3
+_CHECK = re.compile(rb',"crc32":"([0-9a-f]{8})"\}\s*')
+_CHECK_BYTES = 32
 _JSON_FILE = re.compile(r"[^.].*\.json", re.DOTALL)
 T = TypeVar("T")
 
@@ -62,9 +68,11 @@ class StateFiles(Generic[T]):
             raise
         if data is not None:
             try:
-                return self._adapter.validate_json(data, strict=True)
+                return self._adapter.validate_json(_without_check(data), strict=True)
             except ValidationError as error:
                 problem = describe(error)
+            except ContentError as error:
+                problem = str(error)
         if problem:
             self._damage.set_aside(path, problem, without)
         return None
@@ -75,7 +83,7 @@ class StateFiles(Generic[T]):
         Raises: ContentError when it could not be read again; DependencyError.
         """
         path = self._path(name)
-        data = self._adapter.dump_json(self.checked(value), by_alias=True, exclude_none=True)
+        data = _with_check(self._adapter.dump_json(self.checked(value), by_alias=True, exclude_none=True))
         if len(data) > self._max_bytes:
             raise ContentError(f"{path}: {len(data)} bytes, at most {self._max_bytes}")
         try:
@@ -113,6 +121,22 @@ class StateFiles(Generic[T]):
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}"
+
+
+def _with_check(document: bytes) -> bytes:
+    """A document that is an object with at least one field."""
+    return document[:-1] + b',"crc32":"%08x"}' % zlib.crc32(document)
+
+
+def _without_check(data: bytes) -> bytes:
+    """Raises: ContentError when it does not fit: a flipped bit would make another number, and a good bundle refused."""
+    found = _CHECK.search(data, max(0, len(data) - _CHECK_BYTES))
+    if found is None or found.end() != len(data):
+        return data
+    document = data[: found.start()] + b"}"
+    if zlib.crc32(document) != int(found[1], 16):
+        raise ContentError("its crc32 does not fit")
+    return document
 
 
 def describe(error: ValidationError) -> str:

@@ -69,6 +69,7 @@ ONLY_IN: dict[str, set[str]] = {
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/hub_choice.py",
+        "edge_module/engines/registry_client.py",
         "edge_module/main.py",
         "imagedelta_cli/api_client.py",
         "imagedelta_cli/uploading.py",

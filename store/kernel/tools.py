@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, Table, bindparam, select
 
@@ -22,7 +24,13 @@ HELD = "WITH (UPDLOCK)"
 
 
 def new_id(kind: str) -> str:
-    return f"{kind}-{uuid4().hex}"
+    """``<kind>-<hex of a UUID of version 7>``: what is made together lies together in every index.
+
+    Random keys touch a page of their own for each row that is written; with these the cost of a row does not grow with
+    the table. Source: RFC 9562, section 5.7.
+    """
+    bits = time.time_ns() // 1_000_000 << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    return f"{kind}-{UUID(int=bits).hex}"
 
 
 def chunks(values: Iterable[str]) -> Iterator[list[str]]:

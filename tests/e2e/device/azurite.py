@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -25,9 +26,9 @@ class Azurite:
         if not _MAIN.exists():
             pytest.fail("Azurite is not installed: scripts/setup-azurite", pytrace=False)
         self._log = folder / "azurite.log"
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}/{ACCOUNT}"
-        options = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", port, "--silent"]
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+        options = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", self.port, "--silent"]
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen([_node(), _MAIN, *map(str, options)], stdout=log, stderr=log)
@@ -64,14 +65,19 @@ class Outbox:
     def put(self, name: str, data: bytes) -> None:
         self._container.upload_blob(name, data)
 
-    def grant(self) -> dict[str, str]:
-        """A fresh SAS to read and list, as the desired property ``outbox`` says it; all older ones end at once."""
+    def grant(self, address: str = "") -> dict[str, str]:
+        """A fresh SAS to read and list, as the desired property ``outbox`` says it; all older ones end at once.
+
+        Args:
+            address: Host and port by which the device gets there; Azurite's own when empty.
+        """
         self._policies += 1
         now, policy_id = datetime.now(UTC), f"device-{self._policies}"
         policy = AccessPolicy(permission="rl", start=now - timedelta(hours=1), expiry=now + timedelta(hours=1))
         self._container.set_container_access_policy({policy_id: policy})
         query = generate_container_sas(ACCOUNT, self._container.container_name, account_key=KEY, policy_id=policy_id)
-        return {"url": self.url, "query": query, "renewAfter": (now + timedelta(minutes=30)).isoformat()}
+        url = urlsplit(self.url)._replace(netloc=address).geturl() if address else self.url
+        return {"url": url, "query": query, "renewAfter": (now + timedelta(minutes=30)).isoformat()}
 
     def revoke(self) -> None:
         """No SAS opens it any more."""

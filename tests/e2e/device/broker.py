@@ -20,9 +20,10 @@ from tests.e2e.host_process import wait_for
 
 
 class Broker:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, websockets: bool = False) -> None:
         """Args:
         folder: Its configuration, its log and what it keeps.
+        websockets: Serve them on port 443, which one broker of a machine can at a time: it takes every address.
         """
         folder.mkdir(parents=True, exist_ok=True)
         chance = random.SystemRandom()
@@ -33,18 +34,15 @@ class Broker:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.certify()
-        self._configure()
+        self._configure(websockets)
 
     def certify(self, valid_from: datetime | None = None) -> None:
         """Take another certificate, from the next start on."""
         self.authority.issue(self._folder, self.address, valid_from)
 
     def start(self) -> Broker:
-        command = [require_tool("mosquitto", "mosquitto"), "-c", str(self._folder / "mosquitto.conf")]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_for(self._answers)
+            wait_for(self._runs, 60, pause=0.1)
         except AssertionError:
             raise AssertionError(f"mosquitto does not start: {self.log()}") from None
         return self
@@ -86,23 +84,21 @@ class Broker:
             self._process.wait(timeout=20)
             self._process = None
 
-    def _answers(self) -> bool:
-        assert self._process is None or self._process.poll() is None, self.log()
-        try:
-            with socket.create_connection((self.address, 8883), timeout=1):
-                return True
-        except OSError:
-            return False
+    def _runs(self) -> bool:
+        """Whether it answers; one that has ended, because another had its port, is started again."""
+        if self._process is None or self._process.poll() is not None:
+            command = [require_tool("mosquitto", "mosquitto"), "-c", str(self._folder / "mosquitto.conf")]
+            with (self._folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        return all(_answers(*address) for address in [(self.address, 8883), ("127.0.0.1", self.port)])
 
-    def _configure(self) -> None:
+    def _configure(self, websockets: bool) -> None:
         tls = [f"certfile {self._folder}/server.pem", f"keyfile {self._folder}/server.key"]
         lines = [
             f"listener 8883 {self.address}",
             *tls,
             f"listener {self.port} 127.0.0.1",
-            f"listener 443 {self.address}",
-            "protocol websockets",
-            *tls,
+            *([f"listener 443 {self.address}", "protocol websockets", *tls] if websockets else []),
             "allow_anonymous true",
             "persistence true",
             f"persistence_location {self._folder}/",
@@ -120,3 +116,11 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

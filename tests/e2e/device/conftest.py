@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.device.broker import Broker
 from tests.e2e.device.hub_stand_in import HubStandIn
+from tests.e2e.device.registry_process import RegistryProcess
 
 
 @pytest.fixture
@@ -28,3 +29,13 @@ def cloud(broker: Broker) -> Iterator[HubStandIn]:
         yield cloud
     finally:
         cloud.close()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """One registry with the shipped runner; tests use repositories or images of their own, or ``registry_place``."""
+    registry = RegistryProcess(
+        tmp_path_factory.mktemp("registry"), runner=True, more={"IMAGEDELTA_COLLECT_DELAY_SECONDS": "3600"}
+    )
+    yield registry
+    registry.stop()

@@ -388,10 +388,14 @@ def test_a_module_without_a_workload_api_waits(monkeypatch: pytest.MonkeyPatch, 
     assert code_of(hub.send, REPORT) == "hub.unreachable"
 
 
-def test_websockets_go_through_port_443(broker: Broker, cloud: HubStandIn) -> None:
+def test_websockets_go_through_port_443(tmp_path: Path) -> None:
+    broker = Broker(tmp_path, websockets=True).start()
+    cloud = HubStandIn(broker).wait_until_ready()
     hub = hub_of(access(broker, websockets=True))
 
     hub.send(REPORT)
 
     cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
     hub.close()
+    cloud.close()
+    broker.kill()

@@ -15,6 +15,7 @@ from tests.e2e.device.broker import Broker
 from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.vessel import Vessel
 from tests.e2e.host_process import wait_for
+from tests.simulators.tcp_proxy import TcpProxy
 from tests.unit.edge.world import APP_1, APP_2, MIB, MadeBundle, make_bundle
 
 pytestmark = pytest.mark.e2e
@@ -135,6 +136,61 @@ def test_a_device_that_was_away_for_weeks_takes_its_twin_and_goes_on(
     broker.start()
 
     cloud.wait_for(lambda hub: [each.state for each in hub.reports][-1:] == ["succeeded"])
+
+
+def test_a_grant_that_is_revoked_and_renewed_costs_no_byte(azurite: Azurite, cloud: HubStandIn, vessel: Vessel) -> None:
+    outbox, bundle = azurite.outbox("revoked"), make_bundle()
+    outbox.put(f"{bundle.name}.chunks", bundle.chunks)
+    outbox.put(bundle.name, bundle.data)
+    vessel.load(APP_1)
+    with TcpProxy(("127.0.0.1", azurite.port)) as link:
+        link.bytes_per_second = 20_000
+        cloud.desire({"outbox": outbox.grant(f"127.0.0.1:{link.port}")})
+        vessel.start()
+        wait_for(lambda: vessel.fetched() > 40_000, 60)
+
+        outbox.revoke()
+        link.cut()
+        cloud.wait_for(lambda hub: "outbox.denied" in str(hub.reported))
+        before = vessel.fetched()
+        cloud.desire({"outbox": outbox.grant(f"127.0.0.1:{link.port}")})
+        cloud.wait_for(lambda hub: [each.state for each in hub.reports][-1:] == ["succeeded"])
+
+    assert before > 40_000
+    assert cloud.reports[-1].bytes_fetched == len(bundle.data)
+
+
+def test_a_pause_is_taken_while_a_bundle_is_fetched(azurite: Azurite, cloud: HubStandIn, vessel: Vessel) -> None:
+    outbox, bundle = azurite.outbox("paused"), make_bundle()
+    outbox.put(f"{bundle.name}.chunks", bundle.chunks)
+    outbox.put(bundle.name, bundle.data)
+    vessel.load(APP_1)
+    with TcpProxy(("127.0.0.1", azurite.port)) as link:
+        link.bytes_per_second = 20_000
+        cloud.desire({"outbox": outbox.grant(f"127.0.0.1:{link.port}")})
+        vessel.start()
+        wait_for(lambda: vessel.fetched() > 40_000, 60)
+
+        cloud.desire({"paused": True})
+        cloud.wait_for(lambda hub: hub.reported.get("paused") is True, 10)
+        time.sleep(2)  # what was being read when the word came
+        fetched = vessel.fetched()
+        time.sleep(2)
+
+        assert 40_000 < fetched == vessel.fetched() < len(bundle.data)
+
+
+def test_a_clock_at_1970_changes_nothing(cloud: HubStandIn, vessel: Vessel) -> None:
+    vessel.set_clock_back()
+    vessel.load(APP_1)
+    vessel.start()
+    cloud.wait_for(lambda hub: hub.inventories)
+
+    vessel.carry_in(transfer(1))
+
+    cloud.wait_for(lambda hub: [each.state for each in hub.reports] == ["applying", "succeeded"])
+    cloud.desire({"resync": 9})
+    cloud.wait_for(lambda hub: len(hub.inventories) >= 3)
 
 
 def test_the_module_stops_at_once_whatever_the_hub_does(broker: Broker, cloud: HubStandIn, vessel: Vessel) -> None:

@@ -37,7 +37,6 @@ class Vessel:
             "IMAGEDELTA_RESERVE_BYTES": "0",
             "IMAGEDELTA_STABLE_SECONDS": "0.2",
             "IMAGEDELTA_SILENCE_SECONDS": "8",
-            "IMAGEDELTA_POLL_SECONDS": "1",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -73,6 +72,13 @@ class Vessel:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
+    def set_clock_back(self) -> None:
+        """From the next start on it is 1970 aboard."""
+        folder = self.root.parent / "clock"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text("import time\n_now = time.time\ntime.time = lambda: _now() % 86_400\n")
+        self.environment["PYTHONPATH"] = str(folder)
+
     def carry_in(self, bundle: MadeBundle) -> None:
         """Put a bundle into the inbox as another tool does."""
         inbox = self.root / "inbox"
@@ -84,6 +90,11 @@ class Vessel:
         """What the journal says of a transfer."""
         jobs = [_read(path) for path in (self.root / "journal").glob("*.json")]
         return next((job["state"] for job in jobs if job.get("transfer_id") == transfer_id), None)
+
+    def fetched(self) -> int:
+        """Bytes of bundles that are on the way."""
+        folder = self.root / "downloads"
+        return sum(path.stat().st_size for path in folder.iterdir() if path.suffix == ".part") if folder.exists() else 0
 
     def waiting(self) -> int:
         """Messages on the disk that the hub has not acknowledged."""

@@ -237,6 +237,7 @@ def test_an_outbox_that_cannot_be_read_yet_still_sends_what_is_new() -> None:
     assert hub.messages == [a_message(2)]
 
     disk.heal()
+    clock.now += 60
     assert outbox.flush(hub)
     assert hub.messages == [a_message(2), a_message(1)]
     assert disk.list("outbox") == []

@@ -11,8 +11,10 @@ from functools import cache
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from edge_module.damage import MAX_FILES, DamageLog
+from edge_module.state_files import StateFiles
 from tests.simulators.files import FileSystemSimulator
 from tests.unit.edge.world import APP_1, APP_2, OTHER, World, make_bundle, patch_of
 
@@ -178,3 +180,24 @@ def test_a_read_only_disk_with_damaged_files_starts_and_tells() -> None:
     world.run(device, turns=2000)
     world.run()  # the damaged message leaves the outbox at the next start
     assert_done(world)
+
+
+def test_no_flipped_bit_is_believed() -> None:
+    """Neither a floor that refuses good bundles, nor a pause nobody asked for."""
+    for name, data in sorted(_lived_in().files().items()):
+        if not name.startswith(tuple(JSON_FILES.values())):
+            continue
+        adapter = TypeAdapter(dict[str, Any])
+        disk = FileSystemSimulator()
+        files = StateFiles(disk, "one", adapter, 1024 * 1024, DamageLog(FileSystemSimulator()))
+        disk.put("one/one.json", data)
+        before = files.read("one.json", "")
+        assert before
+        for bit in range(8 * len(data)):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            disk.put("one/one.json", bytes(flipped))
+
+            found = files.read("one.json", "")
+
+            assert found is None or before.items() <= found.items(), f"{name}, bit {bit}"

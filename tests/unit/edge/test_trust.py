@@ -108,8 +108,11 @@ _CLOCKS = {
     "datetime.utcnow",
     "date.today",
 }
-_MAY_ASK = {"edge_module/hub_local.py"}
-"""A token of the hub ends by the clock of whoever made it."""
+_MAY_ASK = {
+    "edge_module/hub_local.py": "a token of the hub ends by the clock of whoever made it",
+    "edge_module/journal.py": "where to begin to count after the loss of every counter",
+    "edge_module/ports.py": "since when there is trouble, for people to read",
+}
 _ON_THE_DEVICE = (
     "edge_module",
     "contracts",
@@ -119,7 +122,7 @@ _ON_THE_DEVICE = (
 )
 
 
-def test_nothing_on_the_device_asks_the_clock_but_what_makes_tokens() -> None:
+def test_nothing_on_the_device_asks_the_clock_but_what_may() -> None:
     asking = {
         path.relative_to(ROOT).as_posix()
         for folder in _ON_THE_DEVICE
@@ -128,4 +131,4 @@ def test_nothing_on_the_device_asks_the_clock_but_what_makes_tokens() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node) in _CLOCKS
     }
 
-    assert asking <= _MAY_ASK
+    assert asking <= set(_MAY_ASK)
