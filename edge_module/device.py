@@ -122,13 +122,16 @@ class Device:
 
         Asked in the order in which a bundle moves on, so that none slips through between two questions.
         """
-        return (
-            self._desired.fetched
-            and self._link.is_idle
-            and self._apply.is_idle
-            and not self._inventories.is_due(self._desired.current)
-            and len(self._outbox) == 0
-        )
+        try:
+            return (
+                self._desired.fetched
+                and self._link.is_idle
+                and self._apply.is_idle
+                and not self._inventories.is_due(self._desired.current)
+                and len(self._outbox) == 0
+            )
+        except DependencyError:  # the disk does not say what is there
+            return False
 
     def _end(self, threads: list[PartThread]) -> None:
         deadline = time.monotonic() + _STOP_SECONDS
