@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from edge_module.admission import Rules
+from edge_module.allowance import Allowance
 from edge_module.apply import Applier
 from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
@@ -16,6 +17,8 @@ from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
 from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
+from edge_module.fetching import Fetching
+from edge_module.housekeeping import Housekeeper, Surroundings
 from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
 from edge_module.intake import Intake
@@ -58,7 +61,8 @@ class Device:
         changed = self._inventories.make_due
         intake = Intake(journal, reporter, engine, rules, ports.trusted, changed)
         refused = RefusedFiles(files)
-        downloader = Downloader(files, journal, reporter, intake, refused, monotonic, settings.reserve_bytes)
+        fetching = Fetching(files, intake, reporter, Allowance(settings.link, monotonic, ports.now), monotonic)
+        downloader = Downloader(files, journal, intake, refused, fetching, troubles, settings.reserve_bytes)
         applier = Applier(ports.rebuilds, engine, rules)
         carried = Carried(engine, intake, rules, changed)
         judge = Judge(files, intake, carried, applier, LostDownloads(monotonic), reporter)
@@ -68,8 +72,10 @@ class Device:
             files, engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes
         )
         poll = settings.poll_seconds
-        self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
-        self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        around = Surroundings(lambda: set() if link.is_idle else None, changed, monotonic)
+        housekeeper = Housekeeper(files, engine, journal, desired, around, remove_images=settings.remove_images)
+        self._apply = ApplyPart(engine, intake, inbox, housekeeper, desired, brake, troubles, monotonic)
         self._hub = HubPart(
             ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )

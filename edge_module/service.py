@@ -8,8 +8,6 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 
-import httpx
-
 from edge_module.device import Device
 from edge_module.engines.opening import open_engine
 from edge_module.files import DiskFiles, RootLock
@@ -22,6 +20,7 @@ from edge_module.rebuild_process import RebuildProcess, Surroundings
 from edge_module.refused import RefusedFiles
 from edge_module.settings import Settings, trusted_keys_from_environment
 from services.blobs_http import BlobContainer
+from services.http_bounded import bounded_client
 
 HUNG = 4
 """Exit code: a part has not turned for HUNG_SECONDS, and only a new process helps."""
@@ -40,8 +39,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
         signal.signal(number, lambda *_: stop.set())
     files = DiskFiles(settings.root)
     heartbeat = Heartbeat(heartbeat_path(settings.root))
-    timeout = httpx.Timeout(settings.silence_seconds, connect=min(30.0, settings.silence_seconds))
-    with httpx.Client(timeout=timeout) as client:
+    with bounded_client(settings.silence_seconds) as client:
         hub = open_hub(environment, client, settings.silence_seconds)
         engine = open_engine(settings, files)
         child = {name: value for name, value in environment.items() if name not in _OF_THE_HUB}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from contracts.link_hours import parse_hours
+from contracts.messages import MAX_LINK_RATE, LinkRules
 from edge_module.hub_azure import AzureAccess, Proxy
 from edge_module.logs import FORMATS as LOG_FORMATS
 from edge_module.sas_token import ModuleConnection, connection_from_text, parts_of_connection
@@ -15,7 +17,8 @@ from imagedelta.errors import RequestError
 from imagedelta.names import is_host
 from imagedelta.platforms import machine_platform, parse_platforms
 
-ENGINES = ("layout", "registry")
+ENGINES = ("auto", "registry", "docker", "layout")
+NO_REGISTRY = "http://none"
 MAX_PLATFORMS = 16
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MIB = 1024 * 1024
@@ -42,6 +45,8 @@ class Settings:
     """A file that ends early and has not grown for so long is refused."""
     silence_seconds: float
     """A link that brings no byte for so long is broken."""
+    remove_images: bool
+    """Whether images that the cloud sent and no longer wants kept may be removed."""
     shared_bundles: bool
     """Whether the cloud may leave patches in a place that many devices read; no, where another tool fetches."""
     registry_address: str = "http://localhost:5000"
@@ -50,6 +55,11 @@ class Settings:
     """``user:password`` for Basic authentication; "" where none is wanted."""
     registry_shared: Path | None = None
     """Folder shared with what runs the registry."""
+    pull_address: str = ""
+    """``HOST[:PORT]`` by which manifests and the daemon know the registry; "" means by which the module does."""
+    docker_address: str = "unix:///var/run/docker.sock"
+    link: LinkRules = field(default_factory=LinkRules)
+    """What the desired property ``link`` does not say."""
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
@@ -83,10 +93,14 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         stable_seconds=_number(environment, "IMAGEDELTA_STABLE_SECONDS", 5),
         incomplete_seconds=_number(environment, "IMAGEDELTA_INCOMPLETE_SECONDS", 86_400),
         silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
+        remove_images=_truth(environment, "IMAGEDELTA_REMOVE_IMAGES", "no"),
         shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
         registry_address=_registry(environment.get("IMAGEDELTA_REGISTRY") or "localhost:5000"),
         registry_login=_registry_login(environment.get("IMAGEDELTA_REGISTRY_LOGIN", "")),
+        pull_address=_pull_address(environment.get("IMAGEDELTA_PULL_ADDRESS", "")),
+        docker_address=environment.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
         registry_shared=Path(shared) if (shared := environment.get("IMAGEDELTA_REGISTRY_SHARED")) else None,
+        link=_link(environment),
     )
 
 
@@ -190,6 +204,12 @@ def _registry(address: str) -> str:
     return f"{scheme or 'http'}://{host}"
 
 
+def _pull_address(address: str) -> str:
+    if address and not is_host(address):
+        raise _wrong("IMAGEDELTA_PULL_ADDRESS", f"is {address[:100]!r}: give HOST[:PORT]")
+    return address
+
+
 def _registry_login(value: str) -> str:
     text = value if not value or ":" in value else _read_text(Path(value), "IMAGEDELTA_REGISTRY_LOGIN").strip()
     if text and text.find(":") < 1:
@@ -205,6 +225,16 @@ def _platforms(given: str | None) -> tuple[str, ...]:
     if len(found) > MAX_PLATFORMS:
         raise _wrong("IMAGEDELTA_PLATFORM", f"names {len(found)} platforms, at most {MAX_PLATFORMS}")
     return found
+
+
+def _link(environment: Mapping[str, str]) -> LinkRules:
+    rate = int(_number(environment, "IMAGEDELTA_LINK_BYTES_PER_SECOND", 0))
+    hours = environment.get("IMAGEDELTA_LINK_HOURS", "")
+    try:
+        parse_hours(hours)
+    except ValueError as error:
+        raise _wrong("IMAGEDELTA_LINK_HOURS", f"is {hours[:60]!r}: {error}") from error
+    return LinkRules(bytesPerSecond=min(rate, MAX_LINK_RATE), hours=hours)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:
