@@ -36,6 +36,5 @@ def compile_imported(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.dont_write_bytecode = True
     import_everything()
     compile_imported(Path(sys.argv[1]))

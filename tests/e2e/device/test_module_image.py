@@ -178,6 +178,7 @@ def test_the_module_rebuilds_its_own_successor_and_both_read_what_the_other_leav
     assert made["bundleBytes"] < 200_000
     ship = Ship(host, "ship-1", tmp_path)
     aboard = Aboard(images.daemon, ship, "module")
+    (tmp_path / "one.tar").chmod(0o644)
     ship.root.joinpath("one.tar").hardlink_to(tmp_path / "one.tar")
     aboard.run(images.one, "load", "/data/one.tar", "--as", "imagereconstruction:1")
     ship.root.joinpath("one.tar").unlink()
