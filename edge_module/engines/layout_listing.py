@@ -34,6 +34,12 @@ class ListedImage:
     """Everything it needs, each with its size; None where its manifest does not say."""
     entry: Entry
 
+    @property
+    def uses(self) -> set[tuple[str, str]]:
+        """What its blobs are for it, and their names: layers by diff_id, documents by their own name."""
+        layers = set(zip(self.diff_ids, self.layers, strict=True))
+        return layers | {(name, name) for name, _ in self.files if name not in self.layers}
+
 
 class Listing:
     def __init__(self, files: Files, index: IndexFile, limits: Limits) -> None:
