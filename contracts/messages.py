@@ -21,6 +21,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from contracts import link_hours
+from contracts.link_hours import parse_hours
 from contracts.refusals import refuse
 from imagedelta.bundles.head import MAX_ATTEMPT
 from imagedelta.errors import ContentError, LimitExceeded, RequestError
@@ -167,6 +169,32 @@ class PatchAccess(Message):
     grants: list[PatchGrant] = Field(max_length=256)
 
 
+def _hours(text: str) -> str:
+    try:
+        parse_hours(text)
+    except ValueError as error:
+        refuse(text, link_hours.PATTERN, str(error))
+    return text
+
+
+LinkHours = Annotated[
+    str,
+    StringConstraints(max_length=link_hours.MAX_TEXT),
+    AfterValidator(_hours),
+    WithJsonSchema({"type": "string", "pattern": link_hours.PATTERN, "maxLength": link_hours.MAX_TEXT}),
+]
+"""UTC, for example ``22-6,12-13:30``; "" is any time."""
+MAX_LINK_RATE = 10**12
+LinkRate = Annotated[int, Field(ge=0, le=MAX_LINK_RATE)]
+
+
+class LinkRules(Message):
+    """How much of its link a device may use for bundles. What is absent is left to the settings of the device."""
+
+    bytes_per_second: LinkRate | None = Field(default=None, alias="bytesPerSecond", description="0: no limit.")
+    hours: LinkHours | None = Field(default=None, description="Hours of the day in UTC, 22-6,12-13:30; empty: any.")
+
+
 class DesiredProperties(Message):
     """The desired properties of the module twin: what the cloud wants of a device offline for weeks."""
 
@@ -179,6 +207,7 @@ class DesiredProperties(Message):
     memory_bytes: int = Field(default=128 * 1024 * 1024, alias="memoryBytes")
     inventory_every_seconds: int = Field(default=86_400, alias="inventoryEverySeconds", ge=1)
     poll_every_seconds: int = Field(default=60, alias="pollEverySeconds", ge=1)
+    link: LinkRules | None = None
     resync: int = Field(default=0, description="An inventory is sent when this number changed.")
 
 

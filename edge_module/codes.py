@@ -19,8 +19,12 @@ REMEDIES = {
     "Everything waits on the disk until then.",
     "hub.no_answer": "Nothing to do: the device connects anew and asks again. If it stays, look at the link.",
     "hub.unreachable": "Look at the link and at the hub's name. Everything waits on the disk until then.",
+    "link.damages": "Nothing to do: what arrives damaged is asked for again, and what is right stays. Look at proxies "
+    "on the way if this lasts.",
     "patch.denied": "Nothing to do: the device takes a fresh grant from its twin. Check that the twin was written.",
     "patch.missing": "Look whether the container of patches still holds it; the device asks again by itself.",
+    "engine.daemon": "Nothing to do: it is tried again. Look whether Docker runs if this lasts, and at its socket.",
+    "engine.image_in_use": "Remove the container that is made of the image first, or keep the image.",
     "engine.damaged": "Look at the disk that keeps the images: the module makes its records good once it can write.",
     "engine.layers_gone": "Nothing to do: the work starts again. Look who else removes layers if this lasts.",
     "device.unknown_image": "List the images of the device with `python -m edge_module images`.",

@@ -101,6 +101,8 @@ class DamageLog:
             self._told.append(_parse(reason, name))
 
     def _keep(self, name: str, damage: Damage) -> None:
+        if self._files.kind(name) is None:
+            return
         size = self._files.size(name)
         if size is not None and size > MAX_FILE_BYTES:
             remove_durably(self._files, name)

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from edge_module.admission import Rules
+from edge_module.allowance import Allowance
 from edge_module.apply import Applier
 from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
@@ -16,6 +17,7 @@ from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
 from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
+from edge_module.fetching import Fetching
 from edge_module.housekeeping import Housekeeper, Surroundings
 from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
@@ -58,7 +60,8 @@ class Device:
         changed = self._inventories.make_due
         intake = Intake(journal, reporter, engine, rules, ports.trusted, changed)
         refused = RefusedFiles(files)
-        downloader = Downloader(files, journal, reporter, intake, refused, monotonic, settings.reserve_bytes)
+        fetching = Fetching(files, intake, reporter, Allowance(settings.link, monotonic, ports.now), monotonic)
+        downloader = Downloader(files, journal, intake, refused, fetching, troubles, settings.reserve_bytes)
         applier = Applier(ports.rebuilds, engine, rules)
         carried = Carried(engine, intake, rules, changed)
         judge = Judge(files, intake, carried, applier, LostDownloads(monotonic), reporter)

@@ -70,7 +70,7 @@ class LinkPart:
         if shore is None:
             return _IDLE_SECONDS
         self._list(shore, desired)
-        return 0.0 if self._downloader.step(shore, desired) else _IDLE_SECONDS
+        return self._downloader.step(shore, desired)
 
     def _open_shore(self, desired: DesiredProperties) -> Shore | None:
         """Opened anew when the twin has brought another access; then it is listed at once."""
@@ -79,6 +79,7 @@ class LinkPart:
             self._access = access
             self._shore = Shore(self._open_container, *access) if access else None
             self._next_list = 0.0
+            self._list_guard.hurry()
         return self._shore
 
     def _list(self, shore: Shore, desired: DesiredProperties) -> None:

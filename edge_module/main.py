@@ -16,8 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-import httpx
-
 from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines import PresentImage
@@ -40,6 +38,7 @@ from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from imagedelta.names import id_prefix, name_or_none
 from imagedelta.printable import printable
 from services.blobs_http import BlobContainer
+from services.http_bounded import bounded_client
 
 log = logging.getLogger("imagedelta")
 
@@ -67,10 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     trusted = trusted_keys_from_environment(os.environ)
     files = DiskFiles(settings.root)
-    timeout = httpx.Timeout(settings.silence_seconds, connect=min(30.0, settings.silence_seconds))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    with httpx.Client(timeout=timeout) as client:
+    with bounded_client(settings.silence_seconds) as client:
         hub = open_hub(os.environ, client, settings.silence_seconds)
         engine = LayoutEngine(files)
         rebuilds = Rebuilder(files, engine, RefusedFiles(files), settings.reserve_bytes)

@@ -67,6 +67,8 @@ class _Waiting:
     order: int
     message: Envelope | None
     """None: it is on the disk."""
+    has_file: bool
+    """There may be a file, whether it can be relied on or not."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class Outbox:
             waiting = self._find(message.message_id)
             if waiting is None:
                 order = max((each.order for each in self._waiting), default=0) + 1
-                waiting = _Waiting(message.message_id, message.kind, len(message.body), order, message)
+                waiting = _Waiting(message.message_id, message.kind, len(message.body), order, message, False)
                 self._waiting.append(waiting)
                 self._settle()
             return waiting.message is None
@@ -226,7 +228,7 @@ class Outbox:
         if match is None or message is None or _digest(message.message_id) != match[2]:
             self._damage.set_aside(f"{FOLDER}/{name}", "it is not the message it is named for", _WITHOUT)
             return None
-        return _Waiting(message.message_id, message.kind, len(message.body), int(match[1]), None)
+        return _Waiting(message.message_id, message.kind, len(message.body), int(match[1]), None, True)
 
     def _message(self, waiting: _Waiting) -> Envelope | None:
         """None when it is damaged by now; that is told.
@@ -241,10 +243,12 @@ class Outbox:
     def _save(self, waiting: _Waiting, message: Envelope) -> bool:
         if not self._listed:
             return False
+        had_file, waiting.has_file = waiting.has_file, True
         try:
             self._records.write(waiting.name, _closed(message))
         except DependencyError as error:
-            log.error("message %s waits in memory: %s", waiting.message_id, error)
+            if not had_file:
+                log.error("message %s waits in memory: %s", waiting.message_id, error)
             return False
         waiting.message = None
         return True
@@ -274,7 +278,7 @@ class Outbox:
     def _remove(self, waiting: _Waiting) -> None:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
-        if waiting.message is None:
+        if waiting.has_file:
             self._delete(waiting.name)
 
     def _delete(self, name: str) -> None:
@@ -283,8 +287,9 @@ class Outbox:
             self._records.remove(name)
             self._done.discard(name)
         except DependencyError as error:
+            if name not in self._done:
+                log.error("%s/%s cannot be removed yet: %s", FOLDER, name, error)
             self._done.add(name)
-            log.error("%s/%s cannot be removed yet: %s", FOLDER, name, error)
 
     def _find(self, message_id: str) -> _Waiting | None:
         return next((each for each in self._waiting if each.message_id == message_id), None)

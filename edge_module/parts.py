@@ -99,6 +99,10 @@ class Guard:
         self._retry_at = min(self._retry_at, self._monotonic() + most)
         return done
 
+    def hurry(self) -> None:
+        """What it waits for may be mended: the next step tries again."""
+        self._retry_at = 0.0
+
     def _failed(self, error: Exception) -> float:
         verdict = verdict_of(error, "device")
         if isinstance(verdict, Wait) and self._troubles.note(self._what, verdict.code, verdict.detail):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from contracts.link_hours import parse_hours
+from contracts.messages import MAX_LINK_RATE, LinkRules
 from edge_module.hub_azure import AzureAccess, Proxy
 from edge_module.sas_token import ModuleConnection, connection_from_text, parts_of_connection
 from imagedelta.bundles import PublicKey, read_trusted_keys
@@ -50,6 +52,8 @@ class Settings:
     """``user:password`` for Basic authentication; "" where none is wanted."""
     registry_shared: Path | None = None
     """Folder shared with what runs the registry."""
+    link: LinkRules = field(default_factory=LinkRules)
+    """What the desired property ``link`` does not say."""
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
@@ -88,6 +92,7 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         registry_address=_registry(environment.get("IMAGEDELTA_REGISTRY") or "localhost:5000"),
         registry_login=_registry_login(environment.get("IMAGEDELTA_REGISTRY_LOGIN", "")),
         registry_shared=Path(shared) if (shared := environment.get("IMAGEDELTA_REGISTRY_SHARED")) else None,
+        link=_link(environment),
     )
 
 
@@ -195,6 +200,16 @@ def _platforms(given: str | None) -> tuple[str, ...]:
     if len(found) > MAX_PLATFORMS:
         raise _wrong("IMAGEDELTA_PLATFORM", f"names {len(found)} platforms, at most {MAX_PLATFORMS}")
     return found
+
+
+def _link(environment: Mapping[str, str]) -> LinkRules:
+    rate = int(_number(environment, "IMAGEDELTA_LINK_BYTES_PER_SECOND", 0))
+    hours = environment.get("IMAGEDELTA_LINK_HOURS", "")
+    try:
+        parse_hours(hours)
+    except ValueError as error:
+        raise _wrong("IMAGEDELTA_LINK_HOURS", f"is {hours[:60]!r}: {error}") from error
+    return LinkRules(bytesPerSecond=min(rate, MAX_LINK_RATE), hours=hours)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

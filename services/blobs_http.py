@@ -1,8 +1,11 @@
 """Read-only client of one blob container with a SAS: List Blobs and ranged GET of the Azure Blob REST API.
 
 Azure Storage, Azurite and the embedded host answer it alike. No SDK: a device needs two calls, a resumable
-stream and few dependencies. Not here: what is fetched when, and whether it is believed
-(edge_module.downloader).
+stream and few dependencies. Not here: what is fetched when, and whether it is believed (edge_module.downloader),
+how long an answer may take (services.http_bounded).
+
+What answers may be a captive portal, a proxy that repacks, or a broken store: so an odd answer proves nothing about a
+blob, and every error here means "ask again later". Bytes are proved by their sealed digests only.
 
 Source: learn.microsoft.com/rest/api/storageservices: list-blobs, get-blob, versioning of 2021-12-02.
 """
@@ -19,29 +22,40 @@ from xml.parsers import expat
 
 import httpx
 
-from imagedelta.errors import ContentError, DependencyError, LimitExceeded
+from imagedelta.errors import ContentError, DependencyError
+from services.http_bounded import read_bounded
 from services.ports import BlobInfo
 
 API_VERSION = "2021-12-02"
-MAX_LIST_BYTES = 16 * 1024 * 1024
-"""One page of a list: at most 5,000 blobs, about 1 KiB each."""
-MAX_LISTED = 20_000
+MAX_LIST_BYTES = 2 * 1024 * 1024
+"""One page of a list: at most 1,000 blobs, about 1 KiB each."""
+MAX_PAGES = 20
+"""A device's outbox holds two blobs for each bundle that it has not fetched yet."""
+MAX_NAME = 1024
+"""As Azure's."""
+MAX_ETAG = 200
 _PIECE_BYTES = 64 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
-class BlobChanged(ContentError):
-    """The blob is not the one that was asked for any more: what was fetched of it is worthless."""
+class BlobChanged(DependencyError):
+    """The blob is not the one that was listed, or says so: it is listed again before more of it is asked for."""
 
     code = "blob.changed"
 
 
+class RangeIgnored(DependencyError):
+    """The whole blob was answered where a part was asked for: what is here of it would be paid for again."""
+
+    code = "link.range_ignored"
+
+
 class BlobContainer:
-    """One container. Raises only ImageDeltaError: DependencyError where trying again can help."""
+    """One container. Raises only DependencyError."""
 
     def __init__(self, client: httpx.Client, url: str, query: str) -> None:
         """Args:
-        client: Its timeouts decide when a silent link counts as broken.
+        client: Of services.http_bounded, so that every answer ends.
         url: Of the container, without a query.
         query: The SAS, without "?"; "" for a container that needs none.
         """
@@ -52,72 +66,64 @@ class BlobContainer:
     def list(self, prefix: str = "") -> list[BlobInfo]:
         """Every committed blob, in the order of names; a container that is not there (any more) has none.
 
-        Raises:
-            LimitExceeded: A page over 16 MiB, or over 20,000 blobs.
-            ContentError: The answer is no blob list.
+        Raises: DependencyError ``link.odd_answer`` when the answer is no blob list, or more than 20 pages of 2 MiB.
         """
         found: list[BlobInfo] = []
         marker = ""
-        while True:
+        for _ in range(MAX_PAGES):
             document = self._list_page(prefix, marker)
             if document is None:
                 return []
-            page, marker = parse_list(document)
+            page, marker = _parsed(document)
             found += page
-            if len(found) > MAX_LISTED:
-                raise LimitExceeded(f"{self._url} lists more than {MAX_LISTED} blobs")
             if not marker:
                 return sorted(found, key=lambda blob: blob.name)
+        raise _odd(f"{self._url} lists more than {MAX_PAGES} pages")
 
-    def read_small(self, name: str, limit: int) -> bytes:
-        """The whole of a small blob.
-
-        Raises: LimitExceeded when it is larger than ``limit`` bytes; ContentError ``content.missing``.
-        """
-        with self._request("GET", self._address(name)) as response:
-            _check_status(response, name)
-            return _read_bounded(response, limit, name)
-
-    def info(self, name: str) -> BlobInfo:
-        """Raises: ContentError ``content.missing`` when there is no such blob."""
-        with self._request("HEAD", self._address(name)) as response:
-            _check_status(response, name)
-            headers = response.headers
-            size = _number(headers.get("content-length", ""), name)
-            return BlobInfo(name, size, _bare(headers.get("etag", "")), _moment(headers.get("last-modified")))
-
-    def stream(self, blob: BlobInfo, offset: int, end: int) -> Iterator[bytes]:
+    def stream(self, blob: BlobInfo, offset: int, end: int, *, skip: bool = False) -> Iterator[bytes]:
         """Bytes ``[offset, end)`` of exactly this version of the blob, in pieces of at most 64 KiB.
 
         Closing the iterator ends the request. Without an ETag any version of its size is taken.
 
+        Args:
+            skip: From a server that ignores Range, take the whole blob and leave out what is before ``offset``.
+
         Raises (also while iterating):
-            BlobChanged: The blob was replaced (412) or shortened (416), or the server answers other bytes.
-            DependencyError: The link broke; what was yielded before is good to keep.
+            BlobChanged: It was replaced (412), shortened (416), or has another size than listed.
+            RangeIgnored: The server ignores Range; nothing more was read than had arrived by then.
+            DependencyError: Anything else; what was yielded before is good to keep.
         """
         headers = {"range": f"bytes={offset}-{end - 1}"}
         if blob.etag:
             headers["if-match"] = f'"{blob.etag}"'
         with self._request("GET", self._address(blob.name), headers) as response:
-            _check_status(response, blob.name)
-            _check_range(response, blob, offset)
+            _check_answer(response, blob.name)
+            ahead = _bytes_ahead(response, blob, offset)
+            if ahead and not skip:
+                raise RangeIgnored(f"{blob.name}: asked for byte {offset}, answered from the first: Range is ignored")
             left = end - offset
             for piece in _pieces(response, blob.name):
-                yield piece[:left]
-                left -= len(piece)
+                wanted = piece[ahead : ahead + left]
+                ahead = max(0, ahead - len(piece))
+                left -= len(wanted)
+                if wanted:
+                    yield wanted
                 if left <= 0:
                     return
         raise DependencyError(f"{blob.name}: the answer ended {left} bytes early")
 
     def _list_page(self, prefix: str, marker: str) -> bytes | None:
-        query = "restype=container&comp=list&maxresults=5000"
+        query = "restype=container&comp=list&maxresults=1000"
         query += f"&prefix={quote(prefix, safe='')}" if prefix else ""
         query += f"&marker={quote(marker, safe='')}" if marker else ""
         with self._request("GET", self._with_sas(f"{self._url}?{query}")) as response:
             if response.status_code == 404 and response.headers.get("x-ms-error-code") == "ContainerNotFound":
                 return None
-            _check_status(response, "list of blobs")
-            return _read_bounded(response, MAX_LIST_BYTES, "list of blobs")
+            _check_answer(response, "list of blobs")
+            document = read_bounded(_pieces(response, "list of blobs"), MAX_LIST_BYTES)
+            if document is None:
+                raise _odd(f"a page of the list of blobs is larger than {MAX_LIST_BYTES} bytes")
+            return document
 
     def _address(self, name: str) -> str:
         return self._with_sas(f"{self._url}/{quote(name)}")
@@ -194,9 +200,11 @@ class _ListReader:
     def _finish_blob(self) -> None:
         values, self._blob = self._blob, {}
         size = int(values.get("Content-Length", ""))
-        if size < 0 or not values.get("Name"):
+        if not 0 <= size < 2**63 or not 0 < len(values.get("Name", "")) <= MAX_NAME:
             raise ValueError("a blob without name or size")
         etag, modified = _bare(values.get("Etag", "")), _moment(values.get("Last-Modified"))
+        if len(etag) > MAX_ETAG:
+            raise ValueError("an ETag longer than any store's")
         self.blobs.append(BlobInfo(values["Name"], size, etag, modified))
 
 
@@ -204,32 +212,48 @@ def _refuse_doctype(*_: object) -> None:
     raise ValueError("holds a document type")
 
 
-def _check_status(response: httpx.Response, name: str) -> None:
+def _parsed(document: bytes) -> tuple[list[BlobInfo], str]:
+    try:
+        return parse_list(document)
+    except ContentError as error:
+        raise _odd(str(error)) from error
+
+
+def _check_answer(response: httpx.Response, name: str) -> None:
+    """Only what a store says: a portal's page, a redirect to it and repacked bytes are none of the blob."""
     status = response.status_code
-    if status in (200, 206):
-        return
     if status == 404:
-        raise ContentError(f"{name} is not in the container", code="content.missing")
+        raise DependencyError(f"{name} is not in the container", code="blob.missing")
     if status in (412, 416):
         raise BlobChanged(f"{name} was replaced while it was fetched (status {status})")
     if status in (401, 403):
         raise DependencyError(f"{name}: access refused (status {status})", code="outbox.denied")
-    raise DependencyError(f"{name}: the store answered status {status}")
+    if 300 <= status < 400:
+        raise _odd(f"{name}: sent elsewhere (status {status})")
+    if status not in (200, 206):
+        raise DependencyError(f"{name}: the store answered status {status}")
+    coding = response.headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise _odd(f"{name}: something on the way repacks it ({coding[:40]})")
+    if response.headers.get("content-type", "").lower().startswith("text/html"):
+        raise _odd(f"{name}: a web page came in its place")
 
 
-def _check_range(response: httpx.Response, blob: BlobInfo, offset: int) -> None:
-    """A server that ignores Range answers 200 from byte 0: usable only when that was asked for."""
+def _bytes_ahead(response: httpx.Response, blob: BlobInfo, offset: int) -> int:
+    """How many bytes come before the one that was asked for: more than none where Range is ignored."""
+    headers = response.headers
     if response.status_code == 200:
-        start, total = 0, _number(response.headers.get("content-length", str(blob.size)), blob.name)
+        start, total, ahead = offset, _number(headers.get("content-length", str(blob.size)), blob.name), offset
     else:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
         if match is None:
-            raise DependencyError(f"{blob.name}: status 206 without a Content-Range")
-        start, total = int(match[1]), int(match[3])
+            raise _odd(f"{blob.name}: status 206 without a Content-Range")
+        start, total, ahead = int(match[1]), int(match[3]), 0
     if start != offset:
-        raise DependencyError(f"{blob.name}: asked for byte {offset}, answered from byte {start}")
+        raise _odd(f"{blob.name}: asked for byte {offset}, answered from byte {start}")
     if total != blob.size:
         raise BlobChanged(f"{blob.name} has {total} bytes, listed with {blob.size}")
+    return ahead
 
 
 def _pieces(response: httpx.Response, name: str) -> Iterator[bytes]:
@@ -242,22 +266,18 @@ def _pieces(response: httpx.Response, name: str) -> Iterator[bytes]:
         raise _unanswered(name, error) from error
 
 
-def _read_bounded(response: httpx.Response, limit: int, what: str) -> bytes:
-    data = bytearray()
-    for piece in _pieces(response, what):
-        data += piece
-        if len(data) > limit:
-            raise LimitExceeded(f"{what} is larger than {limit} bytes")
-    return bytes(data)
-
-
 def _unanswered(what: str, error: Exception) -> DependencyError:
-    return DependencyError(f"{what}: {type(error).__name__} {error}".rstrip())
+    code = "link.silent" if isinstance(error, httpx.ReadTimeout) else None
+    return DependencyError(f"{what}: {type(error).__name__} {error}".rstrip(), code=code)
+
+
+def _odd(problem: str) -> DependencyError:
+    return DependencyError(problem, code="link.odd_answer")
 
 
 def _number(text: str, name: str) -> int:
     if not text.isdecimal() or len(text) > 19:
-        raise DependencyError(f"{name}: the store answered a length of {text[:40]!r}")
+        raise _odd(f"{name}: the store answered a length of {text[:40]!r}")
     return int(text)
 
 

@@ -6,7 +6,13 @@ from imagedelta.errors import explain
 
 REMEDIES = {
     "outbox.denied": "Nothing to do: the device takes the fresh access from its twin. Check it was written.",
-    "blob.changed": "Nothing to do: it is fetched anew from the start.",
+    "blob.changed": "Nothing to do: the outbox is listed again, and what is here already is kept.",
+    "blob.missing": "Nothing to do if it was withdrawn. Else look who removes blobs from the outbox.",
+    "link.odd_answer": "Look what is between device and store: a portal that wants a login, or a proxy that repacks. "
+    "The device asks again by itself.",
+    "link.range_ignored": "Let the proxy before the store pass Range requests: without them a broken download starts "
+    "from its first byte, so the device tries only a few times a day.",
+    "link.silent": "Nothing to do: the device asks again and goes on where it was. Look at the link if this lasts.",
     "request.blob_name": "Use a name of letters, digits, dots, dashes and underscores.",
     "dependency.blobs": "Nothing to do: it is tried again. Look at the storage and its free space if this lasts.",
     "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",

@@ -27,7 +27,14 @@ MAY_SEE: dict[str, set[str]] = {
     "activities": {"imagedelta", "contracts", "planning", *_PORTS},
     "orchestrators": set(),
     "triggers": {"imagedelta", "contracts", "planning", *_PORTS},
-    "edge_module": {"imagedelta", "contracts", "services.ports", "services.blobs_http", "services.registry_http"},
+    "edge_module": {
+        "imagedelta",
+        "contracts",
+        "services.ports",
+        "services.blobs_http",
+        "services.http_bounded",
+        "services.registry_http",
+    },
     "imagedelta_host": {"imagedelta.errors", "imagedelta.whole_files"},
     "imagedelta_local": {
         "imagedelta.errors",
@@ -60,8 +67,10 @@ ONLY_IN: dict[str, set[str]] = {
     "pyodbc": {"store/kernel/engine.py", "imagedelta_cli/checks/sql.py"},
     "sqlite3": {"imagedelta_host/", "imagedelta_local/", "store/kernel/engine.py", "demo/"},
     # HTTP: one client file for each outside system and each program; the demo is a program of people
+    "httpcore": {"services/http_bounded.py"},
     "httpx": {
         "services/blobs_http.py",
+        "services/http_bounded.py",
         "services/hub_local.py",
         "services/hub_rest.py",
         "imagedelta_local/hub_service.py",

