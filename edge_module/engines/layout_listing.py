@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from edge_module.engines.layout_index import Entry, digest_of, index_bytes
 from edge_module.engines.layout_index_file import IndexFile
@@ -54,7 +56,8 @@ class Listing:
         entries = {json.dumps(entry, sort_keys=True): entry for entry in self._index.entries()}
         known = {key: self._known.get(key) or self._read(entry) for key, entry in entries.items()}
         self._known = known
-        return [image for images in known.values() for image in images if self._is_whole(image)]
+        size_of = cache(lambda name: self._files.size(path_of(name)))  # most images share most layers
+        return [image for images in known.values() for image in images if self._is_whole(image, size_of)]
 
     def forget(self) -> None:
         """Read every manifest and config again when they are next asked for: their bytes may have rotted."""
@@ -84,9 +87,9 @@ class Listing:
         digest = digest_of(entry)
         return digest != "" and read_blob(self._files, digest, self._limits.max_manifest_bytes) is None
 
-    def _is_whole(self, image: ListedImage) -> bool:
+    def _is_whole(self, image: ListedImage, size_of: Callable[[str], int | None]) -> bool:
         for name, size in image.files:
-            found = self._files.size(path_of(name))
+            found = size_of(name)
             if found is None or found != (found if size is None else size):
                 self._warn(" = ".join(image.references) or image.image_id, f"{name} has {found or 0} bytes of {size}")
                 return False
