@@ -46,6 +46,7 @@ class Device:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
         self._rebuilds = ports.rebuilds
+        self._alive = ports.alive
         self._close_hub = ports.hub.close
         damage = DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
@@ -88,7 +89,7 @@ class Device:
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
         """A thread for each part, until ``stop`` is set or, if asked for, everything is done and told."""
-        threads = [PartThread(part, stop) for part in self._parts]
+        threads = [PartThread(part, stop, self._alive) for part in self._parts]
         try:
             for thread in threads:
                 thread.start()
