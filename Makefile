@@ -10,9 +10,10 @@ PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
 PARALLEL := -n auto --dist loadfile
+DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py) tests/e2e/test_carried_by_hand.py tests/e2e/test_shared_bundles.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all bench fleet check format clean
+.PHONY: help setup demo test test-device test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -38,6 +39,10 @@ test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (install
 	scripts/setup-debian
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 	$(PYTEST) -m "e2e and not long"
+
+test-device: $(STAMP) $(AZURITE) ## Run the tests of the device beside real parts: dockerd, registry, broker (12 minutes)
+	scripts/setup-debian
+	$(PYTEST) -m "not long" $(DEVICE)
 
 test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"

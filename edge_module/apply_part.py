@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edge_module.brake import Brake
 from edge_module.engines import Engine
+from edge_module.housekeeping import Housekeeper
 from edge_module.inbox import Inbox
 from edge_module.intake import Intake
 from edge_module.parts import Guard
@@ -23,6 +24,7 @@ class ApplyPart:
         engine: Engine,
         intake: Intake,
         inbox: Inbox,
+        housekeeper: Housekeeper,
         desired: DesiredState,
         brake: Brake,
         troubles: Troubles,
@@ -31,11 +33,12 @@ class ApplyPart:
         self._engine = engine
         self._intake = intake
         self._inbox = inbox
+        self._housekeeper = housekeeper
         self._desired = desired
         self._brake = brake
         self._troubles = troubles
         self._cleaned = False
-        names = ("engine", "apply", "images looked at")
+        names = ("engine", "apply", "images looked at", "housekeeping")
         self._guards = {name: Guard(name, troubles, monotonic) for name in names}
 
     @property
@@ -61,4 +64,7 @@ class ApplyPart:
     def _step(self) -> float:
         if "disk.full" in self._troubles.codes():
             self._inbox.give_way()
-        return 0.0 if self._inbox.step(self._desired.current) else _IDLE_SECONDS
+        if self._inbox.step(self._desired.current):
+            return 0.0
+        self._guards["housekeeping"].run(self._housekeeper.step)
+        return _IDLE_SECONDS

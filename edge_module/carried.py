@@ -15,6 +15,7 @@ from contracts.messages import DesiredProperties
 from edge_module.admission import Rules, check_fit
 from edge_module.engines import Engine, PresentImage
 from edge_module.intake import Intake
+from edge_module.logs import facts
 from edge_module.verdict import DONE, Done, Refused, Verdict, Wait
 from imagedelta.bundles import BundleHead
 from imagedelta.errors import ContentError, ImageDeltaError, SourceMissing
@@ -55,7 +56,7 @@ class Carried:
         name = self._name_for(head)
         if name and name not in image.references:
             self._engine.name_image(image.image_id, name)
-        log.info("image %s, carried here, is complete", head.target_image_id)
+        log.info("an image carried here is complete", extra=facts(image=head.target_image_id, name=name or None))
         self._changed()
 
     def source_lost(self) -> None:

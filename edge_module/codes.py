@@ -21,8 +21,14 @@ REMEDIES = {
     "hub.unreachable": "Look at the link and at the hub's name. Everything waits on the disk until then.",
     "link.damages": "Nothing to do: what arrives damaged is asked for again, and what is right stays. Look at proxies "
     "on the way if this lasts.",
+    "rebuild.died": "Nothing to do: it is tried again. If it lasts, report a defect with the log around it.",
+    "rebuild.memory": "Nothing to do: it is tried again. If it lasts, look at the memory limit of the module's "
+    "container and at what else runs on the device.",
+    "rebuild.stopped": "Nothing to do: the module was being stopped and goes on where it was.",
     "patch.denied": "Nothing to do: the device takes a fresh grant from its twin. Check that the twin was written.",
     "patch.missing": "Look whether the container of patches still holds it; the device asks again by itself.",
+    "engine.daemon": "Nothing to do: it is tried again. Look whether Docker runs if this lasts, and at its socket.",
+    "engine.image_in_use": "Remove the container that is made of the image first, or keep the image.",
     "engine.damaged": "Look at the disk that keeps the images: the module makes its records good once it can write.",
     "engine.layers_gone": "Nothing to do: the work starts again. Look who else removes layers if this lasts.",
     "device.unknown_image": "List the images of the device with `python -m edge_module images`.",

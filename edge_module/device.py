@@ -18,6 +18,7 @@ from edge_module.carried import Carried
 from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
 from edge_module.fetching import Fetching
+from edge_module.housekeeping import Housekeeper, Surroundings
 from edge_module.hub_part import HubPart
 from edge_module.inbox import Inbox, Patience
 from edge_module.intake import Intake
@@ -45,6 +46,7 @@ class Device:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         files, engine, monotonic = ports.files, ports.engine, ports.monotonic
         self._rebuilds = ports.rebuilds
+        self._alive = ports.alive
         self._close_hub = ports.hub.close
         damage = DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
@@ -70,8 +72,10 @@ class Device:
             files, engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes
         )
         poll = settings.poll_seconds
-        self._apply = ApplyPart(engine, intake, inbox, desired, brake, troubles, monotonic)
-        self._link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
+        around = Surroundings(lambda: set() if link.is_idle else None, changed, monotonic)
+        housekeeper = Housekeeper(files, engine, journal, desired, around, remove_images=settings.remove_images)
+        self._apply = ApplyPart(engine, intake, inbox, housekeeper, desired, brake, troubles, monotonic)
         self._hub = HubPart(
             ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )
@@ -85,7 +89,7 @@ class Device:
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
         """A thread for each part, until ``stop`` is set or, if asked for, everything is done and told."""
-        threads = [PartThread(part, stop) for part in self._parts]
+        threads = [PartThread(part, stop, self._alive) for part in self._parts]
         try:
             for thread in threads:
                 thread.start()

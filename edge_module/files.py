@@ -19,6 +19,7 @@ import logging
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -321,16 +322,26 @@ class _DiskReader(io.FileIO):
 class RootLock:
     """One process per root folder; the lock ends with the process, however it ends."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, patience_seconds: float = 0.0) -> None:
+        """Args:
+        patience_seconds: How long one that is just ending is waited for.
+        """
         self._root = root
+        self._until = time.monotonic() + patience_seconds
         self._handle: int | None = None
+
+    def fileno(self) -> int:
+        """For processes that hold the lock as well until they end."""
+        if self._handle is None:
+            raise ValueError("the folder is not locked")
+        return self._handle
 
     def __enter__(self) -> RootLock:
         """Raises: RequestError ``device.busy`` when another process works in this folder; DependencyError."""
         with _disk_errors(str(self._root)):
             handle = self._open()
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock(handle)
             except BlockingIOError as error:
                 os.close(handle)
                 raise RequestError(
@@ -346,6 +357,15 @@ class RootLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def _lock(self, handle: int) -> None:
+        while True:
+            try:
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= self._until:
+                    raise
+                time.sleep(0.1)
 
     def _open(self) -> int:
         """The lock file; on a disk that takes none, full or read-only, the folder itself."""

@@ -26,8 +26,8 @@ from imagedelta.errors import ContentError, DependencyError, RequestError
 
 CONNECTION_SECONDS = 20 * 3600.0
 """A connection is made anew after so long, before its token (hub_talker.TOKEN_SECONDS) ends."""
-_SLOWEST_BYTES = 1000
-"""A second: a link that carries less is down."""
+_SLOWEST_BYTES = 300
+"""A second: what a satellite phone carries."""
 _WIRE_ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
 log = logging.getLogger("imagedelta.hub")
 
@@ -73,7 +73,7 @@ class AzureHub:
         self._access = access
         self._silence = silence_seconds
         self._monotonic = monotonic
-        self._backoff = backoff or Backoff(1.0, 60.0)
+        self._backoff = backoff or Backoff(1.0, 120.0)
         self._between = between_seconds
         self._next_try = 0.0
         self._asking = threading.Lock()

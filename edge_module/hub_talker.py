@@ -25,6 +25,9 @@ from edge_module.twin_patch import merged
 
 TOKEN_SECONDS = 86_400
 """Life of a token. It is made by the device's clock, which may be slow by almost as much."""
+KEEP_ALIVE_SECONDS = 240
+"""The SDK's MQTT ends a connection that brought nothing for twice as long, also while a large message is on its way up:
+300 bytes a second are enough for 140 KB. A quarter of the usual pings."""
 _TRIES = 3
 _REFUSED = ("status 400", "status 413")
 Document = dict[str, Any]
@@ -111,6 +114,7 @@ def _client(request: Document) -> Any:
         "websockets": request["websockets"],
         "proxy_options": sdk.ProxyOptions(**proxy) if proxy else None,
         "sastoken_ttl": TOKEN_SECONDS,
+        "keep_alive": KEEP_ALIVE_SECONDS,
         "auto_connect": False,
         "connection_retry": False,
         "ensure_desired_properties": False,
@@ -158,6 +162,7 @@ def _read(stream: BinaryIO, requests: SimpleQueue[Document]) -> None:
 
 
 def main() -> None:
+    os.nice(10)  # weeks without a link are thousands of starts, beside applications that must not notice
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else prints is no answer
     logging.disable(logging.CRITICAL)  # what matters is in the answers

@@ -50,7 +50,6 @@ class _File:
     """What is known of one file since the module started."""
 
     name: str
-    stamp: Stamp
     since: float
     """When it was first seen like this (monotonic seconds)."""
     case: Case
@@ -148,13 +147,13 @@ class Inbox:
 
     def _file(self, name: str, stamp: Stamp, own: bool) -> _File:
         known, now = self._known.get(name), self._monotonic()
-        case = Case(f"{INBOX}/{name}", own)
+        case = Case(f"{INBOX}/{name}", stamp, own)
         if known is None:
-            return _File(name, stamp, now, case)
-        if (known.stamp, known.case.own) == (stamp, own):
+            return _File(name, now, case)
+        if (known.case.stamp, known.case.own) == (stamp, own):
             return known
         case.order, case.begun, case.answered = known.case.order, known.case.begun, known.case.answered
-        return _File(name, stamp, now, case, retry_at=known.retry_at)
+        return _File(name, now, case, retry_at=known.retry_at)
 
     def _is_ready(self, file: _File) -> bool:
         now = self._monotonic()

@@ -15,6 +15,7 @@ from contracts.messages import DesiredProperties
 from edge_module.admission import Rules, check_head
 from edge_module.engines import Engine, PresentImage
 from edge_module.journal import Job, Journal
+from edge_module.logs import facts
 from edge_module.reporting import Reporter, is_reportable
 from edge_module.verdict import DONE, Done, Refused, Wait, verdict_of
 from imagedelta.bundles import BundleHead, PublicKey, parse_head, zip_layout
@@ -58,7 +59,7 @@ class Intake:
             return list(self._refusals)
 
     def note_refusal(self, name: str, error: ImageDeltaError) -> None:
-        log.error("bundle %s refused (%s): %s", name[:120], error.code, error)
+        log.error("bundle refused: %s", error, extra=facts(bundle=name[:120], code=error.code))
         with self._lock:
             self._refusals.append({"bundle": name[:120], "code": error.code})
 

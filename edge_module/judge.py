@@ -18,7 +18,7 @@ from edge_module.apply import Applier
 from edge_module.backoff import Backoff
 from edge_module.bundle_source import MAX_CHUNKS_BYTES
 from edge_module.carried import Carried
-from edge_module.files import Files, read_bounded
+from edge_module.files import Files, Stamp, read_bounded
 from edge_module.intake import Intake
 from edge_module.journal import Job
 from edge_module.orders import Order, TransferOrder
@@ -35,6 +35,7 @@ class Case:
     """A file of the inbox, and what is known of it as long as it does not change."""
 
     path: str
+    stamp: Stamp
     own: bool
     """Our own downloader has verified it, chunk by chunk, before it came here."""
     order: Order | None = None
@@ -98,7 +99,7 @@ class Judge:
             return self._lost.found(case.job, lacking) if case.own and case.job else lacking
         case.proven = True
         return self._applier.apply(
-            order, case.path, desired, lambda: _begin(case, order), lambda: self._lost_meanwhile(case, stream)
+            order, case.path, desired, lambda: _begin(case, order), lambda: self._changed_meanwhile(case)
         )
 
     def _admit(self, case: Case, head: BundleHead, desired: DesiredProperties) -> Order | Done | Refused:
@@ -132,12 +133,14 @@ class Judge:
             return verdict_of(error, "sealed")
         return Wait(INCOMPLETE, f"{len(wrong)} of {count} chunks are not the sealed ones, the first is {wrong[0]}")
 
-    def _lost_meanwhile(self, case: Case, stream: BinaryIO) -> Wait | None:
-        lacking = self._lacking(case, stream)
-        if not isinstance(lacking, Wait):
+    def _changed_meanwhile(self, case: Case) -> Wait | None:
+        """Opened anew: a tool may have put another file in its place."""
+        with self._files.open(case.path) as stream:
+            lacking = self._lacking(case, stream)
+        if lacking is None and self._files.stamp(case.path) == case.stamp:
             return None
         case.proven = False
-        return lacking
+        return lacking if isinstance(lacking, Wait) else Wait(INCOMPLETE, "somebody wrote to it while it was read")
 
 
 class LostDownloads:

@@ -79,6 +79,7 @@ class LinkPart:
             self._access = access
             self._shore = Shore(self._open_container, *access) if access else None
             self._next_list = 0.0
+            self._list_guard.hurry()
         return self._shore
 
     def _list(self, shore: Shore, desired: DesiredProperties) -> None:

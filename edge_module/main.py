@@ -1,95 +1,78 @@
 """Entry points of the module: the service, and a few commands for people at the device.
 
-The only place that reads the environment, prints, and handles signals.
+The only place that reads the environment and prints.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
+from edge_module import service
 from edge_module.damage import DamageLog
-from edge_module.device import Device
-from edge_module.engines import PresentImage
-from edge_module.engines.layout import LayoutEngine
+from edge_module.engines import Engine, PresentImage
+from edge_module.engines.opening import open_engine
 from edge_module.files import DiskFiles, RootLock
-from edge_module.hub_choice import open_hub
+from edge_module.healthy import healthy
 from edge_module.loading import load_archive
-from edge_module.logs import PrintableFormatter
-from edge_module.ports import Ports
-from edge_module.rebuild import Rebuilder
-from edge_module.refused import RefusedFiles
+from edge_module.logs import configure
 from edge_module.settings import (
     Settings,
+    log_from_environment,
     read_settings_file,
     settings_from_environment,
-    trusted_keys_from_environment,
 )
 from edge_module.twin import DesiredState
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from imagedelta.names import id_prefix, name_or_none
 from imagedelta.printable import printable
-from services.blobs_http import BlobContainer
-from services.http_bounded import bounded_client
 
-log = logging.getLogger("imagedelta")
-
-
-class _Stop(BaseException):
-    """SIGTERM or SIGINT: raised in the main thread, which only waits for it."""
+_LOCK_SECONDS = 10.0
+"""A module that was just killed may take so long to be gone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done, 1 refused or wrong content, 2 usage or settings, 3 something did not answer."""
+    """Exit codes: 0 done, 1 refused or wrong content, 2 usage or settings, 3 nothing answered, 4 a part hung."""
     options = _parser().parse_args(arguments)
     try:
         if options.settings:
             for name, value in read_settings_file(options.settings).items():
                 os.environ.setdefault(name, value)
-        _configure_logging()
-        settings = settings_from_environment(os.environ)
-        with RootLock(settings.root):
-            return int(options.run(options, settings))
+        configure(*log_from_environment(os.environ))
+        return int(options.run(options, settings_from_environment(os.environ)))
     except ImageDeltaError as error:
         sys.stderr.write(f"{printable(str(error))}\n{error.code}: {error.remedy}\n")
         return _exit_code(error)
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    trusted = trusted_keys_from_environment(os.environ)
-    files = DiskFiles(settings.root)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    with bounded_client(settings.silence_seconds) as client:
-        hub = open_hub(os.environ, client, settings.silence_seconds)
-        engine = LayoutEngine(files)
-        rebuilds = Rebuilder(files, engine, RefusedFiles(files), settings.reserve_bytes)
-        ports = Ports(files, engine, hub, rebuilds, lambda url, query: BlobContainer(client, url, query), trusted)
-        device = Device(settings, ports)
-        log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, settings.engine)
-        with suppress(_Stop):
-            device.run(threading.Event(), until_idle=options.until_idle)
-    return 0
+    with RootLock(settings.root, _LOCK_SECONDS) as lock:
+        return service.run(settings, os.environ, lock, until_idle=options.until_idle)
+
+
+def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
+    """Under the lock of the service that started this process."""
+    return service.rebuild(settings)
+
+
+def _healthy(_: argparse.Namespace, settings: Settings) -> int:
+    return healthy(settings.root)
 
 
 def _load(options: argparse.Namespace, settings: Settings) -> int:
-    files = DiskFiles(settings.root)
-    engine = LayoutEngine(files)
-    engine.clean()
-    _tell(load_archive(options.archive, engine, options.name))
+    with RootLock(settings.root):
+        engine = _engine(settings)
+        engine.clean()
+        _tell(load_archive(options.archive, engine, options.name))
     return 0
 
 
 def _images(_: argparse.Namespace, settings: Settings) -> int:
-    _tell(LayoutEngine(DiskFiles(settings.root)).images())
+    with RootLock(settings.root):
+        _tell(_engine(settings).images())
     return 0
 
 
@@ -100,16 +83,21 @@ def _tell(images: Iterable[PresentImage]) -> None:
 
 def _remove(options: argparse.Namespace, settings: Settings) -> int:
     """Refuses what the cloud wants kept: patches will start from it."""
-    files = DiskFiles(settings.root)
-    engine = LayoutEngine(files)
-    image_id = _image_id(options.image, engine)
-    if image_id in DesiredState(files, DamageLog(files)).current.keep_images:
-        raise RequestError(f"image {image_id} is among the images to keep", code="device.image_kept")
-    engine.remove_image(image_id)
+    with RootLock(settings.root):
+        files = DiskFiles(settings.root)
+        engine = open_engine(settings, files)
+        image_id = _image_id(options.image, engine)
+        if image_id in DesiredState(files, DamageLog(files)).current.keep_images:
+            raise RequestError(f"image {image_id} is among the images to keep", code="device.image_kept")
+        engine.remove_image(image_id)
     return 0
 
 
-def _image_id(text: str, engine: LayoutEngine) -> str:
+def _engine(settings: Settings) -> Engine:
+    return open_engine(settings, DiskFiles(settings.root))
+
+
+def _image_id(text: str, engine: Engine) -> str:
     """The image that a name, an ID or the first 12 digits of one mean."""
     name, prefix = name_or_none(text), id_prefix(text) or "none"
     found = [each.image_id for each in engine.images() if str(name) in each.references]
@@ -136,25 +124,14 @@ def _parser() -> argparse.ArgumentParser:
     remove = commands.add_parser("remove", help="remove an image that the cloud does not want kept")
     remove.add_argument("image", help="name:tag, image ID or its first 12 digits")
     remove.set_defaults(run=_remove)
+    commands.add_parser("healthy", help="say whether the service that runs here works").set_defaults(run=_healthy)
+    rebuild = commands.add_parser("rebuild")  # for the service alone: no help, so that no list shows it
+    rebuild.add_argument("--parent", type=int)
+    rebuild.set_defaults(run=_rebuild)
     return parser
-
-
-def _stop(*_: object) -> NoReturn:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # the module is on its way out, within seconds
-    log.info("stopping")
-    raise _Stop
 
 
 def _exit_code(error: ImageDeltaError) -> int:
     if isinstance(error, DependencyError):
         return 3
     return 2 if error.code in ("device.settings", "keys.invalid") else 1
-
-
-def _configure_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=os.environ.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper(), handlers=[handler])
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)

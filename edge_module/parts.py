@@ -35,10 +35,11 @@ class Part(Protocol):
 class PartThread:
     """Steps one part until it is told to stop."""
 
-    def __init__(self, part: Part, stop: threading.Event) -> None:
+    def __init__(self, part: Part, stop: threading.Event, alive: Callable[[str], None]) -> None:
         self.name = part.name
         self._part = part
         self._stop = stop
+        self._alive = alive
         self._thread = threading.Thread(target=self._run, name=part.name, daemon=True)
 
     def start(self) -> None:
@@ -55,6 +56,7 @@ class PartThread:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._alive(self.name)
             self._stop.wait(min(self._part.step(), MOST_SECONDS))
         try:
             self._part.stop()
@@ -98,6 +100,10 @@ class Guard:
         self.step(step)
         self._retry_at = min(self._retry_at, self._monotonic() + most)
         return done
+
+    def hurry(self) -> None:
+        """What it waits for may be mended: the next step tries again."""
+        self._retry_at = 0.0
 
     def _failed(self, error: Exception) -> float:
         verdict = verdict_of(error, "device")

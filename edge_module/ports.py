@@ -23,4 +23,6 @@ class Ports:
     open_container: OpenContainer
     trusted: Mapping[str, PublicKey]
     monotonic: Callable[[], float] = time.monotonic
+    alive: Callable[[str], None] = lambda _part: None
+    """Called with the name of a part each time it turns."""
     now: Callable[[], float] = time.time

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from contracts.messages import MAX_SEQUENCE, LastResult, Report, ReportedState, to_json
 from edge_module.hub import Envelope
 from edge_module.journal import FINAL, Job, Journal
+from edge_module.logs import facts
 from edge_module.outbox import Outbox
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 
@@ -48,7 +49,7 @@ class Reporter:
             cleared = {"code": None, "detail": None, "missing_source": None} | changes
             job = replace(job, state=state, sequence=sequence, announced=False, **cleared)
             report_of(job)  # valid before it is kept: what no report can carry would hinder every start
-            log.info("%s attempt %d: %s%s", job.transfer_id, job.attempt, state, f" ({job.code})" if job.code else "")
+            log.info("transfer %s is %s", job.transfer_id, state, extra=_facts(job))
             job = self.announce(self._journal.write(job))
             if job.state in FINAL:
                 self._journal.forget_oldest()
@@ -150,6 +151,21 @@ def _fields(job: Job) -> dict[str, Any]:
 
 def _code(code: str) -> str:
     return code if _CODE.fullmatch(code) else "internal"
+
+
+def _facts(job: Job) -> dict[str, dict[str, object]]:
+    return facts(
+        transfer=job.transfer_id,
+        attempt=job.attempt,
+        bundle=job.bundle_id,
+        image=job.image_id,
+        state=job.state,
+        code=job.code,
+        detail=job.detail,
+        bytes=job.bytes_fetched,
+        seconds=job.seconds_on_link,
+        digest=job.local_digest,
+    )
 
 
 def _sentence(error: ImageDeltaError) -> str:

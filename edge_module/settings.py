@@ -10,14 +10,16 @@ from urllib.parse import unquote, urlsplit
 from contracts.link_hours import parse_hours
 from contracts.messages import MAX_LINK_RATE, LinkRules
 from edge_module.hub_azure import AzureAccess, Proxy
+from edge_module.logs import FORMATS as LOG_FORMATS
 from edge_module.sas_token import ModuleConnection, connection_from_text, parts_of_connection
 from imagedelta.bundles import PublicKey, read_trusted_keys
 from imagedelta.errors import RequestError
 from imagedelta.names import is_host
 from imagedelta.platforms import machine_platform, parse_platforms
 
-ENGINES = ("layout",)
+ENGINES = ("layout", "registry")
 MAX_PLATFORMS = 16
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MIB = 1024 * 1024
 _MAX_TEXT_BYTES = 64 * 1024
 _PROXIES = {"http": ("HTTP", 8080), "socks4": ("SOCKS4", 1080), "socks5": ("SOCKS5", 1080)}
@@ -42,6 +44,8 @@ class Settings:
     """A file that ends early and has not grown for so long is refused."""
     silence_seconds: float
     """A link that brings no byte for so long is broken."""
+    remove_images: bool
+    """Whether images that the cloud sent and no longer wants kept may be removed."""
     shared_bundles: bool
     """Whether the cloud may leave patches in a place that many devices read; no, where another tool fetches."""
     registry_address: str = "http://localhost:5000"
@@ -85,12 +89,26 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         stable_seconds=_number(environment, "IMAGEDELTA_STABLE_SECONDS", 5),
         incomplete_seconds=_number(environment, "IMAGEDELTA_INCOMPLETE_SECONDS", 86_400),
         silence_seconds=_number(environment, "IMAGEDELTA_SILENCE_SECONDS", 60),
+        remove_images=_truth(environment, "IMAGEDELTA_REMOVE_IMAGES", "no"),
         shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
         registry_address=_registry(environment.get("IMAGEDELTA_REGISTRY") or "localhost:5000"),
         registry_login=_registry_login(environment.get("IMAGEDELTA_REGISTRY_LOGIN", "")),
         registry_shared=Path(shared) if (shared := environment.get("IMAGEDELTA_REGISTRY_SHARED")) else None,
         link=_link(environment),
     )
+
+
+def log_from_environment(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Level and form of the log. Raises: RequestError ``device.settings``."""
+    level = environment.get("IMAGEDELTA_LOG_LEVEL", "INFO").upper()
+    form = environment.get("IMAGEDELTA_LOG_FORMAT", "text")
+    for name, value, known in (
+        ("IMAGEDELTA_LOG_LEVEL", level, LOG_LEVELS),
+        ("IMAGEDELTA_LOG_FORMAT", form, LOG_FORMATS),
+    ):
+        if value not in known:
+            raise _wrong(name, f"is {value[:60]!r}: known are {', '.join(known)}")
+    return level, form
 
 
 def hub_from_environment(environment: Mapping[str, str]) -> ModuleConnection | AzureAccess:
@@ -168,9 +186,7 @@ def trusted_keys_from_environment(environment: Mapping[str, str]) -> dict[str, P
 def _engine(name: str) -> str:
     if name in ENGINES:
         return name
-    if name in ("auto", "registry", "docker"):
-        raise _wrong("IMAGEDELTA_ENGINE", f"is {name!r}: this version has the engine 'layout' only")
-    raise _wrong("IMAGEDELTA_ENGINE", f"is {name[:60]!r}: known is 'layout'")
+    raise _wrong("IMAGEDELTA_ENGINE", f"is {name[:60]!r}: known are {', '.join(ENGINES)}")
 
 
 def _registry(address: str) -> str:

@@ -60,7 +60,7 @@ class ModuleState:
         try:
             free = min(free for free in (self._engine.free_bytes(), self._files.free_bytes()) if free is not None)
         except DependencyError as error:
-            return {"state": error.code}
+            return {"state": error.code, "freeMiB": None}
         full = "disk.full" if free < self._reserve_bytes else "ok"
         return {"state": min(self._codes(), default=full), "freeMiB": _rounded(free // _MIB)}
 

@@ -31,8 +31,12 @@ class DesiredState:
         self.current = self._load()
         """Of the hub's last answer, in this run or an earlier one. Replaced whole, so every thread may read it."""
         self._saved: DesiredProperties | None = self.current
-        self.fetched = False
-        """Whether the hub has answered since the module started."""
+        self.fetches = 0
+        """How often the hub has answered since the module started."""
+
+    @property
+    def fetched(self) -> bool:
+        return self.fetches > 0
 
     def fetch(self, hub: Hub) -> None:
         """Raises: DependencyError; ContentError when they break the contract (the old ones stay)."""
@@ -41,7 +45,7 @@ class DesiredState:
             if fresh != self.current:
                 log.info("desired properties changed")
             self.current = fresh
-            self.fetched = True
+            self.fetches += 1
             self._save()
 
     def _save(self) -> None:

@@ -7,6 +7,8 @@ Rooms are the root folders. A room always sees itself; what else it sees of ours
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -134,6 +136,10 @@ DELTA_MAY_SEE: dict[str, set[str]] = {
 """Rooms of the delta engine. A device applies patches with nothing of the side that builds them."""
 
 
+BUILDERS = ("imagedelta.delta.encode", "imagedelta.ranking", "imagedelta.signatures", "hdiffpatch", "bsdiff4")
+"""What only the side that builds patches needs."""
+
+
 def files_of(room: str) -> list[Path]:
     """The room's Python files; ``function_app`` and ``database_upgrade`` are one file each."""
     single = ROOT / f"{room}.py"
@@ -198,6 +204,26 @@ def test_the_side_that_applies_patches_knows_nothing_of_the_side_that_builds_the
 
     assert files
     assert [line for line in wrong if not within(line.split(": ")[1], *seen)] == []
+
+
+_EVERYTHING_OF_A_DEVICE = """
+import importlib, pkgutil, sys, edge_module
+for module in pkgutil.walk_packages(edge_module.__path__, "edge_module."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(*sys.modules, sep="\\n")
+"""
+
+
+def test_a_device_loads_nothing_of_the_side_that_builds_patches() -> None:
+    """Not even by way of another module: what is loaded is asked of a process, not read from the text."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _EVERYTHING_OF_A_DEVICE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = ran.stdout.split()
+
+    assert "edge_module.device" in loaded and "imagedelta.delta.decode.apply" in loaded
+    assert [name for name in loaded if within(name, *BUILDERS)] == []
 
 
 def test_no_product_code_imports_tests_or_benchmarks() -> None:

@@ -15,11 +15,11 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edge_module.engines.base import MODULE_DISK, ImageName, Need, PresentImage
-from edge_module.engines.layout_index import manifest_entry, with_entry, without_digest
+from edge_module.engines.layout_index import digest_of, manifest_entry, with_entry, without_digest
 from edge_module.engines.layout_index_file import IndexFile
 from edge_module.engines.layout_listing import ListedImage, Listing
 from edge_module.engines.layout_repair import reachable
-from edge_module.engines.layout_store import BLOBS, FOLDER, LayoutStore, blob_path, is_packed, path_of
+from edge_module.engines.layout_store import BLOBS, FOLDER, LayoutStore, blob_path, is_packed, path_of, read_blob
 from edge_module.engines.layout_work import INGEST, LayoutTask, LayoutWork, packed_size
 from edge_module.engines.unpacked import DEVICE_LIMITS
 from edge_module.files import Files, read_bounded, write_atomically
@@ -122,17 +122,20 @@ class LayoutEngine:
     def remove_image(self, image_id: str) -> None:
         """An image that other entries lead to as well (one of several platforms) takes them with it."""
         gone = frozenset(str(each.entry["digest"]) for each in self._listed_as(image_id))
-        entries = self._index.entries()
-        before = reachable(self._files, entries, self._limits)
+        before = reachable(self._files, self._index.entries(), self._limits)
         self._index.change(lambda entries: without_digest(entries, gone))
-        after = reachable(self._files, self._index.entries(), self._limits)
-        self._forget(before - after)
+        if self._all_can_be_followed():
+            after = reachable(self._files, self._index.entries(), self._limits)
+            self._forget(blob_path(digest) for digest in before - after)
 
     def collect(self) -> int:
+        self._listing.whole()  # makes good what can be, so that nothing is taken for unneeded
+        if not self._all_can_be_followed():
+            return 0
         needed = {blob_path(digest) for digest in reachable(self._files, self._index.entries(), self._limits)}
         lost = {f"{BLOBS}/{name}" for name in self._files.list(BLOBS)} - needed
         freed = sum(self._files.size(path) or 0 for path in lost)
-        self._forget_paths(lost)
+        self._forget(lost)
         return freed
 
     def clean(self) -> None:
@@ -164,6 +167,7 @@ class LayoutEngine:
         self._put_blob(image.image_id, image.config)
         self._put_blob(digest, manifest)
         entry = manifest_entry(digest, len(manifest), image.platform)
+        self._files.sync_folder(BLOBS)  # an earlier process, or a sync that failed, may have left that to us
         self._index.change(lambda entries: with_entry(entries, entry, ""))
         return _present(self._listed_as(image.image_id))
 
@@ -182,13 +186,18 @@ class LayoutEngine:
         if read_bounded(self._files, blob_path(digest), len(data)) != data:
             write_atomically(self._files, blob_path(digest), data)
 
-    def _forget(self, digests: Iterable[str]) -> None:
-        self._forget_paths(blob_path(digest) for digest in digests)
+    def _all_can_be_followed(self) -> bool:
+        """What a damaged manifest needs is not known: then nothing is removed."""
+        digests = filter(None, map(digest_of, self._index.entries()))
+        limit = self._limits.max_manifest_bytes
+        return all(read_blob(self._files, digest, limit) is not None for digest in digests)
 
-    def _forget_paths(self, paths: Iterable[str]) -> None:
-        for path in sorted(paths):
+    def _forget(self, paths: Iterable[str]) -> None:
+        lost = sorted(paths)
+        for path in lost:
             self._files.remove(path)
-        self._files.sync_folder(BLOBS)
+        if lost:
+            self._files.sync_folder(BLOBS)
 
 
 def _present(listed: Sequence[ListedImage]) -> PresentImage:

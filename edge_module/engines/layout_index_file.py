@@ -1,6 +1,7 @@
 """``index.json`` on the disk: read, changed, and made good when it is damaged.
 
-A copy is kept beside it, so that names survive its damage too. What is left of a damaged one is kept aside for people.
+A copy is kept beside it, so that names survive its damage too. What is left of a damaged one is kept for people
+(edge_module.damage).
 Changes exclude each other within the process; between processes the module's own order does (one apply at a time).
 
 Source: docs/formats/device-store.md, section 9.
@@ -12,18 +13,18 @@ import logging
 import threading
 from collections.abc import Callable
 
+from edge_module.damage import DamageLog
 from edge_module.engines.base import EngineDamaged
 from edge_module.engines.layout_index import Entry, index_bytes, read_entries
 from edge_module.engines.layout_repair import FoundImage, find_images, find_manifest
 from edge_module.engines.layout_store import BLOBS, FOLDER, blob_path
-from edge_module.files import Files, move_durably, read_bounded, write_atomically
+from edge_module.files import Files, read_bounded, write_atomically
 from imagedelta.archives.oci import INDEX_FILE
 from imagedelta.errors import ContentError, DependencyError
 from imagedelta.limits import Limits
 
 _INDEX = f"{FOLDER}/{INDEX_FILE}"
 _COPY = f"{FOLDER}/index.copy.json"
-_DAMAGED = f"{FOLDER}/index.damaged.json"
 log = logging.getLogger("imagedelta.layout")
 
 
@@ -37,9 +38,11 @@ class IndexFile:
         """The last change can be read, but may not be on the disk: it failed at its end."""
 
     def found(self) -> None:
-        """In a new folder: an index of nothing, so that one that is missing later is known to be lost."""
+        """At start. A new folder gets an index of nothing, so that one that is missing later is known to be lost."""
         if self._files.size(_INDEX) is None and self._files.size(_COPY) is None and not self._files.list(BLOBS):
             self._write([])
+        else:
+            self.entries()
 
     def entries(self) -> list[Entry]:
         """What is listed; a damaged index is made good first.
@@ -71,7 +74,7 @@ class IndexFile:
             self._lost.add(digest)
             return False
         write_atomically(self._files, blob_path(digest), manifest)
-        log.error("manifest %s was damaged on this disk and is made good", digest)
+        DamageLog(self._files).note(blob_path(digest), "it is damaged", "made again out of config and layers")
         return True
 
     def refresh_copy(self) -> None:
@@ -107,24 +110,19 @@ class IndexFile:
     def _repair(self) -> list[Entry]:
         if not self._files.list(BLOBS) and self._files.size(_COPY) is None:
             return []
-        copy = self._read(_COPY)
-        entries = copy or []
+        entries = self._read(_COPY) or []
         listed = {entry.get("digest") for entry in entries}
         found = [each for each in find_images(self._files, self._limits) if each.entry["digest"] not in listed]
         entries = [*entries, *(each.entry for each in found)]
+        result = f"made again: {len(entries) - len(found)} entries from its copy, {len(found)} images from the blobs"
         try:
             self._write_manifests(found)
-            if 0 < (self._files.size(_INDEX) or 0) <= self._limits.max_manifest_bytes:
-                move_durably(self._files, _INDEX, _DAMAGED)
+            DamageLog(self._files).set_aside(_INDEX, "it is missing or damaged", result)
             self._write(entries)
         except DependencyError as error:
-            if error.code == "disk.full":
+            if error.code in ("disk.full", "disk.read_only"):  # says better what to do
                 raise
             raise EngineDamaged(f"{_INDEX} is damaged and cannot be replaced: {error}") from error
-        log.error(
-            "%s was damaged: %d entries from its copy, %d images from the blobs",
-            _INDEX, len(entries) - len(found), len(found),
-        )  # fmt: skip
         return entries
 
     def _write_manifests(self, found: list[FoundImage]) -> None:

@@ -65,12 +65,11 @@ class LayoutWork:
         return writer
 
     def commit(self, diff_id: str) -> None:
-        writer = self._writers.pop(diff_id)
-        try:
-            writer.sync()
-        finally:
-            writer.close()
+        """A commit that fails has not happened: leaving the session drops what it was of."""
+        self._writers[diff_id].sync()
+        self._writers[diff_id].close()
         move_durably(self._files, _ingest(diff_id), blob_path(diff_id))
+        del self._writers[diff_id]
         self._sound[diff_id] = True
 
     def abort(self, diff_id: str) -> None:

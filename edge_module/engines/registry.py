@@ -133,7 +133,8 @@ class RegistryEngine:
     def clean(self) -> None:
         upload = read_upload(self._files)
         if upload:
-            self._client.cancel_upload(upload)
+            if not self._client.cancel_upload(upload):
+                self._shared.ask_upload_removal(upload)
             note_upload(self._files, "")
         for name in self._files.list(SCRATCH):
             self._files.remove(f"{SCRATCH}/{name}")

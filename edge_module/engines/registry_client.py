@@ -239,12 +239,13 @@ class RegistryClient:
         with self._send("PUT", place, (201,), query={"digest": digest}, content=b""):
             pass
 
-    def cancel_upload(self, place: str) -> None:
-        """Drop what has arrived. The registry purges it some day anyway, so that failing is no error."""
+    def cancel_upload(self, place: str) -> bool:
+        """Drop what has arrived; False when the registry does not do it. It purges it some day anyway."""
         try:
-            self._simple("DELETE", place, (204, 404))
+            self._simple("DELETE", place, (204,))
         except DependencyError:
-            return
+            return False
+        return True
 
     # Manifests and names.
 

@@ -21,7 +21,8 @@ from edge_module.files import DiskFiles, write_atomically
 from imagedelta.archives.model import hex_of
 from imagedelta.errors import DependencyError
 
-_LOCK, _DAMAGED, _COLLECT = "lock", "damaged", "collect"
+_LOCK, _DAMAGED, _GIVEN_UP, _COLLECT = "lock", "damaged", "given-up", "collect"
+_MAX_NAME = 100
 _STEP_SECONDS = 0.2
 
 
@@ -71,6 +72,14 @@ class RegistryShared:
                 return False
             time.sleep(_STEP_SECONDS)
         return True
+
+    def ask_upload_removal(self, place: str) -> None:
+        """Have the bytes of an upload removed that the registry does not drop: one that broke off inside a piece."""
+        files = self._files()
+        upload = place.partition("?")[0].rpartition("/")[2]
+        if files is not None and upload:
+            files.make_folders(_GIVEN_UP)
+            write_atomically(files, f"{_GIVEN_UP}/{upload[:_MAX_NAME]}", b"")
 
     def free_bytes(self) -> int | None:
         """Of the registry's disk; None when it cannot be known."""

@@ -16,17 +16,25 @@ _TRIES = 5
 class LayerUpload:
     """One upload, sent front to back; the registry hears of it with the first piece."""
 
-    def __init__(self, client: RegistryClient, repository: str, note: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: RegistryClient,
+        repository: str,
+        note: Callable[[str], None] = lambda _: None,
+        dropped: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Args:
         note: Told where the upload is, whenever that changes, since distribution drops it only under its last place;
             "" when it has ended.
+        dropped: Told the place of an upload that the registry did not drop when asked to.
         """
         self._client = client
         self._repository = repository
         self._piece = bytearray()
         self._sent = 0
         self._place = ""
-        self._note = note or (lambda _: None)
+        self._note = note
+        self._dropped = dropped
 
     def write(self, data: bytes, /) -> int:
         """Raises: DependencyError when the registry has lost what it had; the layer has to be made again."""
@@ -38,12 +46,12 @@ class LayerUpload:
     def finish(self, digest: str) -> None:
         self._send()
         self._client.finish_upload(self._place, digest)
-        self._note("")
+        self._move("")
 
     def cancel(self) -> None:
-        if self._place:
-            self._client.cancel_upload(self._place)
-            self._note("")
+        if self._place and not self._client.cancel_upload(self._place):
+            self._dropped(self._place)
+        self._move("")
 
     def _send(self) -> None:
         """Rule: after a failure the registry is asked what arrived, and only the rest is sent."""
@@ -66,7 +74,7 @@ class LayerUpload:
         """
         state = self._client.upload_state(self._place) if self._place else None
         if state is None:
-            self._place = ""
+            self.cancel()
             return not self._sent
         arrived, place = state
         self._move(place)
@@ -85,7 +93,7 @@ class LayerUpload:
 
 
 def put_blob(
-    client: RegistryClient, repository: str, digest: str, data: bytes, note: Callable[[str], None] | None = None
+    client: RegistryClient, repository: str, digest: str, data: bytes, note: Callable[[str], None] = lambda _: None
 ) -> None:
     """Send a small blob."""
     upload = LayerUpload(client, repository, note)

@@ -92,16 +92,18 @@ class RegistryWork:
     def begin(self, diff_id: str, size: int) -> LayerWriter:
         self.abort(diff_id)
         write_record(self._parts.files, SessionRecord(self._task.target, self._task.repository))
-        upload = self._uploads[diff_id] = LayerUpload(self._client, self._task.repository, self._note)
+        upload = self._uploads[diff_id] = LayerUpload(
+            self._client, self._task.repository, self._note, self._parts.shared.ask_upload_removal
+        )
         return upload
 
     def commit(self, diff_id: str) -> None:
-        upload = self._uploads.pop(diff_id)
         try:
-            upload.finish(diff_id)
+            self._uploads[diff_id].finish(diff_id)
         except DependencyError:
             if self._client.blob_size(self._task.repository, diff_id) is None:  # else only the answer was lost
                 raise
+        del self._uploads[diff_id]
         if not self._is_sound(diff_id):
             raise kept_damaged(f"layer {diff_id}", self._forget(diff_id))
         self._held.add(diff_id)

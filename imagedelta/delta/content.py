@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from imagedelta.delta.byte_sums import PIECE_BYTES
 from imagedelta.errors import ContentError, Truncated
-from imagedelta.signatures.index import LayerIndex
+
+if TYPE_CHECKING:  # a device has readers, but no index
+    from imagedelta.signatures.index import LayerIndex
 
 
 class LayerReader(Protocol):

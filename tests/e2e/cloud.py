@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from contracts.messages import Inventory, Report, to_json
 from imagedelta.bundles.keys import read_trusted_keys
-from tests.e2e.host_process import HostProcess, HubClient, hub_key, wait_for
+from tests.e2e.host_process import HostProcess, HubClient, free_port, hub_key, wait_for
 from tests.openapi import check_answer
 
 APP = Path(__file__).parents[2]
@@ -25,7 +24,7 @@ class MailSink:
 
     def __init__(self) -> None:
         self.received: list[tuple[list[str], bytes]] = []
-        self.port = _free_port()
+        self.port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 
@@ -173,12 +172,6 @@ class DeviceStandIn:
     def _cloud_keys(self) -> Sequence[str]:
         public = self._cloud.host.state / "seal.key.pub"
         return tuple(read_trusted_keys(public))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def order_of(*devices: str, **change: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import hmac
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -36,6 +37,14 @@ def wait_for(look: Callable[[], Any], seconds: float = 20.0, pause: float = 0.02
             return found
         time.sleep(pause)
     raise AssertionError(f"nothing happened within {seconds} s: {look}")
+
+
+def free_port() -> int:
+    """Of 127.0.0.1, for a server that is to be told its port before it starts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class HostProcess:

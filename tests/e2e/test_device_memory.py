@@ -1,7 +1,8 @@
-"""A device process rebuilds an image of 300 MB within its 128 MiB."""
+"""A device rebuilds an image of 300 MB: the module keeps to 96 MiB, the process that rebuilds to 128 MiB."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -18,7 +19,7 @@ from tests.unit.delta.patches import a_patch
 
 pytestmark = pytest.mark.e2e
 MIB = 1024 * 1024
-MOST_BYTES = 128 * MIB
+MOST_OF_THE_MODULE, MOST_OF_A_REBUILD = 96 * MIB, 128 * MIB
 
 
 def noise(size: int, seed: int) -> bytes:
@@ -38,7 +39,7 @@ def images() -> tuple[BuiltImage, BuiltImage]:
     return old, new
 
 
-def test_an_image_of_300_mb_is_rebuilt_within_128_mib(tmp_path: Path) -> None:
+def test_an_image_of_300_mb_is_rebuilt_within_128_mib_by_a_module_of_96(tmp_path: Path) -> None:
     old, new = images()
     assert sum(map(len, new.layers)) > 300_000_000
     patch, summary = a_patch(new, old, scratch=tmp_path)
@@ -67,9 +68,11 @@ def test_an_image_of_300_mb_is_rebuilt_within_128_mib(tmp_path: Path) -> None:
     inbox.mkdir()
     (inbox / "one.bundle").write_bytes(sealed_bundle(head, patch))
 
-    peak = peak_of_a_run(environment, tmp_path / "ship/journal/transfer-1-1.json")
+    module, rebuild = peaks_of_a_run(environment, tmp_path / "ship/journal/transfer-1-1.json", tmp_path / "log")
 
-    assert peak < MOST_BYTES, f"{peak / MIB:.0f} MiB"
+    print(f"module {module / MIB:.0f} MiB, rebuild {rebuild / MIB:.0f} MiB")
+    assert module <= MOST_OF_THE_MODULE, f"{module / MIB:.0f} MiB"
+    assert rebuild <= MOST_OF_A_REBUILD, f"{rebuild / MIB:.0f} MiB"
     listed = subprocess.run(
         [sys.executable, "-m", "edge_module", "images"], env=environment, capture_output=True, text=True, check=True
     )
@@ -86,16 +89,20 @@ def aboard(folder: Path) -> dict[str, str]:
         "IMAGEDELTA_KEYS": str(keys),
         "IMAGEDELTA_PLATFORM": "linux/amd64",
         "IMAGEDELTA_STABLE_SECONDS": "0",
+        "IMAGEDELTA_LOG_FORMAT": "json",
     }
 
 
-def peak_of_a_run(environment: dict[str, str], job: Path) -> int:
-    """Bytes of resident memory at the highest, of the process that brought the job to its end."""
-    process = subprocess.Popen([sys.executable, "-m", "edge_module", "run"], env=environment)
+def peaks_of_a_run(environment: dict[str, str], job: Path, log: Path) -> tuple[int, int]:
+    """Bytes of resident memory at the highest: of the module that brought the job to its end, and of the rebuild."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen([sys.executable, "-m", "edge_module", "run"], env=environment, stderr=stream)
     try:
-        wait_for(lambda: job.exists() and b'"succeeded"' in job.read_bytes(), 120)
+        wait_for(lambda: job.exists() and b'"succeeded"' in job.read_bytes(), 180)
         status = Path(f"/proc/{process.pid}/status").read_text()
     finally:
         process.kill()
         process.wait()
-    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (rebuild,) = [line["mostMemoryBytes"] for line in lines if "mostMemoryBytes" in line]
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))), rebuild

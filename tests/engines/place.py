@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,3 +72,15 @@ def listed(engine: Engine) -> Mapping[str, tuple[str, ...]]:
 
 def pulled(image: BuiltImage) -> Pulled:
     return Pulled(image.image.config, image.layers)
+
+
+@contextmanager
+def killed(place: Place, image: BuiltImage) -> Iterator[Work]:
+    """A session that is never left: the process ends inside it. Only what is on the disk remains."""
+    session = place.engine().begin(image.image_id, "app:1", sizes_of(image), ())
+    yield session.__enter__()
+    _NEVER_LEFT.append(session)
+
+
+_NEVER_LEFT: list[object] = []
+"""Else they would be left when they are collected."""

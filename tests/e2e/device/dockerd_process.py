@@ -66,10 +66,11 @@ class DockerDaemon:
         return {"DOCKER_HOST": self.host}
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut would end it; ``start`` brings it back. Containers and their keeper live on."""
+        """SIGKILL, as a power cut would end it and its containerd; ``start`` brings it back. Containers live on."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(timeout=_STOP_SECONDS)
+        self._kill_containerd()
         (self._root / "pid").unlink(missing_ok=True)  # as after a boot: it refuses to start beside a living number
 
     def stop(self) -> None:
@@ -78,9 +79,19 @@ class DockerDaemon:
             assert self._process is not None
             self._process.terminate()
             self._process.wait(timeout=_STOP_SECONDS)
-        with suppress(OSError, ValueError):
-            os.kill(int((self._root / "exec/containerd/containerd.pid").read_text()), signal.SIGKILL)
+        self._kill_containerd()
         forget(f"dockerd in {self._root}")
+
+    def _kill_containerd(self) -> None:
+        """And wait until it is gone: a dockerd that starts would rely on one that is about to die."""
+        noted = self._root / "exec/containerd/containerd.pid"
+        end = time.monotonic() + _STOP_SECONDS
+        with suppress(OSError, ValueError):
+            pid = int(noted.read_text())
+            while time.monotonic() < end:
+                os.kill(pid, signal.SIGKILL)
+                time.sleep(0.02)
+        noted.unlink(missing_ok=True)
 
     def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

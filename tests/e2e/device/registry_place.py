@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,8 +71,9 @@ class RegistryPlace:
 
     def leftovers(self) -> list[str]:
         """distribution 2.8 leaves an empty folder of an upload that was cancelled."""
-        uploads = self.registry.storage.glob("docker/registry/v2/repositories/**/_uploads/*/data")
-        return [*map(str, uploads), *self.files.list("scratch")]
+        walked = os.walk(self.registry.storage / "docker/registry/v2/repositories")  # bears folders that vanish
+        uploads = [folder for folder, _, files in walked if "/_uploads/" in folder and "data" in files]
+        return [*uploads, *self.files.list("scratch")]
 
     def cost(self) -> int:
         return sum(client.requests for client in self._clients)

@@ -20,9 +20,11 @@ import pytest
 from contracts.messages import MAX_BODY_BYTES
 from edge_module.backoff import Backoff
 from edge_module.hub import Envelope
-from edge_module.hub_azure import AzureAccess, AzureHub
+from edge_module.hub_azure import CONNECTION_SECONDS, AzureAccess, AzureHub, Proxy
+from edge_module.hub_talker import TOKEN_SECONDS
 from imagedelta.errors import ContentError, DependencyError, RequestError
 from tests.e2e.device.broker import Broker
+from tests.e2e.device.connect_proxy import ConnectProxy
 from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.workload import Workload
 from tests.e2e.host_process import wait_for
@@ -202,6 +204,42 @@ def test_a_clock_far_behind_ends_nothing_and_heals_by_itself(broker: Broker, clo
     hub.close()
 
 
+def test_a_connection_is_replaced_before_its_token_ends(broker: Broker, cloud: HubStandIn) -> None:
+    now = 0.0
+    hub = AzureHub(access(broker), 20.0, monotonic=lambda: now)
+    hub.send(REPORT)
+    first = talkers()
+    now += CONNECTION_SECONDS - 1
+    hub.send(REPORT)
+    assert talkers() == first
+
+    now += 1
+    hub.send(REPORT)
+
+    wait_for(lambda: len(talkers()) == 1 and talkers() != first)
+    assert CONNECTION_SECONDS < TOKEN_SECONDS
+    hub.close()
+
+
+def test_whoever_is_thrown_out_by_a_twin_of_himself_does_not_return_at_once(broker: Broker, cloud: HubStandIn) -> None:
+    now = 0.0
+    hub = AzureHub(access(broker), 20.0, monotonic=lambda: now)
+    ended = threading.Event()
+    hub.listen(ended.set)
+    hub.send(REPORT)
+
+    other = hub_of(access(broker))
+    other.send(REPORT)
+    assert ended.wait(20)
+
+    with pytest.raises(DependencyError, match="next try in 5 s"):
+        hub.send(REPORT)
+    now += 5
+    hub.send(REPORT)
+    hub.close()
+    other.close()
+
+
 # The twin
 
 
@@ -316,7 +354,8 @@ def test_closing_ends_a_call_that_waits(broker: Broker, cloud: HubStandIn) -> No
 _ASK_FOR_EVER = """
 import sys, time
 from edge_module.hub import Envelope
-from edge_module.hub_azure import AzureAccess, AzureHub
+from edge_module.hub_azure import CONNECTION_SECONDS, AzureAccess, AzureHub, Proxy
+from edge_module.hub_talker import TOKEN_SECONDS
 hub = AzureHub(AzureAccess("ship-1", sys.argv[1], open(sys.argv[2]).read()), 60.0)
 hub.send(Envelope("1", "report", b"{}"))
 print(hub._session._process.pid, flush=True)
@@ -384,6 +423,33 @@ def test_a_workload_api_that_hangs_is_given_up(
 def test_a_module_without_a_workload_api_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IOTEDGE_WORKLOADURI", f"unix://{tmp_path}/none.sock")
     hub = hub_of(AzureAccess("ship-1", None))
+
+    assert code_of(hub.send, REPORT) == "hub.unreachable"
+
+
+def test_a_gateway_is_reached_in_place_of_the_hub(broker: Broker, cloud: HubStandIn) -> None:
+    names = f"HostName=north.azure-devices.net;GatewayHostName={broker.address}"
+    hub = hub_of(access(broker, connection=f"{names};DeviceId=ship-1;ModuleId=recon;SharedAccessKey=a2V5"))
+
+    hub.send(REPORT)
+
+    cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+    hub.close()
+
+
+def test_a_proxy_stands_between(broker: Broker, cloud: HubStandIn) -> None:
+    with ConnectProxy() as proxy:
+        hub = hub_of(access(broker, proxy=Proxy("HTTP", "127.0.0.1", proxy.port)))
+
+        hub.send(REPORT)
+
+        cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
+        assert proxy.asked == [f"{broker.address}:8883"]
+        hub.close()
+
+
+def test_a_proxy_that_is_not_there_is_a_reason_to_wait(broker: Broker) -> None:
+    hub = hub_of(access(broker, proxy=Proxy("SOCKS5", "127.0.0.1", 9)))
 
     assert code_of(hub.send, REPORT) == "hub.unreachable"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.edge.world import APP_1, World
+from tests.unit.edge.world import APP_1, World, make_bundle
 
 
 def test_a_twin_that_the_hub_tells_of_is_taken_at_the_next_turn() -> None:
@@ -45,6 +45,22 @@ def test_what_waited_is_told_as_soon_as_the_hub_is_there_again() -> None:
     world.turn(device, 61, 1.0)
 
     assert len(world.hub.inventories) == 1
+
+
+def test_a_fresh_grant_of_the_outbox_is_used_at_once() -> None:
+    world = World(APP_1)
+    world.outbox.status = 403
+    device = world.boot()
+    world.turn(device, 400, 5.0)  # the container is looked at every minute by now
+    world.outbox.status = None
+    world.publish(make_bundle())
+
+    world.hub.desired_now["outbox"] = {**world.hub.desired_now["outbox"], "query": "sig=fresh"}
+    assert world.hub.wake is not None
+    world.hub.wake()
+    world.turn(device, 3, 0.01)
+
+    assert world.states() != []
 
 
 def test_a_device_that_stops_ends_its_connection() -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from edge_module.damage import DamageLog
 from edge_module.engines import EngineDamaged
 from edge_module.engines.layout import LayoutEngine
 from imagedelta.archives import sha256_id
@@ -94,7 +95,9 @@ def test_what_is_left_of_a_damaged_index_is_kept_for_people() -> None:
     damage(disk, INDEX, "half")
     LayoutEngine(disk).images()
 
-    assert disk.files()["images/index.damaged.json"] == disk.files()[INDEX][: len(disk.files()[INDEX]) // 2]
+    assert disk.files()["damaged/000001-images_index.json"] == disk.files()[INDEX][: len(disk.files()[INDEX]) // 2]
+    (told,) = DamageLog(disk).told()
+    assert (told["file"], told["result"]) == (INDEX, "made again: 3 entries from its copy, 0 images from the blobs")
 
 
 @pytest.mark.parametrize("left", [None, 0, 50])
@@ -147,6 +150,24 @@ def test_the_mark_of_a_layout_is_written_again(marker: bytes | None) -> None:
 
     assert listed(LayoutEngine(disk)) == WHOLE
     assert disk.files()["images/oci-layout"] == before
+
+
+def test_collecting_takes_nothing_while_it_is_not_known_what_a_damaged_manifest_needs() -> None:
+    disk = a_disk()
+    disk.remove(manifest_file(disk, "app:1"))
+    layer = f"images/blobs/sha256/{APP_1.image.diff_ids[0][7:]}"
+    whole = disk.files()[layer]
+    disk.remove(layer)  # so that the manifest cannot be made again
+    before = disk.files()
+
+    engine = LayoutEngine(disk)
+    assert engine.collect() == 0
+    engine.remove_image(OTHER.image_id)
+
+    assert set(before) - set(disk.files()) == set()
+    disk.put(layer, whole)
+    assert listed(LayoutEngine(disk)) == {APP_1.image_id: ("app:1", "app:latest")}
+    assert LayoutEngine(disk).collect() > len(OTHER.layers[0])
 
 
 def test_blobs_that_look_like_documents_and_are_none_disturb_no_repair() -> None:

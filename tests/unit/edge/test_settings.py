@@ -12,6 +12,7 @@ from edge_module.main import main
 from edge_module.sas_token import ModuleConnection
 from edge_module.settings import (
     hub_from_environment,
+    log_from_environment,
     read_settings_file,
     settings_from_environment,
     trusted_keys_from_environment,
@@ -51,9 +52,7 @@ def test_a_device_may_state_several_platforms(given: str | None, platforms: tupl
     ("changes", "named"),
     [
         ({"IMAGEDELTA_ROOT": ""}, "IMAGEDELTA_ROOT is not set"),
-        ({"IMAGEDELTA_ENGINE": "docker"}, "IMAGEDELTA_ENGINE is 'docker'"),
-        ({"IMAGEDELTA_ENGINE": "auto"}, "this version has the engine 'layout' only"),
-        ({"IMAGEDELTA_ENGINE": "x"}, "IMAGEDELTA_ENGINE"),
+        ({"IMAGEDELTA_ENGINE": "x"}, "IMAGEDELTA_ENGINE is 'x': known are"),
         ({"IMAGEDELTA_PLATFORM": "Linux"}, "IMAGEDELTA_PLATFORM"),
         ({"IMAGEDELTA_MEMORY_BYTES": "much"}, "IMAGEDELTA_MEMORY_BYTES is 'much'"),
         ({"IMAGEDELTA_POLL_SECONDS": "-1"}, "IMAGEDELTA_POLL_SECONDS"),
@@ -64,6 +63,17 @@ def test_a_wrong_setting_is_refused_by_its_name(changes: dict[str, str], named: 
     with pytest.raises(RequestError, match=named) as caught:
         settings_from_environment({"IMAGEDELTA_ROOT": "/data", "IMAGEDELTA_PLATFORM": "linux/amd64", **changes})
     assert caught.value.code == "device.settings"
+
+
+@pytest.mark.parametrize("wrong", [("IMAGEDELTA_LOG_LEVEL", "loud"), ("IMAGEDELTA_LOG_FORMAT", "xml")])
+def test_a_log_that_nobody_can_write_is_refused_by_its_name(wrong: tuple[str, str]) -> None:
+    with pytest.raises(RequestError, match=wrong[0]):
+        log_from_environment(dict([wrong]))
+
+
+def test_the_log_is_text_of_what_matters_unless_set_otherwise() -> None:
+    assert log_from_environment({}) == ("INFO", "text")
+    assert log_from_environment({"IMAGEDELTA_LOG_LEVEL": "debug", "IMAGEDELTA_LOG_FORMAT": "json"}) == ("DEBUG", "json")
 
 
 def test_the_connection_string_stands_in_the_variable_or_in_a_file(tmp_path: Path) -> None:
