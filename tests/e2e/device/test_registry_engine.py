@@ -155,7 +155,7 @@ def without_ranges(registry: RegistryProcess) -> Iterator[str]:
     """The address of a server that asks the registry in our place, and for whole blobs only."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 -- the base class asks for it
+        def do_GET(self) -> None:
             headers = {"Accept": self.headers.get("Accept", "*/*")}
             answer = httpx.request(self.command, registry.url + self.path, headers=headers, trust_env=False)
             self.send_response(answer.status_code)
@@ -165,7 +165,7 @@ def without_ranges(registry: RegistryProcess) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(answer.content)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 -- as above
 
         def log_message(self, *_: object) -> None:
             pass
