@@ -8,6 +8,7 @@ import random
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from edge_module.refused import RefusedFiles
 from edge_module.reporting import Reporter
 from edge_module.troubles import Troubles
 from imagedelta.bundles import BundleHead, Ed25519Sealer, chunk_list, compose
+from imagedelta.errors import DependencyError
 from services.blobs_http import BlobContainer
 from services.http_bounded import bounded_client
 from tests.simulators.blob_server import BlobServer
@@ -77,17 +79,23 @@ class _Counting(httpx.SyncByteStream):
 
 
 def fetch_over(link: TcpProxy, server: BlobServer, patch_bytes: int, folder: Path, seconds: float) -> LinkFigure:
-    """Fetch a bundle of noise through the link; fails when it takes longer than ``seconds``."""
-    bundle = _publish(server, patch_bytes)
+    """Fetch a bundle of noise from the server; fails when it takes longer than ``seconds``."""
+    bundle, chunks = a_bundle(patch_bytes)
+    server.blobs = {NAME: bundle, f"{NAME}.chunks": chunks}
+    access = OutboxAccess(url=f"http://{link.address}/outbox", query="", renewAfter="2030-01-01T00:00:00Z")
+    return fetch(access, bundle, link, folder, seconds)
+
+
+def fetch(access: OutboxAccess, bundle: bytes, link: TcpProxy, folder: Path, seconds: float) -> LinkFigure:
+    """Fetch the bundle from wherever the access leads, through the link."""
     bodies: list[int] = []
     with bounded_client() as client:
         client.event_hooks["response"].append(lambda response: _count(response, bodies))
         downloader = _downloader(folder)
-        access = OutboxAccess(url=f"http://{link.address}/outbox", query="", renewAfter="2030-01-01T00:00:00Z")
         shore = Shore(lambda url, query: BlobContainer(client, url, query), access, None)
         started, desired = time.monotonic(), DesiredProperties(outbox=access)
-        downloader.refresh(shore)
-        bodies.clear()  # of the list
+        _list(downloader, shore)
+        bodies.clear()
         while downloader.waiting:
             assert time.monotonic() - started < seconds, f"{sum(bodies)} of {len(bundle)} bytes in {seconds} s"
             time.sleep(downloader.step(shore, desired))
@@ -96,12 +104,22 @@ def fetch_over(link: TcpProxy, server: BlobServer, patch_bytes: int, folder: Pat
     return LinkFigure(len(bundle), link.cut_after, sum(bodies), link.carried_down, link.cuts, taken)
 
 
+def _list(downloader: Downloader, shore: Shore) -> None:
+    """Until the link has let a list through."""
+    for _ in range(20):
+        with suppress(DependencyError):
+            downloader.refresh(shore)
+            return
+    raise AssertionError("20 lists were cut")
+
+
 def _count(response: httpx.Response, bodies: list[int]) -> None:
     assert isinstance(response.stream, httpx.SyncByteStream)
     response.stream = _Counting(response.stream, bodies)
 
 
-def _publish(server: BlobServer, patch_bytes: int) -> bytes:
+def a_bundle(patch_bytes: int) -> tuple[bytes, bytes]:
+    """A bundle whose patch is noise, and its chunk list."""
     patch = random.Random(1).randbytes(patch_bytes)
     chunks = chunk_list(io.BytesIO(patch))
     head = BundleHead(
@@ -117,9 +135,7 @@ def _publish(server: BlobServer, patch_bytes: int) -> bytes:
         chunks_sha256=hashlib.sha256(chunks).hexdigest(),
     )
     before, after = compose(head, _SEALER, zlib.crc32(patch), len(patch))
-    bundle = before + patch + after
-    server.blobs = {NAME: bundle, f"{NAME}.chunks": chunks}
-    return bundle
+    return before + patch + after, chunks
 
 
 def _downloader(folder: Path) -> Downloader:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.blob_server import BlobServer
-from tests.simulators.link_trial import fetch_over
+from tests.simulators.link_trial import NAME, fetch_over
 from tests.simulators.tcp_proxy import TcpProxy
 
 GOAL = 1.02
@@ -43,3 +43,11 @@ def test_a_link_that_is_cut_by_the_clock_loses_only_what_is_on_its_way(tmp_path:
 
         assert figure.cuts >= 3
         assert figure.body_ratio <= GOAL
+
+
+def test_one_connection_serves_a_whole_bundle(tmp_path: Path) -> None:
+    with BlobServer() as server, TcpProxy(server.address) as link:
+        fetch_over(link, server, 10_000_000, tmp_path, seconds=120)
+
+        assert link.connections == 1
+        assert server.asked == {"": 1, NAME: 3, f"{NAME}.chunks": 1}
