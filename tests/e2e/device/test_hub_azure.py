@@ -360,18 +360,18 @@ def test_connections_leave_nothing_behind(broker: Broker, cloud: HubStandIn) -> 
         return this.num_fds(), threading.active_count()
 
     def connect_once() -> None:
-        hub.send(REPORT)
+        patiently(hub.send, REPORT)
         (talker,) = talkers()
         talker.kill()
         wait_for(lambda: not talkers())
-        time.sleep(0.1)
 
     connect_once()
+    time.sleep(0.5)
     before = used()
     for _ in range(5):
         connect_once()
 
-    assert used() == before
+    wait_for(lambda: used() == before)
     hub.close()
 
 
