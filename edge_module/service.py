@@ -44,7 +44,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
     silence = settings.silence_seconds
     with bounded_client(silence) as of_hub, bounded_client(silence) as of_link:
         hub = open_hub(environment, of_hub, silence)
-        engine = open_engine(settings, files, partial(_pause, stop))
+        engine = open_engine(settings, files, partial(pause, stop))
         child = {name: value for name, value in environment.items() if name not in _OF_THE_HUB}
         surroundings = Surroundings({**child, "IMAGEDELTA_ENGINE": engine.name}, (lock.fileno(),))
         rebuilds = RebuildProcess(surroundings, partial(heartbeat.beat, "apply"))
@@ -59,7 +59,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
         )
         device = Device(settings, ports)
         log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, engine.name)
-        watchdog = _Watchdog(heartbeat, stop)
+        watchdog = Watchdog(heartbeat, stop)
         watchdog.start()
         device.run(stop, until_idle=until_idle)
         log.info("stopped")
@@ -74,13 +74,13 @@ def rebuild(settings: Settings) -> int:
     return 0
 
 
-def _pause(stop: threading.Event, seconds: float) -> None:
+def pause(stop: threading.Event, seconds: float) -> None:
     """Raises: DependencyError when the module is told to stop meanwhile."""
     if stop.wait(seconds):
         raise DependencyError("stopped before an engine was found", code=STOPPED)
 
 
-class _Watchdog(threading.Thread):
+class Watchdog(threading.Thread):
     """Stops the module when a part hangs: whoever started it starts it anew, and it goes on where it was."""
 
     def __init__(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
