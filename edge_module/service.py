@@ -80,16 +80,18 @@ def pause(stop: threading.Event, seconds: float) -> None:
         raise DependencyError("stopped before an engine was found", code=STOPPED)
 
 
-class Watchdog(threading.Thread):
+class Watchdog:
     """Stops the module when a part hangs: whoever started it starts it anew, and it goes on where it was."""
 
     def __init__(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
-        super().__init__(name="watchdog", daemon=True)
         self._heartbeat = heartbeat
         self._stop = stop
         self.found: list[str] = []
 
-    def run(self) -> None:
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+
+    def _run(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
             self.found = self._heartbeat.overdue(HUNG_SECONDS)
             if self.found:
