@@ -26,7 +26,8 @@ from services.http_bounded import bounded_client
 
 HUNG = 4
 """Exit code: a part has not turned for HUNG_SECONDS, and only a new process helps."""
-HUNG_SECONDS = 3600.0
+HUNG_SECONDS = 7 * 3600.0
+"""Longer than anything takes that is bounded: a Docker daemon has six hours for one image."""
 _LOOK_SECONDS = 30.0
 _OF_THE_HUB = ("IMAGEDELTA_HUB", "EdgeHubConnectionString")
 """What a rebuild needs not know."""

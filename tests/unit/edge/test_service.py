@@ -17,7 +17,7 @@ from tests.unit.edge.world import Clock
     ("silent_seconds", "found"),
     [(PATIENCE_SECONDS + service.HUNG_SECONDS - 1, []), (PATIENCE_SECONDS + service.HUNG_SECONDS + 1, ["apply"])],
 )
-def test_a_part_that_hangs_for_an_hour_ends_the_module(
+def test_a_part_that_hangs_for_hours_ends_the_module(
     silent_seconds: float, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "_LOOK_SECONDS", 0.01)
