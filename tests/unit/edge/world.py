@@ -228,8 +228,8 @@ class World:
             self._rebuilds or self.rebuilder(engine),
             lambda url, query: BlobContainer(client, url, query),
             self.trusted,
-            self.clock,
-            lambda: WALL_CLOCK,
+            monotonic=self.clock,
+            now=lambda: WALL_CLOCK,
         )
         return Device(self.settings, ports)
 
