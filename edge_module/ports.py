@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from edge_module.bundle_source import OpenContainer
 from edge_module.engines import Engine
@@ -22,6 +22,7 @@ class Ports:
     rebuilds: Rebuilds
     open_container: OpenContainer
     trusted: Mapping[str, PublicKey]
+    _: KW_ONLY
     monotonic: Callable[[], float] = time.monotonic
     alive: Callable[[str], None] = lambda _part: None
     """Called with the name of a part each time it turns."""

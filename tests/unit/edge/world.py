@@ -228,7 +228,7 @@ class World:
             self._rebuilds or self.rebuilder(engine),
             lambda url, query: BlobContainer(client, url, query),
             self.trusted,
-            self.clock,
+            monotonic=self.clock,
             now=lambda: WALL_CLOCK,
         )
         return Device(self.settings, ports)
