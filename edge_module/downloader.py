@@ -220,8 +220,11 @@ class Downloader:
         known = self._journal.find(*download.key)
         if known is not None and known.done:  # it came another way meanwhile
             self._answer(download, keep=known.state == "failed")
-        elif self._files.size(f"{INBOX}/{download.name}") is not None:  # another tool brings it
-            self._rest(download)
+        elif self._files.size(f"{INBOX}/{download.name}") is not None:
+            if known is not None and known.bundle == download.name:
+                self._answer(download, keep=False)
+            else:  # another tool brings it
+                self._rest(download)
         elif self._is_brought_otherwise(download):
             download.put_down()
             download.part, download.retry_at = None, self._monotonic() + LOOK_SECONDS / 2

@@ -162,6 +162,7 @@ class World:
         )
         self.trusted = dict(TRUSTED)
         self.cuts = 0
+        self.wall_clock: float = WALL_CLOCK
         self._rebuilds: Rebuilds | None = None
         for image in images:
             self.load(image)
@@ -229,7 +230,7 @@ class World:
             lambda url, query: BlobContainer(client, url, query),
             self.trusted,
             monotonic=self.clock,
-            now=lambda: WALL_CLOCK,
+            now=lambda: self.wall_clock,
         )
         return Device(self.settings, ports)
 
