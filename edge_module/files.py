@@ -116,13 +116,24 @@ def write_atomically(files: Files, name: str, data: bytes) -> None:
     files.sync_folder(parent(name))
 
 
-def open_folder(files: Files, folder: str) -> None:
-    """Make a folder of the module's own, and remove what an interrupted ``write_atomically`` left in it.
+def prepare_folder(files: Files, folder: str) -> None:
+    """Make ``folder`` so that others find it.
 
     A disk that refuses does not keep the module from starting: writing makes the folder later.
     """
     try:
         files.make_folders(folder)
+    except DependencyError as error:
+        log.error("folder %s cannot be made yet: %s", folder, error)
+
+
+def open_folder(files: Files, folder: str) -> None:
+    """Make a folder of the module's own, and remove what an interrupted ``write_atomically`` left in it.
+
+    A disk that refuses does not keep the module from starting.
+    """
+    prepare_folder(files, folder)
+    try:
         for name in files.list(folder):
             if name.endswith(".tmp"):
                 files.remove(f"{folder}/{name}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from contracts.messages import DesiredProperties
 from edge_module.backoff import Backoff
 from edge_module.fetching import INBOX
-from edge_module.files import Files, Stamp, remove_durably
+from edge_module.files import Files, Stamp, prepare_folder, remove_durably
 from edge_module.journal import Journal
 from edge_module.judge import Case, Judge
 from edge_module.refused import RefusedFiles
@@ -94,7 +94,7 @@ class Inbox:
         self._monotonic = patience.monotonic
         self._known: dict[str, _File] = {}
         self._next_give_way = 0.0
-        files.make_folders(INBOX)
+        prepare_folder(files, INBOX)
 
     @property
     def waiting(self) -> int:

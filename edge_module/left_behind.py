@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from edge_module.files import Files
 from edge_module.part_file import FOLDER
+from imagedelta.errors import DependencyError
 
 KEPT_SECONDS = 7 * 86_400.0
 MAX_KEPT = 32
@@ -45,6 +46,7 @@ class LeftBehind:
     def forget(self, stem: str) -> None:
         """It is not needed any more."""
         with self._lock:
+            self._since.setdefault(stem, self._monotonic())
             self._remove(stem)
 
     def forget_old(self) -> None:
@@ -66,14 +68,19 @@ class LeftBehind:
         return free_bytes()
 
     def _remove(self, stem: str) -> None:
-        self._since.pop(stem, None)
+        """It stays known until the disk has let go of it."""
         for file in self._files.list(FOLDER):
             if _stem(file) == stem:
                 self._files.remove(f"{FOLDER}/{file}")
         self._files.sync_folder(FOLDER)
+        self._since.pop(stem, None)
 
     def _stems(self) -> list[str]:
-        return [_stem(file) for file in self._files.list(FOLDER)]
+        try:
+            return [_stem(file) for file in self._files.list(FOLDER)]
+        except DependencyError as error:  # a later start sees them
+            log.error("what is in %s is not known: %s", FOLDER, error)
+            return []
 
 
 def _stem(file: str) -> str:

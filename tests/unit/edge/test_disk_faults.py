@@ -1,9 +1,13 @@
-"""The disk refuses one operation of a reconstruction, or all from there on for an hour, or is full from the start."""
+"""The disk refuses one operation of a reconstruction, or all from there on for an hour, or is full from the start.
+
+Every position is tried, each with one of the errors in turn; ``long`` tries every error at every position.
+"""
 
 from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,8 +20,16 @@ from tests.unit.edge.test_power_loss import (
 )
 from tests.unit.edge.world import APP_1, APP_2, World
 
-ERRORS = {"eio": errno.EIO, "full": errno.ENOSPC, "read-only": errno.EROFS}
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS)
 WAYS = ("outbox", "inbox")
+THOROUGH = (False, pytest.param(True, marks=pytest.mark.long))
+
+
+def faults(bundle_in: str, thorough: bool, every: int = 1) -> Iterator[tuple[int, int]]:
+    """Positions and the error each of them fails with; ``every`` how many positions one is taken, if not thorough."""
+    for at in range(1, writes_of(bundle_in) + 1, 1 if thorough else every):
+        for error in ERRORS if thorough else (ERRORS[at // every % len(ERRORS)],):
+            yield at, error
 
 
 def run(world: World, device: Device | None = None) -> Device:
@@ -33,13 +45,13 @@ def spend(world: World, device: Device, seconds: float) -> None:
         world.clock.now += max(0.01, min(device.turn() * 10, 5.0))
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("thorough", THOROUGH)
 @pytest.mark.parametrize("bundle_in", WAYS)
-def test_any_one_operation_that_fails_costs_nothing(bundle_in: str, error: str) -> None:
+def test_any_one_operation_that_fails_costs_nothing(bundle_in: str, thorough: bool) -> None:
     """Neither then nor when the power goes afterwards: what was told as done is on the disk."""
-    for at in range(1, writes_of(bundle_in) + 1):
+    for at, error in faults(bundle_in, thorough):
         world = a_ship(bundle_in)
-        world.disk.fail_at(at, ERRORS[error])
+        world.disk.fail_at(at, error)
 
         run(world)
 
@@ -50,12 +62,14 @@ def test_any_one_operation_that_fails_costs_nothing(bundle_in: str, error: str) 
         assert_done_once(world)
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("thorough", THOROUGH)
 @pytest.mark.parametrize("bundle_in", WAYS)
-def test_a_disk_that_fails_for_an_hour_from_any_operation_on_only_delays_the_job(bundle_in: str, error: str) -> None:
-    for at in range(1, writes_of(bundle_in) + 1, 3):
+def test_a_disk_that_fails_for_an_hour_from_any_operation_on_only_delays_the_job(
+    bundle_in: str, thorough: bool
+) -> None:
+    for at, error in faults(bundle_in, thorough, every=5):
         world = a_ship(bundle_in)
-        world.disk.fail_at(at, ERRORS[error], math.inf)
+        world.disk.fail_at(at, error, math.inf)
 
         device = world.boot()
         spend(world, device, 3600.0)
@@ -67,14 +81,17 @@ def test_a_disk_that_fails_for_an_hour_from_any_operation_on_only_delays_the_job
         assert_done_once(world)
 
 
+@pytest.mark.parametrize("thorough", THOROUGH)
 @pytest.mark.parametrize("bundle_in", WAYS)
-def test_power_lost_after_an_operation_that_failed_leaves_nothing_half_done(bundle_in: str) -> None:
+def test_power_lost_after_an_operation_that_failed_leaves_nothing_half_done(bundle_in: str, thorough: bool) -> None:
     """Above all after a sync that failed: what it was to write is gone, and the next sync says nothing of it."""
-    for at in range(1, writes_of(bundle_in) + 1):
+    for at, error in faults(bundle_in, thorough, every=2):
         world = a_ship(bundle_in)
-        world.disk.fail_at(at)
+        world.disk.fail_at(at, error)
         device = world.boot()
-        while not world.disk.failures:
+        for _ in range(2000):
+            if world.disk.failures:
+                break
             spend(world, device, 0.01)
         device.turn()
         world.disk.reboot("kept")
@@ -86,12 +103,12 @@ def test_power_lost_after_an_operation_that_failed_leaves_nothing_half_done(bund
         assert_done_once(world)
 
 
-@pytest.mark.parametrize("error", ["full", "read-only"])
+@pytest.mark.parametrize(("error", "code"), [(errno.ENOSPC, "disk.full"), (errno.EROFS, "disk.read_only")])
 @pytest.mark.parametrize("bundle_in", WAYS)
-def test_a_disk_that_takes_nothing_from_the_start_mutes_nothing(bundle_in: str, error: str) -> None:
+def test_a_disk_that_takes_nothing_from_the_start_mutes_nothing(bundle_in: str, error: int, code: str) -> None:
     world = a_ship(bundle_in)
-    world.turn(world.boot(), 1)  # it has been here before: its folders are made
-    world.disk.fail_at(1, ERRORS[error], math.inf)
+    world.turn(world.boot(), 1)  # it has been here before
+    world.disk.fail_at(1, error, math.inf)
     world.hub.desired_now |= {"paused": True, "resync": 5}
     before = len(world.hub.inventories)
 
@@ -100,7 +117,7 @@ def test_a_disk_that_takes_nothing_from_the_start_mutes_nothing(bundle_in: str, 
 
     assert len(world.hub.inventories) > before
     assert world.hub.reported["paused"] is True
-    assert world.hub.reported["disk"]["state"] == f"disk.{error.replace('-', '_')}"
+    assert world.hub.reported["disk"]["state"] == code
     world.hub.desired_now |= {"paused": False}
     spend(world, device, 300)
     assert world.hub.reported["paused"] is False
