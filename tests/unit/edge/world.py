@@ -229,7 +229,7 @@ class World:
             lambda url, query: BlobContainer(client, url, query),
             self.trusted,
             self.clock,
-            lambda: WALL_CLOCK,
+            now=lambda: WALL_CLOCK,
         )
         return Device(self.settings, ports)
 
