@@ -48,7 +48,7 @@ class Device:
         self._rebuilds = ports.rebuilds
         self._alive = ports.alive
         self._close_hub = ports.hub.close
-        damage = DamageLog(files)
+        damage = ports.damage or DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
         self._brake = brake = Brake(files, desired)

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
@@ -185,8 +186,8 @@ class World:
             archive.write_bytes(oci_archive(image))
             load_archive(archive, self.engine())
 
-    def engine(self) -> LayoutEngine:
-        return LayoutEngine(self.disk, new_id=lambda: "installation-1")
+    def engine(self, damage: DamageLog | None = None) -> LayoutEngine:
+        return LayoutEngine(self.disk, new_id=lambda: "installation-1", damage=damage)
 
     def publish(self, bundle: MadeBundle, name: str | None = None) -> None:
         name = name or bundle.name
@@ -220,7 +221,8 @@ class World:
 
     def boot(self) -> Device:
         client = httpx.Client(transport=self.outbox)
-        engine = self.engine()
+        damage = DamageLog(self.disk)
+        engine = self.engine(damage)
         ports = Ports(
             self.disk,
             engine,
@@ -230,6 +232,7 @@ class World:
             self.trusted,
             self.clock,
             now=lambda: WALL_CLOCK,
+            damage=damage,
         )
         return Device(self.settings, ports)
 
