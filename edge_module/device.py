@@ -48,7 +48,7 @@ class Device:
         self._rebuilds = ports.rebuilds
         self._alive = ports.alive
         self._close_hub = ports.hub.close
-        damage = DamageLog(files)
+        damage = ports.damage or DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
         self._brake = brake = Brake(files, desired)
@@ -83,7 +83,7 @@ class Device:
         )
         poll = settings.poll_seconds
         self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
-        around = Surroundings(lambda: set() if link.is_idle else None, changed, monotonic)
+        around = Surroundings(link.images_named, changed, monotonic)
         housekeeper = Housekeeper(files, engine, journal, desired, around, remove_images=settings.remove_images)
         self._apply = ApplyPart(engine, intake, inbox, housekeeper, desired, brake, troubles, monotonic)
         self._hub = HubPart(

@@ -85,6 +85,15 @@ class Downloader:
         """Bundles that are listed and not yet in the inbox."""
         return len(self._downloads)
 
+    def images_named(self) -> set[str] | None:
+        """Targets and sources of the bundles that wait; None while the head of one is not known."""
+        named: set[str] = set()
+        for download in list(self._downloads.values()):
+            if download.head is None:
+                return None
+            named |= {download.head.target_image_id, *download.head.source_image_ids}
+        return named
+
     def progress(self) -> dict[str, object] | None:
         """The bundle that is being fetched, for the reported properties."""
         current = self._current

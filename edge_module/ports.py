@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from edge_module.bundle_source import OpenContainer
+from edge_module.damage import DamageLog
 from edge_module.engines import Engine
 from edge_module.files import Files
 from edge_module.hub import Hub
@@ -27,3 +28,5 @@ class Ports:
     alive: Callable[[str], None] = lambda _part: None
     """Called with the name of a part each time it turns."""
     now: Callable[[], float] = time.time
+    damage: DamageLog | None = None
+    """Shared with the engine, which tells of its own damage there."""

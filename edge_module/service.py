@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines.opening import open_engine
 from edge_module.files import DiskFiles, RootLock
@@ -45,7 +46,8 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
     silence = settings.silence_seconds
     with bounded_client(silence) as of_hub, bounded_client(silence) as of_link:
         hub = open_hub(environment, of_hub, silence)
-        engine = open_engine(settings, files, partial(pause, stop))
+        damage = DamageLog(files)
+        engine = open_engine(settings, files, partial(pause, stop), damage)
         child = {name: value for name, value in environment.items() if name not in _OF_THE_HUB}
         surroundings = Surroundings({**child, "IMAGEDELTA_ENGINE": engine.name}, (lock.fileno(),))
         rebuilds = RebuildProcess(surroundings, partial(heartbeat.beat, "apply"))
@@ -57,6 +59,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
             lambda url, query: BlobContainer(of_link, url, query),
             trusted,
             alive=heartbeat.beat,
+            damage=damage,
         )
         device = Device(settings, ports)
         log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, engine.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from edge_module.damage import DamageLog
 from edge_module.engines.base import Engine
 from edge_module.engines.choosing import choose_engine
 from edge_module.engines.docker import DockerEngine
@@ -18,14 +19,20 @@ from edge_module.files import Files
 from edge_module.settings import NO_REGISTRY, Settings
 
 
-def open_engine(settings: Settings, files: Files, sleep: Callable[[float], None] = time.sleep) -> Engine:
+def open_engine(
+    settings: Settings,
+    files: Files,
+    sleep: Callable[[float], None] = time.sleep,
+    damage: DamageLog | None = None,
+) -> Engine:
     """No image is read or written yet.
 
     Args:
         sleep: Between two looks whether a registry answers, where the settings leave the engine open.
+        damage: Told of damage of the engine's own records.
     """
     if settings.engine == "layout":
-        return LayoutEngine(files)
+        return LayoutEngine(files, damage=damage)
     client = _client(settings)
     name = settings.engine if settings.engine != "auto" else choose_engine(files, client.answers, sleep=sleep)
     shared = RegistryShared(settings.registry_shared)

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
@@ -186,8 +187,8 @@ class World:
             archive.write_bytes(oci_archive(image))
             load_archive(archive, self.engine())
 
-    def engine(self) -> LayoutEngine:
-        return LayoutEngine(self.disk, new_id=lambda: "installation-1")
+    def engine(self, damage: DamageLog | None = None) -> LayoutEngine:
+        return LayoutEngine(self.disk, new_id=lambda: "installation-1", damage=damage)
 
     def publish(self, bundle: MadeBundle, name: str | None = None) -> None:
         name = name or bundle.name
@@ -221,7 +222,8 @@ class World:
 
     def boot(self) -> Device:
         client = httpx.Client(transport=self.outbox)
-        engine = self.engine()
+        damage = DamageLog(self.disk)
+        engine = self.engine(damage)
         ports = Ports(
             self.disk,
             engine,
@@ -231,6 +233,7 @@ class World:
             self.trusted,
             monotonic=self.clock,
             now=lambda: self.wall_clock,
+            damage=damage,
         )
         return Device(self.settings, ports)
 
