@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from edge_module.beside_docker import DockerStore
 from edge_module.bundle_source import OpenContainer
 from edge_module.engines import Engine
 from edge_module.files import Files
@@ -26,3 +27,5 @@ class Ports:
     alive: Callable[[str], None] = lambda _part: None
     """Called with the name of a part each time it turns."""
     now: Callable[[], float] = time.time
+    docker: DockerStore | None = None
+    """Where a Docker socket is beside the local registry that keeps the images."""
