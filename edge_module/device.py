@@ -12,6 +12,7 @@ from edge_module.allowance import Allowance
 from edge_module.apply import Applier
 from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
+from edge_module.beside_docker import BesideDocker
 from edge_module.brake import Brake
 from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
@@ -85,7 +86,10 @@ class Device:
         self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
         around = Surroundings(link.images_named, changed, monotonic)
         housekeeper = Housekeeper(files, engine, journal, desired, around, remove_images=settings.remove_images)
-        self._apply = ApplyPart(engine, intake, inbox, housekeeper, desired, brake, troubles, monotonic)
+        chores = {"housekeeping": housekeeper.step}
+        if ports.docker is not None:
+            chores["docker store"] = BesideDocker(ports.docker, reporter.images_made, changed, monotonic).step
+        self._apply = ApplyPart(engine, intake, inbox, chores, desired, brake, troubles, monotonic)
         self._hub = HubPart(
             ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )

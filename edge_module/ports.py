@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 
+from edge_module.beside_docker import DockerStore
 from edge_module.bundle_source import OpenContainer
 from edge_module.damage import DamageLog
 from edge_module.engines import Engine
@@ -28,5 +29,10 @@ class Ports:
     alive: Callable[[str], None] = lambda _part: None
     """Called with the name of a part each time it turns."""
     now: Callable[[], float] = time.time
+<<<<<<< HEAD
     damage: DamageLog | None = None
     """Shared with the engine, which tells of its own damage there."""
+=======
+    docker: DockerStore | None = None
+    """Where a Docker socket is beside the local registry that keeps the images."""
+>>>>>>> docker

@@ -10,7 +10,8 @@ from functools import partial
 
 from edge_module.damage import DamageLog
 from edge_module.device import Device
-from edge_module.engines.opening import open_engine
+from edge_module.engines import Engine
+from edge_module.engines.opening import open_docker_store, open_engine
 from edge_module.files import DiskFiles, RootLock
 from edge_module.heartbeat import Heartbeat, heartbeat_path
 from edge_module.hub_choice import open_hub
@@ -49,7 +50,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
         damage = DamageLog(files)
         engine = open_engine(settings, files, partial(pause, stop), damage)
         child = {name: value for name, value in environment.items() if name not in _OF_THE_HUB}
-        surroundings = Surroundings({**child, "IMAGEDELTA_ENGINE": engine.name}, (lock.fileno(),))
+        surroundings = Surroundings({**child, **_chosen(settings, engine)}, (lock.fileno(),))
         rebuilds = RebuildProcess(surroundings, partial(heartbeat.beat, "apply"))
         ports = Ports(
             files,
@@ -58,6 +59,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
             rebuilds,
             lambda url, query: BlobContainer(of_link, url, query),
             trusted,
+            docker=open_docker_store(settings, files, engine),
             alive=heartbeat.beat,
             damage=damage,
         )
@@ -76,6 +78,12 @@ def rebuild(settings: Settings) -> int:
     engine = open_engine(settings, files)
     serve_stdio(Rebuilder(files, engine, RefusedFiles(files), settings.reserve_bytes))
     return 0
+
+
+def _chosen(settings: Settings, engine: Engine) -> dict[str, str]:
+    """Settings by which a child opens the same engine without choosing anew."""
+    no_registry = settings.engine == "auto" and engine.name == "docker"
+    return {"IMAGEDELTA_ENGINE": engine.name, **({"IMAGEDELTA_REGISTRY": "none"} if no_registry else {})}
 
 
 def pause(stop: threading.Event, seconds: float) -> None:
