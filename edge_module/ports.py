@@ -29,10 +29,7 @@ class Ports:
     alive: Callable[[str], None] = lambda _part: None
     """Called with the name of a part each time it turns."""
     now: Callable[[], float] = time.time
-<<<<<<< HEAD
     damage: DamageLog | None = None
     """Shared with the engine, which tells of its own damage there."""
-=======
     docker: DockerStore | None = None
     """Where a Docker socket is beside the local registry that keeps the images."""
->>>>>>> docker

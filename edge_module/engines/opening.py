@@ -6,12 +6,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-<<<<<<< HEAD
-from edge_module.damage import DamageLog
-=======
 from edge_module.adoption import Adoption
 from edge_module.beside_docker import DockerStore
->>>>>>> docker
+from edge_module.damage import DamageLog
 from edge_module.engines.base import Engine
 from edge_module.engines.choosing import choose_engine
 from edge_module.engines.docker import DockerEngine
