@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_module.fetching import INBOX
 from edge_module.engines import Engine
+from edge_module.fetching import INBOX
 from edge_module.files import Files, Stamp, remove_durably
 from edge_module.inbox import SUFFIXES
 from edge_module.journal import Journal
