@@ -147,9 +147,35 @@ def test_what_was_set_aside_is_told_again_after_a_restart_until_the_folder_is_em
     told = [{"file": "journal/a.json", "problem": "it is cut", "result": "its bundle counts as new"}]
     assert DamageLog(disk).told() == told
     assert disk.files()["damaged/000001-journal_a.json"] == b"{"
+    running = DamageLog(disk)
+    assert running.told() == told
     for name in disk.list("damaged"):
         disk.remove(f"damaged/{name}")
-    assert DamageLog(disk).told() == []
+    assert running.told() == []
+
+
+def test_what_another_process_made_good_is_told_too() -> None:
+    """An image is rebuilt by a child process; the parent talks to the hub."""
+    disk = FileSystemSimulator()
+    parent = DamageLog(disk)
+
+    for _ in range(3):
+        DamageLog(disk).note("images/index.json", "it is missing", "made again")
+
+    assert parent.told() == [{"file": "images/index.json", "problem": "it is missing", "result": "made again"}]
+
+
+def test_a_disk_that_takes_no_note_keeps_no_secret() -> None:
+    disk = FileSystemSimulator()
+    damage = DamageLog(disk)
+    disk.put("journal/a.json", b"{")
+    disk.fail_at(1, errno.EROFS, math.inf)
+
+    for _ in range(2):
+        assert not damage.set_aside("journal/a.json", "it is cut", "its bundle counts as new")
+        damage.note("images/index.json", "it is missing", "made again")
+
+    assert [each["file"] for each in damage.told()] == ["journal/a.json", "images/index.json"]
 
 
 def test_damaged_files_do_not_fill_the_disk() -> None:
@@ -160,7 +186,7 @@ def test_damaged_files_do_not_fill_the_disk() -> None:
         disk.put(name, bytes(HUGE if number == 40 else 1000))
         damage.set_aside(name, "it is damaged", "nothing")
 
-    assert len(disk.list("damaged")) == 2 * MAX_FILES
+    assert len(disk.list("damaged")) == 2 * MAX_FILES - 1, "of the huge one the reason alone is kept"
     assert disk.list("journal") == []
     assert sum(map(len, disk.files().values())) < 100_000
 
