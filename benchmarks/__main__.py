@@ -9,6 +9,7 @@ import click
 
 from benchmarks.building import build
 from benchmarks.fleet_commands import fleet, fleet_report
+from benchmarks.link_commands import link
 from benchmarks.machine import available_memory_bytes, describe
 from benchmarks.ranking_commands import ranking, ranking_report
 from benchmarks.reporting import NoMarkers, terminal, write_page, write_pictures
@@ -33,6 +34,7 @@ main.add_command(ranking_report)
 main.add_command(fleet)
 main.add_command(fleet_report)
 main.add_command(voyage)
+main.add_command(link)
 
 
 @main.command()

@@ -69,7 +69,17 @@ class Device:
         patience = Patience(monotonic, settings.stable_seconds, settings.incomplete_seconds)
         inbox = Inbox(files, journal, judge, refused, troubles, patience)
         state = ModuleState(
-            files, engine, desired, brake, downloader, inbox, intake, troubles, damage, settings.reserve_bytes
+            files,
+            engine,
+            desired,
+            brake,
+            downloader,
+            inbox,
+            intake,
+            troubles,
+            damage,
+            settings.reserve_bytes,
+            monotonic,
         )
         poll = settings.poll_seconds
         self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)

@@ -7,6 +7,8 @@ can be made again later. Each answers within a bounded time.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +17,8 @@ from pydantic import ValidationError
 
 from contracts.messages import DesiredProperties
 from imagedelta.errors import ContentError
+
+_WIRE_ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,13 @@ class Hub(Protocol):
 
     def close(self) -> None:
         """End the connection, at once and for good; a call that waits for an answer ends with DependencyError."""
+
+
+def wire_id(message_id: str) -> str:
+    """The id as the hub takes it, always the same for the same one: it closes the connection for any other."""
+    if _WIRE_ID.fullmatch(message_id):
+        return message_id
+    return f"sha256:{hashlib.sha256(message_id.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def read_desired(properties: Mapping[str, Any]) -> DesiredProperties:

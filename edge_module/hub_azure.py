@@ -8,9 +8,7 @@ a token is never renewed within a connection: a new connection makes a new one, 
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +17,7 @@ from typing import Any
 
 from contracts.messages import MAX_BODY_BYTES, DesiredProperties
 from edge_module.backoff import Backoff
-from edge_module.hub import Envelope, read_desired
+from edge_module.hub import Envelope, read_desired, wire_id
 from edge_module.hub_session import Answer, Session
 from edge_module.reported_limits import fitting
 from imagedelta.errors import ContentError, DependencyError, RequestError
@@ -28,7 +26,6 @@ CONNECTION_SECONDS = 20 * 3600.0
 """A connection is made anew after so long, before its token (hub_talker.TOKEN_SECONDS) ends."""
 _SLOWEST_BYTES = 300
 """A second: what a satellite phone carries."""
-_WIRE_ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
 log = logging.getLogger("imagedelta.hub")
 
 
@@ -181,13 +178,6 @@ class AzureHub:
         if self._session is not None:
             self._session.kill()
             self._session = None
-
-
-def wire_id(message_id: str) -> str:
-    """The id as the hub takes it, always the same for the same one: it closes the connection for any other."""
-    if _WIRE_ID.fullmatch(message_id):
-        return message_id
-    return f"sha256:{hashlib.sha256(message_id.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def _code_of(story: str) -> str:

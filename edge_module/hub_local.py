@@ -8,18 +8,19 @@ Date, which it tells with its refusal, makes the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from contracts.messages import DesiredProperties
-from edge_module.hub import Envelope, read_desired
+from edge_module.hub import Envelope, read_desired, wire_id
 from edge_module.reported_limits import fitting
 from edge_module.sas_token import ModuleConnection
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, DependencyError, RequestError
+from services.http_bounded import read_bounded
 
 TOKEN_SECONDS = 3600
 _MAX_ANSWER_BYTES = 256 * 1024
@@ -33,6 +34,9 @@ class LocalHub:
     def __init__(
         self, connection: ModuleConnection, client: httpx.Client, now: Callable[[], float] = time.time
     ) -> None:
+        """Args:
+        client: Its requests end (services.http_bounded); closed with the hub.
+        """
         self._connection = connection
         self._client = client
         self._now = now
@@ -49,7 +53,7 @@ class LocalHub:
 
     def send(self, message: Envelope) -> None:
         headers = {
-            "iothub-messageid": message.message_id,
+            "iothub-messageid": wire_id(message.message_id),
             "iothub-contenttype": message.content_type,
             "iothub-app-kind": message.kind,
             "content-type": "application/octet-stream",
@@ -91,9 +95,13 @@ class LocalHub:
         try:
             with self._client.stream(method, url, headers=headers, **body) as response:
                 self._set_right = response.status_code == 401 and self._learn(response.headers.get("date"))
-                return response.status_code, _bounded(response.iter_raw())
+                answer = read_bounded(response.iter_raw(), _MAX_ANSWER_BYTES)
+                status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # RuntimeError: it was closed meanwhile
             raise DependencyError(f"hub: {type(error).__name__} {error}".rstrip(), code="hub.unreachable") from error
+        if answer is None:
+            raise DependencyError(f"hub: an answer of more than {_MAX_ANSWER_BYTES} bytes", code="hub.unreachable")
+        return status, answer
 
     def _learn(self, date: str | None) -> bool:
         """Whether the hub's clock is so far from ours that another token may be taken."""
@@ -103,13 +111,3 @@ class LocalHub:
             return False
         known, self._ahead = self._ahead, ahead
         return abs(ahead - known) > TOKEN_SECONDS / 2
-
-
-def _bounded(pieces: Iterable[bytes]) -> bytes:
-    """Raises: DependencyError: no hub answers so much."""
-    data = bytearray()
-    for piece in pieces:
-        data += piece
-        if len(data) > _MAX_ANSWER_BYTES:
-            raise DependencyError(f"hub: an answer of more than {_MAX_ANSWER_BYTES} bytes", code="hub.unreachable")
-    return bytes(data)

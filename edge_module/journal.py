@@ -123,6 +123,7 @@ class Journal:
         self._job_files = StateFiles(files, FOLDER, TypeAdapter(Job), _MAX_JOB_BYTES, damage)
         self._counter_files = StateFiles(files, FOLDER, TypeAdapter(Counters), _MAX_COUNTER_BYTES, damage)
         self._known: dict[str, Job] | None = None
+        self._ordered: tuple[dict[str, Job] | None, list[Job]] = (None, [])
         self._counts: Counters | None = None
         self._sequence = 0
         try:
@@ -134,7 +135,12 @@ class Journal:
 
     def jobs(self) -> list[Job]:
         """Every remembered attempt, in the order of the bundles' numbers."""
-        return sorted(self._jobs().values(), key=lambda job: (job.number, job.key))
+        known = self._jobs()
+        of, ordered = self._ordered
+        if of is not known:
+            ordered = sorted(known.values(), key=lambda job: (job.number, job.key))
+            self._ordered = (known, ordered)
+        return list(ordered)
 
     def find(self, transfer_id: str, attempt: int) -> Job | None:
         return self._jobs().get(f"{transfer_id}-{attempt}")

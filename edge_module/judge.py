@@ -94,12 +94,12 @@ class Judge:
         return verdict
 
     def _make(self, case: Case, order: Order, stream: BinaryIO, desired: DesiredProperties) -> Verdict:
-        lacking = None if case.proven else self._lacking(case, stream)
+        lacking = None if case.proven else self._lacking(case, order, stream)
         if lacking is not None:
             return self._lost.found(case.job, lacking) if case.own and case.job else lacking
         case.proven = True
         return self._applier.apply(
-            order, case.path, desired, lambda: _begin(case, order), lambda: self._changed_meanwhile(case)
+            order, case.path, desired, lambda: _begin(case, order), lambda: self._changed_meanwhile(case, order)
         )
 
     def _admit(self, case: Case, head: BundleHead, desired: DesiredProperties) -> Order | Done | Refused:
@@ -111,10 +111,12 @@ class Judge:
         case.job = job
         return TransferOrder(job, head, self._reporter, self._intake)
 
-    def _lacking(self, case: Case, stream: BinaryIO) -> Wait | Refused | None:
+    def _lacking(self, case: Case, order: Order, stream: BinaryIO) -> Wait | Refused | None:
         """What the bytes lack to be the sealed ones; None: nothing."""
         try:
             bundle = read_bundle(stream, None)
+            if bundle.head != order.head:
+                raise ContentError("its head is another one than a moment ago")
             bundle.verify_patch_digest()
         except DigestMismatch as error:
             return self._against_chunks(case, bundle, error)
@@ -133,10 +135,10 @@ class Judge:
             return verdict_of(error, "sealed")
         return Wait(INCOMPLETE, f"{len(wrong)} of {count} chunks are not the sealed ones, the first is {wrong[0]}")
 
-    def _changed_meanwhile(self, case: Case) -> Wait | None:
+    def _changed_meanwhile(self, case: Case, order: Order) -> Wait | None:
         """Opened anew: a tool may have put another file in its place."""
         with self._files.open(case.path) as stream:
-            lacking = self._lacking(case, stream)
+            lacking = self._lacking(case, order, stream)
         if lacking is None and self._files.stamp(case.path) == case.stamp:
             return None
         case.proven = False

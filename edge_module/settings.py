@@ -39,9 +39,9 @@ class Settings:
     poll_seconds: float | None
     """Overrides the desired property pollEverySeconds."""
     stable_seconds: float
-    """A file another tool put into the inbox is taken when its size has not changed for so long."""
+    """A file of another tool in the inbox is looked at when nobody has written to it for so long."""
     incomplete_seconds: float
-    """A file that ends early and has not grown for so long is refused."""
+    """An unfinished file to which nobody has written for so long gives way when its room is needed."""
     silence_seconds: float
     """A link that brings no byte for so long is broken."""
     remove_images: bool

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from edge_module.brake import Brake
 from edge_module.damage import DamageLog
 from edge_module.downloader import Downloader
@@ -13,6 +16,8 @@ from edge_module.troubles import Troubles
 from edge_module.twin import DesiredState
 from imagedelta.errors import DependencyError
 
+ENGINE_SECONDS = 300.0
+"""The engine is asked for its free disk at most so often."""
 _MIB = 1024 * 1024
 
 
@@ -29,6 +34,7 @@ class ModuleState:
         troubles: Troubles,
         damage: DamageLog,
         reserve_bytes: int,
+        monotonic: Callable[[], float],
     ) -> None:
         self._files = files
         self._engine = engine
@@ -40,6 +46,9 @@ class ModuleState:
         self._troubles = troubles
         self._damage = damage
         self._reserve_bytes = reserve_bytes
+        self._monotonic = monotonic
+        self._engine_free: int | None = None
+        self._next_question = 0.0
 
     def now(self) -> dict[str, object]:
         """A key that has nothing to say is None, which deletes it in the twin."""
@@ -57,12 +66,21 @@ class ModuleState:
 
     def _disk(self) -> dict[str, object]:
         """Of the fuller one, if there are two. Rounded, so that it is no news all the time."""
+        self._ask_engine()
         try:
-            free = min(free for free in (self._engine.free_bytes(), self._files.free_bytes()) if free is not None)
+            own = self._files.free_bytes()
         except DependencyError as error:
             return {"state": error.code, "freeMiB": None}
+        free = own if self._engine_free is None else min(own, self._engine_free)
         full = "disk.full" if free < self._reserve_bytes else "ok"
         return {"state": min(self._codes(), default=full), "freeMiB": _rounded(free // _MIB)}
+
+    def _ask_engine(self) -> None:
+        """Seldom: a daemon that hangs must not keep this part from talking."""
+        if self._monotonic() >= self._next_question:
+            self._next_question = self._monotonic() + ENGINE_SECONDS
+            with suppress(DependencyError):
+                self._engine_free = self._engine.free_bytes()
 
     def _codes(self) -> set[str]:
         waits = {code for code in self._troubles.codes() if code.startswith("disk.")}

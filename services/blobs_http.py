@@ -102,10 +102,14 @@ class BlobContainer:
             if ahead and not skip:
                 raise RangeIgnored(f"{blob.name}: asked for byte {offset}, answered from the first: Range is ignored")
             left = end - offset
-            for piece in _pieces(response, blob.name):
+            exact = response.headers.get("content-length") == str(left)
+            pieces = _pieces(response, blob.name)
+            for piece in pieces:
                 wanted = piece[ahead : ahead + left]
                 ahead = max(0, ahead - len(piece))
                 left -= len(wanted)
+                if left <= 0 and exact:  # heard to its end, the connection serves the next request
+                    _hear_out(pieces)
                 if wanted:
                     yield wanted
                 if left <= 0:
@@ -264,6 +268,11 @@ def _pieces(response: httpx.Response, name: str) -> Iterator[bytes]:
                 yield piece[start : start + _PIECE_BYTES]
     except httpx.HTTPError as error:
         raise _unanswered(name, error) from error
+
+
+def _hear_out(pieces: Iterator[bytes]) -> None:
+    for _ in pieces:
+        return
 
 
 def _unanswered(what: str, error: Exception) -> DependencyError:

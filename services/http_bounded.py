@@ -32,20 +32,24 @@ _KEEP_SECONDS = 150.0
 """A connection outlives the pause between two polls: a TLS handshake costs more bytes than a poll."""
 
 
-def bounded_client(silence_seconds: float = 60.0, monotonic: Callable[[], float] = time.monotonic) -> httpx.Client:
-    """A client for one thread at a time. ``HTTP(S)_PROXY``, ``NO_PROXY`` and ``SSL_CERT_FILE`` are honoured.
+def bounded_client(
+    silence_seconds: float = 60.0, monotonic: Callable[[], float] = time.monotonic, *, proxies: bool = True
+) -> httpx.Client:
+    """A client; ``SSL_CERT_FILE`` is honoured.
 
     Args:
         silence_seconds: How long an answer may keep us waiting at a stretch.
+        proxies: Whether ``HTTP(S)_PROXY`` and ``NO_PROXY`` are honoured, too: not for what is on this device.
     """
     timeout = httpx.Timeout(silence_seconds, connect=min(_CONNECT_SECONDS, silence_seconds))
-    return httpx.Client(transport=_Transport(silence_seconds, monotonic), timeout=timeout)
+    return httpx.Client(transport=_Transport(silence_seconds, monotonic, proxies), timeout=timeout)
 
 
 class _Transport(httpx.BaseTransport):
     """As httpx's own, over a network that counts."""
 
-    def __init__(self, silence_seconds: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, silence_seconds: float, monotonic: Callable[[], float], proxies: bool) -> None:
+        self._proxies = proxies
         self._head = _Head()
         self._network = _PacedNetwork(silence_seconds, monotonic, self._head)
         self._pools: dict[str, httpcore.ConnectionPool] = {}
@@ -70,7 +74,7 @@ class _Transport(httpx.BaseTransport):
             pool.close()
 
     def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
-        proxy = _proxy_for(url)
+        proxy = _proxy_for(url) if self._proxies else ""
         if proxy not in self._pools:
             self._pools[proxy] = httpcore.ConnectionPool(
                 ssl_context=httpx.create_ssl_context(),

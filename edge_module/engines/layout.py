@@ -19,7 +19,16 @@ from edge_module.engines.layout_index import digest_of, manifest_entry, with_ent
 from edge_module.engines.layout_index_file import IndexFile
 from edge_module.engines.layout_listing import ListedImage, Listing
 from edge_module.engines.layout_repair import reachable
-from edge_module.engines.layout_store import BLOBS, FOLDER, LayoutStore, blob_path, is_packed, path_of, read_blob
+from edge_module.engines.layout_store import (
+    BLOBS,
+    FOLDER,
+    LayoutStore,
+    blob_path,
+    has_its_bytes,
+    is_packed,
+    path_of,
+    read_blob,
+)
 from edge_module.engines.layout_work import INGEST, LayoutTask, LayoutWork, packed_size
 from edge_module.engines.unpacked import DEVICE_LIMITS
 from edge_module.files import Files, read_bounded, write_atomically
@@ -108,16 +117,21 @@ class LayoutEngine:
         self._listing.forget()
         wanted = set(diff_ids)
         names = {(each, blob_name(each)) for each in wanted if self._files.size(blob_path(each)) is not None}
-        for listed in self._listing.whole():
-            layers = zip(listed.diff_ids, listed.layers, strict=True)
-            names |= {(diff_id, name) for diff_id, name in layers if diff_id in wanted}
-        damaged = [(diff_id, name) for diff_id, name in sorted(names) if not self._is_sound(name, diff_id)]
-        for diff_id, name in damaged:
+        uses = {use for image in self._listing.whole() for use in image.uses}
+        names |= {(diff_id, name) for diff_id, name in uses if diff_id in wanted}
+        dropped = set()
+        for diff_id, name in sorted(names):
+            if self._is_sound(name, diff_id):
+                continue
+            if any(used == name and what != diff_id for what, used in uses):
+                log.error("%s is no layer %s, but is needed: the image that says so is wrong", name, diff_id)
+                continue
             log.error("layer %s is damaged on this disk and is forgotten", diff_id)
             self._files.remove(path_of(name))
-        if damaged:
+            dropped.add(diff_id)
+        if dropped:
             self._files.sync_folder(BLOBS)
-        return tuple(sorted({diff_id for diff_id, _ in damaged}))
+        return tuple(sorted(dropped))
 
     def remove_image(self, image_id: str) -> None:
         """An image that other entries lead to as well (one of several platforms) takes them with it."""
@@ -172,6 +186,8 @@ class LayoutEngine:
         return _present(self._listed_as(image.image_id))
 
     def _is_sound(self, name: str, diff_id: str) -> bool:
+        if not is_packed(name, diff_id):
+            return has_its_bytes(self._files, diff_id)
         try:
             with LayoutStore(self._files).layer(name, diff_id, self._limits) as layer:
                 while layer.read(MIB):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from edge_module.engines.layout_index import Entry, digest_of, index_bytes
 from edge_module.engines.layout_index_file import IndexFile
@@ -34,6 +36,12 @@ class ListedImage:
     """Everything it needs, each with its size; None where its manifest does not say."""
     entry: Entry
 
+    @property
+    def uses(self) -> set[tuple[str, str]]:
+        """What its blobs are for it, and their names: layers by diff_id, documents by their own name."""
+        layers = set(zip(self.diff_ids, self.layers, strict=True))
+        return layers | {(name, name) for name, _ in self.files if name not in self.layers}
+
 
 class Listing:
     def __init__(self, files: Files, index: IndexFile, limits: Limits) -> None:
@@ -48,7 +56,8 @@ class Listing:
         entries = {json.dumps(entry, sort_keys=True): entry for entry in self._index.entries()}
         known = {key: self._known.get(key) or self._read(entry) for key, entry in entries.items()}
         self._known = known
-        return [image for images in known.values() for image in images if self._is_whole(image)]
+        size_of = cache(lambda name: self._files.size(path_of(name)))  # most images share most layers
+        return [image for images in known.values() for image in images if self._is_whole(image, size_of)]
 
     def forget(self) -> None:
         """Read every manifest and config again when they are next asked for: their bytes may have rotted."""
@@ -78,9 +87,9 @@ class Listing:
         digest = digest_of(entry)
         return digest != "" and read_blob(self._files, digest, self._limits.max_manifest_bytes) is None
 
-    def _is_whole(self, image: ListedImage) -> bool:
+    def _is_whole(self, image: ListedImage, size_of: Callable[[str], int | None]) -> bool:
         for name, size in image.files:
-            found = self._files.size(path_of(name))
+            found = size_of(name)
             if found is None or found != (found if size is None else size):
                 self._warn(" = ".join(image.references) or image.image_id, f"{name} has {found or 0} bytes of {size}")
                 return False

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from edge_module.engines.base import ENGINE_DISK, MODULE_DISK, LayersGone, Need, PresentImage
 from edge_module.engines.registry_client import BlobsUnknown, RegistryClient
-from edge_module.engines.registry_contents import HeldLayer, Place, present_images
+from edge_module.engines.registry_contents import Blob, HeldLayer, Place, present_images
 from edge_module.engines.registry_installation import installation_of
 from edge_module.engines.registry_names import Location, locate, own_tag
 from edge_module.engines.registry_record import note_upload, read_record, read_upload
@@ -101,15 +101,19 @@ class RegistryEngine:
         return self._present([*whole, named])[0]
 
     def drop_damaged(self, diff_ids: Iterable[str]) -> tuple[str, ...]:
-        """What lies in a registry under one digest is the same in all repositories: it is read in one."""
+        """What lies in a registry under one digest is the same in all repositories: it is read in one.
+
+        A layer that is sound, but not what its image claims, stays: others may have it. The image goes.
+        """
         damaged = set()
-        for layer, repositories in self._layers(set(diff_ids)).items():
-            digest = layer.blob.digest
-            holder = next(
-                (each for each in sorted(repositories) if self._client.blob_size(each, digest) is not None), ""
-            )
-            if holder and not self._parts.damage.is_layer_sound(holder, layer):
-                self._parts.damage.forget(digest, repositories)
+        for layer, places in self._layers(set(diff_ids)).items():
+            repositories = sorted({place.repository for place in places})
+            if self._is_damaged(layer, repositories):
+                self._parts.damage.forget(layer.blob.digest, repositories)
+                damaged.add(layer.diff_id)
+            elif layer.is_packed and not self._unpacks(layer, repositories):
+                for place in places:
+                    self._client.delete_manifest(place.repository, place.image.manifest)
                 damaged.add(layer.diff_id)
         return tuple(sorted(damaged))
 
@@ -190,11 +194,24 @@ class RegistryEngine:
             self._tag(other, other.repository, own_tag(other.image.image_id))
         self._client.delete_manifest(place.repository, place.top)
 
-    def _layers(self, diff_ids: set[str]) -> dict[HeldLayer, set[str]]:
-        """Layers of images, and the repositories of these images."""
-        found: dict[HeldLayer, set[str]] = {}
+    def _layers(self, diff_ids: set[str]) -> dict[HeldLayer, list[Place]]:
+        """Layers of images, and where these images are."""
+        found: dict[HeldLayer, list[Place]] = {}
         for place in self._contents.places():
             for layer in place.image.layers:
                 if layer.diff_id in diff_ids:
-                    found.setdefault(layer, set()).add(place.repository)
+                    found.setdefault(layer, []).append(place)
         return found
+
+    def _is_damaged(self, layer: HeldLayer, repositories: Sequence[str]) -> bool:
+        """Of one that is here; one that is gone is not damaged."""
+        for repository in repositories:
+            size = self._client.blob_size(repository, layer.blob.digest)
+            if size is not None:
+                return not self._parts.damage.is_sound(repository, Blob(layer.blob.digest, size))
+        return False
+
+    def _unpacks(self, layer: HeldLayer, repositories: Sequence[str]) -> bool:
+        holders = (each for each in repositories if self._client.blob_size(each, layer.blob.digest) == layer.blob.size)
+        holder = next(holders, None)
+        return holder is None or self._parts.damage.unpacks(holder, layer)

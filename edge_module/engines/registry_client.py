@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import json
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +26,10 @@ from imagedelta.archives.model import sha256_id
 from imagedelta.archives.oci import INDEX_TYPES, MANIFEST_TYPES
 from imagedelta.errors import ContentError, DependencyError
 from imagedelta.limits import DEFAULT_LIMITS, KIB, MIB
+from services.http_bounded import bounded_client
 
 _ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))
-_MAX_PAGE_BYTES = MIB
+_MAX_PAGE_BYTES = 4 * MIB
 _MAX_ERROR_BYTES = 64 * KIB
 _MAX_LISTED = 20_000
 """Repositories, or tags of one."""
@@ -99,13 +99,10 @@ class RegistryClient:
         self._pause = pause
         self.requests = 0
         """Sent so far."""
-        self._client = httpx.Client(
-            auth=None if login is None else (login.user, login.password),
-            headers={"accept-encoding": "identity", "user-agent": "imagedelta"},
-            timeout=httpx.Timeout(silence_seconds, connect=min(10.0, silence_seconds)),
-            verify=ssl.create_default_context() if self._base.scheme == "https" else False,
-            trust_env=False,
-        )
+        self._client = bounded_client(silence_seconds, proxies=False)
+        self._client.headers.update({"accept-encoding": "identity", "user-agent": "imagedelta"})
+        if login is not None:
+            self._client.auth = httpx.BasicAuth(login.user, login.password)
 
     def close(self) -> None:
         self._client.close()

@@ -31,18 +31,19 @@ class RegistryDamage:
         self._shared = shared
 
     def is_sound(self, repository: str, blob: Blob) -> bool:
-        """Read it and hold it against its digest; False also when it is not there."""
-        digest, size = hashlib.sha256(), 0
+        """Read it and hold it against its digest; False also when it is not there.
+
+        Args:
+            blob: Its size is what the registry has, not what a manifest or a patch says of it: that may be wrong.
+        """
+        digest = hashlib.sha256()
         with self._client.open_blob(repository, blob.digest, blob.size) as pieces:
             for piece in pieces or ():
                 digest.update(piece)
-                size += len(piece)
-        return size == blob.size and f"sha256:{digest.hexdigest()}" == blob.digest
+        return f"sha256:{digest.hexdigest()}" == blob.digest
 
-    def is_layer_sound(self, repository: str, layer: HeldLayer) -> bool:
-        """The same of a layer, which may be packed: what it unpacks to counts."""
-        if not layer.is_packed:
-            return self.is_sound(repository, layer.blob)
+    def unpacks(self, repository: str, layer: HeldLayer) -> bool:
+        """Whether a packed layer is what its manifest and config claim."""
         packed = open_stream(self._client, repository, layer.blob)
         try:
             with verified_stream(unpack(packed, DEVICE_LIMITS), layer.diff_id, packed.close) as plain:
@@ -54,7 +55,9 @@ class RegistryDamage:
         return True
 
     def forget(self, digest: str, repositories: Iterable[str]) -> bool:
-        """Have the bytes removed and tell that; where nobody does it, take the blob from these repositories.
+        """Have the bytes removed of a blob that was read and is not what its digest says; tell whether they were.
+
+        Where nobody does it, the blob is taken from these repositories.
 
         Raises:
             EngineDamaged: The registry still gives it out.

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BLOCK_BYTES = 128 * KIB
-_MOST_AHEAD = 16
-"""Blocks per request, at most: 2 MiB."""
-_MOST_KEPT = 64
+_MOST_AHEAD = 8
+"""Blocks per request, at most: 1 MiB."""
+_MOST_KEPT = 32
 
 
 class Blocks:

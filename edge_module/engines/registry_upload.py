@@ -8,7 +8,7 @@ from edge_module.engines.registry_client import RegistryClient
 from imagedelta.errors import DependencyError
 from imagedelta.limits import MIB
 
-PIECE_BYTES = 8 * MIB
+PIECE_BYTES = 4 * MIB
 """Each piece costs the registry an fsync, and this process its memory."""
 _TRIES = 5
 

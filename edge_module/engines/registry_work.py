@@ -81,13 +81,14 @@ class RegistryWork:
     def has(self, diff_id: str) -> bool:
         if diff_id in self._held:
             return True
-        if not (self._is_here(diff_id) or self._mount(diff_id)):
+        size = self._size_of(diff_id) or (self._size_of(diff_id) if self._mount(diff_id) else None)
+        if size is None:
             return False
-        if not self._is_sound(diff_id):
+        if not self._parts.damage.is_sound(self._task.repository, Blob(diff_id, size)):
             self._forget(diff_id)
-            return False
-        self._held.add(diff_id)
-        return True
+        elif size == self._task.sizes[diff_id]:
+            self._held.add(diff_id)
+        return diff_id in self._held
 
     def begin(self, diff_id: str, size: int) -> LayerWriter:
         self.abort(diff_id)
@@ -101,10 +102,10 @@ class RegistryWork:
         try:
             self._uploads[diff_id].finish(diff_id)
         except DependencyError:
-            if self._client.blob_size(self._task.repository, diff_id) is None:  # else only the answer was lost
+            if self._size_of(diff_id) is None:  # else only the answer was lost
                 raise
         del self._uploads[diff_id]
-        if not self._is_sound(diff_id):
+        if not self._parts.damage.is_sound(self._task.repository, Blob(diff_id, self._task.sizes[diff_id])):
             raise kept_damaged(f"layer {diff_id}", self._forget(diff_id))
         self._held.add(diff_id)
 
@@ -141,14 +142,11 @@ class RegistryWork:
         unpacked = self._open.enter_context(UnpackedLayers(self._parts.files))
         return RegistrySources(self._client, self._parts.contents, self._task.sources, unpacked)
 
-    def _is_here(self, diff_id: str) -> bool:
-        return self._client.blob_size(self._task.repository, diff_id) is not None
+    def _size_of(self, diff_id: str) -> int | None:
+        return self._client.blob_size(self._task.repository, diff_id)
 
     def _mount(self, diff_id: str) -> bool:
         return any(self._client.mount(self._task.repository, diff_id, each) for each in self._holders(diff_id))
-
-    def _is_sound(self, diff_id: str) -> bool:
-        return self._parts.damage.is_sound(self._task.repository, Blob(diff_id, self._task.sizes[diff_id]))
 
     def _forget(self, diff_id: str) -> bool:
         return self._parts.damage.forget(diff_id, [*self._holders(diff_id), self._task.repository])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -42,6 +42,10 @@ class OutboxSimulator(httpx.BaseTransport):
         """Shared patch -> the query that opens it; any other is refused."""
         self.flip: set[tuple[str, int]] = set()
         """(name, offset): this byte arrives wrong, once."""
+        self.odd: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
+        """Answers in place of the store, unless it has nothing to say."""
+        self.requests = 0
+        """For blobs."""
         self.piece_bytes = piece_bytes
         self._page = page
         self._version = 0
@@ -59,6 +63,9 @@ class OutboxSimulator(httpx.BaseTransport):
             raise httpx.ConnectError("no route", request=request)
         if self.status is not None:
             return httpx.Response(self.status)
+        self.requests += request.url.params.get("comp") != "list"
+        if (odd := self.odd(request)) is not None:
+            return odd
         if request.url.params.get("comp") == "list":
             return self._list(request)
         name = unquote(request.url.path.rpartition("/")[2])

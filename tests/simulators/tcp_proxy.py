@@ -88,7 +88,7 @@ class TcpProxy:
 
     def cut(self) -> int:
         """Break every open connection now; returns how many there were."""
-        return self._call(self._cut_all())
+        return int(self._call(self._cut_all()))
 
     def open_connections(self) -> int:
         return len(self._open)

@@ -6,9 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.device.azurite import Azurite
 from tests.e2e.device.broker import Broker
 from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.registry_process import RegistryProcess
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    azurite = Azurite(tmp_path_factory.mktemp("azurite"))
+    try:
+        yield azurite.wait_until_ready()
+    finally:
+        azurite.stop()
 
 
 @pytest.fixture

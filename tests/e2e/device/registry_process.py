@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.archive_tools import require_tool
+from tests.e2e.process_logs import forget, last_words, show_on_failure
 
 SHIPPED = Path(__file__).parents[3] / "edge_module" / "registry"
 CONFIG = SHIPPED / "config.yml"
 _READY_SECONDS = 30
 _STOP_SECONDS = 30
-_LAST_WORDS = 4000
 
 
 class RegistryProcess:
@@ -69,6 +69,7 @@ class RegistryProcess:
 
     def start(self) -> None:
         """Start it (again) on the same port and data; returns when it answers."""
+        show_on_failure(f"registry in {self.log.parent}", self.log)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
@@ -78,11 +79,12 @@ class RegistryProcess:
             if self._answers():
                 return
             time.sleep(0.05)
-        pytest.fail(f"docker-registry does not run: {self.last_words()}", pytrace=False)
+        pytest.fail(f"docker-registry does not run: {last_words(self.log)}", pytrace=False)
 
     def stop(self) -> None:
         """End it as a container is ended."""
         self._end(signal.SIGTERM)
+        forget(f"registry in {self.log.parent}")
 
     def kill(self) -> None:
         """End it, and what started it, as the power does."""
@@ -105,9 +107,6 @@ class RegistryProcess:
     def repository(self, name: str) -> Path:
         """Where it keeps the links of a repository."""
         return self.storage / "docker/registry/v2/repositories" / name
-
-    def last_words(self) -> str:
-        return self.log.read_bytes()[-_LAST_WORDS:].decode(errors="replace") if self.log.exists() else ""
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:

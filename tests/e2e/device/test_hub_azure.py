@@ -28,6 +28,7 @@ from tests.e2e.device.connect_proxy import ConnectProxy
 from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.workload import Workload
 from tests.e2e.host_process import wait_for
+from tests.simulators.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.e2e
 REPORT = Envelope("transfer-1:1:1", "report", b'{"kind":"report"}')
@@ -445,6 +446,68 @@ def test_a_proxy_stands_between(broker: Broker, cloud: HubStandIn) -> None:
 
         cloud.wait_for(lambda hub: hub.ids == [REPORT.message_id])
         assert proxy.asked == [f"{broker.address}:8883"]
+        hub.close()
+
+
+def test_a_link_that_breaks_at_any_byte_only_delays(broker: Broker, cloud: HubStandIn) -> None:
+    """From the proxy's answer through the handshake to the acknowledgement."""
+    with ConnectProxy() as proxy, TcpProxy(("127.0.0.1", proxy.port)) as link:
+        way = access(broker, proxy=Proxy("HTTP", "127.0.0.1", link.port))
+        whole = hub_of(way)
+        whole.send(Envelope("whole", "report", b"{}"))
+        answers = link.carried_down
+        whole.close()
+
+        positions = [0, 1, 18, 19, 20, *range(50, answers, answers // 8), answers - 1]
+        for cut in positions:
+            hub = hub_of(way, silence_seconds=10.0)
+            link.cut_after = cut
+            code_of(hub.send, Envelope(f"cut-{cut}", "report", b"{}"))
+            link.cut_after = None
+            patiently(hub.send, Envelope(f"after-{cut}", "report", b"{}"))
+            hub.close()
+
+    assert link.cuts >= len(positions)
+    cloud.wait_for(lambda hub: {f"after-{cut}" for cut in positions} <= set(hub.ids))
+
+
+def test_a_link_that_carries_nothing_any_more_is_given_up(broker: Broker, cloud: HubStandIn) -> None:
+    with ConnectProxy() as proxy, TcpProxy(("127.0.0.1", proxy.port)) as link:
+        hub = hub_of(access(broker, proxy=Proxy("HTTP", "127.0.0.1", link.port)), silence_seconds=4.0)
+        hub.send(REPORT)
+        link.hanging = True
+
+        assert code_of(hub.send, REPORT) == "hub.no_answer"
+        assert code_of(patiently_connecting, hub) == "hub.no_answer"
+
+        link.hanging = False
+        link.cut()
+        patiently(hub.send, Envelope("last", "report", b"{}"))
+        cloud.wait_for(lambda hub: "last" in hub.ids)
+        hub.close()
+
+
+def patiently_connecting(hub: AzureHub) -> None:
+    """Ask until it is not too early for another connection."""
+    while True:
+        try:
+            return hub.send(REPORT)
+        except DependencyError as error:
+            if "next try" not in str(error):
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("page", [b"<html>Welcome aboard</html>", b"\x16\x03\x03" + bytes(4_000_000), b""])
+def test_what_is_no_hub_is_a_reason_to_wait(page: bytes, broker: Broker, cloud: HubStandIn) -> None:
+    with ConnectProxy() as proxy, TcpProxy(("127.0.0.1", proxy.port)) as link:
+        hub = hub_of(access(broker, proxy=Proxy("HTTP", "127.0.0.1", link.port)), silence_seconds=10.0)
+        link.answer = b"HTTP/1.1 200 OK\r\n\r\n" + page
+
+        assert code_of(hub.send, REPORT) == "hub.unreachable"
+
+        link.answer = None
+        patiently(hub.send, REPORT)
         hub.close()
 
 

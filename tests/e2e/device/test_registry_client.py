@@ -167,7 +167,7 @@ ODD = {
     "a list": OK + JSON + b"Content-Length: 2\r\n\r\n[]",
     "wrong types": OK + JSON + b'Content-Length: 37\r\n\r\n{"repositories": [1], "tags": [null]}',
     "deep JSON": OK + JSON + b"\r\n" + b"[" * 100_000,
-    "an endless body": OK + JSON + b"\r\n" + b" " * (2 << 20),
+    "an endless body": OK + JSON + b"\r\n" + b" " * (5 << 20),
     "a cut body": OK + JSON + b'Content-Length: 500\r\n\r\n{"repositories"',
     "the same page for ever": OK
     + JSON
@@ -188,6 +188,16 @@ def test_whatever_answers_instead_of_a_registry_is_a_dependency_that_fails_and_i
                 ask()
 
         assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("answer", [OK + b"X-Filler: 1\r\n" * 500, OK + JSON + b"\r\n" + b" " * 5000])
+def test_an_answer_that_trickles_ends(answer: bytes) -> None:
+    with answering(answer, pause=0.2) as client:
+        started = time.monotonic()
+        with pytest.raises(DependencyError):
+            client.start_upload("app")
+
+        assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if name not in ("an empty body", "a list", "deep JSON")])

@@ -21,15 +21,6 @@ from tests.unit.edge.world import APP_1, APP_2, MIB, MadeBundle, make_bundle
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    azurite = Azurite(tmp_path_factory.mktemp("azurite"))
-    try:
-        yield azurite.wait_until_ready()
-    finally:
-        azurite.stop()
-
-
 @pytest.fixture
 def vessel(broker: Broker, tmp_path: Path) -> Iterator[Vessel]:
     vessel = Vessel(tmp_path, broker)

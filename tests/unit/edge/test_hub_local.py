@@ -153,3 +153,13 @@ def test_what_a_twin_would_not_take_is_spelt_out() -> None:
     hub(transport).report_properties({"refusals": [{"bundle": "\ud800\x00"}]})
 
     assert json.loads(transport.requests[0].content) == {"refusals": [{"bundle": "\\ud800\\x00"}]}
+
+
+@pytest.mark.parametrize("message_id", ["transfer\r\nx-y: z:1:1", "\ud800", "ä", "x" * 200])
+def test_an_id_that_no_header_holds_travels_as_its_digest(message_id: str) -> None:
+    transport = Answering()
+
+    hub(transport).send(Envelope(message_id, "report", b"{}"))
+
+    assert transport.requests[0].headers["iothub-messageid"].startswith("sha256:")
+    assert "x-y" not in transport.requests[0].headers

@@ -12,6 +12,7 @@ from edge_module.engines.layout import LayoutEngine
 from imagedelta.archives import sha256_id
 from imagedelta.errors import DependencyError
 from tests.engines.place import listed, make
+from tests.images import descriptor
 from tests.simulators.files import FileSystemSimulator
 from tests.unit.edge.world import APP_1, APP_2, OTHER, World, make_bundle
 
@@ -150,6 +151,26 @@ def test_the_mark_of_a_layout_is_written_again(marker: bytes | None) -> None:
 
     assert listed(LayoutEngine(disk)) == WHOLE
     assert disk.files()["images/oci-layout"] == before
+
+
+def test_an_image_that_calls_the_blobs_of_another_one_its_layers_does_not_cost_that_one_anything() -> None:
+    disk = a_disk()
+    config = OTHER.image.config.replace(b"/run", b"/lie")
+    lie = {
+        "schemaVersion": 2,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": APP_1.image.diff_ids[0]}],
+    }
+    for data in (config, manifest := json.dumps(lie).encode()):
+        disk.put(f"images/blobs/sha256/{sha256_id(data)[7:]}", data)
+    entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest)
+    disk.put(INDEX, _index([*_entries(disk), entry]))
+    engine = LayoutEngine(disk)
+    assert sha256_id(config) in listed(engine)
+
+    assert engine.drop_damaged(OTHER.image.diff_ids) == ()
+
+    assert WHOLE.items() <= listed(LayoutEngine(disk)).items()
 
 
 def test_collecting_takes_nothing_while_it_is_not_known_what_a_damaged_manifest_needs() -> None:

@@ -12,10 +12,12 @@ import pytest
 from edge_module.engines.layout import LayoutEngine
 from imagedelta.errors import DependencyError
 from tests.engines.place import listed, make
-from tests.images import gzipped, oci_files
+from tests.images import an_image, gzipped, oci_files
 from tests.simulators.files import MODES, FileSystemSimulator, Mode, PowerCut
-from tests.unit.edge.world import APP_1, APP_2, OTHER
 
+APP_1 = an_image({"base": b"1" * 900}, {"app": b"2" * 700}, references=("app:1",))
+APP_2 = an_image({"base": b"1" * 900}, {"app": b"3" * 700}, {"etc/settings": b"4"})
+OTHER = an_image({"other": b"5"})
 OLD = {APP_1.image_id: ("app:1",), OTHER.image_id: ()}
 INDEX = "images/index.json"
 
