@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImageDeltaError as error:
         sys.stderr.write(f"{printable(str(error))}\n{error.code}: {error.remedy}\n")
         return _exit_code(error)
+    except OSError as error:
+        sys.stderr.write(f"{printable(str(error))}\n")
+        return 3
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:

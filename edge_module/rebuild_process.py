@@ -22,6 +22,7 @@ from pathlib import Path
 
 from edge_module.engines import PresentImage
 from edge_module.logs import facts
+from edge_module.rebuild_deaths import RebuildDeaths
 from edge_module.rebuild_lines import MAX_LINE_BYTES, Begun, Failed, Rebuilt, read_answer, task_line
 from edge_module.rebuilds import RebuildTask
 from edge_module.verdict import STOPPED
@@ -62,13 +63,20 @@ class RebuildProcess:
         self._one_at_a_time = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped: subprocess.Popen[bytes] | None = None
+        self._deaths = RebuildDeaths(monotonic)
 
     def rebuild(self, task: RebuildTask, begun: Callable[[], None]) -> PresentImage:
-        started = self._monotonic()
-        with self._one_at_a_time, self._started(task) as child:
-            image = self._outcome(child, begun)
-        seconds = round(self._monotonic() - started, 1)
-        _tell(task, image, seconds)
+        with self._one_at_a_time:
+            self._deaths.check(task.head.target_image_id)
+            started = self._monotonic()
+            try:
+                with self._started(task) as child:
+                    image = self._outcome(child, begun)
+            except DependencyError as error:
+                self._deaths.note(task.head.target_image_id, error)
+                raise
+            self._deaths.note(task.head.target_image_id, None)
+        _tell(task, image, round(self._monotonic() - started, 1))
         return image
 
     def stop(self) -> None:

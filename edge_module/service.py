@@ -19,6 +19,8 @@ from edge_module.rebuild_child import serve_stdio
 from edge_module.rebuild_process import RebuildProcess, Surroundings
 from edge_module.refused import RefusedFiles
 from edge_module.settings import Settings, trusted_keys_from_environment
+from edge_module.verdict import STOPPED
+from imagedelta.errors import DependencyError
 from services.blobs_http import BlobContainer
 from services.http_bounded import bounded_client
 
@@ -42,7 +44,7 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
     silence = settings.silence_seconds
     with bounded_client(silence) as of_hub, bounded_client(silence) as of_link:
         hub = open_hub(environment, of_hub, silence)
-        engine = open_engine(settings, files)
+        engine = open_engine(settings, files, partial(_pause, stop))
         child = {name: value for name, value in environment.items() if name not in _OF_THE_HUB}
         surroundings = Surroundings({**child, "IMAGEDELTA_ENGINE": engine.name}, (lock.fileno(),))
         rebuilds = RebuildProcess(surroundings, partial(heartbeat.beat, "apply"))
@@ -70,6 +72,12 @@ def rebuild(settings: Settings) -> int:
     engine = open_engine(settings, files)
     serve_stdio(Rebuilder(files, engine, RefusedFiles(files), settings.reserve_bytes))
     return 0
+
+
+def _pause(stop: threading.Event, seconds: float) -> None:
+    """Raises: DependencyError when the module is told to stop meanwhile."""
+    if stop.wait(seconds):
+        raise DependencyError("stopped before an engine was found", code=STOPPED)
 
 
 class _Watchdog(threading.Thread):

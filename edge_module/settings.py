@@ -17,7 +17,8 @@ from imagedelta.errors import RequestError
 from imagedelta.names import is_host
 from imagedelta.platforms import machine_platform, parse_platforms
 
-ENGINES = ("layout", "registry")
+ENGINES = ("auto", "registry", "docker", "layout")
+NO_REGISTRY = "http://none"
 MAX_PLATFORMS = 16
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MIB = 1024 * 1024
@@ -54,6 +55,9 @@ class Settings:
     """``user:password`` for Basic authentication; "" where none is wanted."""
     registry_shared: Path | None = None
     """Folder shared with what runs the registry."""
+    pull_address: str = ""
+    """``HOST[:PORT]`` by which manifests and the daemon know the registry; "" means by which the module does."""
+    docker_address: str = "unix:///var/run/docker.sock"
     link: LinkRules = field(default_factory=LinkRules)
     """What the desired property ``link`` does not say."""
 
@@ -93,6 +97,8 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         shared_bundles=_truth(environment, "IMAGEDELTA_SHARED_BUNDLES", "yes"),
         registry_address=_registry(environment.get("IMAGEDELTA_REGISTRY") or "localhost:5000"),
         registry_login=_registry_login(environment.get("IMAGEDELTA_REGISTRY_LOGIN", "")),
+        pull_address=_pull_address(environment.get("IMAGEDELTA_PULL_ADDRESS", "")),
+        docker_address=environment.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
         registry_shared=Path(shared) if (shared := environment.get("IMAGEDELTA_REGISTRY_SHARED")) else None,
         link=_link(environment),
     )
@@ -196,6 +202,12 @@ def _registry(address: str) -> str:
     if scheme not in ("", "http", "https") or (separator and not scheme) or not is_host(host):
         raise _wrong("IMAGEDELTA_REGISTRY", f"is {address[:100]!r}: give HOST[:PORT] or https://HOST[:PORT]")
     return f"{scheme or 'http'}://{host}"
+
+
+def _pull_address(address: str) -> str:
+    if address and not is_host(address):
+        raise _wrong("IMAGEDELTA_PULL_ADDRESS", f"is {address[:100]!r}: give HOST[:PORT]")
+    return address
 
 
 def _registry_login(value: str) -> str:

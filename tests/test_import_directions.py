@@ -79,7 +79,6 @@ ONLY_IN: dict[str, set[str]] = {
         "edge_module/hub_local.py",
         "edge_module/hub_choice.py",
         "edge_module/engines/registry_client.py",
-        "edge_module/main.py",
         "imagedelta_cli/api_client.py",
         "imagedelta_cli/uploading.py",
         "imagedelta_cli/sources/registry_http.py",

@@ -14,9 +14,13 @@ from pathlib import Path
 
 import edge_module
 
+_LATE = ("azure.iot.device", "docker")
+"""Imported only where a hub or an engine needs it."""
+
 
 def import_everything() -> None:
-    """Also what one engine or one hub alone needs."""
+    for name in _LATE:
+        importlib.import_module(name)
     for each in pkgutil.walk_packages(edge_module.__path__, "edge_module."):
         if not each.name.endswith("__main__"):
             importlib.import_module(each.name)
@@ -32,6 +36,5 @@ def compile_imported(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.dont_write_bytecode = True
     import_everything()
     compile_imported(Path(sys.argv[1]))

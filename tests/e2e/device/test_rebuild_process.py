@@ -95,6 +95,17 @@ def test_what_befalls_the_child_is_told_by_its_code_and_never_the_fault_of_the_b
     assert (type(error), error.code) == (kind, code)
 
 
+def test_what_dies_is_not_begun_again_at_once(tmp_path: Path) -> None:
+    process = a_process(f"open({str(tmp_path / 'begun')!r}, 'a').write('x'); os._exit(1)")
+
+    for _ in range(3):
+        with pytest.raises(DependencyError) as caught:
+            process.rebuild(TASK, lambda: None)
+        assert caught.value.code == "rebuild.died"
+
+    assert (tmp_path / "begun").read_text() == "x"
+
+
 def test_a_program_that_does_not_start_is_waited_for() -> None:
     process = RebuildProcess(Surroundings({}, (), ("/nowhere/python",)), lambda: None)
 

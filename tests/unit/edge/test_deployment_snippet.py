@@ -64,8 +64,22 @@ def test_the_module_has_no_privilege_and_writes_to_its_own_folder_alone() -> Non
     host = options("imagereconstruction")["HostConfig"]
 
     assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges" in host["SecurityOpt"]
-    assert [bind for bind in host["Binds"] if not bind.endswith(":ro")] == ["/var/lib/imagedelta:/data"]
+    written = [bind for bind in host["Binds"] if not bind.endswith(":ro")]
+    assert written == ["/var/lib/imagedelta:/data", "/var/lib/imagedelta-registry/imagedelta:/registry"]
     assert not any("docker.sock" in bind for bind in host["Binds"])
+
+
+def test_what_the_registry_and_the_module_share_is_one_folder() -> None:
+    """Its lock keeps a collection from taking layers while they arrive (docs/registry.md)."""
+    registry, module = (
+        dict(bind.split(":")[:2][::-1] for bind in options(name)["HostConfig"]["Binds"])
+        for name in ("registry", "imagereconstruction")
+    )
+    shared = modules_of(manifest())["imagereconstruction"]["env"]["IMAGEDELTA_REGISTRY_SHARED"]["value"]
+
+    assert module[shared] == f"{registry['/var/lib/registry']}/imagedelta"
+    assert options("registry")["Entrypoint"] == ["/etc/registry/run"]
+    assert (MODULE / "registry/run").stat().st_mode & 0o111
 
 
 def test_every_setting_of_the_snippet_is_one_of_the_module() -> None:

@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 
 from edge_module.image.compiling import compile_imported
-from imagedelta.delta import PROFILES
 from tests.e2e.device.module_image import files_of_context
 
 ROOT = Path(__file__).parents[3]
-OLDEST_PROFILE = "v1-16m-nofold"
 
 
 def pins(path: str) -> dict[str, str]:
@@ -70,7 +68,3 @@ def test_bytecode_bears_no_times_and_covers_what_was_imported(tmp_path: Path, mo
 
     (made,) = (tmp_path / "compiled").rglob("*.pyc")
     assert made.read_bytes()[4:8] == b"\x01\x00\x00\x00"  # by the hash of its source, which nobody compares
-
-
-def test_a_device_offers_the_oldest_profile_so_that_any_version_can_get_its_successor() -> None:
-    assert OLDEST_PROFILE in PROFILES

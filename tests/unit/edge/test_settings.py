@@ -181,6 +181,18 @@ def test_the_command_names_the_setting_and_exits_with_2(
     assert "IMAGEDELTA_ROOT is not set" in capsys.readouterr().err
 
 
+def test_a_command_that_cannot_read_a_file_says_so_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEDELTA_ROOT", str(tmp_path))
+
+    code = main(["load", "x" * 300])
+
+    said = capsys.readouterr().err
+    assert (code, said.count("\n")) == (3, 1)
+    assert "too long" in said
+
+
 def test_a_settings_file_has_pairs_comments_and_empty_lines(tmp_path: Path) -> None:
     path = tmp_path / "ship.env"
     path.write_text("# of ship-1\n\nIMAGEDELTA_ROOT=/data\nIMAGEDELTA_HUB=HostName=h;DeviceId=d\n")
