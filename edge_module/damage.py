@@ -26,6 +26,7 @@ MAX_FILE_BYTES = 1024 * 1024
 """What is larger is removed: a huge file in the place of a small one would eat the room that images need."""
 MAX_TOLD = 8
 _MAX_TEXT = 200
+_TRIES = 3
 _MAX_REASON_BYTES = 4096
 _REASON = ".reason.json"
 _NAME = re.compile(r"(\d{6})-.*", re.DOTALL)
@@ -156,6 +157,27 @@ class DamageLog:
     def _next_name(self, name: str) -> str:
         numbers = [int(found[1]) for each in self._names() if (found := _NAME.fullmatch(each))]
         return f"{max(numbers, default=0) % 999_999 + 1:06d}-{name.replace('/', '_')[-150:]}"
+
+
+def read_own(files: Files, name: str, limit: int) -> bytes | None:
+    """The bytes of a small file of the module's own; None when there is none, or it is larger than ``limit``.
+
+    One that cannot be read, though asked again, is moved out of the way and counts as missing: what it holds is made
+    again. So does something else in its place.
+
+    Raises: DependencyError when it cannot be moved either: then it is not the file, but the disk.
+    """
+    for _ in range(_TRIES):
+        try:
+            if files.kind(name) in (None, "file"):
+                return read_bounded(files, name, limit)
+            failure = DependencyError(f"{name}: it is no file", code="disk.failing")
+            break
+        except DependencyError as error:
+            failure = error
+    if not DamageLog(files).set_aside(name, str(failure), "what it holds is made again"):
+        raise failure
+    return None
 
 
 def _parse(reason: bytes | None, name: str) -> Damage:

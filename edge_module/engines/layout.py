@@ -14,6 +14,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from edge_module.damage import read_own
 from edge_module.engines.base import MODULE_DISK, ImageName, Need, PresentImage
 from edge_module.engines.layout_index import digest_of, manifest_entry, with_entry, without_digest
 from edge_module.engines.layout_index_file import IndexFile
@@ -65,7 +66,7 @@ class LayoutEngine:
         self._index = IndexFile(files, limits)
         self._index.found()
         self._listing = Listing(files, self._index, limits)
-        if not _is_marker(read_bounded(files, _MARKER, _MAX_SMALL)):
+        if not _is_marker(read_own(files, _MARKER, _MAX_SMALL)):
             write_atomically(files, _MARKER, layout_marker())
 
     # What is here.
@@ -229,7 +230,7 @@ def _present(listed: Sequence[ListedImage]) -> PresentImage:
 
 def _read_installation(files: Files, name: str) -> str:
     """Empty when there is none, or it is damaged."""
-    data = read_bounded(files, name, _MAX_SMALL)
+    data = read_own(files, name, _MAX_SMALL)
     try:
         value = parse_object(data or b"", name).get("installationId")
     except ContentError:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from edge_module.damage import MAX_FILES, DamageLog
 from edge_module.state_files import StateFiles
+from tests.images import BuiltImage
 from tests.simulators.files import FileSystemSimulator
 from tests.unit.edge.world import APP_1, APP_2, OTHER, World, make_bundle, patch_of
 
@@ -29,12 +30,19 @@ def other_types(value: Any) -> Any:
     return {"of": "another type"} if isinstance(value, str | list) or value is None else "text"
 
 
+def _as_other_types(data: bytes) -> bytes:
+    try:
+        return json.dumps(other_types(json.loads(data))).encode()
+    except ValueError:
+        return json.dumps(other_types(data.decode("latin1"))).encode()
+
+
 FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
     "cut": lambda data: data[: len(data) // 2],
     "zeros": lambda data: bytes(len(data)),
     "garbage": lambda data: bytes(each ^ 0xA5 for each in data),
-    "other-types": lambda data: json.dumps(other_types(json.loads(data))).encode(),
+    "other-types": lambda data: _as_other_types(data),
     "a-list": lambda _: b"[1, 2]",
     "null": lambda _: b"null",
     "deep": lambda _: DEEP,
@@ -89,9 +97,9 @@ def spoil(world: World, file: str, fault: str) -> str:
     elif fault in ("folder", "pipe"):
         world.disk.put_no_file(name, "folder" if fault == "folder" else "other")
     elif fault == "eio":
-        world.disk.fail_reading_at(1, errno.EIO, math.inf, only=f"read {name}")
+        world.disk.make_unreadable(name, errno.EIO)
     elif fault == "eacces":
-        world.disk.fail_reading_at(1, errno.EACCES, math.inf, only=f"open {name}")
+        world.disk.make_unreadable(name, errno.EACCES, opening=True)
     else:
         world.disk.put(name, FAULTS[fault](world.disk.files()[name]))
     return name
@@ -120,6 +128,52 @@ def test_a_damaged_state_file_is_told_and_costs_no_bundle(file: str, fault: str)
     world.turn(again, 10)
     assert world.hub.inventories[-1].sequence > world.hub.inventories[0].sequence
     assert world.hub.reported["disk"]["state"] == "ok"
+
+
+MANIFEST = "images/blobs/sha256/18ec"
+MADE_AGAIN = {
+    "a chunk list": "downloads/2-000000000007-transfer-1-1.bundle.chunks",
+    "an opening": "downloads/2-000000000007-transfer-1-1.bundle.opening",
+    "the link's cost": "downloads/b62712bd3474cd39cf36816172b4c8228d9f77192cc40631c488dccd5871235b.cost",
+    "a part": "downloads/b62712bd3474cd39cf36816172b4c8228d9f77192cc40631c488dccd5871235b.part",
+    "the index": "images/index.json",
+    "the index's copy": "images/index.copy.json",
+    "the installation": "images/installation.json",
+    "the installation's copy": "images/installation.copy.json",
+    "the layout's marker": "images/oci-layout",
+    "a manifest": MANIFEST,
+}
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ELSE])
+@pytest.mark.parametrize("file", MADE_AGAIN)
+def test_what_can_be_fetched_or_made_again_is(file: str, fault: str) -> None:
+    world = a_ship()
+    installation = world.engine().installation_id()
+    spoil(world, MADE_AGAIN[file], fault)
+
+    world.run()
+
+    assert_done(world)
+    assert world.engine().installation_id() == installation
+    assert {each.installation_id for each in world.hub.inventories} == {installation}
+    assert world.hub.reported["disk"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ELSE])
+@pytest.mark.parametrize("image", [APP_1, OTHER], ids=["the source", "another image"])
+def test_an_image_whose_config_is_lost_costs_that_image_alone(image: BuiltImage, fault: str) -> None:
+    """And no bundle: the cloud is told what is missing, and plans anew."""
+    world = a_ship()
+    spoil(world, f"images/blobs/sha256/{image.image_id[7:]}", fault)
+
+    world.run()
+
+    assert world.final_report()[0] == ("source_missing" if image is APP_1 else "succeeded")
+    listed = {each.image_id for each in world.hub.inventories[-1].images}
+    assert listed == {APP_1.image_id, OTHER.image_id, APP_2.image_id} - (
+        {image.image_id} if image is OTHER else {APP_1.image_id, APP_2.image_id}
+    )
 
 
 @pytest.mark.parametrize("fault", ["file", "pipe"])
