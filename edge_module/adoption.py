@@ -34,21 +34,24 @@ class Adoption:
         self._engine = engine
         self._pull_address = pull_address
         self._reserve_bytes = reserve_bytes
+        self._begun = False
 
-    def adopt_all(self) -> list[str]:
-        """Take every image that has a name and is not there yet; one that cannot be taken does not stop the others.
+    def adopt_all(self) -> Iterator[str | None]:
+        """Take every image that has a name and is not there yet, one with each item that is asked for.
 
-        Returns: IDs of the images that were taken.
+        Yields: Its ID; None when it could not be taken, which does not stop the others.
         """
-        adopted = []
+        if not self._begun:
+            self._store.forget_damage()
+            self._begun = True
         for image_id, image in self._waiting().items():
             try:
                 self._adopt(image_id, image)
             except ImageDeltaError as error:
                 log.warning("image %s (%s) is not adopted: %s", image_id, " ".join(image.tags), error)
+                yield None
             else:
-                adopted.append(image_id)
-        return adopted
+                yield image_id
 
     def _waiting(self) -> dict[str, DaemonImage]:
         known = {image.image_id for image in self._engine.images()}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edge_module.brake import Brake
 from edge_module.engines import Engine
-from edge_module.housekeeping import Housekeeper
 from edge_module.inbox import Inbox
 from edge_module.intake import Intake
 from edge_module.parts import Guard
@@ -24,21 +23,24 @@ class ApplyPart:
         engine: Engine,
         intake: Intake,
         inbox: Inbox,
-        housekeeper: Housekeeper,
+        chores: Mapping[str, Callable[[], None]],
         desired: DesiredState,
         brake: Brake,
         troubles: Troubles,
         monotonic: Callable[[], float],
     ) -> None:
+        """Args:
+        chores: What is done, a little at a time, when no bundle waits; by name.
+        """
         self._engine = engine
         self._intake = intake
         self._inbox = inbox
-        self._housekeeper = housekeeper
+        self._chores = chores
         self._desired = desired
         self._brake = brake
         self._troubles = troubles
         self._cleaned = False
-        names = ("engine", "apply", "images looked at", "housekeeping")
+        names = ("engine", "apply", "images looked at", *chores)
         self._guards = {name: Guard(name, troubles, monotonic) for name in names}
 
     @property
@@ -66,5 +68,6 @@ class ApplyPart:
             self._inbox.give_way()
         if self._inbox.step(self._desired.current):
             return 0.0
-        self._guards["housekeeping"].run(self._housekeeper.step)
+        for name, chore in self._chores.items():
+            self._guards[name].run(chore)
         return _IDLE_SECONDS

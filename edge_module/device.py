@@ -12,6 +12,7 @@ from edge_module.allowance import Allowance
 from edge_module.apply import Applier
 from edge_module.apply_part import ApplyPart
 from edge_module.backoff import Backoff
+from edge_module.beside_docker import BesideDocker
 from edge_module.brake import Brake
 from edge_module.bundle_source import FORMS
 from edge_module.carried import Carried
@@ -48,7 +49,7 @@ class Device:
         self._rebuilds = ports.rebuilds
         self._alive = ports.alive
         self._close_hub = ports.hub.close
-        damage = DamageLog(files)
+        damage = ports.damage or DamageLog(files)
         self._desired = desired = DesiredState(files, damage)
         self._outbox = Outbox(files, Backoff(), monotonic, damage)
         self._brake = brake = Brake(files, desired)
@@ -83,9 +84,12 @@ class Device:
         )
         poll = settings.poll_seconds
         self._link = link = LinkPart(downloader, desired, brake, ports.open_container, troubles, poll, monotonic)
-        around = Surroundings(lambda: set() if link.is_idle else None, changed, monotonic)
+        around = Surroundings(link.images_named, changed, monotonic)
         housekeeper = Housekeeper(files, engine, journal, desired, around, remove_images=settings.remove_images)
-        self._apply = ApplyPart(engine, intake, inbox, housekeeper, desired, brake, troubles, monotonic)
+        chores = {"housekeeping": housekeeper.step}
+        if ports.docker is not None:
+            chores["docker store"] = BesideDocker(ports.docker, reporter.images_made, changed, monotonic).step
+        self._apply = ApplyPart(engine, intake, inbox, chores, desired, brake, troubles, monotonic)
         self._hub = HubPart(
             ports.hub, desired, reporter, self._outbox, self._inventories, state.now, troubles, poll, monotonic
         )
@@ -122,13 +126,16 @@ class Device:
 
         Asked in the order in which a bundle moves on, so that none slips through between two questions.
         """
-        return (
-            self._desired.fetched
-            and self._link.is_idle
-            and self._apply.is_idle
-            and not self._inventories.is_due(self._desired.current)
-            and len(self._outbox) == 0
-        )
+        try:
+            return (
+                self._desired.fetched
+                and self._link.is_idle
+                and self._apply.is_idle
+                and not self._inventories.is_due(self._desired.current)
+                and len(self._outbox) == 0
+            )
+        except DependencyError:  # the disk does not say what is there
+            return False
 
     def _end(self, threads: list[PartThread]) -> None:
         deadline = time.monotonic() + _STOP_SECONDS

@@ -85,6 +85,15 @@ class Downloader:
         """Bundles that are listed and not yet in the inbox."""
         return len(self._downloads)
 
+    def images_named(self) -> set[str] | None:
+        """Targets and sources of the bundles that wait; None while the head of one is not known."""
+        named: set[str] = set()
+        for download in list(self._downloads.values()):
+            if download.head is None:
+                return None
+            named |= {download.head.target_image_id, *download.head.source_image_ids}
+        return named
+
     def progress(self) -> dict[str, object] | None:
         """The bundle that is being fetched, for the reported properties."""
         current = self._current
@@ -220,8 +229,11 @@ class Downloader:
         known = self._journal.find(*download.key)
         if known is not None and known.done:  # it came another way meanwhile
             self._answer(download, keep=known.state == "failed")
-        elif self._files.size(f"{INBOX}/{download.name}") is not None:  # another tool brings it
-            self._rest(download)
+        elif self._files.size(f"{INBOX}/{download.name}") is not None:
+            if known is not None and known.bundle == download.name:
+                self._answer(download, keep=False)
+            else:  # another tool brings it
+                self._rest(download)
         elif self._is_brought_otherwise(download):
             download.put_down()
             download.part, download.retry_at = None, self._monotonic() + LOOK_SECONDS / 2

@@ -158,8 +158,12 @@ class Fetching:
 
     def block(self, download: Download, error: DependencyError) -> None:
         """Tell the cloud that it waits, and for what."""
-        if download.job is not None:
+        if download.job is None:
+            return
+        try:
             download.job = self._reporter.fail(download.job, error, "blocked")
+        except DependencyError as untold:  # a disk so full that it takes no report: the reported properties tell
+            log.warning("%s: %s", download.name, untold)
 
     def close_stream(self) -> None:
         if self._stream is not None:
@@ -213,12 +217,13 @@ class Fetching:
         bundle = Announced(head, found.before, chunks)
         turn.make_room(room_needed(self._files, bundle))
         self._tell_receiving(download)
-        download.part = PartFile(self._files, bundle)
-        download.part.spend(download.cost_before)
+        part = PartFile(self._files, bundle)
+        part.settle()
+        download.part = part
+        part.spend(download.cost_before)
         download.cost_before = LinkCost()
-        if not download.part.size:
-            download.part.settle()
-            download.part.add(found.surplus[: head.patch_bytes])
+        if not part.size:
+            part.add(found.surplus[: head.patch_bytes])
 
     def _kept_chunk_list(self, download: Download, head: BundleHead) -> KeptBytes:
         path = f"{FOLDER}/{download.name}.chunks"

@@ -24,6 +24,8 @@ from imagedelta.bundles import HEAD_BYTES, parse_head
 from imagedelta.errors import ContentError
 
 EVERY_SECONDS = 600.0
+COLLECT_SECONDS = 86_400.0
+"""Between two collections: some registries stand still for theirs."""
 STRAY_SECONDS = 7 * 86_400.0
 """A chunk list that waits for its bundle has not changed for so long before it goes."""
 _CHUNKS = ".chunks"
@@ -34,8 +36,8 @@ log = logging.getLogger("imagedelta.housekeeping")
 class Surroundings:
     """What the housekeeper asks the other parts."""
 
-    sources_on_the_way: Callable[[], set[str] | None]
-    """Images that bundles still to be fetched start from; None when they are not all known."""
+    on_the_way: Callable[[], set[str] | None]
+    """Targets and sources of the bundles still to be fetched; None when they are not all known."""
     changed: Callable[[], None]
     """Called when images have gone, so that an inventory tells it."""
     monotonic: Callable[[], float]
@@ -62,7 +64,7 @@ class Housekeeper:
         self._strays: dict[str, tuple[Stamp, float]] = {}
         self._heads: dict[tuple[str, Stamp], set[str] | None] = {}
         """What bundles of the inbox name, as long as nobody touches them."""
-        self._next = 0.0
+        self._next = self._next_collection = 0.0
 
     def step(self) -> None:
         """Look around if it is time. Only while no image is being made."""
@@ -72,9 +74,10 @@ class Housekeeper:
         self._next = now + EVERY_SECONDS
         self._sweep_scratch()
         self._remove_strays(now)
-        on_the_way = self._around.sources_on_the_way()
-        if on_the_way == set() and not self._bundles():
+        on_the_way = self._around.on_the_way()
+        if on_the_way == set() and not self._bundles() and now >= self._next_collection:
             self._collect()
+            self._next_collection = now + COLLECT_SECONDS
         if self._remove_images:
             self._remove_old_images(self._needed(on_the_way))
 
@@ -108,8 +111,9 @@ class Housekeeper:
         names = {image.image_id: image.references for image in facts.images}
         for image_id in self._grace.over(dispensable(facts), self._desired.fetches):
             log.warning("image %s %s is no longer wanted, and goes", image_id, " ".join(names[image_id]))
-            self._engine.remove_image(image_id)
             self._around.changed()
+            self._next_collection = 0.0  # what this leaves behind, should it fail halfway
+            self._engine.remove_image(image_id)
 
     def _keep(self) -> frozenset[str]:
         """Empty, so that nothing goes, until the hub has answered in this run."""

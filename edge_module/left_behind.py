@@ -68,12 +68,17 @@ class LeftBehind:
         return free_bytes()
 
     def _remove(self, stem: str) -> None:
-        """It stays known until the disk has let go of it."""
-        for file in self._files.list(FOLDER):
-            if _stem(file) == stem:
-                self._files.remove(f"{FOLDER}/{file}")
-        self._files.sync_folder(FOLDER)
-        self._since.pop(stem, None)
+        """It stays known until the disk has let go of it: then it is tried again with the others."""
+        self._since.setdefault(stem, self._monotonic())
+        try:
+            for file in self._files.list(FOLDER):
+                if _stem(file) == stem:
+                    self._files.remove(f"{FOLDER}/{file}")
+            self._files.sync_folder(FOLDER)
+        except DependencyError as error:
+            log.warning("%s is not removed yet: %s", stem, error)
+            return
+        self._since.pop(stem)
 
     def _stems(self) -> list[str]:
         try:

@@ -55,6 +55,13 @@ class LinkPart:
             return True
         return self._listed == _access(desired) and self._downloader.waiting == 0
 
+    def images_named(self) -> set[str] | None:
+        """Targets and sources of all bundles still to be fetched; None while they are not all known."""
+        desired = self._desired.current
+        if desired.outbox is None:
+            return set()
+        return self._downloader.images_named() if self._listed == _access(desired) else None
+
     def step(self) -> float:
         return self._guard.step(self._step)
 

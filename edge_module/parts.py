@@ -40,6 +40,7 @@ class PartThread:
         self._part = part
         self._stop = stop
         self._alive = alive
+        self._failed = False
         self._thread = threading.Thread(target=self._run, name=part.name, daemon=True)
 
     def start(self) -> None:
@@ -56,12 +57,22 @@ class PartThread:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._alive(self.name)
-            self._stop.wait(min(self._part.step(), MOST_SECONDS))
+            self._stop.wait(min(self._step(), MOST_SECONDS))
         try:
             self._part.stop()
         except Exception:
             log.exception("%s did not end well", self.name)
+
+    def _step(self) -> float:
+        """Parts guard what they do; whatever gets past that must not end the thread."""
+        try:
+            self._alive(self.name)
+            return self._part.step()
+        except Exception:
+            if not self._failed:
+                log.exception("a step of %s failed in a way nobody foresaw", self.name)
+            self._failed = True
+            return MOST_SECONDS
 
 
 class Guard:

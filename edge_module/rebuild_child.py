@@ -61,10 +61,17 @@ def _rebuilt(rebuilds: Rebuilds, task: RebuildTask, begun: Callable[[], None]) -
     Some decoders call a stream damaged when they get no memory for it (Brotli, zstd). What is finished stays, so the
     second look begins at the layer that failed.
     """
+    has_begun = False
+
+    def begin() -> None:
+        nonlocal has_begun
+        has_begun = True
+        begun()
+
     take_at_most(task.memory_bytes)
     try:
-        return rebuilds.rebuild(task, begun)
+        return rebuilds.rebuild(task, begin)
     except ContentError as error:
         log.info("%s (%s): looked at again without the limit of memory", error, error.code)
         take_what_there_is()
-        return rebuilds.rebuild(task, begun)
+        return rebuilds.rebuild(task, lambda: None if has_begun else begun())

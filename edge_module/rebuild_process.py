@@ -106,15 +106,17 @@ class RebuildProcess:
                         pipe.close()
 
     def _outcome(self, child: subprocess.Popen[bytes], begun: Callable[[], None]) -> PresentImage:
+        has_begun = False
         for line in self._answers(child):
             match read_answer(line):
-                case Begun():
+                case Begun() if not has_begun:
+                    has_begun = True
                     begun()
                 case Rebuilt(image):
                     return image
                 case Failed(error):
                     raise error
-                case None:
+                case _:
                     raise self._death(child, "said something that is no answer")
         raise self._death(child, "ended without an answer")
 
@@ -198,12 +200,15 @@ class _Watch:
 
     def is_stuck(self) -> bool:
         now, used = self._monotonic(), self._cpu_time()
-        if used != self._seen:
+        if used != self._seen or not used:
             self._seen, self._since = used, now
         return now - self._since >= SILENT_SECONDS
 
     def _cpu_time(self) -> str:
-        """User and system ticks: fields 14 and 15; the name before them may hold anything but its last bracket."""
+        """User and system ticks: fields 14 and 15; the name before them may hold anything but its last bracket.
+
+        "" where it cannot be known.
+        """
         try:
             return " ".join(self._stat.read_text("ascii", "replace").rpartition(")")[2].split()[11:13])
         except OSError:

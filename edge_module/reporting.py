@@ -113,6 +113,10 @@ class Reporter:
         finished = [job for job in self._journal.jobs() if job.state in FINAL and is_reportable(job)]
         return [_result_of(job) for job in finished[-limit:]]
 
+    def images_made(self) -> list[str]:
+        """IDs of the images that bundles have brought, newest last."""
+        return [job.image_id for job in self._journal.jobs() if job.state == "succeeded"]
+
 
 def is_reportable(job: Job) -> bool:
     """Whether a report can carry what the job says; an unsealed head may say anything."""

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
-from edge_module.engines.opening import open_engine
+from edge_module.engines import Engine
+from edge_module.engines.opening import open_docker_store, open_engine
 from edge_module.files import DiskFiles, RootLock
 from edge_module.heartbeat import Heartbeat, heartbeat_path
 from edge_module.hub_choice import open_hub
@@ -26,7 +28,8 @@ from services.http_bounded import bounded_client
 
 HUNG = 4
 """Exit code: a part has not turned for HUNG_SECONDS, and only a new process helps."""
-HUNG_SECONDS = 3600.0
+HUNG_SECONDS = 7 * 3600.0
+"""Longer than anything takes that is bounded: a Docker daemon has six hours for one image."""
 _LOOK_SECONDS = 30.0
 _OF_THE_HUB = ("IMAGEDELTA_HUB", "EdgeHubConnectionString")
 """What a rebuild needs not know."""
@@ -44,9 +47,10 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
     silence = settings.silence_seconds
     with bounded_client(silence) as of_hub, bounded_client(silence) as of_link:
         hub = open_hub(environment, of_hub, silence)
-        engine = open_engine(settings, files, partial(_pause, stop))
+        damage = DamageLog(files)
+        engine = open_engine(settings, files, partial(pause, stop), damage)
         child = {name: value for name, value in environment.items() if name not in _OF_THE_HUB}
-        surroundings = Surroundings({**child, "IMAGEDELTA_ENGINE": engine.name}, (lock.fileno(),))
+        surroundings = Surroundings({**child, **_chosen(settings, engine)}, (lock.fileno(),))
         rebuilds = RebuildProcess(surroundings, partial(heartbeat.beat, "apply"))
         ports = Ports(
             files,
@@ -55,11 +59,13 @@ def run(settings: Settings, environment: Mapping[str, str], lock: RootLock, *, u
             rebuilds,
             lambda url, query: BlobContainer(of_link, url, query),
             trusted,
+            docker=open_docker_store(settings, files, engine),
             alive=heartbeat.beat,
+            damage=damage,
         )
         device = Device(settings, ports)
         log.info("device %s, images in %s, engine %s", hub.device_id, settings.root, engine.name)
-        watchdog = _Watchdog(heartbeat, stop)
+        watchdog = Watchdog(heartbeat, stop)
         watchdog.start()
         device.run(stop, until_idle=until_idle)
         log.info("stopped")
@@ -74,22 +80,30 @@ def rebuild(settings: Settings) -> int:
     return 0
 
 
-def _pause(stop: threading.Event, seconds: float) -> None:
+def _chosen(settings: Settings, engine: Engine) -> dict[str, str]:
+    """Settings by which a child opens the same engine without choosing anew."""
+    no_registry = settings.engine == "auto" and engine.name == "docker"
+    return {"IMAGEDELTA_ENGINE": engine.name, **({"IMAGEDELTA_REGISTRY": "none"} if no_registry else {})}
+
+
+def pause(stop: threading.Event, seconds: float) -> None:
     """Raises: DependencyError when the module is told to stop meanwhile."""
     if stop.wait(seconds):
         raise DependencyError("stopped before an engine was found", code=STOPPED)
 
 
-class _Watchdog(threading.Thread):
+class Watchdog:
     """Stops the module when a part hangs: whoever started it starts it anew, and it goes on where it was."""
 
     def __init__(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
-        super().__init__(name="watchdog", daemon=True)
         self._heartbeat = heartbeat
         self._stop = stop
         self.found: list[str] = []
 
-    def run(self) -> None:
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+
+    def _run(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
             self.found = self._heartbeat.overdue(HUNG_SECONDS)
             if self.found:

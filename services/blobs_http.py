@@ -13,6 +13,7 @@ Source: learn.microsoft.com/rest/api/storageservices: list-blobs, get-blob, vers
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from services.ports import BlobInfo
 API_VERSION = "2021-12-02"
 MAX_LIST_BYTES = 2 * 1024 * 1024
 """One page of a list: at most 1,000 blobs, about 1 KiB each."""
+MAX_LIST_SECONDS = 1800.0
+"""For all pages: new bundles and a new access wait behind it."""
 MAX_PAGES = 20
 """A device's outbox holds two blobs for each bundle that it has not fetched yet."""
 MAX_NAME = 1024
@@ -63,15 +66,16 @@ class BlobContainer:
         self._url = url.rstrip("/")
         self._query = query.lstrip("?")
 
-    def list(self, prefix: str = "") -> list[BlobInfo]:
+    def list(self) -> list[BlobInfo]:
         """Every committed blob, in the order of names; a container that is not there (any more) has none.
 
-        Raises: DependencyError ``link.odd_answer`` when the answer is no blob list, or more than 20 pages of 2 MiB.
+        Raises: DependencyError ``link.odd_answer`` when the answer is no blob list, or more than 20 pages of 2 MiB;
+            ``link.silent`` when it takes longer than half an hour.
         """
         found: list[BlobInfo] = []
-        marker = ""
+        marker, deadline = "", time.monotonic() + MAX_LIST_SECONDS
         for _ in range(MAX_PAGES):
-            document = self._list_page(prefix, marker)
+            document = self._list_page(marker, deadline)
             if document is None:
                 return []
             page, marker = _parsed(document)
@@ -116,15 +120,14 @@ class BlobContainer:
                     return
         raise DependencyError(f"{blob.name}: the answer ended {left} bytes early")
 
-    def _list_page(self, prefix: str, marker: str) -> bytes | None:
+    def _list_page(self, marker: str, deadline: float) -> bytes | None:
         query = "restype=container&comp=list&maxresults=1000"
-        query += f"&prefix={quote(prefix, safe='')}" if prefix else ""
         query += f"&marker={quote(marker, safe='')}" if marker else ""
         with self._request("GET", self._with_sas(f"{self._url}?{query}")) as response:
             if response.status_code == 404 and response.headers.get("x-ms-error-code") == "ContainerNotFound":
                 return None
             _check_answer(response, "list of blobs")
-            document = read_bounded(_pieces(response, "list of blobs"), MAX_LIST_BYTES)
+            document = read_bounded(_until(deadline, _pieces(response, "list of blobs")), MAX_LIST_BYTES)
             if document is None:
                 raise _odd(f"a page of the list of blobs is larger than {MAX_LIST_BYTES} bytes")
             return document
@@ -268,6 +271,13 @@ def _pieces(response: httpx.Response, name: str) -> Iterator[bytes]:
                 yield piece[start : start + _PIECE_BYTES]
     except httpx.HTTPError as error:
         raise _unanswered(name, error) from error
+
+
+def _until(deadline: float, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        if time.monotonic() > deadline:
+            raise DependencyError(f"a list took more than {MAX_LIST_SECONDS:.0f} s", code="link.silent")
+        yield piece
 
 
 def _hear_out(pieces: Iterator[bytes]) -> None:

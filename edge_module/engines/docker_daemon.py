@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from imagedelta.errors import DependencyError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 NEWEST_API, OLDEST_API = (1, 45), (1, 41)
 """What this file is written for. IoT Edge 1.6 speaks 1.41; engines 29 ask for 1.40 to 1.44 at least."""
+_UNIX = "unix://"
 _CONTAINERD = "io.containerd.snapshotter"
 _MOST_ANSWER = 32 * MIB
 _MOST_EVENT = MIB
@@ -179,6 +182,7 @@ class Daemon:
         from urllib3.exceptions import HTTPError
 
         try:
+            self._knock()
             with closing(APIClient(self.address, version="1.41", timeout=int(self._patience.ask) or 1)) as client:
                 client.trust_env = False  # a proxy of the link is none for the daemon
                 self._version = self._version or self._negotiate(client)
@@ -191,6 +195,13 @@ class Daemon:
         except (DockerException, RequestException, HTTPError, OSError, ValueError) as error:
             self._version = ""
             raise _failed(f"{self.address} does not answer: {_innermost(error)}") from error
+
+    def _knock(self) -> None:
+        """The SDK leaves a socket open that nobody answers at."""
+        if self.address.startswith(_UNIX):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self._patience.ask)
+                probe.connect(self.address.removeprefix(_UNIX))
 
     def _negotiate(self, client: APIClient) -> str:
         with client.get(f"{client.base_url}/version", timeout=self._patience.ask, stream=True) as response:
@@ -209,6 +220,11 @@ class Daemon:
             yield from map(_event, filter(None, map(bytes.strip, lines)))
         if rest.strip():
             yield _event(rest)
+
+
+def is_listening(address: str) -> bool:
+    """Whether there is a socket at the address; one on another machine is believed to be there."""
+    return Path(address.removeprefix(_UNIX)).exists() if address.startswith(_UNIX) else bool(address)
 
 
 def negotiated(newest: str, oldest: str) -> str:

@@ -27,17 +27,17 @@ log = logging.getLogger("imagedelta.docker")
 
 class DaemonImages:
     def __init__(self, daemon: Daemon, files: DockerFiles, limits: Limits) -> None:
-        self._daemon = daemon
+        self.daemon = daemon
         self._files = files
         self._limits = limits
 
     def listed(self) -> dict[str, DaemonImage]:
         """Every whole image by image ID. What was being loaded when the power went is not known to be whole."""
         known = self._files.known()
-        containerd = self._daemon.facts().containerd
+        containerd = self.daemon.facts().containerd
         seen: dict[str, str] = {}
         found: dict[str, DaemonImage] = {}
-        for image in self._daemon.images():
+        for image in self.daemon.images():
             if any(tag.startswith(f"{INSTALLATION}:") for tag in image.tags):
                 continue
             image_id = known.get(image.id)
@@ -86,10 +86,10 @@ class DaemonImages:
 
     def remove(self, image: DaemonImage) -> bool:
         """Remove an image with all its names, unless a container is made of it; whether it is gone."""
-        if image.id in self._daemon.used_images():
+        if image.id in self.daemon.used_images():
             return False
-        self._daemon.remove(image.id, force=True)
-        return self._daemon.find(image.id) is None
+        self.daemon.remove(image.id, force=True)
+        return self.daemon.find(image.id) is None
 
     def _identify(self, image: DaemonImage) -> str:
         saved = self.read(image, NoKeeper())
@@ -101,12 +101,12 @@ class DaemonImages:
     def _read(self, image: DaemonImage, keeper: LayerKeeper) -> SavedImage | None:
         """None: the daemon says that it cannot."""
         try:
-            with closing(self._daemon.save(image.id)) as pieces:
+            with closing(self.daemon.save(image.id)) as pieces:
                 return read_saved(pieces, image.diff_ids, keeper, self._limits)
         except DaemonSays as error:
             if error.code == "disk.full":
                 raise
-            if self._daemon.find(image.id) is None:
+            if self.daemon.find(image.id) is None:
                 raise LayersGone(f"image {image.id} is in the Docker store no more") from error
             log.warning("%s", error)
             return None

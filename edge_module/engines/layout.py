@@ -14,7 +14,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edge_module.damage import read_own
+from edge_module.damage import DamageLog, read_own
 from edge_module.engines.base import MODULE_DISK, ImageName, Need, PresentImage
 from edge_module.engines.layout_index import digest_of, manifest_entry, with_entry, without_digest
 from edge_module.engines.layout_index_file import IndexFile
@@ -57,17 +57,19 @@ class LayoutEngine:
         files: Files,
         limits: Limits = DEVICE_LIMITS,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        damage: DamageLog | None = None,
     ) -> None:
+        """Nothing is read or written yet: a disk that is full or damaged must not keep the module from starting.
+
+        Args:
+            damage: Told of what was found damaged and made good.
+        """
         self._files = files
         self._limits = limits
         self._new_id = new_id
-        for folder in (BLOBS, INGEST, SCRATCH):
-            files.make_folders(folder)
-        self._index = IndexFile(files, limits)
-        self._index.found()
+        self._index = IndexFile(files, limits, damage)
         self._listing = Listing(files, self._index, limits)
-        if not _is_marker(read_own(files, _MARKER, _MAX_SMALL)):
-            write_atomically(files, _MARKER, layout_marker())
+        self._prepared = False
 
     # What is here.
 
@@ -79,6 +81,7 @@ class LayoutEngine:
 
     def installation_id(self) -> str:
         """Kept twice: with a new one the cloud would believe that the disk was replaced."""
+        self._prepare()
         kept = [_read_installation(self._files, name) for name in (_INSTALLATION, _INSTALLATION_COPY)]
         installation_id = kept[0] or kept[1] or self._new_id()
         record = json.dumps({"installationId": installation_id}).encode()
@@ -106,6 +109,7 @@ class LayoutEngine:
     # Changes.
 
     def begin(self, target: str, reference: str, sizes: Mapping[str, int], sources: Sequence[str]) -> LayoutWork:
+        self._prepare()
         return LayoutWork(self._files, self._limits, LayoutTask(target, sizes, lambda: self._of(sources), self._add))
 
     def name_image(self, image_id: str, reference: str) -> PresentImage:
@@ -154,6 +158,7 @@ class LayoutEngine:
         return freed
 
     def clean(self) -> None:
+        self._prepare()
         for folder in (INGEST, SCRATCH):
             for name in self._files.list(folder):
                 self._files.remove(f"{folder}/{name}")
@@ -164,6 +169,16 @@ class LayoutEngine:
         self._index.refresh_copy()
 
     # Inside.
+
+    def _prepare(self) -> None:
+        if self._prepared:
+            return
+        for folder in (BLOBS, INGEST, SCRATCH):
+            self._files.make_folders(folder)
+        self._index.found()
+        if not _is_marker(read_own(self._files, _MARKER, _MAX_SMALL)):
+            write_atomically(self._files, _MARKER, layout_marker())
+        self._prepared = True
 
     def _of(self, image_ids: Iterable[str]) -> list[ListedImage]:
         wanted = set(image_ids)

@@ -29,8 +29,9 @@ log = logging.getLogger("imagedelta.layout")
 
 
 class IndexFile:
-    def __init__(self, files: Files, limits: Limits) -> None:
+    def __init__(self, files: Files, limits: Limits, damage: DamageLog | None) -> None:
         self._files = files
+        self._damage = damage
         self._limits = limits
         self._lock = threading.RLock()
         self._lost: set[str] = set()
@@ -75,7 +76,7 @@ class IndexFile:
             return False
         read_own(self._files, blob_path(digest), len(manifest))  # something else may stand in its place
         write_atomically(self._files, blob_path(digest), manifest)
-        DamageLog(self._files).note(blob_path(digest), "it is damaged", "made again out of config and layers")
+        self._told().note(blob_path(digest), "it is damaged", "made again out of config and layers")
         return True
 
     def refresh_copy(self) -> None:
@@ -90,6 +91,10 @@ class IndexFile:
             if self._unsure:
                 self._files.sync_folder(FOLDER)
                 self._unsure = False
+
+    def _told(self) -> DamageLog:
+        self._damage = self._damage or DamageLog(self._files)
+        return self._damage
 
     def _read(self, name: str) -> list[Entry] | None:
         data = read_own(self._files, name, self._limits.max_manifest_bytes)
@@ -118,7 +123,7 @@ class IndexFile:
         result = f"made again: {len(entries) - len(found)} entries from its copy, {len(found)} images from the blobs"
         try:
             self._write_manifests(found)
-            DamageLog(self._files).set_aside(_INDEX, "it is missing or damaged", result)
+            self._told().set_aside(_INDEX, "it is missing or damaged", result)
             self._write(entries)
         except DependencyError as error:
             if error.code in ("disk.full", "disk.read_only"):  # says better what to do

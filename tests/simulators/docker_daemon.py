@@ -37,6 +37,9 @@ class ContainerdStoreSimulator:
         """By the daemon's own ID."""
         self.names: dict[str, str] = {}
         self.used: set[str] = set()
+        self.damaged: set[str] = set()
+        """Listed as ever, but not to be read; loaded once more they stay so, as in a real store."""
+        self._on_disk: set[str] = set()
         self.pack: Pack = gzipped
         self.versions = ("1.51", "1.44")
         self.log: list[str] = []
@@ -54,6 +57,9 @@ class ContainerdStoreSimulator:
         class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             daemon_threads = True
 
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """The module went away in the middle of an answer, as it may."""
+
         with Server(str(self._socket), Handler) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
             thread.start()
@@ -70,6 +76,14 @@ class ContainerdStoreSimulator:
         for name in names:
             self.names[name] = own_id
         return own_id
+
+    def sync(self) -> None:
+        """Everything that was written so far is on the disk."""
+        self._on_disk = set(self.images)
+
+    def cut_power(self) -> None:
+        """The daemon notes images at once; the files of those that were not on the disk are empty afterwards."""
+        self.damaged |= set(self.images) - self._on_disk
 
     def index_of(self, image: BuiltImage) -> bytes:
         return oci_files(image, pack=self.pack)["index.json"]
@@ -155,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.say({"message": f"No such image: {name}"}, 404)
         elif action == "/json":
             self.say(self.described(own_id))
+        elif action == "/get" and own_id in daemon.damaged:
+            self.say({"message": "file integrity checksum failed"}, 500)
         elif action == "/get":
             self.send_all(daemon.archive(own_id))
         elif action == "/tag":
@@ -164,6 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             for each in [each for each, there in daemon.names.items() if there == own_id]:
                 del daemon.names[each]
             del daemon.images[own_id]
+            daemon.damaged.discard(own_id)
             self.say([{"Deleted": own_id}])
 
     def described(self, own_id: str) -> dict[str, Any]:

@@ -87,6 +87,12 @@ def rebuild(engine: DockerEngine, patch_file: Path, reference: str) -> None:
     engine.name_image(target, reference)
 
 
+def peak_bytes() -> int:
+    """Resident memory at the highest since this program began; what ``wait4`` tells counts its parent's as well."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+
 def main() -> int:
     task = json.loads(Path(sys.argv[1]).read_text())
     patience = Patience(ask=20, silence=60, work=300)
@@ -98,7 +104,7 @@ def main() -> int:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 3
     finally:
-        sys.stdout.write(f"{daemon.events}\n")
+        sys.stdout.write(f"{daemon.events} {peak_bytes()}\n")
         sys.stdout.flush()
     return 0
 

@@ -53,7 +53,7 @@ class RegistryProcess:
             "REGISTRY_HTTP_ADDR": self.address,
             "REGISTRY_HTTP_SECRET": "of the tests",
             "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(self.storage),
-            "REGISTRY_CONFIG": str(config),
+            "IMAGEDELTA_REGISTRY_CONFIG": str(config),
             "IMAGEDELTA_LOOK_SECONDS": "0.1",
             **(more or {}),
         }

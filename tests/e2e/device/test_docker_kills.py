@@ -60,7 +60,7 @@ class Ship:
             check=False,
         )
         assert done.returncode in (0, 3, -9), done.stderr
-        return done.returncode, int(done.stdout or 0)
+        return done.returncode, int((done.stdout or "0").split()[0])
 
     def listed(self) -> dict[str, tuple[str, ...]]:
         task = {"root": str(self.folder / "module"), "registry": self.registry.url}

@@ -352,6 +352,29 @@ def test_closing_ends_a_call_that_waits(broker: Broker, cloud: HubStandIn) -> No
     assert talkers() == []
 
 
+def test_connections_leave_nothing_behind(broker: Broker, cloud: HubStandIn) -> None:
+    hub = hub_of(access(broker))
+    this = psutil.Process()
+
+    def used() -> tuple[int, int]:
+        return this.num_fds(), threading.active_count()
+
+    def connect_once() -> None:
+        patiently(hub.send, REPORT)
+        (talker,) = talkers()
+        talker.kill()
+        wait_for(lambda: not talkers())
+
+    connect_once()
+    time.sleep(0.5)
+    before = used()
+    for _ in range(5):
+        connect_once()
+
+    wait_for(lambda: used() == before)
+    hub.close()
+
+
 _ASK_FOR_EVER = """
 import sys, time
 from edge_module.hub import Envelope

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,7 @@ def test_the_image_and_the_begin_are_told() -> None:
         ("os.kill(os.getpid(), signal.SIGSEGV)", DependencyError, "rebuild.died"),
         ("os._exit(0)", DependencyError, "rebuild.died"),
         ("sys.exit(3)", DependencyError, "rebuild.died"),
+        ("begun(); begun(); time.sleep(99)", DependencyError, "rebuild.died"),
         ("os.closerange(3, 99); time.sleep(99)", DependencyError, "rebuild.died"),
         ("for fd in range(3, 99):\n    try: os.write(fd, b'x' * 9 + b'\\n')\n    except OSError: pass\ntime.sleep(99)",
          DependencyError, "rebuild.died"),
@@ -118,6 +121,7 @@ def test_a_program_that_does_not_start_is_waited_for() -> None:
 def test_content_that_seems_wrong_for_want_of_memory_is_looked_at_again_without_the_limit() -> None:
     """Brotli and zstd call a stream damaged when they get no memory for it."""
     body = """
+begun()
 try:
     bytearray(200 << 20)
 except MemoryError:
@@ -138,6 +142,21 @@ raise DependencyError(" ".join([
 """.replace("IOPRIO()", "__import__('ctypes').CDLL(None).syscall(252, 1, 0)")
     # 252 is ioprio_get on x86-64, which the tests run on; 3 << 13 is the idle class.
     assert str(failure(status)) == f"19 1000 {3 << 13}"
+
+
+def test_nothing_is_left_open_by_rebuilds_however_they_end() -> None:
+    process = a_process("os._exit(1) if os.getpid() % 2 else None; return IMAGE")
+    with suppress(DependencyError):
+        process.rebuild(TASK, lambda: None)
+    before = list(Path("/proc/self/fd").iterdir())
+
+    for number in range(8):
+        task = replace(TASK, head=replace(TASK.head, target_image_id=f"sha256:{number:064x}"))
+        with suppress(DependencyError):
+            process.rebuild(task, lambda: None)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
+    assert children() == []
 
 
 def test_one_image_is_rebuilt_at_a_time() -> None:

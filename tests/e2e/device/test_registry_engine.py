@@ -23,7 +23,7 @@ from imagedelta.archives.oci import INDEX_TYPE, MANIFEST_TYPE
 from tests.e2e.device.dockerd_process import DockerDaemon
 from tests.e2e.device.registry_place import RegistryPlace, image_manifest, put_image
 from tests.e2e.device.registry_process import RegistryProcess
-from tests.engines.place import listed, make, pulled
+from tests.engines.place import listed, make, pulled, sizes_of, write_layers
 from tests.engines.suite import APP_1, OTHER, EngineSuite
 from tests.images import BuiltImage, Pack, an_image, descriptor, gzipped, plain
 
@@ -133,6 +133,20 @@ def test_thousands_of_small_reads_are_few_requests(place: RegistryPlace) -> None
 
     assert walked <= 24 + 6
     assert copied <= 4 + 6
+
+
+def test_what_an_interrupted_session_has_sent_is_no_need_any_more(place: RegistryPlace) -> None:
+    def needed() -> int:
+        return sum(need.bytes for need in place.engine().needs(APP_1.image_id, sizes_of(APP_1), ()))
+
+    before = needed()
+    with suppress(ZeroDivisionError), place.engine().begin(APP_1.image_id, "app:1", sizes_of(APP_1), ()) as work:
+        write_layers(work, APP_1, (0,))
+        raise ZeroDivisionError
+    with place.engine().begin(APP_1.image_id, "", {}, ()):
+        pass  # as a rebuild does, to learn what layers there are
+
+    assert needed() == before - len(APP_1.layers[0])
 
 
 def test_a_patch_that_errs_about_a_size_makes_no_good_layer_forgotten(place: RegistryPlace) -> None:

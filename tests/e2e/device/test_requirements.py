@@ -77,6 +77,41 @@ def test_the_module_imports_nothing_that_its_requirements_do_not_bring(
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+NEEDED = """
+import ast, re, sys
+from importlib import metadata
+from pathlib import Path
+from packaging.requirements import Requirement
+
+def normal(name): return re.sub(r"[-_.]+", "-", name).lower()
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import): yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom): yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+names = {name for file in Path(".").rglob("*.py") for name in imported(file)}
+packages = {"azure": ["azure-iot-device"], **metadata.packages_distributions()}
+needed, waiting = set(), [each for name in names for each in packages.get(name.split(".")[0], ())]
+while waiting:
+    name = normal(waiting.pop())
+    if name not in needed:
+        needed.add(name)
+        asked = map(Requirement, metadata.requires(name) or ())
+        waiting += [each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+print(*needed)
+"""
+
+
+def test_no_requirement_is_there_for_nothing(device: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each one is imported by the module, somewhere, or asked for by one that is."""
+    ran = run(device, "-c", NEEDED, root=tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+    needed = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in pinned()}
+    assert needed == set(ran.stdout.split()) - {"pip", "setuptools"}
+
+
 def test_the_module_works_with_nothing_else(device: tuple[Path, Path], tmp_path: Path) -> None:
     image = an_image({"a": b"x" * 1000}, references=("app:1",))
     archive = tmp_path / "app.tar"

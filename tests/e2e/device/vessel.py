@@ -93,8 +93,7 @@ class Vessel:
 
     def fetched(self) -> int:
         """Bytes of bundles that are on the way."""
-        folder = self.root / "downloads"
-        return sum(path.stat().st_size for path in folder.iterdir() if path.suffix == ".part") if folder.exists() else 0
+        return sum(_size(path) for path in [*(self.root / "downloads").glob("*.part")])
 
     def waiting(self) -> int:
         """Messages on the disk that the hub has not acknowledged."""
@@ -115,3 +114,10 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):  # it is being replaced
         return {}
     return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it has just become a bundle
+        return 0

@@ -237,6 +237,6 @@ def test_a_disk_that_loses_every_download_is_not_fed_for_ever() -> None:
             world.disk.put(f"inbox/{BUNDLE.name}", holed(70_000, 79_000))
         world.clock.now += 1
 
-    assert world.outbox.served[BUNDLE.name] == 2 * SIZE
+    assert SIZE < world.outbox.served[BUNDLE.name] <= 2 * SIZE
     assert world.states() == ["receiving", "received", "receiving", "received", "blocked"]
     assert world.final_report() == ("blocked", "disk.failing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -149,6 +150,8 @@ def test_the_mark_of_a_layout_is_written_again(marker: bytes | None) -> None:
     else:
         disk.put("images/oci-layout", marker)
 
+    LayoutEngine(disk).clean()
+
     assert listed(LayoutEngine(disk)) == WHOLE
     assert disk.files()["images/oci-layout"] == before
 
@@ -247,6 +250,32 @@ def test_a_damaged_index_costs_no_bundle_and_silences_nothing(kind: str, via: st
     assert world.final_report() == ("succeeded", None)
     assert world.references() == {"app:1": APP_1.image_id, "app:2": APP_2.image_id}
     assert world.leftovers() == []
+    assert [told["file"] for told in world.hub.reported["damage"]] == [INDEX]
+
+
+def test_a_disk_that_is_full_or_takes_no_writes_does_not_keep_the_engine_from_being_opened() -> None:
+    for error in (errno.ENOSPC, errno.EROFS):
+        disk = FileSystemSimulator()
+        disk.fail_at(1, error, count=1 << 30)
+
+        assert LayoutEngine(disk).images() == []
+
+        disk.heal()
+        make(LayoutEngine(disk), APP_1, "app:1")
+
+
+def test_a_damaged_index_on_a_full_disk_waits_and_is_made_good_when_there_is_room() -> None:
+    disk = a_disk()
+    damage(disk, INDEX, "half")
+    disk.fail_at(1, errno.ENOSPC, count=1 << 30)
+    engine = LayoutEngine(disk)
+
+    with pytest.raises(DependencyError) as raised:
+        engine.images()
+    assert raised.value.code == "disk.full"
+
+    disk.heal()
+    assert listed(engine) == WHOLE
 
 
 @pytest.mark.parametrize("size", [0, 100])

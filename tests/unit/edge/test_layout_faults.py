@@ -189,10 +189,10 @@ def test_a_packed_source_that_cannot_be_read_is_a_wait_and_no_lost_source() -> N
     for at in range(1, after + 1):
         engine = LayoutEngine(disk)
         disk.fail_reading_at(at)
-        with engine.begin(APP_2.image_id, "", {}, [APP_1.image_id]) as work:
-            try:
+        try:
+            with engine.begin(APP_2.image_id, "", {}, [APP_1.image_id]) as work:
                 work.find(APP_1.image.diff_ids[1])
-            except DependencyError as raised:
-                assert raised.code == "disk.failing"
+        except DependencyError as raised:
+            assert raised.code == "disk.failing"
         disk.heal()
         assert disk.list("scratch") == []

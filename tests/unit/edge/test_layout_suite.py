@@ -29,7 +29,7 @@ class LayoutPlace:
         return LayoutEngine(self.files)
 
     def put(self, image: BuiltImage, pack: Pack = plain) -> None:
-        self.engine()
+        self.engine().clean()  # makes the folder
         files = oci_files(image, pack=pack)
         entries = json.loads(self._read("images/index.json"))["manifests"]
         index = json.loads(files["index.json"])

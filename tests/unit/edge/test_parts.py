@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge_module.apply_part import ApplyPart
 from edge_module.device import Device
 from edge_module.parts import Guard
 from edge_module.troubles import Troubles
@@ -159,6 +161,34 @@ def test_a_rebuild_is_stopped_when_the_module_ends() -> None:
 
     assert time.monotonic() - started < 4
     assert world.states() == [], "whoever stopped it needs no report"
+
+
+def test_a_disk_that_cannot_be_read_for_a_while_ends_no_part() -> None:
+    world = a_ship()
+    device = world.boot()
+    with running(device):
+        wait_for(lambda: world.hub.inventories)
+        world.disk.fail_reading_at(1, count=math.inf)
+        time.sleep(2.5)
+        world.disk.heal()
+        world.publish(make_bundle())
+        wait_for(lambda: succeeded(world))
+
+
+def test_a_step_that_fails_past_every_guard_does_not_end_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = a_ship()
+    failures = iter([ZeroDivisionError("boom")] * 3)
+    step = ApplyPart.step
+
+    def failing(part: ApplyPart) -> float:
+        for error in failures:
+            raise error
+        return step(part)
+
+    monkeypatch.setattr(ApplyPart, "step", failing)
+    world.drop_into_inbox(make_bundle())
+    with running(world.boot()):
+        wait_for(lambda: succeeded(world))
 
 
 class Failing:

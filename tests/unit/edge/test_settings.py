@@ -57,6 +57,8 @@ def test_a_device_may_state_several_platforms(given: str | None, platforms: tupl
         ({"IMAGEDELTA_MEMORY_BYTES": "much"}, "IMAGEDELTA_MEMORY_BYTES is 'much'"),
         ({"IMAGEDELTA_POLL_SECONDS": "-1"}, "IMAGEDELTA_POLL_SECONDS"),
         ({"IMAGEDELTA_POLL_SECONDS": "nan"}, "IMAGEDELTA_POLL_SECONDS"),
+        ({"IMAGEDELTA_LINK_BYTES_PER_SECOND": "fast"}, "IMAGEDELTA_LINK_BYTES_PER_SECOND"),
+        ({"IMAGEDELTA_LINK_HOURS": "at night"}, "IMAGEDELTA_LINK_HOURS"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(changes: dict[str, str], named: str) -> None:

@@ -247,9 +247,10 @@ def test_a_disk_without_a_free_byte_mutes_nothing(when: str) -> None:
     assert world.hub.reported["disk"]["state"] == "ok"
 
 
-def test_a_disk_that_fails_for_hours_is_told_and_brings_no_flood_of_reports() -> None:
+@pytest.mark.parametrize("way", ["inbox", "outbox"])
+def test_a_disk_that_fails_for_hours_is_told_and_brings_no_flood_of_reports(way: str) -> None:
     world = World(APP_1)
-    world.drop_into_inbox(make_bundle())
+    world.publish(make_bundle()) if way == "outbox" else world.drop_into_inbox(make_bundle())
     device = world.boot()
     world.turn(device, 1)
     world.disk.fail_at(1, count=math.inf)

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge_module.damage import DamageLog
 from edge_module.device import Device
 from edge_module.engines import PresentImage
 from edge_module.engines.layout import LayoutEngine
@@ -162,6 +163,7 @@ class World:
         )
         self.trusted = dict(TRUSTED)
         self.cuts = 0
+        self.wall_clock: float = WALL_CLOCK
         self._rebuilds: Rebuilds | None = None
         for image in images:
             self.load(image)
@@ -185,8 +187,8 @@ class World:
             archive.write_bytes(oci_archive(image))
             load_archive(archive, self.engine())
 
-    def engine(self) -> LayoutEngine:
-        return LayoutEngine(self.disk, new_id=lambda: "installation-1")
+    def engine(self, damage: DamageLog | None = None) -> LayoutEngine:
+        return LayoutEngine(self.disk, new_id=lambda: "installation-1", damage=damage)
 
     def publish(self, bundle: MadeBundle, name: str | None = None) -> None:
         name = name or bundle.name
@@ -220,7 +222,8 @@ class World:
 
     def boot(self) -> Device:
         client = httpx.Client(transport=self.outbox)
-        engine = self.engine()
+        damage = DamageLog(self.disk)
+        engine = self.engine(damage)
         ports = Ports(
             self.disk,
             engine,
@@ -228,8 +231,9 @@ class World:
             self._rebuilds or self.rebuilder(engine),
             lambda url, query: BlobContainer(client, url, query),
             self.trusted,
-            self.clock,
-            lambda: WALL_CLOCK,
+            monotonic=self.clock,
+            now=lambda: self.wall_clock,
+            damage=damage,
         )
         return Device(self.settings, ports)
 
