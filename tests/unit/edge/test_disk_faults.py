@@ -125,3 +125,20 @@ def test_a_disk_that_takes_nothing_from_the_start_mutes_nothing(bundle_in: str, 
     run(world, device)
     assert_done_once(world)
     assert world.hub.reported["disk"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(("error", "code"), [(errno.ENOSPC, "disk.full"), (errno.EROFS, "disk.read_only")])
+def test_a_new_device_whose_disk_takes_nothing_starts_and_tells_and_goes_on_later(error: int, code: str) -> None:
+    world = World()
+    world.disk.fail_at(1, error, math.inf)
+    world.hub.desired_now |= {"paused": True}
+
+    device = world.boot()
+    spend(world, device, 120)
+
+    assert (world.hub.reported["paused"], world.hub.reported["disk"]["state"]) == (True, code)
+    world.disk.heal()
+    world.hub.desired_now |= {"paused": False}
+    spend(world, device, 600)
+    assert world.hub.inventories[-1].images == []
+    assert world.hub.reported["disk"]["state"] == "ok"
