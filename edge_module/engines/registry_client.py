@@ -13,7 +13,7 @@ import errno
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +36,7 @@ _MAX_LISTED = 20_000
 _PAGE = 500
 _ANSWER_SECONDS = 60.0
 """The longest that a small answer may take in all."""
+_SLICE_BYTES = 64 * KIB
 _LEAST_RATE = 64 * KIB
 """Bytes per second below which a blob counts as hanging."""
 _TRIES, _TRIES_OF_UNREADABLE = 5, 2
@@ -209,13 +210,16 @@ class RegistryClient:
 
         return self._patiently(ask)
 
-    def append_upload(self, place: str, offset: int, data: bytes) -> str:
+    def append_upload(self, place: str, offset: int, data: bytes | bytearray) -> str:
         """Send the bytes from ``offset`` on; returns the new place. Never sent twice: ask ``upload_state`` then."""
         headers = {
             "content-type": "application/octet-stream",
+            "content-length": str(len(data)),
             "content-range": f"{offset}-{offset + len(data) - 1}",
         }
-        with self._send("PATCH", place, (202,), headers, content=data) as response:
+        # In slices: sent at once, the layers below would hold it twice more.
+        slices = (bytes(data[at : at + _SLICE_BYTES]) for at in range(0, len(data), _SLICE_BYTES))
+        with self._send("PATCH", place, (202,), headers, content=slices) as response:
             return self._location(response)
 
     def upload_state(self, place: str) -> tuple[int, str] | None:
@@ -345,7 +349,7 @@ class RegistryClient:
         headers: dict[str, str] | None = None,
         *,
         query: dict[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | Iterable[bytes] | None = None,
     ) -> Iterator[httpx.Response]:
         """One request; what fails on the way, also while the body is read, is a DependencyError.
 

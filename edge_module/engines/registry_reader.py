@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 128 * KIB
 _MOST_AHEAD = 8
 """Blocks per request, at most: 1 MiB."""
-_MOST_KEPT = 32
+_MOST_KEPT = 24
 
 
 class Blocks:

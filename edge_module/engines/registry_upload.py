@@ -60,7 +60,7 @@ class LayerUpload:
                 if not self._place:
                     self._move(self._client.start_upload(self._repository))
                 if self._piece:
-                    self._move(self._client.append_upload(self._place, self._sent, bytes(self._piece)))
+                    self._move(self._client.append_upload(self._place, self._sent, self._piece))
                     self._forget(len(self._piece))
                 return
             except DependencyError as error:

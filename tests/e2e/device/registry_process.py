@@ -63,6 +63,12 @@ class RegistryProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
+    def __enter__(self) -> RegistryProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -71,9 +71,8 @@ def test_lists_longer_than_a_page_are_whole(registry: RegistryProcess, client: R
 
 
 def test_an_upload_goes_on_after_the_registry_was_killed_between_two_pieces(tmp_path: Path) -> None:
-    registry = RegistryProcess(tmp_path)
     data = bytes(range(256)) * (PIECE_BYTES // 256) + b"the rest"
-    with closing(RegistryClient(registry.url, pause=0.1)) as client:
+    with RegistryProcess(tmp_path) as registry, closing(RegistryClient(registry.url, pause=0.1)) as client:
         upload = LayerUpload(client, "app")
         upload.write(data[:PIECE_BYTES])
 
@@ -83,7 +82,6 @@ def test_an_upload_goes_on_after_the_registry_was_killed_between_two_pieces(tmp_
         upload.finish(sha256_id(data))
 
         assert client.blob_size("app", sha256_id(data)) == len(data)
-    registry.stop()
 
 
 def test_a_mount_gives_a_repository_what_another_has_and_tells_when_it_cannot(
@@ -109,17 +107,15 @@ def test_a_login_is_given_where_one_is_wanted(tmp_path: Path) -> None:
     config = tmp_path / "config.yml"
     section = f"auth: {{htpasswd: {{realm: ship, path: {tmp_path}/users}}}}\n"
     config.write_text(CONFIG.read_text() + section)
-    registry = RegistryProcess(tmp_path / "registry", config=config)
-
-    for login in (None, Login("ship", "wrong")):
-        with closing(RegistryClient(registry.url, login, pause=0.1)) as client:
-            assert client.answers()
-            with pytest.raises(DependencyError) as raised:
-                client.repositories()
-            assert raised.value.code == "registry.login"
-    with closing(RegistryClient(registry.url, Login("ship", "of theseus"), pause=0.1)) as client:
-        assert client.repositories() == []
-    registry.stop()
+    with RegistryProcess(tmp_path / "registry", config=config) as registry:
+        for login in (None, Login("ship", "wrong")):
+            with closing(RegistryClient(registry.url, login, pause=0.1)) as client:
+                assert client.answers()
+                with pytest.raises(DependencyError) as raised:
+                    client.repositories()
+                assert raised.value.code == "registry.login"
+        with closing(RegistryClient(registry.url, Login("ship", "of theseus"), pause=0.1)) as client:
+            assert client.repositories() == []
 
 
 # Whatever else may answer.

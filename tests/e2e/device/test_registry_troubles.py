@@ -139,24 +139,26 @@ def test_a_full_disk_of_the_registry_is_told_and_waited_for(tmp_path: Path) -> N
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
     try:
-        registry = RegistryProcess(tmp_path / "registry", storage=disk / "data", runner=True)
-        place = RegistryPlace(registry, tmp_path / "module")
-        engine = place.engine()
-        make(engine, SUITE_APP, "app:1")
-        filler = disk / "filler"
-        filler.write_bytes(b"x" * (1 << 20))
-        large = an_image({"large": noise(2 << 20, 1)})
-
-        with pytest.raises(DependencyError) as raised:
-            make(engine, large, "large:1")
-        assert raised.value.code == "disk.full"
-        assert listed(engine) == {SUITE_APP.image_id: ("app:1",)}
-        wait_until(lambda: place.leftovers() == [])
-
-        filler.unlink()
-        make(engine, large, "large:1")
-        assert place.pull("large:1", None) == pulled(large)
-        place.close()
-        registry.stop()
+        with RegistryProcess(tmp_path / "registry", storage=disk / "data", runner=True) as registry:
+            place = RegistryPlace(registry, tmp_path / "module")
+            assert_waits_for_room(place, disk / "filler")
+            place.close()
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def assert_waits_for_room(place: RegistryPlace, filler: Path) -> None:
+    engine = place.engine()
+    make(engine, SUITE_APP, "app:1")
+    filler.write_bytes(b"x" * (1 << 20))
+    large = an_image({"large": noise(2 << 20, 1)})
+
+    with pytest.raises(DependencyError) as raised:
+        make(engine, large, "large:1")
+    assert raised.value.code == "disk.full"
+    assert listed(engine) == {SUITE_APP.image_id: ("app:1",)}
+    wait_until(lambda: place.leftovers() == [])
+
+    filler.unlink()
+    make(engine, large, "large:1")
+    assert place.pull("large:1", None) == pulled(large)
