@@ -68,11 +68,11 @@ class Ship:
             return dict(listed(engine))
 
     def check(self) -> None:
-        """What is listed is whole, byte for byte; the old image always is."""
+        """The old image is listed; the new one, if it is, is whole, and so is the old one then: byte for byte."""
         names = self.listed()
         assert names[OLD.image_id] == ("app:1",)
         for built in (OLD, NEW):
-            if names.get(built.image_id):
+            if names.get(NEW.image_id):
                 reference = f"{self.registry.address}/{names[built.image_id][0]}"
                 self.dockerd.docker("pull", "-q", reference)
                 assert saved(self.dockerd, reference, self.folder / "saved.tar") == pulled(built)
