@@ -1,7 +1,8 @@
 """Files of the module's own that were found damaged: moved out of the way, told, and never in the way of the work.
 
-``damaged/<number>-<folder>_<name>`` and ``….reason.json`` beside it. The newest few are kept for people; the reported
-properties name them until somebody empties the folder. A disk that takes no rename keeps the file where it is.
+``damaged/<number>-<folder>_<name>`` and ``….reason.json`` beside it; what was made good in its place has the reason
+alone. The newest few are kept for people. The reported properties name what is in the folder until somebody empties
+it, whichever process put it there. A disk that takes no rename keeps the file where it is.
 
 Source: docs/formats/device-store.md, section 9.
 """
@@ -25,6 +26,8 @@ MAX_FILE_BYTES = 1024 * 1024
 """What is larger is removed: a huge file in the place of a small one would eat the room that images need."""
 MAX_TOLD = 8
 _MAX_TEXT = 200
+_TRIES = 3
+_MAX_REASON_BYTES = 4096
 _REASON = ".reason.json"
 _NAME = re.compile(r"(\d{6})-.*", re.DOTALL)
 log = logging.getLogger("imagedelta.damage")
@@ -44,16 +47,27 @@ class DamageLog:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._told: deque[Damage] = deque(maxlen=MAX_TOLD)
+        self._known: dict[str, Damage] = {}
+        """By name in the folder, without suffix."""
+        self._elsewhere: deque[Damage] = deque(maxlen=MAX_TOLD)
+        """What this disk does not let us note in the folder."""
         self._disk: str | None = None
         try:
-            self._begin()
+            if files.kind(FOLDER) not in (None, "folder"):
+                remove_durably(files, FOLDER)
         except DependencyError as error:
-            log.error("folder %s cannot be read: %s", FOLDER, error)
+            log.error("what stands in the place of folder %s cannot be removed: %s", FOLDER, error)
 
     def told(self) -> list[dict[str, str]]:
         """The last ones, oldest first, for the reported properties."""
-        return [asdict(each) for each in tuple(self._told)]
+        with self._lock:
+            try:
+                self._look()
+            except DependencyError as error:
+                log.debug("folder %s cannot be read: %s", FOLDER, error)
+            known = [self._known[name] for name in sorted(self._known)]
+            elsewhere = [each for each in self._elsewhere if each not in known]
+            return [asdict(each) for each in [*known, *elsewhere][-MAX_TOLD:]]
 
     @property
     def disk(self) -> str | None:
@@ -65,23 +79,35 @@ class DamageLog:
         self._disk = None if error is None else error.code
 
     def set_aside(self, name: str, problem: str, result: str) -> bool:
-        """Move a damaged file out of the way and tell; returns whether it is out of the way."""
-        self.note(name, problem, result)
+        """Move a damaged file out of the way and tell; returns whether it is out of the way.
+
+        Args:
+            result: What the module does without it.
+        """
+        log.error("%s: %s; %s", name, problem, result)
+        damage = Damage(_short(name), _short(problem), _short(result))
         with self._lock:
             try:
-                self._keep(name, Damage(name, problem, result))
+                kept = self._next_name(name)
+                self._move(name, kept)
             except DependencyError as error:
                 log.error("%s cannot be moved out of the way: %s", name, error)
+                self._note_elsewhere(damage)
                 return False
+            self._note(kept, damage)
         return True
 
     def note(self, name: str, problem: str, result: str) -> None:
-        """Tell of damage that was repaired in place."""
-        damage = Damage(_short(name), _short(problem), _short(result))
+        """Tell of damage that was made good in its place."""
         log.error("%s: %s; %s", name, problem, result)
+        damage = Damage(_short(name), _short(problem), _short(result))
         with self._lock:
-            if damage not in self._told:
-                self._told.append(damage)
+            try:
+                self._look()
+                if damage not in self._known.values():
+                    self._note(self._next_name(name), damage)
+            except DependencyError:
+                self._note_elsewhere(damage)
 
     def open_folder(self, folder: str) -> None:
         """Make a folder of the module's own, whatever stands in its place."""
@@ -93,33 +119,65 @@ class DamageLog:
             self.set_aside(folder, "it is no folder", "an empty one takes its place")
         open_folder(self._files, folder)
 
-    def _begin(self) -> None:
-        if self._files.kind(FOLDER) not in (None, "folder"):
-            remove_durably(self._files, FOLDER)
-        for name in self._kept():
-            reason = read_bounded(self._files, f"{FOLDER}/{name}{_REASON}", 4096)
-            self._told.append(_parse(reason, name))
+    def _look(self) -> None:
+        """What is in the folder now: another process may have put something there, or people taken it away."""
+        names = self._names()
+        self._known = {name: self._known.get(name) or self._read(name) for name in names}
 
-    def _keep(self, name: str, damage: Damage) -> None:
+    def _read(self, name: str) -> Damage:
+        return _parse(read_bounded(self._files, f"{FOLDER}/{name}{_REASON}", _MAX_REASON_BYTES), name)
+
+    def _move(self, name: str, kept: str) -> None:
         if self._files.kind(name) is None:
             return
-        size = self._files.size(name)
-        if size is not None and size > MAX_FILE_BYTES:
+        if (self._files.size(name) or 0) > MAX_FILE_BYTES:
             remove_durably(self._files, name)
-            return
-        kept = f"{FOLDER}/{self._next_number():06d}-{name.replace('/', '_')[-150:]}"
-        move_durably(self._files, name, kept)
-        for old in self._kept()[:-MAX_FILES]:
-            self._files.remove(f"{FOLDER}/{old}{_REASON}")
-            remove_durably(self._files, f"{FOLDER}/{old}")
-        write_atomically(self._files, kept + _REASON, json.dumps(asdict(damage)).encode())
+        else:
+            move_durably(self._files, name, f"{FOLDER}/{kept}")
 
-    def _kept(self) -> list[str]:
-        return [name for name in self._files.list(FOLDER) if _NAME.fullmatch(name) and not name.endswith(_REASON)]
+    def _note(self, kept: str, damage: Damage) -> None:
+        self._known[kept] = damage
+        try:
+            write_atomically(self._files, f"{FOLDER}/{kept}{_REASON}", json.dumps(asdict(damage)).encode())
+            for old in self._names()[:-MAX_FILES]:
+                self._files.remove(f"{FOLDER}/{old}{_REASON}")
+                remove_durably(self._files, f"{FOLDER}/{old}")
+        except DependencyError as error:
+            log.warning("the reason of %s is not kept: %s", kept, error)
+            self._note_elsewhere(damage)
 
-    def _next_number(self) -> int:
-        numbers = [int(found[1]) for name in self._files.list(FOLDER) if (found := _NAME.fullmatch(name))]
-        return max(numbers, default=0) % 999_999 + 1
+    def _note_elsewhere(self, damage: Damage) -> None:
+        if damage not in self._elsewhere:
+            self._elsewhere.append(damage)
+
+    def _names(self) -> list[str]:
+        found = [name for name in self._files.list(FOLDER) if _NAME.fullmatch(name) and not name.endswith(".tmp")]
+        return sorted({name.removesuffix(_REASON) for name in found})
+
+    def _next_name(self, name: str) -> str:
+        numbers = [int(found[1]) for each in self._names() if (found := _NAME.fullmatch(each))]
+        return f"{max(numbers, default=0) % 999_999 + 1:06d}-{name.replace('/', '_')[-150:]}"
+
+
+def read_own(files: Files, name: str, limit: int) -> bytes | None:
+    """The bytes of a small file of the module's own; None when there is none, or it is larger than ``limit``.
+
+    One that cannot be read, though asked again, is moved out of the way and counts as missing: what it holds is made
+    again. So does something else in its place.
+
+    Raises: DependencyError when it cannot be moved either: then it is not the file, but the disk.
+    """
+    for _ in range(_TRIES):
+        try:
+            if files.kind(name) in (None, "file"):
+                return read_bounded(files, name, limit)
+            failure = DependencyError(f"{name}: it is no file", code="disk.failing")
+            break
+        except DependencyError as error:
+            failure = error
+    if not DamageLog(files).set_aside(name, str(failure), "what it holds is made again"):
+        raise failure
+    return None
 
 
 def _parse(reason: bytes | None, name: str) -> Damage:
@@ -127,7 +185,7 @@ def _parse(reason: bytes | None, name: str) -> Damage:
         told = json.loads(reason or b"")
         return Damage(_short(str(told["file"])), _short(str(told["problem"])), _short(str(told["result"])))
     except (ValueError, TypeError, KeyError, RecursionError):
-        return Damage(_short(name), "damaged", "it was moved to the folder damaged")
+        return Damage(_short(name), "it is damaged", "the module goes on without it")
 
 
 def _short(text: str) -> str:

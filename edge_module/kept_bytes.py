@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import NoReturn
 
-from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.damage import read_own
+from edge_module.files import Files, write_atomically
 from edge_module.wrong_bytes import WrongBytes
 from imagedelta.errors import DependencyError
 
@@ -69,11 +70,11 @@ class KeptBytes:
         self._wrong.note(data, what, blame=not ours)
 
     def _load(self, limit: int) -> bytes:
-        data = read_bounded(self._files, self.path, limit + _MAX_LINE + 1) or b""
+        data = read_own(self._files, self.path, limit + _MAX_LINE + 1) or b""
         return data.removeprefix(self._line) if data.startswith(self._line) else b""
 
 
 def kept_bytes(files: Files, path: str, limit: int) -> bytes:
     """What an earlier run has kept, of whatever version."""
-    data = read_bounded(files, path, limit + _MAX_LINE + 1) or b""
+    data = read_own(files, path, limit + _MAX_LINE + 1) or b""
     return data.partition(b"\n")[2]

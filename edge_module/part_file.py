@@ -12,17 +12,21 @@ held in memory too: when a write or sync fails, nothing that was not synced is t
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from edge_module.files import Files, FileWriter, move_durably, read_bounded, remove_durably, write_atomically
+from edge_module.damage import DamageLog, read_own
+from edge_module.files import Files, FileWriter, move_durably, remove_durably, write_atomically
 from edge_module.wrong_bytes import WrongBytes
 from imagedelta.bundles import HEAD_BYTES, BundleHead, check_chunk, check_chunk_list, zip_layout
 from imagedelta.errors import ContentError, DependencyError, DigestMismatch
 
 FOLDER = "downloads"
+_TRIES = 3
+log = logging.getLogger("imagedelta.downloads")
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ class PartFile:
         self.verified = 0
         self._buffer.clear()
         if self._files.size(self._path) is None:
+            self._make_way()
             return
         before = self.bundle.before
         start = _patch_offset(self._read(0, HEAD_BYTES))
@@ -156,6 +161,10 @@ class PartFile:
             self._verify_present(start)
         else:
             self._copy_behind_new_head(start)
+
+    def _make_way(self) -> None:
+        if self._files.kind(self._path) is not None:
+            DamageLog(self._files).set_aside(self._path, "it is no file", "it is fetched anew")
 
     def _verify_present(self, start: int) -> None:
         for chunk in self._present_chunks(start):
@@ -265,7 +274,7 @@ class PartFile:
         return _read(self._files, self._path, offset, length)
 
     def _load_cost(self) -> LinkCost:
-        data = read_bounded(self._files, self._cost_file, 4096)
+        data = read_own(self._files, self._cost_file, 4096)
         try:
             state = json.loads(data or b"")
             cost = LinkCost(int(state["bytes_fetched"]), float(state["seconds"]))
@@ -296,12 +305,17 @@ def room_needed(files: Files, bundle: Announced) -> int:
 
 
 def _read(files: Files, path: str, offset: int, length: int) -> bytes:
-    try:
-        with files.open(path) as stream:
-            stream.seek(offset)
-            return stream.read(length)
-    except FileNotFoundError:
-        return b""
+    """Nothing where the disk gives nothing, though asked again: then it is fetched anew from there on."""
+    for _ in range(_TRIES):
+        try:
+            with files.open(path) as stream:
+                stream.seek(offset)
+                return stream.read(length)
+        except FileNotFoundError:
+            break
+        except DependencyError as error:
+            log.warning("%s cannot be read at %d: %s", path, offset, error)
+    return b""
 
 
 def part_path(patch_sha256: str) -> str:

@@ -26,6 +26,11 @@ log = logging.getLogger("imagedelta.refused")
 class RefusedFiles:
     def __init__(self, files: Files) -> None:
         self._files = files
+        with suppress(DependencyError):  # nothing here is worth not starting for
+            self._begin()
+
+    def _begin(self) -> None:
+        files = self._files
         open_folder(files, FOLDER)
         for name in files.list(FOLDER):
             if name.endswith(_REASON) and files.size(f"{FOLDER}/{name.removesuffix(_REASON)}") is None:
@@ -47,11 +52,10 @@ class RefusedFiles:
 
     def make_room(self, needed: int, free_bytes: Callable[[], int]) -> int:
         """Give up files, oldest first, until ``needed`` bytes are free or none is left; return what is free."""
-        for name in self._kept():
-            if free_bytes() >= needed:
-                break
-            log.info("%s/%s is removed: its room is needed", FOLDER, name)
-            self._remove(name)
+        with suppress(DependencyError):
+            while free_bytes() < needed and (kept := self._kept()):
+                log.info("%s/%s is removed: its room is needed", FOLDER, kept[0])
+                self._remove(kept[0])
         return free_bytes()
 
     def _kept(self) -> list[str]:

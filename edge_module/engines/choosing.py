@@ -12,7 +12,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.damage import read_own
+from edge_module.files import Files, write_atomically
 
 _NAME = "state/engine.json"
 _MAX_BYTES = 4096
@@ -56,7 +57,7 @@ def _comes_up(
 
 def _remembered(files: Files) -> str | None:
     try:
-        found = json.loads(read_bounded(files, _NAME, _MAX_BYTES) or b"")["engine"]
+        found = json.loads(read_own(files, _NAME, _MAX_BYTES) or b"")["engine"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return found if found in ("registry", "docker") else None

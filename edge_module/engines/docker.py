@@ -15,9 +15,17 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edge_module.engines.base import ENGINE_DISK, MODULE_DISK, EngineDamaged, ImageName, Need, PresentImage
+from edge_module.engines.base import (
+    ENGINE_DISK,
+    MODULE_DISK,
+    EngineDamaged,
+    ImageName,
+    LayersGone,
+    Need,
+    PresentImage,
+)
 from edge_module.engines.docker_archive import LoadedImage, NoKeeper, archive_of
-from edge_module.engines.docker_daemon import Daemon, DaemonImage
+from edge_module.engines.docker_daemon import Daemon, DaemonImage, DaemonSays
 from edge_module.engines.docker_disk import free_on_docker_disk
 from edge_module.engines.docker_files import DockerFiles
 from edge_module.engines.docker_images import INSTALLATION, KEPT, OURS, DaemonImages
@@ -34,6 +42,8 @@ from imagedelta.names import archive_name
 _TAG_DIGITS = 32
 _MARKER = b'{"architecture":"amd64","config":{},"os":"linux","rootfs":{"diff_ids":[],"type":"layers"}}'
 """Config of the image without layers whose tag is the installation's ID; the same on every platform."""
+_NO_FILE = "no such file or directory"
+"""What a daemon says of a layer that the archive leaves out and that it has not."""
 log = logging.getLogger("imagedelta.docker")
 
 
@@ -235,10 +245,18 @@ class DockerEngine:
         return self._find(image_id)
 
     def _load(self, finished: Finished) -> DaemonImage:
-        """Raises: EngineDamaged: the daemon has made another image of it, which it does without a word."""
+        """Raises:
+        LayersGone: A layer that was not sent is in the daemon no more.
+        EngineDamaged: The daemon has made another image of it, which it does without a word.
+        """
         tag = f"{KEPT}:{hex_of(finished.image.image_id)[:_TAG_DIGITS]}"
         given = LoadedImage(finished.image, finished.sizes, f"docker.io/{tag}")
-        self._daemon.load(archive_of(given, finished.layers))
+        try:
+            self._daemon.load(archive_of(given, finished.layers))
+        except DaemonSays as error:
+            if len(finished.layers) < len(set(finished.image.diff_ids)) and _NO_FILE in str(error):
+                raise LayersGone(str(error)) from error
+            raise
         found = self._daemon.find(tag)
         if found is None or found.id not in (finished.image.image_id, sha256_id(given.manifest)):
             raise EngineDamaged(f"Docker loaded {found.id if found else 'nothing'} as {finished.image.image_id}")

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from edge_module.damage import read_own
 from edge_module.engines.base import LayerWriter
 from edge_module.engines.port_reader import PortReader
 from edge_module.files import Files, FileWriter, move_durably, read_bounded, remove_durably, write_atomically
@@ -139,7 +140,7 @@ class DockerFiles:
     def known(self) -> dict[str, str]:
         """Daemon's ID -> image ID; "" for an image that was found damaged."""
         with suppress(ValueError, RecursionError):
-            found = json.loads(read_bounded(self._files, _KNOWN, _MOST_KNOWN) or b"{}")
+            found = json.loads(read_own(self._files, _KNOWN, _MOST_KNOWN) or b"{}")
             if isinstance(found, dict):
                 return {key: value for key, value in found.items() if isinstance(value, str)}
         return {}

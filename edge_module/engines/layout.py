@@ -14,7 +14,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edge_module.damage import DamageLog
+from edge_module.damage import DamageLog, read_own
 from edge_module.engines.base import MODULE_DISK, ImageName, Need, PresentImage
 from edge_module.engines.layout_index import digest_of, manifest_entry, with_entry, without_digest
 from edge_module.engines.layout_index_file import IndexFile
@@ -176,7 +176,7 @@ class LayoutEngine:
         for folder in (BLOBS, INGEST, SCRATCH):
             self._files.make_folders(folder)
         self._index.found()
-        if not _is_marker(read_bounded(self._files, _MARKER, _MAX_SMALL)):
+        if not _is_marker(read_own(self._files, _MARKER, _MAX_SMALL)):
             write_atomically(self._files, _MARKER, layout_marker())
         self._prepared = True
 
@@ -245,7 +245,7 @@ def _present(listed: Sequence[ListedImage]) -> PresentImage:
 
 def _read_installation(files: Files, name: str) -> str:
     """Empty when there is none, or it is damaged."""
-    data = read_bounded(files, name, _MAX_SMALL)
+    data = read_own(files, name, _MAX_SMALL)
     try:
         value = parse_object(data or b"", name).get("installationId")
     except ContentError:

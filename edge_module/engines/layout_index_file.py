@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from edge_module.damage import DamageLog
+from edge_module.damage import DamageLog, read_own
 from edge_module.engines.base import EngineDamaged
 from edge_module.engines.layout_index import Entry, index_bytes, read_entries
 from edge_module.engines.layout_repair import FoundImage, find_images, find_manifest
@@ -74,6 +74,7 @@ class IndexFile:
         if manifest is None:
             self._lost.add(digest)
             return False
+        read_own(self._files, blob_path(digest), len(manifest))  # something else may stand in its place
         write_atomically(self._files, blob_path(digest), manifest)
         self._told().note(blob_path(digest), "it is damaged", "made again out of config and layers")
         return True
@@ -96,7 +97,7 @@ class IndexFile:
         return self._damage
 
     def _read(self, name: str) -> list[Entry] | None:
-        data = read_bounded(self._files, name, self._limits.max_manifest_bytes)
+        data = read_own(self._files, name, self._limits.max_manifest_bytes)
         try:
             return None if data is None else read_entries(data)
         except ContentError:

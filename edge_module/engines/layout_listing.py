@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from edge_module.damage import read_own
 from edge_module.engines.layout_index import Entry, digest_of, index_bytes
 from edge_module.engines.layout_index_file import IndexFile
-from edge_module.engines.layout_store import LayoutStore, path_of, read_blob
+from edge_module.engines.layout_store import LayoutStore, blob_path, path_of, read_blob
 from edge_module.files import Files
 from imagedelta.archives.findings import Findings, Located
+from imagedelta.archives.json_reading import parse_object
 from imagedelta.archives.oci import blob_name, entry_name, read_oci
+from imagedelta.errors import ContentError, DependencyError
 from imagedelta.limits import Limits
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 log = logging.getLogger("imagedelta.layout")
 
 
@@ -72,9 +77,26 @@ class Listing:
         return [self._listed(located, entry) for located in found.images]
 
     def _follow(self, entry: Entry) -> Findings:
+        try:
+            return self._look(entry)
+        except DependencyError:
+            self._let_go_of_unreadable(entry)
+            return self._look(entry)
+
+    def _look(self, entry: Entry) -> Findings:
         found = Findings()
         read_oci(LayoutStore(self._files, index_bytes([entry])), self._limits, found)
         return found
+
+    def _let_go_of_unreadable(self, entry: Entry) -> None:
+        """One document that the disk does not give must not hide all images: it counts as missing from now on.
+
+        Raises: DependencyError when it is not the document, but the disk.
+        """
+        manifest = read_own(self._files, blob_path(digest_of(entry)), self._limits.max_manifest_bytes)
+        config = _config_named_in(manifest) if manifest else None
+        if config is not None:
+            read_own(self._files, blob_path(config), self._limits.max_config_bytes)
 
     def _listed(self, located: Located, entry: Entry) -> ListedImage:
         image = located.image
@@ -100,3 +122,12 @@ class Listing:
         if (image, problem) not in self._warned:
             self._warned.add((image, problem))
             log.warning("image %s is not whole: %s", image, problem)
+
+
+def _config_named_in(manifest: bytes) -> str | None:
+    try:
+        config = parse_object(manifest, "a manifest").get("config")
+    except ContentError:
+        return None
+    digest = config.get("digest") if isinstance(config, dict) else None
+    return digest if isinstance(digest, str) and _DIGEST.fullmatch(digest) else None

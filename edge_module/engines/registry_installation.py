@@ -6,10 +6,11 @@ import json
 import logging
 from collections.abc import Callable
 
+from edge_module.damage import read_own
 from edge_module.engines.registry_client import Manifest, RegistryClient, Unreadable
 from edge_module.engines.registry_names import INSTALLATION
 from edge_module.engines.registry_upload import put_blob
-from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.files import Files, write_atomically
 from imagedelta.archives.json_reading import field_of, parse_object
 from imagedelta.archives.model import require_digest, sha256_id
 from imagedelta.archives.oci import MANIFEST_TYPE
@@ -26,7 +27,7 @@ log = logging.getLogger("imagedelta.registry")
 
 def installation_of(client: RegistryClient, files: Files, new_id: Callable[[], str]) -> str:
     """The id that the registry keeps; one without is a new one. A damaged one is mended from the module's copy."""
-    copy = _identifier(read_bounded(files, _COPY, _MAX_BYTES) or b"")
+    copy = _identifier(read_own(files, _COPY, _MAX_BYTES) or b"")
     try:
         found = _read(client)
         if found is None:

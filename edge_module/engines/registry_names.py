@@ -13,7 +13,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.damage import read_own
+from edge_module.files import Files, write_atomically
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.archives.model import hex_of
 from imagedelta.errors import ContentError, RequestError
@@ -95,7 +96,7 @@ class Names:
 
     def _given(self) -> dict[str, str]:
         try:
-            found = parse_object(read_bounded(self._files, _FILE, _MAX_BYTES) or b"{}", _FILE)
+            found = parse_object(read_own(self._files, _FILE, _MAX_BYTES) or b"{}", _FILE)
         except ContentError as error:
             log.error("names are shown without their hosts: %s", error)
             return {}

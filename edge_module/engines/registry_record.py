@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from edge_module.files import Files, read_bounded, write_atomically
+from edge_module.damage import read_own
+from edge_module.files import Files, write_atomically
 
 _FOLDER = "registry"
 _NAME, _UPLOAD = f"{_FOLDER}/session.json", f"{_FOLDER}/upload"
@@ -22,7 +23,7 @@ class SessionRecord:
 def read_record(files: Files) -> SessionRecord:
     """One without content when there is none that can be read."""
     try:
-        found = json.loads(read_bounded(files, _NAME, _MAX_BYTES) or b"")
+        found = json.loads(read_own(files, _NAME, _MAX_BYTES) or b"")
         return SessionRecord(**{name: str(found[name]) for name in asdict(SessionRecord())})
     except (ValueError, TypeError, KeyError, RecursionError):
         return SessionRecord()
@@ -36,7 +37,7 @@ def write_record(files: Files, record: SessionRecord) -> None:
 
 def read_upload(files: Files) -> str:
     """Where the upload is that was under way; "" for none."""
-    place = (read_bounded(files, _UPLOAD, _MAX_BYTES) or b"").decode("ascii", "replace")
+    place = (read_own(files, _UPLOAD, _MAX_BYTES) or b"").decode("ascii", "replace")
     return place if place.startswith("/v2/") and place.isprintable() else ""
 
 

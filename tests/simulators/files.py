@@ -44,6 +44,10 @@ class _Inode:
     lost: tuple[int, int] = (0, 0)
     """First and last byte, exclusive, that a failed sync lost."""
     kind: Kind = "file"
+    unreadable: int = 0
+    """Errno of every read, until it is written anew."""
+    closed: int = 0
+    """Errno of opening it for reading."""
 
     def as_on_disk(self) -> bytes:
         """The data, with zeros where a sync failed."""
@@ -58,6 +62,7 @@ class _Inode:
 
     def truncate(self, keep: int) -> None:
         del self.data[keep:]
+        self.unreadable = self.unreadable if keep else 0
         start, end = self.lost
         self.lost = (start, min(end, keep)) if start < keep else (0, 0)
 
@@ -158,6 +163,12 @@ class FileSystemSimulator:
         """A file that something outside the module wrote; durable, not counted."""
         self._put(name, _Inode(bytearray(data), bytes(data)))
 
+    def make_unreadable(self, name: str, error: int = errno.EIO, *, opening: bool = False) -> None:
+        """A bad sector in the file, which stays with it under any name; ``opening``: it cannot even be opened."""
+        inode = self._find(name)
+        assert inode is not None
+        inode.unreadable, inode.closed = (0, error) if opening else (error, 0)
+
     def put_no_file(self, name: str, kind: Kind = "folder") -> None:
         """A folder or a pipe where the module expects a file, or a pipe where it expects a folder."""
         for view in (self._live, self._durable):
@@ -189,6 +200,8 @@ class FileSystemSimulator:
         if inode is None:
             raise FileNotFoundError(name)
         _check_file(name, inode)
+        if inode.closed:
+            raise _error(name, inode.closed)
         return io.BufferedReader(_SimulatedReader(self, inode, name))
 
     def rename(self, old: str, new: str) -> None:
@@ -367,6 +380,8 @@ class _SimulatedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         self._system._read(f"read {self._name}")
+        if self._inode.unreadable:
+            raise _error(self._name, self._inode.unreadable)
         data = bytes(self._inode.data[self._position : self._position + len(buffer)])
         buffer[: len(data)] = data
         self._position += len(data)

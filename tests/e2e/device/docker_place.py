@@ -53,6 +53,10 @@ class DockerPlace:
         else:
             waiting.write_bytes(data)
 
+    def remove_all(self) -> None:
+        """Somebody empties the Docker store."""
+        remove_all(self._dockerd)
+
     def pull(self, reference: str, digest: str | None) -> Pulled:
         assert digest is None
         return saved(self._dockerd, reference, self._root / "pulled.tar")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_module.engines import Engine
+from edge_module.engines import Engine, LayersGone
 from tests.e2e.device.docker_place import DockerAndRegistryPlace, DockerPlace
 from tests.e2e.device.dockerd_process import DockerDaemon
 from tests.e2e.device.registry_process import RegistryProcess
-from tests.engines.place import Place, listed, make, pulled, sizes_of
+from tests.engines.place import Place, listed, make, pulled, sizes_of, write_layers
 from tests.engines.suite import APP_1, APP_2, OTHER, EngineSuite
 from tests.images import Pack, gzipped, plain
 
@@ -24,6 +24,16 @@ class TestDockerStore(EngineSuite):
     @pytest.fixture
     def place(self, daemon: DockerDaemon, tmp_path: Path) -> DockerPlace:
         return DockerPlace(daemon, tmp_path)
+
+    @pytest.mark.long
+    def test_a_change_costs_little_more_where_many_images_are_present(self, place: Place, engine: Engine) -> None:
+        super().test_a_change_costs_little_more_where_many_images_are_present(place, engine)
+
+    @pytest.mark.parametrize(
+        "name", ["twice-the-same-layer", pytest.param("many-layers", marks=pytest.mark.long), "odd-config"]
+    )
+    def test_an_odd_image_is_kept_byte_for_byte(self, place: Place, engine: Engine, name: str) -> None:
+        super().test_an_odd_image_is_kept_byte_for_byte(place, engine, name)
 
     @pytest.mark.parametrize("pack", [plain, gzipped])
     def test_a_source_is_read_anywhere_however_its_layers_are_packed(
@@ -57,6 +67,22 @@ class TestDockerStore(EngineSuite):
         assert engine.drop_damaged(APP_1.image.diff_ids) == ()
         present = make(engine, APP_1, "app:1")
         assert place.pull("app:1", present.digest_of("app:1")) == pulled(APP_1)
+
+    def test_a_source_that_is_removed_under_the_work_is_told_and_the_work_can_start_again(
+        self, place: DockerPlace, engine: Engine
+    ) -> None:
+        """Its layers at the start of the new image were not sent, since the daemon had them."""
+        make(engine, APP_1, "app:1")
+        with (
+            pytest.raises(LayersGone),
+            engine.begin(APP_2.image_id, "app:2", sizes_of(APP_2), [APP_1.image_id]) as work,
+        ):
+            write_layers(work, APP_2, range(3))
+            place.remove_all()
+            work.finish(APP_2.image.config)
+
+        present = make(engine, APP_2, "app:2")
+        assert place.pull("app:2", present.digest_of("app:2")) == pulled(APP_2)
 
     def test_packed_sources_are_told_as_need(self, place: Place, engine: Engine) -> None:
         """Every source is, since its layers come out of an archive."""

@@ -35,7 +35,7 @@ def vessel(broker: Broker, place: RegistryPlace, tmp_path: Path) -> Iterator[Ves
     vessel = Vessel(
         tmp_path,
         broker,
-        IMAGEDELTA_ENGINE="registry",
+        IMAGEDELTA_ENGINE="auto",
         IMAGEDELTA_REGISTRY=place.registry.address,
         IMAGEDELTA_REGISTRY_SHARED=str(place.registry.shared),
     )

@@ -173,6 +173,23 @@ def test_a_pause_is_taken_while_a_bundle_is_fetched(azurite: Azurite, cloud: Hub
         assert 40_000 < fetched == vessel.fetched() < len(bundle.data)
 
 
+def test_what_the_twin_wants_takes_effect_while_an_image_is_rebuilt(cloud: HubStandIn, vessel: Vessel) -> None:
+    vessel.load(APP_1)
+    vessel.start()
+    cloud.wait_for(lambda hub: hub.inventories)
+    vessel.carry_in(transfer(1))
+    (rebuilder,) = wait_for(vessel.rebuilders, 60, pause=0.002)
+    rebuilder.suspend()
+    told = len(cloud.inventories)
+
+    cloud.desire({"resync": 4})
+    cloud.wait_for(lambda hub: len(hub.inventories) > told, 20)
+
+    assert vessel.state_of("transfer-1") != "succeeded"
+    rebuilder.resume()
+    cloud.wait_for(lambda hub: [each.state for each in hub.reports][-1:] == ["succeeded"])
+
+
 def test_a_clock_at_1970_changes_nothing(cloud: HubStandIn, vessel: Vessel) -> None:
     vessel.set_clock_back()
     vessel.load(APP_1)

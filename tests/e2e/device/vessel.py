@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,21 @@ class Vessel:
         return sum(path.suffix == ".json" for path in (self.root / "outbox").iterdir())
 
     def talkers(self) -> list[psutil.Process]:
+        """Processes that talk to the hub for it."""
+        return self._children("edge_module.hub_talker")
+
+    def rebuilders(self) -> list[psutil.Process]:
+        """Processes that rebuild an image for it."""
+        return self._children("rebuild")
+
+    def _children(self, word: str) -> list[psutil.Process]:
         assert self.process is not None
-        children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "edge_module.hub_talker" in child.cmdline()]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.Error):  # it has just ended
+                if word in child.cmdline():
+                    found.append(child)
+        return found
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-6000:]

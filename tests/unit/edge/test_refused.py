@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from edge_module.refused import FOLDER, MAX_FILES, RefusedFiles
@@ -83,6 +85,16 @@ def test_reasons_without_a_file_are_cleared_at_start(disk: FileSystemSimulator) 
     RefusedFiles(disk)
 
     assert disk.list(FOLDER) == []
+
+
+def test_a_folder_that_cannot_be_read_at_start_hinders_nothing() -> None:
+    world = World(APP_1)
+    world.disk.fail_reading_at(1, count=math.inf, only="refused")
+    world.publish(make_bundle())
+
+    world.run()
+
+    assert world.final_report() == ("succeeded", None)
 
 
 def test_a_transfer_that_was_refused_leaves_its_file_too() -> None:

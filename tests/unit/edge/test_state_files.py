@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from edge_module.damage import MAX_FILES, DamageLog
 from edge_module.state_files import StateFiles
+from tests.images import BuiltImage
 from tests.simulators.files import FileSystemSimulator
 from tests.unit.edge.world import APP_1, APP_2, OTHER, World, make_bundle, patch_of
 
@@ -29,12 +30,19 @@ def other_types(value: Any) -> Any:
     return {"of": "another type"} if isinstance(value, str | list) or value is None else "text"
 
 
+def _as_other_types(data: bytes) -> bytes:
+    try:
+        return json.dumps(other_types(json.loads(data))).encode()
+    except ValueError:
+        return json.dumps(other_types(data.decode("latin1"))).encode()
+
+
 FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
     "cut": lambda data: data[: len(data) // 2],
     "zeros": lambda data: bytes(len(data)),
     "garbage": lambda data: bytes(each ^ 0xA5 for each in data),
-    "other-types": lambda data: json.dumps(other_types(json.loads(data))).encode(),
+    "other-types": lambda data: _as_other_types(data),
     "a-list": lambda _: b"[1, 2]",
     "null": lambda _: b"null",
     "deep": lambda _: DEEP,
@@ -89,9 +97,9 @@ def spoil(world: World, file: str, fault: str) -> str:
     elif fault in ("folder", "pipe"):
         world.disk.put_no_file(name, "folder" if fault == "folder" else "other")
     elif fault == "eio":
-        world.disk.fail_reading_at(1, errno.EIO, math.inf, only=f"read {name}")
+        world.disk.make_unreadable(name, errno.EIO)
     elif fault == "eacces":
-        world.disk.fail_reading_at(1, errno.EACCES, math.inf, only=f"open {name}")
+        world.disk.make_unreadable(name, errno.EACCES, opening=True)
     else:
         world.disk.put(name, FAULTS[fault](world.disk.files()[name]))
     return name
@@ -122,6 +130,52 @@ def test_a_damaged_state_file_is_told_and_costs_no_bundle(file: str, fault: str)
     assert world.hub.reported["disk"]["state"] == "ok"
 
 
+MANIFEST = "images/blobs/sha256/18ec"
+MADE_AGAIN = {
+    "a chunk list": "downloads/2-000000000007-transfer-1-1.bundle.chunks",
+    "an opening": "downloads/2-000000000007-transfer-1-1.bundle.opening",
+    "the link's cost": "downloads/b62712bd3474cd39cf36816172b4c8228d9f77192cc40631c488dccd5871235b.cost",
+    "a part": "downloads/b62712bd3474cd39cf36816172b4c8228d9f77192cc40631c488dccd5871235b.part",
+    "the index": "images/index.json",
+    "the index's copy": "images/index.copy.json",
+    "the installation": "images/installation.json",
+    "the installation's copy": "images/installation.copy.json",
+    "the layout's marker": "images/oci-layout",
+    "a manifest": MANIFEST,
+}
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ELSE])
+@pytest.mark.parametrize("file", MADE_AGAIN)
+def test_what_can_be_fetched_or_made_again_is(file: str, fault: str) -> None:
+    world = a_ship()
+    installation = world.engine().installation_id()
+    spoil(world, MADE_AGAIN[file], fault)
+
+    world.run()
+
+    assert_done(world)
+    assert world.engine().installation_id() == installation
+    assert {each.installation_id for each in world.hub.inventories} == {installation}
+    assert world.hub.reported["disk"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ELSE])
+@pytest.mark.parametrize("image", [APP_1, OTHER], ids=["the source", "another image"])
+def test_an_image_whose_config_is_lost_costs_that_image_alone(image: BuiltImage, fault: str) -> None:
+    """And no bundle: the cloud is told what is missing, and plans anew."""
+    world = a_ship()
+    spoil(world, f"images/blobs/sha256/{image.image_id[7:]}", fault)
+
+    world.run()
+
+    assert world.final_report()[0] == ("source_missing" if image is APP_1 else "succeeded")
+    listed = {each.image_id for each in world.hub.inventories[-1].images}
+    assert listed == {APP_1.image_id, OTHER.image_id, APP_2.image_id} - (
+        {image.image_id} if image is OTHER else {APP_1.image_id, APP_2.image_id}
+    )
+
+
 @pytest.mark.parametrize("fault", ["file", "pipe"])
 @pytest.mark.parametrize("folder", ["journal", "outbox", "state", "damaged"])
 def test_what_stands_in_the_place_of_a_folder_is_moved_away(folder: str, fault: str) -> None:
@@ -147,9 +201,35 @@ def test_what_was_set_aside_is_told_again_after_a_restart_until_the_folder_is_em
     told = [{"file": "journal/a.json", "problem": "it is cut", "result": "its bundle counts as new"}]
     assert DamageLog(disk).told() == told
     assert disk.files()["damaged/000001-journal_a.json"] == b"{"
+    running = DamageLog(disk)
+    assert running.told() == told
     for name in disk.list("damaged"):
         disk.remove(f"damaged/{name}")
-    assert DamageLog(disk).told() == []
+    assert running.told() == []
+
+
+def test_what_another_process_made_good_is_told_too() -> None:
+    """An image is rebuilt by a child process; the parent talks to the hub."""
+    disk = FileSystemSimulator()
+    parent = DamageLog(disk)
+
+    for _ in range(3):
+        DamageLog(disk).note("images/index.json", "it is missing", "made again")
+
+    assert parent.told() == [{"file": "images/index.json", "problem": "it is missing", "result": "made again"}]
+
+
+def test_a_disk_that_takes_no_note_keeps_no_secret() -> None:
+    disk = FileSystemSimulator()
+    damage = DamageLog(disk)
+    disk.put("journal/a.json", b"{")
+    disk.fail_at(1, errno.EROFS, math.inf)
+
+    for _ in range(2):
+        assert not damage.set_aside("journal/a.json", "it is cut", "its bundle counts as new")
+        damage.note("images/index.json", "it is missing", "made again")
+
+    assert [each["file"] for each in damage.told()] == ["journal/a.json", "images/index.json"]
 
 
 def test_damaged_files_do_not_fill_the_disk() -> None:
@@ -160,7 +240,7 @@ def test_damaged_files_do_not_fill_the_disk() -> None:
         disk.put(name, bytes(HUGE if number == 40 else 1000))
         damage.set_aside(name, "it is damaged", "nothing")
 
-    assert len(disk.list("damaged")) == 2 * MAX_FILES
+    assert len(disk.list("damaged")) == 2 * MAX_FILES - 1, "of the huge one the reason alone is kept"
     assert disk.list("journal") == []
     assert sum(map(len, disk.files().values())) < 100_000
 

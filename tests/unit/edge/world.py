@@ -281,5 +281,5 @@ class World:
             name
             for name in sorted(self.disk.files())
             if name.startswith(("inbox/", "downloads/", "scratch/", "outbox/", "images/ingest/"))
-            or name.endswith((".tmp", ".part"))
+            or (name.endswith((".tmp", ".part")) and not name.startswith("damaged/"))
         ]
