@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -132,10 +132,10 @@ class Aboard:
         return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
-def create_options() -> dict[str, dict[str, object]]:
+def create_options() -> dict[str, dict[str, Any]]:
     snippet = json.loads((ROOT / "edge_module/deployment.snippet.json").read_text())
     module = snippet["modulesContent"]["$edgeAgent"]["properties.desired.modules.imagereconstruction"]
-    options: dict[str, dict[str, object]] = module["settings"]["createOptions"]
+    options: dict[str, dict[str, Any]] = module["settings"]["createOptions"]
     return options
 
 
@@ -277,22 +277,29 @@ def test_where_memory_is_short_the_kernel_takes_the_rebuild_and_the_bundle_waits
     assert (after["Running"], after["Pid"]) == (True, before["Pid"])
 
 
-def test_the_create_options_of_the_snippet_make_a_container_of_just_those_limits(
-    images: Images, tmp_path: Path
-) -> None:
+def with_the_docker_socket() -> dict[str, dict[str, Any]]:
+    """What docs/device.md says is added where the module shall use it."""
+    page = (ROOT / "docs/device.md").read_text()
+    added = json.loads(page.partition("<!-- docker-socket -->\n```json\n")[2].partition("```")[0])
     options = create_options()
-    body = {**options, "Image": images.one, "Env": ["IMAGEDELTA_ENGINE=layout"]}
+    host = options["HostConfig"]
+    return {**options, "HostConfig": {**host, **added, "Binds": [*host["Binds"], *added["Binds"]]}}
 
-    with httpx.Client(
-        transport=httpx.HTTPTransport(uds=images.daemon.env["DOCKER_HOST"].removeprefix("unix://"))
-    ) as api:
+
+@pytest.mark.parametrize("socket", [False, True])
+def test_the_create_options_of_the_snippet_make_a_container_of_just_those_limits(images: Images, socket: bool) -> None:
+    options = with_the_docker_socket() if socket else create_options()
+    body = {**options, "Image": images.one}
+    place = images.daemon.env["DOCKER_HOST"].removeprefix("unix://")
+
+    with httpx.Client(transport=httpx.HTTPTransport(uds=place), timeout=60) as api:
         answer = api.post("http://docker/v1.41/containers/create?name=snippet", json=body)
     assert answer.status_code == 201, answer.text
     made = inspected(images.daemon, "container", "snippet")
     images.daemon.docker("rm", "snippet")
 
-    warnings = [each for each in answer.json()["Warnings"] if "weight" not in each]
-    assert warnings == []
+    assert [each for each in answer.json()["Warnings"] if "weight" not in each] == []
     asked = {name: value for name, value in options["HostConfig"].items() if name != "BlkioWeight"}
     assert {name: made["HostConfig"][name] for name in asked} == asked
     assert made["Config"]["Healthcheck"]["Test"][-1] == "healthy"
+    assert ("996" in (made["HostConfig"]["GroupAdd"] or [])) is socket
