@@ -21,7 +21,7 @@ from edge_module.journal import Journal
 from edge_module.judge import Case, Judge
 from edge_module.refused import RefusedFiles
 from edge_module.troubles import Troubles
-from edge_module.verdict import INCOMPLETE, STOPPED, Done, Refused, Verdict, Wait
+from edge_module.verdict import INCOMPLETE, STOPPED, Done, Refused, Verdict, Wait, verdict_of
 from imagedelta.errors import ImageDeltaError
 
 SUFFIXES = (".bundle", ".imgbundle")
@@ -98,7 +98,8 @@ class Inbox:
 
     @property
     def waiting(self) -> int:
-        return len(self._stamps())
+        """Files that were there at the last look."""
+        return len(self._known)
 
     @property
     def is_idle(self) -> bool:
@@ -216,9 +217,9 @@ class Inbox:
             self._remove(file)
         except (ImageDeltaError, OSError) as error:
             file.retry_at = self._monotonic() + file.faults.failed()
-            code = getattr(error, "code", "disk.failing")
-            if self._troubles.note(file.name, code, str(error)):
-                log.warning("%s cannot be removed: %s", file.path, error)
+            hindered = verdict_of(error, "device")
+            if isinstance(hindered, Wait) and self._troubles.note(file.name, hindered.code, hindered.detail):
+                log.warning("%s cannot be removed (%s): %s", file.path, hindered.code, hindered.detail)
 
     def _remove(self, file: _File) -> None:
         self._files.remove(f"{file.path}.chunks")
