@@ -32,10 +32,6 @@ MOST_BYTES = 45 * MIB
 """What the module adds to its base: every device carries it."""
 
 
-TOO_LITTLE = 54 * MIB
-"""For the module and a rebuild together; enough for the module."""
-
-
 @dataclass(frozen=True)
 class Images:
     daemon: Daemon
@@ -74,15 +70,9 @@ class Aboard:
         ship.root.mkdir(exist_ok=True)
         os.chown(ship.root, UID, UID)
 
-    def run(self, image: str, *command: str, detach: bool = False, memory: int = 0) -> str:
-        """Run a command of the module in a container.
-
-        Args:
-            detach: Leave it running, as the service.
-            memory: Bytes, instead of those of the snippet.
-        """
+    def run(self, image: str, *command: str, detach: bool = False) -> str:
+        """Run a command of the module in a container; ``detach`` leaves it running as the service."""
         options = create_options()["HostConfig"]
-        most = memory or options["Memory"]
         volumes = [f"--volume={self._ship.root}:/data", f"--volume={self._keys}:/etc/imagedelta/keys:ro"]
         settings = [
             f"--env={name}={self._ship.environment[name]}"
@@ -92,7 +82,7 @@ class Aboard:
             "run", *(["--detach", f"--name={self.name}"] if detach else ["--rm"]),
             "--network=host", "--read-only", "--tmpfs=/tmp:size=8m", "--cap-drop=ALL",
             "--security-opt=no-new-privileges",
-            f"--memory={most}", f"--memory-swap={most}",
+            f"--memory={options['Memory']}", f"--memory-swap={options['MemorySwap']}",
             f"--pids-limit={options['PidsLimit']}", f"--oom-score-adj={options['OomScoreAdj']}",
             *volumes, *settings, "--env=IMAGEDELTA_LOG_FORMAT=json", "--env=IMAGEDELTA_ENGINE=layout", image, *command,
         )  # fmt: skip
@@ -256,26 +246,6 @@ def test_the_module_rebuilds_its_own_successor_and_both_read_what_the_other_leav
         assert f"{images.two} imagereconstruction:2" in listed
         aboard.run(image, "run", "--until-idle")
     assert len([report for report in ship.reports() if report["state"] == "succeeded"]) == 1
-
-
-@pytest.mark.long
-def test_where_memory_is_short_the_kernel_takes_the_rebuild_and_the_bundle_waits(
-    images: Images, host: HostProcess, own_update: OwnUpdate, tmp_path: Path
-) -> None:
-    ship, aboard = a_ship(images, host, own_update, tmp_path, "ship-2")
-
-    aboard.run(images.one, "run", detach=True, memory=TOO_LITTLE)
-    try:
-        wait_for(lambda: any(report["state"] == "blocked" for report in ship.reports()), 300)
-        before = inspected(images.daemon, "container", aboard.name)["State"]
-        images.daemon.docker("update", f"--memory={256 * MIB}", f"--memory-swap={256 * MIB}", aboard.name)
-        wait_for(lambda: ship.reports()[-1]["state"] == "succeeded", 120)
-        after = inspected(images.daemon, "container", aboard.name)["State"]
-    finally:
-        aboard.remove()
-
-    assert {report["code"] for report in ship.reports() if report["state"] == "blocked"} == {"rebuild.memory"}
-    assert (after["Running"], after["Pid"]) == (True, before["Pid"])
 
 
 def with_the_docker_socket() -> dict[str, dict[str, Any]]:
