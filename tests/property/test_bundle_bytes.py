@@ -6,15 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagedelta.bundles import parse_head, read_bundle
+from imagedelta.bundles.head import MAX_ATTEMPT, TRANSFER_ID
 from imagedelta.errors import ImageDeltaError
 from tests.unit.bundles.bundles import ANYONE, PATCH, TRUSTED, a_bundle, a_head
 
 _texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 _numbers = st.integers(0, 2**63 - 1)
+_transfer_ids = st.from_regex(TRANSFER_ID, fullmatch=True)
 _addresses = st.just(ANYONE) | st.fixed_dictionaries(
     {
-        **dict.fromkeys(("bundle_id", "device_id", "transfer_id"), _texts.filter(bool)),
-        **dict.fromkeys(("attempt", "number"), st.integers(1, 2**63 - 1)),
+        **dict.fromkeys(("bundle_id", "device_id"), _texts.filter(bool)),
+        "transfer_id": _transfer_ids,
+        "attempt": st.integers(1, MAX_ATTEMPT),
+        "number": st.integers(1, 2**63 - 1),
         "floor": _numbers,
     }
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edge_module.settings import connection_from_environment, read_settings_file, settings_from_environment
+from edge_module.settings import hub_from_environment, read_settings_file, settings_from_environment
 from imagedelta_cli import api_options
 from imagedelta_cli.api_client import Api, Endpoint
 from imagedelta_cli.main import run
@@ -74,7 +74,7 @@ def test_the_settings_file_is_private_and_what_the_module_reads(hub: set[str], c
     environment = read_settings_file(Path("ship-1.env"))
     settings = settings_from_environment(environment)
     assert (settings.root, settings.platforms) == (Path.cwd() / "ship-1", ("linux/arm64", "linux/arm/v7"))
-    assert connection_from_environment(environment).device_id == "ship-1"
+    assert hub_from_environment(environment).device_id == "ship-1"
     assert environment["IMAGEDELTA_KEYS"] == str(Path.cwd() / "fleet.key.pub")
 
 

@@ -75,6 +75,7 @@ def test_a_download_keeps_to_its_rate() -> None:
 def test_outside_its_hours_nothing_is_fetched_and_afterwards_it_goes_on_where_it_was() -> None:
     world = World(APP_1)
     bundle = make_bundle(patch=noise(300_000, 3), chunk_bytes=4096)
+    world.outbox.piece_bytes = 8192
     world.publish(bundle)
     world.hub.desired_now["link"] = {"hours": "22-6", "bytesPerSecond": 2000}
     world.wall_clock = at("05:59")
