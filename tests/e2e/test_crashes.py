@@ -221,7 +221,7 @@ def whole_job(cloud: MortalCloud, owner: str) -> list[Message]:
     """From the image to the mail through every armed boundary; what must hold of all but the mails holds."""
     boats = [Boat(cloud, device_id, hub) for device_id, hub in DEVICES.items()]
     versions = [boat.desired()["$version"] for boat in boats]
-    armed = len(cloud.waiting)
+    armed = len(list(cloud.crashes.iterdir()))  # struck or not: the timer may have come to one already
 
     register(cloud, NEW)
     done = carry(cloud, boats, order(cloud, owner))
