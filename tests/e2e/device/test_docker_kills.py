@@ -141,7 +141,7 @@ def test_the_module_is_killed_at_many_points(ship: Ship, events: int) -> None:
 
 
 def test_the_daemon_is_killed_at_several_points(ship: Ship, events: int) -> None:
-    interrupted = 0  # the last answers may come in pieces of another number, and then none is missed
+    interrupted = 0  # near the end everything may have been answered before the daemon is gone
     for point in random.Random(12).sample(range(1, events + 1), DAEMON_KILLS):
         again(ship)
         pid = int((ship.dockerd.data.parent / "pid").read_text())
@@ -155,4 +155,4 @@ def test_the_daemon_is_killed_at_several_points(ship: Ship, events: int) -> None
         ship.check()
         assert NEW.image_id in ship.listed()
         assert ship.leftovers() == []
-    assert interrupted >= DAEMON_KILLS - 1
+    assert interrupted > DAEMON_KILLS // 2

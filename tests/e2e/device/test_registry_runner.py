@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,13 @@ def place(tmp_path: Path) -> Iterator[RegistryPlace]:
 
 
 def size_of(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """Of what is there while others remove files and folders."""
+    found = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found += Path(path, name).stat().st_size
+    return found
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
