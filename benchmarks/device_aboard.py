@@ -36,7 +36,11 @@ class Aboard:
         if registry_data is not None:
             shutil.copytree(registry_data, root / "registry/data")
         self.registry = RegistryProcess(root / "registry", more=_LOGGED)
-        self.dockerd = DockerDaemon(root / "docker", ["--debug"])
+        try:
+            self.dockerd = DockerDaemon(root / "docker", ["--debug"])
+        except BaseException:
+            self.registry.stop()
+            raise
         self._logs_read = {self.registry.log: 0, self.dockerd.log: 0}
 
     def __enter__(self) -> Aboard:
