@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.building import build
+from benchmarks.device_commands import device
 from benchmarks.fleet_commands import fleet, fleet_report
 from benchmarks.link_commands import link
 from benchmarks.machine import available_memory_bytes, describe
@@ -35,6 +36,7 @@ main.add_command(fleet)
 main.add_command(fleet_report)
 main.add_command(voyage)
 main.add_command(link)
+main.add_command(device)
 
 
 @main.command()

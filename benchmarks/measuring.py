@@ -134,7 +134,7 @@ class _Watch:
 
     def _look(self, tree: Sequence[int]) -> None:
         now = sum(map(resident_bytes, tree))
-        self.peak = max(self.peak, now, *map(_high_water_bytes, tree))
+        self.peak = max(self.peak, now, *map(high_water_bytes, tree))
         if now > self._memory_bytes:
             self._kill(f"it held {now / 1e9:.1f} GB of the {self._memory_bytes / 1e9:.1f} GB that it was given")
         elif time.monotonic() > self._end:
@@ -162,7 +162,8 @@ def resident_bytes(pid: int) -> int:
     return int((_read(pid, "statm") or "0 0").split()[1]) * _PAGE
 
 
-def _high_water_bytes(pid: int) -> int:
+def high_water_bytes(pid: int) -> int:
+    """The most that one process ever had resident, as the kernel counts; 0 when it is gone."""
     for line in _read(pid, "status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -61,3 +62,16 @@ def test_what_is_not_known_is_wrong_use(images: Path, tmp_path: Path) -> None:
 
     assert wrong.returncode == 2
     assert "no tool rsync; there are imagedelta, layers" in wrong.stderr
+
+
+@pytest.mark.long
+def test_a_device_is_updated_with_every_engine_and_beside_a_docker_pull() -> None:
+    ran = benchmark("device", "--megabytes", "24", "--json")
+
+    assert ran.returncode == 0, ran.stderr
+    pull, *ours = map(json.loads, ran.stdout.splitlines())
+    assert {line["name"].split(",")[0] for line in ours} == {"layout", "registry", "docker"}
+    assert pull["linkBytes"] > 9_000_000 and pull["memoryBytes"] is None
+    assert all(line["linkRatio"] < 0.001 and 0 < line["memoryBytes"] < 128 << 20 for line in ours)
+    assert all(line["peakDiskBytes"] >= line["keptDiskBytes"] > 20_000_000 for line in ours)
+    assert all((line["requests"] > 0) == (line["name"] != "layout") for line in ours)

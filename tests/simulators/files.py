@@ -20,6 +20,7 @@ import errno
 import io
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Literal
@@ -288,7 +289,7 @@ class FileSystemSimulator:
         self.reads += 1
         self._strike(self._read_faults, self.reads, text)
 
-    def _strike(self, faults: list[_Fault], number: int, text: str) -> None:
+    def _strike(self, faults: Sequence[_Fault], number: int, text: str) -> None:
         for fault in faults:
             if fault.strikes(number, text):
                 self.failures += 1
