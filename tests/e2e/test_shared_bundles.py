@@ -144,7 +144,7 @@ def test_a_grant_that_ends_in_the_middle_is_waited_for_and_the_rest_is_fetched_o
         cloud.stop()
 
     assert foreign == []
-    assert "no grant of the twin opens it" in ship.log.read_text()
+    assert "(patch.denied)" in ship.log.read_text()
     assert came_once(done)
 
 
