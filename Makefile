@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
 PARALLEL := -n auto --dist loadfile
-DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py) tests/e2e/test_carried_by_hand.py tests/e2e/test_shared_bundles.py
+DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-device test-unit test-all bench fleet check format clean
