@@ -23,7 +23,7 @@ from pydantic import (
 
 from contracts import link_hours
 from contracts.link_hours import parse_hours
-from contracts.refusals import refuse
+from contracts.refusals import first_problem, refuse
 from imagedelta.bundles.head import MAX_ATTEMPT
 from imagedelta.errors import ContentError, LimitExceeded, RequestError
 from imagedelta.platforms import PATTERN, parse_platform
@@ -253,6 +253,5 @@ def _parse(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate_json(body, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise ContentError(f"{where}: {first['msg']}", code="content.malformed_message") from error
+        where, problem = first_problem(error)
+        raise ContentError(f"{where or 'body'}: {problem}", code="content.malformed_message") from error

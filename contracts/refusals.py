@@ -21,3 +21,9 @@ def refuse(text: str, pattern: str, problem: str) -> NoReturn:
 def status_of(error: ValidationError) -> int:
     """400 for what contradicts the document, 422 when it is only a meaning that is missing."""
     return 422 if {item["type"] for item in error.errors(include_url=False)} == {_BEYOND} else 400
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Where the first thing that is wrong stands, "" for the whole, and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    return ".".join(str(part) for part in first["loc"]), str(first["msg"])

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from contracts.messages import DesiredProperties
+from contracts.refusals import first_problem
 from imagedelta.errors import ContentError
 
 _WIRE_ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
@@ -83,6 +84,5 @@ def read_desired(properties: Mapping[str, Any]) -> DesiredProperties:
     try:
         return DesiredProperties.model_validate(properties)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ContentError(f"desired {where}: {first['msg']}", code="content.malformed_message") from error
+        where, problem = first_problem(error)
+        raise ContentError(f"desired {where}: {problem}", code="content.malformed_message") from error

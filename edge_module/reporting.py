@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.messages import MAX_SEQUENCE, LastResult, Report, ReportedState, to_json
+from contracts.refusals import first_problem
 from edge_module.hub import Envelope
 from edge_module.journal import FINAL, Job, Journal
 from edge_module.logs import facts
@@ -132,9 +133,8 @@ def report_of(job: Job) -> Report:
     try:
         return Report.model_validate(_fields(job))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ContentError(f"report of {job.key[:80]}: {where}: {first['msg']}", code=_MALFORMED) from error
+        where, problem = first_problem(error)
+        raise ContentError(f"report of {job.key[:80]}: {where}: {problem}", code=_MALFORMED) from error
 
 
 def _fields(job: Job) -> dict[str, Any]:

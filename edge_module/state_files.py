@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from contracts.refusals import first_problem
 from edge_module.damage import DamageLog
 from edge_module.files import Files, read_bounded, remove_durably, write_atomically
 from imagedelta.errors import ContentError, DependencyError
@@ -141,9 +142,8 @@ def _without_check(data: bytes) -> bytes:
 
 def describe(error: ValidationError) -> str:
     """The first thing that is wrong, with the field it is wrong in."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+    where, problem = first_problem(error)
+    return f"{where}: {problem}" if where else problem
 
 
 _R = TypeVar("_R")
