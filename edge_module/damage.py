@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass
 
 from edge_module.files import Files, move_durably, open_folder, read_bounded, remove_durably, write_atomically
+from edge_module.set_aside import is_numbered, numbered
 from imagedelta.errors import DependencyError
 from imagedelta.printable import printable
 
@@ -29,7 +29,6 @@ _MAX_TEXT = 200
 _TRIES = 3
 _MAX_REASON_BYTES = 4096
 _REASON = ".reason.json"
-_NAME = re.compile(r"(\d{6})-.*", re.DOTALL)
 log = logging.getLogger("imagedelta.damage")
 
 
@@ -151,12 +150,11 @@ class DamageLog:
             self._elsewhere.append(damage)
 
     def _names(self) -> list[str]:
-        found = [name for name in self._files.list(FOLDER) if _NAME.fullmatch(name) and not name.endswith(".tmp")]
+        found = [name for name in self._files.list(FOLDER) if is_numbered(name) and not name.endswith(".tmp")]
         return sorted({name.removesuffix(_REASON) for name in found})
 
     def _next_name(self, name: str) -> str:
-        numbers = [int(found[1]) for each in self._names() if (found := _NAME.fullmatch(each))]
-        return f"{max(numbers, default=0) % 999_999 + 1:06d}-{name.replace('/', '_')[-150:]}"
+        return numbered(name.replace("/", "_")[-150:], self._names())
 
 
 def read_own(files: Files, name: str, limit: int) -> bytes | None:

@@ -7,18 +7,17 @@ Moved back into the inbox, a file is judged anew.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from contextlib import suppress
 
 from edge_module.files import Files, move_durably, open_folder, remove_durably, write_atomically
+from edge_module.set_aside import is_numbered, numbered
 from imagedelta.errors import DependencyError, ImageDeltaError
 from imagedelta.printable import printable
 
 FOLDER = "refused"
 MAX_FILES = 8
 _REASON = ".reason.txt"
-_NAME = re.compile(r"(\d{6})-.*", re.DOTALL)
 _MAX_NAME_BYTES = 200
 log = logging.getLogger("imagedelta.refused")
 
@@ -38,7 +37,7 @@ class RefusedFiles:
 
     def keep(self, path: str, error: ImageDeltaError) -> None:
         """Move a file here and say why. One that cannot be moved is removed: it must not be judged for ever."""
-        name = f"{FOLDER}/{self._next_number():06d}-{_short(path.rpartition('/')[2])}"
+        name = f"{FOLDER}/{numbered(_short(path.rpartition('/')[2]), self._files.list(FOLDER))}"
         try:
             with suppress(DependencyError):  # a full disk still takes the file, which needs no room
                 write_atomically(self._files, name + _REASON, _reason(error))
@@ -59,11 +58,7 @@ class RefusedFiles:
         return free_bytes()
 
     def _kept(self) -> list[str]:
-        return [name for name in self._files.list(FOLDER) if _NAME.fullmatch(name) and not name.endswith(_REASON)]
-
-    def _next_number(self) -> int:
-        numbers = [int(found[1]) for name in self._files.list(FOLDER) if (found := _NAME.fullmatch(name))]
-        return max(numbers, default=0) % 999_999 + 1
+        return [name for name in self._files.list(FOLDER) if is_numbered(name) and not name.endswith(_REASON)]
 
     def _remove(self, name: str) -> None:
         self._files.remove(f"{FOLDER}/{name}{_REASON}")
