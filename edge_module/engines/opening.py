@@ -19,7 +19,7 @@ from edge_module.engines.docker_images import DaemonImages
 from edge_module.engines.docker_registry import LocalRegistry
 from edge_module.engines.layout import LayoutEngine
 from edge_module.engines.registry import RegistryEngine
-from edge_module.engines.registry_client import Login, RegistryClient
+from edge_module.engines.registry_client import Login, RegistryClient, address_of
 from edge_module.engines.registry_shared import RegistryShared
 from edge_module.engines.unpacked import DEVICE_LIMITS
 from edge_module.files import Files
@@ -47,7 +47,7 @@ def open_engine(
     registry = RegistryEngine(client, files, shared)
     if name == "registry":
         return registry
-    local = LocalRegistry(registry, client, settings.pull_address or client.address, shared)
+    local = LocalRegistry(registry, client, _pull_address(settings), shared)
     without = settings.registry_address == NO_REGISTRY or settings.engine == "auto"  # none has answered
     free = partial(free_on_docker_disk, own_folder=settings.root)
     return DockerEngine(files, Daemon(settings.docker_address), None if without else local, free=free)
@@ -59,10 +59,15 @@ def open_docker_store(settings: Settings, files: Files, engine: Engine) -> Docke
         return None
     own = DockerFiles(files)
     store = DaemonImages(Daemon(settings.docker_address), own, DEVICE_LIMITS)
-    pull_address = settings.pull_address or _client(settings).address
+    pull_address = _pull_address(settings)
     return DockerStore(
         Adoption(store, engine, pull_address, settings.reserve_bytes), LastPulls(store, own, engine, pull_address)
     )
+
+
+def _pull_address(settings: Settings) -> str:
+    """By which the daemon knows the registry: as the module does, unless it is told otherwise."""
+    return settings.pull_address or address_of(settings.registry_address)
 
 
 def _client(settings: Settings) -> RegistryClient:

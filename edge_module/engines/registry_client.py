@@ -83,6 +83,11 @@ class Login:
     password: str
 
 
+def address_of(url: str) -> str:
+    """``HOST[:PORT]`` of ``http://HOST[:PORT]`` or ``https://…``."""
+    return httpx.URL(url).netloc.decode()
+
+
 class RegistryClient:
     """One registry; may be used by several threads."""
 
@@ -96,7 +101,7 @@ class RegistryClient:
         pause: Seconds before something is asked for again; twice as long the next time.
         """
         self._base = httpx.URL(address.rstrip("/"))
-        self.address = self._base.netloc.decode()
+        self.address = address_of(address)
         self._pause = pause
         self.requests = 0
         """Sent so far."""
