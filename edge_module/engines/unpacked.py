@@ -91,14 +91,12 @@ class UnpackedLayers:
             ):
                 while piece := layer.read(MIB):
                     writer.write(piece)
-        except (LimitExceeded, UnsupportedFormat) as error:
+        except Exception as error:
             self._files.remove(name)
-            raise SourceMissing(f"source layer {diff_id} cannot be unpacked here: {error}") from error
-        except ContentError as error:
-            self._files.remove(name)
-            raise SourceMissing(f"source layer {diff_id} is damaged: {error}", code="source.different") from error
-        except Exception:
-            self._files.remove(name)
+            if isinstance(error, LimitExceeded | UnsupportedFormat):
+                raise SourceMissing(f"source layer {diff_id} cannot be unpacked here: {error}") from error
+            if isinstance(error, ContentError):
+                raise SourceMissing(f"source layer {diff_id} is damaged: {error}", code="source.different") from error
             raise
         finally:
             writer.close()
