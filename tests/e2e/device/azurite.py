@@ -13,6 +13,7 @@ import pytest
 from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerClient, generate_container_sas
 
 from tests.e2e.host_process import free_port, wait_for
+from tests.unit.edge.world import MadeBundle
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -63,6 +64,11 @@ class Outbox:
 
     def put(self, name: str, data: bytes) -> None:
         self._container.upload_blob(name, data)
+
+    def publish(self, bundle: MadeBundle) -> None:
+        """As the cloud does: the chunk list first, so that whoever sees the bundle finds both."""
+        self.put(f"{bundle.name}.chunks", bundle.chunks)
+        self.put(bundle.name, bundle.data)
 
     def grant(self, address: str = "") -> dict[str, str]:
         """A fresh SAS to read and list, as the desired property ``outbox`` says it; all older ones end at once.

@@ -35,8 +35,7 @@ def transfer(number: int) -> MadeBundle:
 
 def test_the_whole_way_from_the_container_to_the_success(azurite: Azurite, cloud: HubStandIn, vessel: Vessel) -> None:
     outbox, bundle = azurite.outbox("whole-way"), make_bundle()
-    outbox.put(f"{bundle.name}.chunks", bundle.chunks)
-    outbox.put(bundle.name, bundle.data)
+    outbox.publish(bundle)
     vessel.load(APP_1)
     vessel.start()
     wait_for(lambda: cloud.inventories, 30)
@@ -120,8 +119,7 @@ def test_a_device_that_was_away_for_weeks_takes_its_twin_and_goes_on(
     broker.stop()
 
     cloud.desire({"outbox": outbox.grant(), "resync": 2}, told=False)
-    outbox.put(f"{bundle.name}.chunks", bundle.chunks)
-    outbox.put(bundle.name, bundle.data)
+    outbox.publish(bundle)
     vessel.start()
     time.sleep(3)
     assert vessel.state_of("transfer-1") is None
@@ -133,8 +131,7 @@ def test_a_device_that_was_away_for_weeks_takes_its_twin_and_goes_on(
 def test_a_revoked_grant_costs_nothing_that_was_fetched(azurite: Azurite, cloud: HubStandIn, vessel: Vessel) -> None:
     vessel.environment["IMAGEDELTA_POLL_SECONDS"] = "2"
     outbox, bundle = azurite.outbox("revoked"), make_bundle()
-    outbox.put(f"{bundle.name}.chunks", bundle.chunks)
-    outbox.put(bundle.name, bundle.data)
+    outbox.publish(bundle)
     vessel.load(APP_1)
     with TcpProxy(("127.0.0.1", azurite.port)) as link:
         link.bytes_per_second = 20_000
@@ -155,8 +152,7 @@ def test_a_revoked_grant_costs_nothing_that_was_fetched(azurite: Azurite, cloud:
 
 def test_a_pause_is_taken_while_a_bundle_is_fetched(azurite: Azurite, cloud: HubStandIn, vessel: Vessel) -> None:
     outbox, bundle = azurite.outbox("paused"), make_bundle()
-    outbox.put(f"{bundle.name}.chunks", bundle.chunks)
-    outbox.put(bundle.name, bundle.data)
+    outbox.publish(bundle)
     vessel.load(APP_1)
     with TcpProxy(("127.0.0.1", azurite.port)) as link:
         link.bytes_per_second = 20_000
