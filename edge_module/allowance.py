@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 
 from contracts.link_hours import Hours, parse_hours, seconds_until_open
 from contracts.messages import LinkRules
+from edge_module.clock import YEAR_2026, YEAR_2100
 
-_YEAR_2026 = 1_767_225_600
-_YEAR_2100 = 4_102_444_800
 _LOOK_AGAIN_SECONDS = 60.0
 """The clock may be set, or the twin change, while we wait."""
 
@@ -57,6 +56,6 @@ class Allowance:
 
     def _closed_for(self) -> float:
         now = self._now()
-        if not self._hours or not _YEAR_2026 <= now < _YEAR_2100:
+        if not self._hours or not YEAR_2026 <= now < YEAR_2100:
             return 0.0
         return seconds_until_open(self._hours, datetime.fromtimestamp(now, UTC))

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from contracts.messages import OutboxAccess, PatchAccess
 from imagedelta.bundles import HEAD_BYTES, MAX_SHARED_BYTES, BundleHead, parse_head, read_shared, zip_layout
+from imagedelta.bundles.head import TRANSFER_ID
 from imagedelta.errors import ContentError, DependencyError, LimitExceeded, Truncated
 from services.blobs_http import BlobContainer
 from services.ports import BlobInfo
@@ -26,7 +27,7 @@ MAX_CHUNKS_BYTES = 32 * 1024 * 1024
 """A chunk list of 32 bytes per MiB: enough for 1 TiB."""
 FIRST_BYTES = 4096
 """Of a composed bundle: nearly every opening is a tenth of that, and more would be fetched twice by a new attempt."""
-_NAME = re.compile(r"((\d)-\d{12}-([A-Za-z0-9][A-Za-z0-9_-]{0,127})-(\d{1,7}))\.(?:bundle|shared)")
+_NAME = re.compile(rf"((\d)-\d{{12}}-({TRANSFER_ID.pattern})-(\d{{1,7}}))\.(?:bundle|shared)")
 _UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 
 

@@ -21,10 +21,12 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
-from contracts.messages import MAX_FETCHED_BYTES, Code, ImageId, LongText, ReportedState, ShortText
+from contracts.messages import MAX_FETCHED_BYTES, MAX_SEQUENCE, Code, ImageId, LongText, ReportedState, ShortText
+from edge_module.clock import YEAR_2026
 from edge_module.damage import DamageLog
 from edge_module.files import Files
 from edge_module.state_files import StateFiles
+from imagedelta.bundles.head import MAX_ATTEMPT, TRANSFER_ID
 from imagedelta.errors import DependencyError
 
 FOLDER = "journal"
@@ -44,7 +46,6 @@ _MAX_JOB_BYTES = 64 * 1024
 _MAX_COUNTER_BYTES = 8 * 1024 * 1024
 _COUNTERS = "device.json"
 _COPY = "device.copy"
-_YEAR_2026 = 1_767_225_600
 _STRICT = ConfigDict(strict=True, revalidate_instances="always", allow_inf_nan=False)
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
 log = logging.getLogger("imagedelta.journal")
@@ -59,14 +60,14 @@ class Job:
 
     __pydantic_config__ = _STRICT
 
-    transfer_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
+    transfer_id: Annotated[str, StringConstraints(pattern=f"^{TRANSFER_ID.pattern}$")]
     """It becomes part of a file name."""
-    attempt: Annotated[int, Field(ge=1, le=1_000_000)]
+    attempt: Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
     image_id: ImageId
     bundle_id: ShortText
     number: _Number
     state: ReportedState
-    sequence: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    sequence: Annotated[int, Field(ge=0, le=MAX_SEQUENCE)] = 0
     """Of the last report."""
     announced: bool = False
     """The report of ``sequence`` has been put into the outbox."""
@@ -108,7 +109,7 @@ class Counters:
     """Last value of the desired property that an inventory was sent for."""
     inventory_sequence: Annotated[int, Field(ge=0, le=2**31 - 2**20)] | None = None
     """No inventory with a higher one was sent; None when that is not known."""
-    lost: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = field(default_factory=dict)
+    lost: dict[str, Annotated[int, Field(ge=0, le=MAX_SEQUENCE)]] = field(default_factory=dict)
     """Attempt whose file was damaged -> what its reports' sequence goes on from."""
 
 
@@ -314,7 +315,7 @@ class Journal:
         Only here the clock is asked, and if it stands at 1970 nothing is lost but this: after the loss of both copies
         the cloud ignores inventories until they have caught up.
         """
-        return min(max(0, int(self._now()) - _YEAR_2026), 2**30)
+        return min(max(0, int(self._now()) - YEAR_2026), 2**30)
 
     def _forget(self, job: Job) -> None:
         self._job_files.remove(_file_of(job))

@@ -178,14 +178,5 @@ def _sentence(error: ImageDeltaError) -> str:
 
 
 def _result_of(job: Job) -> LastResult:
-    return LastResult.model_validate(
-        {
-            "transferId": job.transfer_id,
-            "attempt": job.attempt,
-            "sequence": job.sequence,
-            "state": job.state,
-            "imageId": job.image_id,
-            "code": job.code,
-            "detail": (job.detail or "")[:256] or None,
-        }
-    )
+    """What its report says, shorter; fields that a result has not are left out by the contract."""
+    return LastResult.model_validate({**_fields(job), "detail": (job.detail or "")[:256] or None})

@@ -44,11 +44,6 @@ class Troubles:
         with self._lock:
             self._known.pop(what, None)
 
-    def code_of(self, what: str) -> str | None:
-        with self._lock:
-            known = self._known.get(what)
-        return known.code if known else None
-
     def codes(self) -> set[str]:
         with self._lock:
             return {trouble.code for trouble in self._known.values()}
