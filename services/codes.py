@@ -15,6 +15,8 @@ REMEDIES = {
     "link.silent": "Nothing to do: the device asks again and goes on where it was. Look at the link if this lasts.",
     "request.blob_name": "Use a name of letters, digits, dots, dashes and underscores.",
     "dependency.blobs": "Nothing to do: it is tried again. Look at the storage and its free space if this lasts.",
+    "dependency.identity": "Give the function app a managed identity and name it in AZURE_CLIENT_ID; a program outside "
+    "of Azure signs in, e.g. by `az login`.",
     "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",
     "hub.changed": "Nothing to do: the deployment is read again and judged anew.",
     "hub.deployment_exists": "Give the deployment an id of its own, or delete the one that has it.",

@@ -89,6 +89,8 @@ ONLY_IN: dict[str, set[str]] = {
     # mail
     "smtplib": {"services/mail_smtp.py"},
     "aiosmtpd": {"demo/"},
+    # tokens of Entra ID
+    "azure.identity": {"services/identity.py"},
 }
 
 ONE_FILE = ("azure.storage", "azure.iot", "azure.identity", "azure.keyvault", "docker", "pyodbc", "smtplib", "paho")
