@@ -17,7 +17,8 @@ PAGE = (ROOT / "docs" / "settings.md").read_text("utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE.splitlines() if line.startswith("| `")]
 DEVICE = PAGE.index("## The module on a device")
 NAME = re.compile(
-    r"(IMAGEDELTA|LOCAL|PYTHON|FUNCTIONS|DOCKER)_[A-Z0-9_]*[A-Z0-9]|[A-Z]+_SCHEDULE|AzureWebJobs[A-Za-z]+"
+    r"(IMAGEDELTA|LOCAL|PYTHON|FUNCTIONS|DOCKER|AZURE|APPLICATIONINSIGHTS|OTEL)_[A-Z0-9_]*[A-Z0-9]"
+    r"|[A-Z]+_SCHEDULE|AzureWebJobs[A-Za-z]+"
 )
 READERS = (
     "activities",
