@@ -16,9 +16,9 @@ import httpx
 from imagedelta.errors import ContentError, RequestError
 from services.clock import utc_now
 from services.hub_connection import HubConnection
-from services.hub_documents import PAGE, agent_queries, deployment_document, read_deployment, read_twin
+from services.hub_documents import PAGE, agent_queries, deployment_document, read_deployment, read_tags, read_twin
 from services.hub_rest import Answer, HubRest
-from services.ports import Clock, Deployment, Twin
+from services.ports import Clock, Deployment, DeviceTags, Twin
 
 T = TypeVar("T")
 
@@ -57,6 +57,17 @@ class LocalHub:
         answer = self._rest.ask("PATCH", _twin_path(device_id, module_id), {"properties": {"desired": dict(patch)}})
         self._require(answer, f"{device_id}/{module_id}")
         return self._twin(self._rest.value(answer))
+
+    def device_tags(self, device_id: str) -> DeviceTags | None:
+        answer = self._rest.ask("GET", _device_path(device_id))
+        return None if answer.status == 404 else self._read(read_tags, self._rest.value(answer))
+
+    def set_tags(self, device_id: str, patch: Mapping[str, Any], *, etag: str) -> None:
+        match = {"If-Match": f'"{etag}"'}
+        answer = self._rest.ask("PATCH", _device_path(device_id), {"tags": dict(patch)}, match, judged=(404, 412))
+        self._require(answer, f"device {device_id}")
+        if answer.status == 412:
+            raise RequestError(f"the twin of {device_id} is another by now", code="hub.changed", status=409)
 
     def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
         agent = self.module_twin(device_id, "$edgeAgent")
@@ -133,8 +144,12 @@ class LocalHub:
             raise RequestError(f"hub {self._rest.name} has no {what}", code="hub.unknown_device", status=404)
 
 
+def _device_path(device_id: str) -> str:
+    return f"/twins/{quote(device_id, safe='')}"
+
+
 def _twin_path(device_id: str, module_id: str) -> str:
-    return f"/twins/{quote(device_id, safe='')}/modules/{quote(module_id, safe='')}"
+    return f"{_device_path(device_id)}/modules/{quote(module_id, safe='')}"
 
 
 def _deployment_path(deployment_id: str) -> str:

@@ -16,7 +16,7 @@ from imagedelta.errors import DependencyError, RequestError
 from services.hub_connection import HubConnection
 from services.hub_documents import agent_queries
 from services.hub_local import LocalHub
-from services.ports import Deployment
+from services.ports import Deployment, DeviceTags
 
 CONNECTION = f"HostName=http://127.0.0.1:1/iothub/north;SharedAccessKeyName=iothubowner;SharedAccessKey={base64.b64encode(b'k').decode()}"
 
@@ -254,6 +254,50 @@ def test_a_deployment_is_made_once_read_back_and_deleted() -> None:
     hub.delete_deployment("north-1")
 
     assert (made, hub.deployments()) == ([DEPLOYMENT], [])
+
+
+class FakeTags:
+    """The twin of one device; the tags change with each write, and so does the etag."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, Any] = {"site": "north"}
+        self.etag = "1"
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/iothub/north/twins/boat":
+            return httpx.Response(404)
+        if request.method == "PATCH":
+            if request.headers["if-match"] != f'"{self.etag}"':
+                return httpx.Response(412)
+            self.tags |= json.loads(request.content)["tags"]
+            self.etag += "1"
+        return httpx.Response(200, json={"deviceId": "boat", "etag": self.etag, "tags": self.tags})
+
+
+def test_tags_are_merged_into_the_twin_that_was_read() -> None:
+    hub = hub_with(FakeTags())
+    read = hub.device_tags("boat")
+    assert read == DeviceTags({"site": "north"}, "1")
+
+    hub.set_tags("boat", {"ring": {"of": 2}}, etag=read.etag)
+    with pytest.raises(RequestError) as changed:
+        hub.set_tags("boat", {"ring": {"of": 3}}, etag=read.etag)
+    with pytest.raises(RequestError) as unknown:
+        hub.set_tags("raft", {}, etag=read.etag)
+
+    assert (changed.value.code, unknown.value.code) == ("hub.changed", "hub.unknown_device")
+    assert hub.device_tags("boat") == DeviceTags({"site": "north", "ring": {"of": 2}}, "11")
+    assert hub.device_tags("raft") is None
+
+
+def test_an_agent_is_read_with_the_deployments_that_its_device_meets() -> None:
+    states = {"base": {"status": "Applied"}, "layer": {"status": "Targeted"}, "odd": 7}
+    fake = FakeHub({"$edgeAgent": {**twin({}), "configurations": states}})
+
+    found = hub_of(fake).module_twin("boat", "$edgeAgent")
+
+    assert found is not None
+    assert found.configurations == {"base": "applied", "layer": "targeted"}
 
 
 def test_another_deployment_under_the_same_id_is_left_alone() -> None:

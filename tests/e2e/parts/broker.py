@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.e2e.archive_tools import require_tool
-from tests.e2e.device.certificates import Authority
 from tests.e2e.host_process import free_port, wait_for
+from tests.e2e.parts.certificates import Authority
 
 
 class Broker:

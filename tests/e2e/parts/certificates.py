@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +28,16 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def write(self, folder: Path) -> Path:
+        """A file for clients that are told by ``SSL_CERT_FILE`` or ``REQUESTS_CA_BUNDLE`` whom to trust."""
+        path = folder / "authority.pem"
+        path.write_text(self.pem)
+        return path
+
+    def context(self) -> ssl.SSLContext:
+        """For a client that trusts nobody else."""
+        return ssl.create_default_context(cadata=self.pem)
 
     def issue(self, folder: Path, address: str, valid_from: datetime | None = None) -> tuple[Path, Path]:
         """Certificate and key of a server, as files.

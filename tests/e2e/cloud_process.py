@@ -7,45 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from contracts.messages import Inventory, Report, to_json
 from imagedelta.bundles.keys import read_trusted_keys
-from tests.e2e.host_process import HostProcess, HubClient, free_port, hub_key, wait_for
+from tests.e2e.host_process import HostProcess, HubClient, hub_key, wait_for
+from tests.e2e.parts.smtp_server import SmtpServer
 from tests.openapi import check_answer
 
 APP = Path(__file__).parents[2]
 MODULE = "imagereconstruction"
 
 
-class MailSink:
-    """A mail server that keeps everything."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[list[str], bytes]] = []
-        self.port = free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
-        self._controller.start()
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        content = envelope.content
-        assert isinstance(content, bytes)
-        self.received.append((envelope.rcpt_tos, content))
-        return "250 kept"
-
-    def to(self, recipient: str) -> list[bytes]:
-        return [content for recipients, content in self.received if recipient in recipients]
-
-    def stop(self) -> None:
-        self._controller.stop()
-
-
 class CloudProcess:
     """A host with two hubs, a mail server, and a timer that ticks every second."""
 
     def __init__(self, folder: Path, app: Path = APP, **environment: str) -> None:
-        self.mail = MailSink()
+        self.mail = SmtpServer()
         self.host = HostProcess(
             folder / "state",
             app,

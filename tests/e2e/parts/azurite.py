@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerClient, generate_container_sas
 
 from tests.e2e.host_process import free_port, wait_for
+from tests.e2e.parts.certificates import Authority
 from tests.unit.edge.world import MadeBundle
 
 ACCOUNT = "devstoreaccount1"
@@ -22,17 +24,27 @@ _MAIN = Path(sys.prefix) / "azurite/node_modules/azurite/dist/src/blob/main.js"
 
 
 class Azurite:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, authority: Authority | None = None) -> None:
+        """Args:
+        authority: Then it speaks https, and takes tokens of Entra ID too (it checks audience, issuer and times
+            of them and no signature: Azurite's README, section "OAuth").
+        """
         if not _MAIN.exists():
             pytest.fail("Azurite is not installed: scripts/setup-azurite", pytrace=False)
         self._log = folder / "azurite.log"
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
-        options = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", self.port, "--silent"]
+        self.url = f"{'https' if authority else 'http'}://127.0.0.1:{self.port}/{ACCOUNT}"
+        self.connection_string = f"AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={self.url};"
+        options: list[object] = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", self.port, "--silent"]
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
+        if authority is not None:
+            certificate, key = authority.issue(folder, "127.0.0.1")
+            options += ["--oauth", "basic", "--cert", certificate, "--key", key]
+        self._tls: bool | ssl.SSLContext = authority.context() if authority else True
+        trusted = str(authority.write(folder)) if authority else True
         with self._log.open("wb") as log:
             self._process = subprocess.Popen([_node(), _MAIN, *map(str, options)], stdout=log, stderr=log)
-        self.service = BlobServiceClient(self.url, credential=KEY, retry_total=0)
+        self.service = BlobServiceClient(self.url, credential=KEY, retry_total=0, connection_verify=trusted)
 
     def wait_until_ready(self) -> Azurite:
         wait_for(self._answers, 60)
@@ -48,7 +60,7 @@ class Azurite:
     def _answers(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
         try:
-            return httpx.get(f"{self.url}?comp=list").status_code > 0
+            return httpx.get(f"{self.url}?comp=list", verify=self._tls).status_code > 0
         except httpx.HTTPError:
             return False
 

@@ -30,18 +30,21 @@ class TokenServer:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._certificate = _self_signed(self._key)
         self._basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._bundle = folder / "token.crt"
-        self._bundle.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        self.bundle = folder / "token.crt"
+        self.bundle.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         self.asked: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     @property
+    def realm(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/token"
+
+    @property
     def auth(self) -> str:
         """The ``auth`` section of a docker-registry that trusts this server."""
-        realm = f"http://127.0.0.1:{self._server.server_address[1]}/token"
-        settings = f"realm: '{realm}', service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {self._bundle}"
+        settings = f"realm: '{self.realm}', service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {self.bundle}"
         return f"auth: {{token: {{{settings}}}}}"
 
     def stop(self) -> None:

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 import paho.mqtt.client as mqtt
 
 from contracts.messages import Inventory, Report, parse_inventory, parse_report
-from tests.e2e.device.broker import Broker
 from tests.e2e.host_process import wait_for
+from tests.e2e.parts.broker import Broker
 from triggers.hub_events import HubMessage
 
 _EVENTS = re.compile(r"devices/([^/]+)/modules/([^/]+)/messages/events/(.*)")
