@@ -12,10 +12,12 @@ from pathlib import Path
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.bundles.seal import FileSealer, Sealer
 from imagedelta.errors import RequestError
+from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
 from services.hub_local import LocalHub
+from services.identity import Identity
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub
 from services.settings import HubSettings, Settings, load_settings
@@ -66,7 +68,7 @@ def make_deps(settings: Settings) -> Deps:
     return Deps(
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
-        blobs=_blobs(settings),
+        blobs=_blobs(settings, Identity()),
         hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
         mailer=SmtpMailer(settings.mail),
         sealers=_sealers(settings),
@@ -78,10 +80,22 @@ def _store(settings: Settings, url: str) -> SqlStore:
     return SqlStore(url, module_id=settings.module_id, max_attempts=settings.max_attempts)
 
 
-def _blobs(settings: Settings) -> Blobs:
+def _blobs(settings: Settings, identity: Identity) -> Blobs:
+    if settings.storage is not None:
+        return _account(settings.storage, identity)
     if settings.blobs_folder is None:
-        raise RequestError("LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR is not set", code="settings.invalid")
+        raise RequestError(
+            "IMAGEDELTA_STORAGE is not set, nor LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR", code="settings.invalid"
+        )
     return FolderBlobs(settings.blobs_folder, url=settings.blobs_url, key=settings.blobs_key)
+
+
+def _account(storage: StorageSettings, identity: Identity) -> Blobs:
+    """Imported here: the SDK takes half a second, and the embedded default needs none."""
+    from services.blobs_azure import AzureBlobs
+    from services.blobs_azure_account import Account
+
+    return AzureBlobs(Account(storage, None if storage.key else identity.credential))
 
 
 def _hub(hub: HubSettings) -> Hub:
