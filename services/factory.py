@@ -16,11 +16,14 @@ from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
 from services.hub_local import LocalHub
+from services.identity import Identity
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub
 from services.settings import HubSettings, Settings, load_settings
 from store.sql import SqlStore
 
+_SQL_SCOPE = "https://database.windows.net/.default"
+"""Of tokens for Azure SQL."""
 _making = threading.Lock()
 
 
@@ -75,7 +78,13 @@ def make_deps(settings: Settings) -> Deps:
 
 
 def _store(settings: Settings, url: str) -> SqlStore:
-    return SqlStore(url, module_id=settings.module_id, max_attempts=settings.max_attempts)
+    identity = Identity()
+    return SqlStore(
+        url,
+        module_id=settings.module_id,
+        max_attempts=settings.max_attempts,
+        access_token=lambda: identity.token(_SQL_SCOPE),
+    )
 
 
 def _blobs(settings: Settings) -> Blobs:
