@@ -23,6 +23,8 @@ from services.ports import Blobs, Hub
 from services.settings import HubSettings, Settings, load_settings
 from store.sql import SqlStore
 
+_SQL_SCOPE = "https://database.windows.net/.default"
+"""Of tokens for Azure SQL."""
 _making = threading.Lock()
 
 
@@ -77,7 +79,13 @@ def make_deps(settings: Settings) -> Deps:
 
 
 def _store(settings: Settings, url: str) -> SqlStore:
-    return SqlStore(url, module_id=settings.module_id, max_attempts=settings.max_attempts)
+    identity = Identity()
+    return SqlStore(
+        url,
+        module_id=settings.module_id,
+        max_attempts=settings.max_attempts,
+        access_token=lambda: identity.token(_SQL_SCOPE),
+    )
 
 
 def _blobs(settings: Settings, identity: Identity) -> Blobs:
