@@ -417,6 +417,8 @@ class AuditEntry:
     """sha256 of what the order was asked with."""
     at: datetime
     who: str
+    how: str
+    """How it was known who that is: ``key``, ``person`` and object id, ``application`` and client id."""
     action: str
     subject: str
     detail: Mapping[str, Any] = field(default_factory=dict)

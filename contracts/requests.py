@@ -163,7 +163,10 @@ class StartDeployment(RequestBody):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     workstream: Name = "default"
-    owner: Owner
+    owner: Owner | None = Field(
+        default=None,
+        description="Who is written to. With a person's token it is that person and may be left out; others name one.",
+    )
     devices: DeviceSelection
     manifest: dict[str, Any] | None = Field(default=None, description="IoT Edge deployment manifest or template.")
     images: list[Reference] | None = Field(
@@ -185,7 +188,9 @@ class StartRollback(RequestBody):
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Of the new set; made from the old one's when absent."
     )
-    owner: Owner | None = Field(default=None, description="The old set's owner when absent.")
+    owner: Owner | None = Field(
+        default=None, description="As when a set is started; with a function key the old set's owner when absent."
+    )
 
 
 def parse_body(model: type[RequestBody], body: bytes) -> Any:

@@ -402,6 +402,7 @@ class AuditView(View):
     entry_id: int
     at: datetime
     who: str
+    how: str = Field(description="How that was known: key, person and object id, application and client id.")
     action: str
     subject: str
     detail: dict[str, Any]

@@ -704,6 +704,7 @@ class Audit(Protocol):
         request_digest: str,
         *,
         who: str,
+        how: str,
         action: str,
         subject: str,
         detail: Mapping[str, Any],

@@ -427,6 +427,7 @@ audit = Table(
     Column("request_digest", key(DIGEST), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("who", text(256), nullable=False, index=True),
+    Column("how", key(NAME), nullable=False),
     Column("action", key(NAME), nullable=False),
     Column("subject", key(REFERENCE), nullable=False, index=True),
     Column("detail", Json, nullable=False),

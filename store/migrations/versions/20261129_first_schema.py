@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("request_digest", types.key(71), nullable=False),
         sa.Column("at", types.UtcDateTime(), nullable=False),
         sa.Column("who", types.text(256), nullable=False),
+        sa.Column("how", types.key(64), nullable=False),
         sa.Column("action", types.key(64), nullable=False),
         sa.Column("subject", types.key(255), nullable=False),
         sa.Column("detail", types.Json(), nullable=False),
