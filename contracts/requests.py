@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from contracts.messages import DeviceId, Platform
+from contracts.messages import DeviceId, LinkHours, LinkRate, Platform
 from contracts.parameters import Moment
 from contracts.refusals import refuse, status_of
 from imagedelta import names
@@ -140,6 +140,14 @@ class EnrolDevice(RequestBody):
     )
     bytes_per_second: float | None = Field(default=None, gt=0, description="Of the link, for the plan's hours.")
     money_per_megabyte: float | None = Field(default=None, ge=0)
+    link_rate: Annotated[LinkRate, BeforeValidator(_whole)] | None = Field(
+        default=None,
+        description="The most bytes a second that bundles may take of its link; 0: no limit; null: as the device is set.",
+    )
+    link_hours: LinkHours | None = Field(
+        default=None,
+        description="Hours of the day, in UTC, in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
+    )
 
 
 class Owner(RequestBody):

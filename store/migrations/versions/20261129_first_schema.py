@@ -94,6 +94,8 @@ def upgrade() -> None:
         sa.Column("registry_address", types.key(255), nullable=True),
         sa.Column("bytes_per_second", sa.Float(), nullable=True),
         sa.Column("money_per_megabyte", sa.Float(), nullable=True),
+        sa.Column("link_rate", sa.BigInteger(), nullable=True),
+        sa.Column("link_hours", types.key(200), nullable=True),
         sa.Column("installation_id", types.text(256), nullable=True),
         sa.Column("profiles", types.Json(), nullable=False),
         sa.Column("trusted_keys", types.Json(), nullable=False),
