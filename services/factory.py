@@ -43,7 +43,7 @@ def _deps() -> Deps:
     return make_deps(load_settings())
 
 
-def check_settings() -> None:
+def check_settings() -> Settings:
     """Refuse at start what every later call would fail for. With no settings at all there is nothing to refuse: so
     Azure indexes the app, and ``deps`` tells what is missing.
 
@@ -52,6 +52,7 @@ def check_settings() -> None:
     settings = load_settings()
     if settings.database_url is not None:
         _store(settings, settings.database_url).close()
+    return settings
 
 
 def upgrade_database(settings: Settings) -> str:
