@@ -142,11 +142,11 @@ class EnrolDevice(RequestBody):
     money_per_megabyte: float | None = Field(default=None, ge=0)
     link_rate: Annotated[LinkRate, BeforeValidator(_whole)] | None = Field(
         default=None,
-        description="The most bytes a second that bundles may take of its link; 0: no limit; null: as the device is set.",
+        description="The most bytes a second that bundles may take of its link; 0: no limit; null: as it is set.",
     )
     link_hours: LinkHours | None = Field(
         default=None,
-        description="Hours of the day, in UTC, in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
+        description="Hours of the day (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
     )
 
 

@@ -309,7 +309,7 @@ class PlannedDevice(Outcome):
     images: list[PlannedImage]
     estimated_bytes: int
     hours_on_link: float | None = Field(
-        description="At the slower of bytesPerSecond and linkRate, with the hours of the day in which nothing is fetched. "
+        description="At the slower of bytesPerSecond and linkRate, with the hours in which nothing is fetched. "
         "Null when neither is known."
     )
     money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")

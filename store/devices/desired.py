@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, or_, select
 
 from contracts.states import ACTIVE_TRANSFER, ARRIVED, GONE_SET
 from store.kernel.schema import bundles, devices, member_transfers, members, sets, transfers
@@ -40,7 +40,7 @@ def wanted_of_device(connection: Connection, device_id: str) -> Mapping[str, Any
     }
 
 
-def _link(device: Row[Any]) -> Mapping[str, Any] | None:
+def _link(device: Any) -> Mapping[str, Any] | None:
     """What is None is deleted from the twin, so that the device's own settings count again."""
     rules = {"bytesPerSecond": device.link_rate, "hours": device.link_hours}
     return None if set(rules.values()) == {None} else rules
