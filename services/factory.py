@@ -23,6 +23,8 @@ from services.ports import Blobs, Hub
 from services.settings import HubSettings, Settings, load_settings
 from store.sql import SqlStore
 
+_SQL_SCOPE = "https://database.windows.net/.default"
+"""Of tokens for Azure SQL."""
 _making = threading.Lock()
 
 
@@ -41,7 +43,7 @@ def _deps() -> Deps:
     return make_deps(load_settings())
 
 
-def check_settings() -> None:
+def check_settings() -> Settings:
     """Refuse at start what every later call would fail for. With no settings at all there is nothing to refuse: so
     Azure indexes the app, and ``deps`` tells what is missing.
 
@@ -50,6 +52,7 @@ def check_settings() -> None:
     settings = load_settings()
     if settings.database_url is not None:
         _store(settings, settings.database_url).close()
+    return settings
 
 
 def upgrade_database(settings: Settings) -> str:
@@ -77,7 +80,13 @@ def make_deps(settings: Settings) -> Deps:
 
 
 def _store(settings: Settings, url: str) -> SqlStore:
-    return SqlStore(url, module_id=settings.module_id, max_attempts=settings.max_attempts)
+    identity = Identity()
+    return SqlStore(
+        url,
+        module_id=settings.module_id,
+        max_attempts=settings.max_attempts,
+        access_token=lambda: identity.token(_SQL_SCOPE),
+    )
 
 
 def _blobs(settings: Settings, identity: Identity) -> Blobs:

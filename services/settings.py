@@ -19,6 +19,7 @@ from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
 from services.blobs_azure_settings import StorageSettings, read_storage
+from services.caller_settings import CallerSettings, read_caller_settings
 from services.hub_connection import HubConnection
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
@@ -99,6 +100,7 @@ class Settings:
     """Containers that a registration may name a blob of."""
     archive_limits: Limits
     """Of reading archives; IMAGEDELTA_LIMITS raises them."""
+    callers: CallerSettings
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -138,6 +140,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         archive_limits=_archive_limits(read),
         image_containers=_image_containers(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
+        callers=read_caller_settings(read),
     )
     read.refuse()
     return settings

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import random
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
 from imagedelta.errors import ContentError, DependencyError, DigestMismatch, LimitExceeded, RequestError
 from imagedelta.limits import DEFAULT_LIMITS
-from imagedelta_cli.sources.credentials import NO_LOGIN, Login
-from imagedelta_cli.sources.names import is_loopback, parse_registry_name
 from imagedelta_cli.sources.registry_image import Access, open_registry_image
-from tests.images import an_image, descriptor, plain
-from tests.unit.cli.sources.http_world import HttpWorld, send
+from imagedelta_registry.login import NO_LOGIN, Login
+from imagedelta_registry.names import is_loopback, parse_registry_name
+from tests.images import an_image, descriptor, gzipped, plain, zstd_packed
+from tests.unit.registry.http_world import HttpWorld, send
 
 IMAGE = an_image({"a": b"1" * 3000}, {"lib": random.Random(3).randbytes(300_000)})
 SMALL_LIMITS = replace(DEFAULT_LIMITS, max_manifest_bytes=5_000, max_config_bytes=5_000, max_image_bytes=2_000_000)
@@ -31,21 +33,21 @@ def world():
 
 
 @pytest.fixture
-def read(world, tmp_path):
-    """Read every layer of ``app:1``; the scratch folder must be empty afterwards, whatever happens."""
+def read(world):
+    """Read every layer of ``app:1``."""
 
     def call(suffix=":1", login=NO_LOGIN):
         name = parse_registry_name(f"registry://{world.address}/app{suffix}")
         access = Access(lambda host: login, is_loopback, pause=0)
-        with open_registry_image(name, tmp_path, access, silent, SMALL_LIMITS) as (source, image):
-            return image, [source.open_layer(image, n).read() for n in range(len(image.diff_ids))]
+        with open_registry_image(name, access, SMALL_LIMITS) as (source, image):
+            return image, [read_layer(source, image, position) for position in range(len(image.diff_ids))]
 
-    yield call
-    assert list(tmp_path.iterdir()) == []
+    return call
 
 
-def silent(title):
-    return nullcontext(lambda done, total: None)
+def read_layer(source, image, position):
+    with source.open_layer(image, position) as layer:
+        return layer.read()
 
 
 def test_an_image_is_read_and_named_as_docker_would(world, read):
@@ -368,3 +370,106 @@ def test_a_plain_layer_is_read_too(world, read):
     world.manifest = world.serve(IMAGE, pack=plain)
 
     assert tuple(read()[1]) == IMAGE.layers
+
+
+def without_ranges(world, answer):
+    """The first try is cut; a request with a Range gets ``answer``, one without it everything."""
+    data, cuts = world.routes[blob_path(world)][2], iter([100_000])
+
+    def route(handler):
+        if handler.headers.get("Range"):
+            return answer(handler, data)
+        send(handler, (200, {"Content-Length": str(len(data))}, data[: next(cuts, len(data))]))
+        handler.close_connection = True
+        return None
+
+    world.routes[blob_path(world)] = route
+
+
+def no_range(handler, data):
+    return 416, {"Content-Range": f"bytes */{len(data)}"}, b""
+
+
+def not_implemented(handler, data):
+    return 501, {}, b"no ranges here"
+
+
+def another_range(handler, data):
+    return 206, {"Content-Range": f"bytes 7-{len(data) - 1}/{len(data)}"}, data[7:]
+
+
+def a_range_without_its_place(handler, data):
+    return 206, {}, data[100_000:]
+
+
+@pytest.mark.parametrize("answer", [no_range, not_implemented, another_range, a_range_without_its_place])
+def test_a_registry_that_takes_no_range_is_read_anew_and_what_is_here_is_passed_over(world, read, answer):
+    """zot answers 416, GitHub's 501."""
+    without_ranges(world, answer)
+
+    assert tuple(read()[1]) == IMAGE.layers
+    assert [bool(asked) for path, _, asked in world.seen if path == blob_path(world)] == [False, True, False]
+
+
+def test_a_resumed_blob_that_changed_meanwhile_is_refused(world, read):
+    data, first = world.routes[blob_path(world)][2], iter([100_000])
+
+    def route(handler):
+        if end := next(first, None):
+            send(handler, (200, {"Content-Length": str(len(data))}, data[:end]))
+            handler.close_connection = True
+            return None
+        start = int(handler.headers["Range"][6:-1])
+        rest = bytes(len(data) - start)
+        return 206, {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, rest
+
+    world.routes[blob_path(world)] = route
+
+    with pytest.raises(ContentError):
+        read()
+
+
+def a_layer_of(world, data):
+    """Replace the second layer's stored bytes; their digest is right."""
+    entry = descriptor("application/vnd.oci.image.layer.v1.tar+gzip", data)
+    world.routes[f"/v2/app/blobs/{entry['digest']}"] = (200, {}, data)
+    world.put_manifest({**world.manifest, "layers": [world.manifest["layers"][0], entry]})
+
+
+@pytest.mark.parametrize("pack", [gzipped, zstd_packed])
+def test_a_layer_that_unpacks_without_end_is_left_at_the_limit(world, read, pack):
+    a_layer_of(world, pack(bytes(64 << 20)))
+
+    with pytest.raises(LimitExceeded, match="unpacks to more than"):
+        read()
+
+
+@pytest.mark.parametrize("pack", [gzipped, zstd_packed])
+@pytest.mark.parametrize("harm", [lambda data: data[:-9], lambda data: data[:5000] + b"\0" * 50 + data[5050:]])
+def test_a_layer_whose_packing_is_damaged_is_refused(world, read, pack, harm):
+    a_layer_of(world, harm(pack(IMAGE.layers[1])))
+
+    with pytest.raises(ContentError):
+        read()
+
+
+def test_zeros_behind_a_packed_layer_do_no_harm_and_anything_else_is_refused(world, read):
+    a_layer_of(world, gzipped(IMAGE.layers[1]) + bytes(100_000))
+    assert tuple(read()[1]) == IMAGE.layers
+
+    a_layer_of(world, gzipped(IMAGE.layers[1]) + b"no stream at all")
+    with pytest.raises(ContentError):
+        read()
+
+
+def test_a_registry_that_asks_to_be_left_alone_for_long_is_left_alone(world, read):
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    for asked in ("3600", later):
+        world.routes["/v2/app/manifests/1"] = (429, {"Retry-After": asked}, b"")
+        world.seen.clear()
+
+        with pytest.raises(DependencyError) as refusal:
+            read()
+
+        assert len(world.seen) == 1
+        assert timedelta(minutes=59) < refusal.value.retry_after <= timedelta(hours=1)

@@ -1,11 +1,11 @@
-"""Manifests and image indexes of a registry, and the choice of a platform; bytes in, plain facts out.
+"""Manifests and image indexes of a registry, and the choice of platforms; bytes in, plain facts out.
 
 Source: OCI image-spec 1.1, manifest.md and image-index.md; distribution, docs/spec/manifest-v2-2.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,25 +69,53 @@ def read_manifest(data: bytes, limits: Limits) -> Manifest | tuple[Choice, ...]:
     return _image_manifest(document, limits)
 
 
-def choose(offered: Sequence[Choice], wanted: str) -> Choice:
-    """Choose the image for ``wanted``; without a wish the one for this machine, or the only one.
+def for_machine(wanted: str) -> Callable[[Sequence[Choice]], Sequence[Choice]]:
+    """Chooses the image for the platform ``wanted``; without a wish the one for this machine, or the only one.
 
     Of two for one platform it is the first, as for containerd and Docker.
 
-    Raises:
-        RequestError: ``request.no_image``: none fits; the message lists what there is.
+    Raises (when called): RequestError ``request.no_image``: none fits; the message lists what there is.
     """
-    if not wanted and len(offered) == 1:
-        return offered[0]
-    own = wanted or machine_platform()
-    found = best_of([own], filter(None, (choice.platform for choice in offered)))
-    if found is not None:
-        return next(choice for choice in offered if choice.platform == found)
+
+    def choose(offered: Sequence[Choice]) -> Sequence[Choice]:
+        if not wanted and len(offered) == 1:
+            return offered
+        return _fitting([[wanted or machine_platform()]], offered)
+
+    return choose
+
+
+def for_machines(machines: Sequence[Sequence[str]]) -> Callable[[Sequence[Choice]], Sequence[Choice]]:
+    """Chooses the best image for each of these machines, given as the platforms that it runs, best first; without
+    any machine all images, one for a platform.
+
+    Raises (when called): RequestError ``request.no_image``: none runs on any of them.
+    """
+
+    def choose(offered: Sequence[Choice]) -> Sequence[Choice]:
+        named = _first_of_each(choice for choice in offered if choice.platform)
+        if not named:
+            return offered
+        return _fitting(machines, offered) if machines else named
+
+    return choose
+
+
+def _fitting(machines: Sequence[Sequence[str]], offered: Sequence[Choice]) -> Sequence[Choice]:
+    platforms = [choice.platform for choice in offered if choice.platform]
+    taken = {best_of(own, platforms) for own in machines} - {None}
+    if taken:
+        return _first_of_each(choice for choice in offered if choice.platform in taken)
+    wanted = " or ".join(dict.fromkeys("+".join(own) for own in machines))
     there = ", ".join(dict.fromkeys(choice.platform or "unnamed" for choice in offered)) or "none"
-    raise RequestError(
-        f"no image for {own}; there are: {there}; add #PLATFORM to choose",
-        code="request.no_image",
-    )
+    raise RequestError(f"no image for {wanted}; there are: {there}; add #PLATFORM to choose", code="request.no_image")
+
+
+def _first_of_each(choices: Iterable[Choice]) -> list[Choice]:
+    by_platform: dict[str, Choice] = {}
+    for choice in choices:
+        by_platform.setdefault(choice.platform, choice)
+    return list(by_platform.values())
 
 
 def _image_manifest(document: dict[str, Any], limits: Limits) -> Manifest:
