@@ -18,6 +18,7 @@ from store.kernel.paging import each, fetch_page
 from store.kernel.schema import patches, transfers
 from store.kernel.tools import as_record, lock_devices
 from store.sets.rows import wanted_by_a_member
+from store.transfers.lost_patches import lose_patch
 from store.transfers.rows import fetch_transfers
 
 _SOUND: dict[str, Any] = {"tries": 0, "code": None, "detail": None}
@@ -143,6 +144,9 @@ class SqlPatches:
             "next_try_at": at,  # to be published
         }
         return self._write(patch_id, worker, at, values | _SOUND | _added(bytes_read, seconds))
+
+    def lost(self, sha256: str, at: datetime) -> int:
+        return self._db.write(lambda connection: lose_patch(connection, sha256, at))
 
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
         return self._db.write(lambda connection: _fail(connection, patch_id, worker, code, detail, at))
