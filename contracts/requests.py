@@ -146,7 +146,7 @@ class EnrolDevice(RequestBody):
     )
     link_hours: LinkHours | None = Field(
         default=None,
-        description="Hours of the day (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
+        description="Hours (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
     )
 
 
