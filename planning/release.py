@@ -57,12 +57,12 @@ def new_content(
         ModuleClash: A module of the manifest belongs to another workstream.
     """
     ours = modules_of(manifest)
-    _refuse_clash(ours, workstream, owners)
+    refuse_clash(ours, workstream, owners)
     before = _without_bookkeeping(current)
     after = copy.deepcopy(before)
     agent = _desired(after, "$edgeAgent")
     gone = {name for name, owner in owners.items() if owner == workstream} - set(ours)
-    entries = {name: _pinned(entry, registry_address, local_digests) for name, entry in ours.items()}
+    entries = pinned_modules(manifest, registry_address, local_digests)
     agent["modules"] = {
         **{name: item for name, item in _object(agent, "modules").items() if name not in gone},
         **entries,
@@ -73,7 +73,8 @@ def new_content(
     return NewContent(after, images, _as_kept(after) != _as_kept(before))
 
 
-def _refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, str]) -> None:
+def refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, str]) -> None:
+    """Raises: ModuleClash."""
     foreign = sorted(name for name in ours if owners.get(name, workstream) != workstream)
     if foreign:
         named = ", ".join(f"{name} (of {owners[name]})" for name in foreign)
@@ -117,6 +118,13 @@ def _desired(content: dict[str, Any], module: str) -> dict[str, Any]:
     content[module] = _object(content, module)
     desired = content[module][_DESIRED] = _object(content[module], _DESIRED)
     return desired
+
+
+def pinned_modules(
+    manifest: Mapping[str, Any], registry_address: str | None, local_digests: Mapping[str, str | None]
+) -> dict[str, dict[str, Any]]:
+    """The manifest's modules as they start on a device: from its own registry, pinned."""
+    return {name: _pinned(entry, registry_address, local_digests) for name, entry in modules_of(manifest).items()}
 
 
 def _pinned(
