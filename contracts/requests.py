@@ -39,6 +39,8 @@ def _reference(text: str) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ValueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._<>/-]{0,127}$")]
+"""Of a place in a template: ``MODULES.app.amd64``, ``MODULEDIR<modules/app>``."""
 Reference = Annotated[
     str,
     StringConstraints(max_length=names.MAX_NAME),
@@ -181,7 +183,7 @@ class StartDeployment(RequestBody):
     images: list[Reference] | None = Field(
         default=None, min_length=1, max_length=200, description="Instead of a manifest."
     )
-    values: dict[Name, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
+    values: dict[ValueName, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
     priority: Priority | None = Field(default=None, description="Overrides what priorities.yaml says.")
     release: Literal["set", "device", "manual"] = "set"
     release_by: ReleaseBy = Field(

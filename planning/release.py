@@ -14,6 +14,7 @@ from imagedelta.errors import ImageDeltaError
 from imagedelta.names import parse_name
 from planning.manifest import REGISTRY, modules_of
 from planning.references import local_name
+from planning.twin_limits import MAX_BYTES, MAX_MODULES, size_of
 
 _BOOKKEEPING = ("$version", "$metadata")
 _DESIRED = "properties.desired"
@@ -23,6 +24,12 @@ class ModuleClash(ImageDeltaError):
     """Two workstreams would give a device a module of the same name."""
 
     code = "release.module_clash"
+
+
+class TwinTooLarge(ImageDeltaError):
+    """With what others have on the device, a twin would be larger than a hub keeps."""
+
+    code = "release.too_large"
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ def new_content(
 
     Raises:
         ModuleClash: A module of the manifest belongs to another workstream.
+        TwinTooLarge: The device has no room for it.
     """
     ours = modules_of(manifest)
     refuse_clash(ours, workstream, owners)
@@ -69,6 +77,7 @@ def new_content(
     }
     _take_over_system(agent, manifest)
     _take_over_twins(after, manifest, gone)
+    _refuse_too_large(after)
     images = {name: str(entry["settings"]["image"]) for name, entry in entries.items()}
     return NewContent(after, images, _as_kept(after) != _as_kept(before))
 
@@ -79,6 +88,15 @@ def refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, 
     if foreign:
         named = ", ".join(f"{name} (of {owners[name]})" for name in foreign)
         raise ModuleClash(f"modules of another workstream have the same name: {named}")
+
+
+def _refuse_too_large(content: Mapping[str, Any]) -> None:
+    modules = _object(_object(content.get("$edgeAgent", {}), _DESIRED), "modules")
+    if len(modules) > MAX_MODULES:
+        raise TwinTooLarge(f"the device would have {len(modules)} modules, {MAX_MODULES} at most")
+    for module, part in content.items():
+        if (size := size_of(_object(part, _DESIRED))) > MAX_BYTES:
+            raise TwinTooLarge(f"{module} would have {size} bytes of desired properties, {MAX_BYTES} at most")
 
 
 def _without_bookkeeping(content: Mapping[str, Any]) -> dict[str, Any]:
