@@ -11,9 +11,10 @@ BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benc
 # Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
 PARALLEL := -n auto --dist loadfile
 DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
+CLOUD := tests/e2e/cloud
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-device test-unit test-all bench fleet check format clean
+.PHONY: help setup demo test test-device test-cloud test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -43,6 +44,10 @@ test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (install
 test-device: $(STAMP) $(AZURITE) ## Run the tests of the device beside real parts: dockerd, registry, broker (12 minutes)
 	scripts/setup-debian
 	$(PYTEST) -m "not long" $(DEVICE)
+
+test-cloud: $(STAMP) $(WORKER) $(AZURITE) ## Run the tests of the cloud side over its real services (12 minutes)
+	scripts/setup-debian
+	$(PYTEST) -m "not long" $(CLOUD)
 
 test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"

@@ -15,8 +15,8 @@ from edge_module.engines.registry_client import RegistryClient
 from edge_module.engines.registry_names import locate
 from edge_module.files import DiskFiles
 from edge_module.loading import load_archive
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.images import docker_save, oci_archive
 
 _LOGGED = {"REGISTRY_LOG_ACCESSLOG_DISABLED": "false"}

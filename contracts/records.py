@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from contracts.states import stage_of, waits_for
 from imagedelta.platforms import best_of
@@ -66,6 +66,9 @@ class Device:
     registry_address: str | None
     bytes_per_second: float | None
     money_per_megabyte: float | None
+    link_rate: int | None
+    link_hours: str | None
+    """What its twin allows bundles of its link; None leaves it to the device's settings."""
     installation_id: str | None
     profiles: tuple[str, ...]
     trusted_keys: tuple[str, ...]
@@ -110,6 +113,9 @@ class DeviceImage:
     """Since when its inventories name it."""
 
 
+ReleaseBy = Literal["auto", "device", "condition"]
+
+
 @dataclass(frozen=True)
 class DeploymentSet:
     set_id: str
@@ -123,6 +129,7 @@ class DeploymentSet:
     ordered_by: str
     priority: str | None
     release_policy: str
+    release_by: ReleaseBy
     canaries: tuple[str, ...]
     promoted: bool
     deadline: datetime | None
@@ -395,6 +402,9 @@ class Release:
     released_at: datetime
     base_version: int | None = None
     """$version before it, where it was ours that made the next: so versions of our own making are told from others'."""
+    layer_id: str | None = None
+    """Of the layer that a tag has put the device into; then ``content`` holds no more than its images, and ``version``
+    is the one before."""
 
 
 @dataclass(frozen=True)
@@ -417,6 +427,8 @@ class AuditEntry:
     """sha256 of what the order was asked with."""
     at: datetime
     who: str
+    how: str
+    """How it was known who that is: ``key``, ``person`` and object id, ``application`` and client id."""
     action: str
     subject: str
     detail: Mapping[str, Any] = field(default_factory=dict)

@@ -23,8 +23,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from contracts.messages import DeviceId, Platform
+from contracts.messages import DeviceId, LinkHours, LinkRate, Platform
 from contracts.parameters import Moment
+from contracts.records import ReleaseBy
 from contracts.refusals import refuse, status_of
 from imagedelta import names
 from imagedelta.errors import RequestError
@@ -38,6 +39,8 @@ def _reference(text: str) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ValueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._<>/-]{0,127}$")]
+"""Of a place in a template: ``MODULES.app.amd64``, ``MODULEDIR<modules/app>``."""
 Reference = Annotated[
     str,
     StringConstraints(max_length=names.MAX_NAME),
@@ -140,6 +143,14 @@ class EnrolDevice(RequestBody):
     )
     bytes_per_second: float | None = Field(default=None, gt=0, description="Of the link, for the plan's hours.")
     money_per_megabyte: float | None = Field(default=None, ge=0)
+    link_rate: Annotated[LinkRate, BeforeValidator(_whole)] | None = Field(
+        default=None,
+        description="The most bytes a second that bundles may take of its link; 0: no limit; null: as it is set.",
+    )
+    link_hours: LinkHours | None = Field(
+        default=None,
+        description="Hours (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
+    )
 
 
 class Owner(RequestBody):
@@ -163,15 +174,24 @@ class StartDeployment(RequestBody):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     workstream: Name = "default"
-    owner: Owner
+    owner: Owner | None = Field(
+        default=None,
+        description="Who is written to. With a person's token it is that person and may be left out; others name one.",
+    )
     devices: DeviceSelection
     manifest: dict[str, Any] | None = Field(default=None, description="IoT Edge deployment manifest or template.")
     images: list[Reference] | None = Field(
         default=None, min_length=1, max_length=200, description="Instead of a manifest."
     )
-    values: dict[Name, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
+    values: dict[ValueName, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
     priority: Priority | None = Field(default=None, description="Overrides what priorities.yaml says.")
     release: Literal["set", "device", "manual"] = "set"
+    release_by: ReleaseBy = Field(
+        default="auto",
+        description="How manifests reach devices: written to each (device); by one layered deployment for all whose "
+        "content is the same, put on a device by a tag of its twin (condition); or as each device is deployed to "
+        "already (auto).",
+    )
     canaries: list[DeviceId] = Field(default_factory=list, max_length=1000)
     deadline: Moment | None = None
     max_bytes_per_device: Count | None = None
@@ -185,7 +205,9 @@ class StartRollback(RequestBody):
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Of the new set; made from the old one's when absent."
     )
-    owner: Owner | None = Field(default=None, description="The old set's owner when absent.")
+    owner: Owner | None = Field(
+        default=None, description="As when a set is started; with a function key the old set's owner when absent."
+    )
 
 
 def parse_body(model: type[RequestBody], body: bytes) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model, field_validator
 from pydantic.alias_generators import to_camel
 
-from contracts.records import DeploymentSet, Figures, MemberShown
+from contracts.records import DeploymentSet, Figures, MemberShown, ReleaseBy
 from contracts.states import DEVICE_STATES, MEMBER, NOTIFICATION, PATCH, SET, STAGES, TRANSFER, StateMachine
 from imagedelta.errors import REMEDIES
 
@@ -127,6 +127,8 @@ class DeviceView(View):
     registry_address: str | None
     bytes_per_second: float | None
     money_per_megabyte: float | None
+    link_rate: int | None = Field(description="The most bytes a second that bundles may take of its link.")
+    link_hours: str | None = Field(description="Hours of the day, in UTC, in which it fetches bundles.")
     installation_id: str | None
     profiles: list[str]
     trusted_keys: list[str]
@@ -166,6 +168,7 @@ class SetSummary(Outcome):
     ordered_by: str
     priority: str | None
     release_policy: Literal["set", "device", "manual"]
+    release_by: ReleaseBy
     canaries: list[str]
     promoted: bool
     deadline: datetime | None
@@ -239,7 +242,8 @@ class ReleaseView(View):
     hub: str
     workstream: str
     modules: list[str]
-    version: int
+    version: int = Field(description="$version of the device's deployment with it; by a layer, the one before it.")
+    layer_id: str | None = Field(description="The layered deployment that brings it; null when written to the device.")
     applied_by_us: bool
     released_at: datetime
 
@@ -306,7 +310,10 @@ class PlannedDevice(Outcome):
     state: str
     images: list[PlannedImage]
     estimated_bytes: int
-    hours_on_link: float | None = Field(description="Null when the device's bytesPerSecond is not known.")
+    hours_on_link: float | None = Field(
+        description="At the slower of bytesPerSecond and linkRate, with the hours in which nothing is fetched. "
+        "Null when neither is known."
+    )
     money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")
 
 
@@ -402,6 +409,7 @@ class AuditView(View):
     entry_id: int
     at: datetime
     who: str
+    how: str = Field(description="How that was known: key, person and object id, application and client id.")
     action: str
     subject: str
     detail: dict[str, Any]

@@ -5,17 +5,13 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
-    "registry.denied": "Log in with `docker login HOST`, and check the name: to a registry, absent and forbidden are "
-    "often the same.",
     "registry.credentials": "Correct config.json in ~/.docker or DOCKER_CONFIG, or `docker login HOST` anew.",
-    "registry.protocol": "Check that the address is a registry's; one without TLS needs --insecure-registry HOST, one "
-    "with a private certificate SSL_CERT_FILE.",
-    "dependency.registry": "Try again: look at the link and the registry if this lasts (`imagedelta doctor`).",
     "dependency.daemon": "Start Docker, or name its daemon with DOCKER_HOST (`imagedelta doctor` tells what is wrong).",
     "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "dependency.host": "Look whether the host runs and can be reached, then try again.",
     "cli.no_host": "Start one here with `imagedelta host start`, or name it with --url and --key.",
-    "cli.wrong_key": "Give a function key of the host with --key or IMAGEDELTA_KEY.",
+    "cli.wrong_key": "Give a function key of the host with --key or IMAGEDELTA_KEY; where platform authentication "
+    "is on, a token of Microsoft Entra ID in IMAGEDELTA_TOKEN.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",
@@ -26,7 +22,6 @@ REMEDIES = {
     "cli.output_unfit": "Name a file to write, a pipe, or - with stdout sent to a file or another program.",
     "cli.timeout": "It goes on without you: look again later, or wait longer with --timeout.",
     "set.not_completed": "Look at the set's members and events: each failed member has a code and what to do.",
-    "content.old_form": "Push or save the image again with a tool of the last years (Docker 1.10 or later).",
     "dependency.moved": "Try again: the name was given to another image meanwhile.",
 }
 explain(REMEDIES)

@@ -27,8 +27,8 @@ from imagedelta_cli.files import scratch_folder
 from imagedelta_cli.options import insecure_registries, limits_given
 from imagedelta_cli.output import Counter, progress
 from imagedelta_cli.sources.credentials import DockerLogins
-from imagedelta_cli.sources.names import DOCKER, REGISTRY, host_of, is_loopback, parse_registry_name
 from imagedelta_cli.sources.registry_image import Access, open_registry_image
+from imagedelta_registry.names import DOCKER, REGISTRY, host_of, is_loopback, parse_registry_name
 
 _Layer = TypeVar("_Layer")
 
@@ -120,12 +120,11 @@ def open_image(argument: str, scratch: Path) -> Iterator[tuple[LayerSource, Imag
 
     Args:
         argument: See this module.
-        scratch: Folder for what cannot be read where it is: a tar that is packed as a whole, what a daemon or
-            registry sends. Nothing stays there.
+        scratch: Folder for what cannot be read where it is: a tar that is packed as a whole, what a daemon sends.
+            Nothing stays there.
     """
     if argument.startswith(REGISTRY):
-        name = parse_registry_name(argument)
-        with open_registry_image(name, scratch, registry_access(), progress, limits_given()) as opened:
+        with open_registry_image(parse_registry_name(argument), registry_access(), limits_given()) as opened:
             yield opened
     elif argument.startswith(DOCKER):
         with _open_docker(argument, scratch) as opened:

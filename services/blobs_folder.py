@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import io
 import os
-import re
 import secrets
 import shutil
 import time
@@ -26,13 +25,12 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
-from imagedelta.errors import ContentError, DependencyError, RequestError, Truncated
+from imagedelta.errors import ContentError, DependencyError, Truncated
 from imagedelta.whole_files import make_folder, sync_folder, whole_file
+from services.blob_names import check_container, check_name
 from services.clock import utc_now
 from services.ports import BlobInfo, BlobRange, Clock, Grant
 
-_CONTAINER = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _COPY_BYTES = 1 << 20
 _READ_BUFFER = 256 << 10
 _ABANDONED_AFTER = 86_400
@@ -180,13 +178,11 @@ class FolderBlobs:
                 yield chunk
 
     def _folder(self, container: str) -> Path:
-        if not _CONTAINER.fullmatch(container):
-            raise RequestError(f"{container!r} is not a name of a container", code="request.blob_name")
+        check_container(container)
         return self._root / container
 
     def _path(self, container: str, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise RequestError(f"{name!r} is not a name of a blob", code="request.blob_name")
+        check_name(container, name)
         return self._folder(container) / name
 
     def _sweep_abandoned(self) -> None:

@@ -12,14 +12,18 @@ from pathlib import Path
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.bundles.seal import FileSealer, Sealer
 from imagedelta.errors import RequestError
+from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
-from services.hub_local import LocalHub
+from services.hub_calls import HubCalls
+from services.hub_port import IotHub
+from services.hub_rest import RestCalls
+from services.hub_settings import HubSettings, own_variable
 from services.identity import Identity
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub
-from services.settings import HubSettings, Settings, load_settings
+from services.settings import Settings, load_settings
 from store.sql import SqlStore
 
 _SQL_SCOPE = "https://database.windows.net/.default"
@@ -42,7 +46,7 @@ def _deps() -> Deps:
     return make_deps(load_settings())
 
 
-def check_settings() -> None:
+def check_settings() -> Settings:
     """Refuse at start what every later call would fail for. With no settings at all there is nothing to refuse: so
     Azure indexes the app, and ``deps`` tells what is missing.
 
@@ -51,6 +55,7 @@ def check_settings() -> None:
     settings = load_settings()
     if settings.database_url is not None:
         _store(settings, settings.database_url).close()
+    return settings
 
 
 def upgrade_database(settings: Settings) -> str:
@@ -66,11 +71,12 @@ def upgrade_database(settings: Settings) -> str:
 
 
 def make_deps(settings: Settings) -> Deps:
+    identity = Identity()
     return Deps(
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
-        blobs=_blobs(settings),
-        hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
+        blobs=_blobs(settings, identity),
+        hubs={name: _hub(hub, identity) for name, hub in settings.hubs.items()},
         mailer=SmtpMailer(settings.mail),
         sealers=_sealers(settings),
         now=utc_now,
@@ -87,14 +93,46 @@ def _store(settings: Settings, url: str) -> SqlStore:
     )
 
 
-def _blobs(settings: Settings) -> Blobs:
+def _blobs(settings: Settings, identity: Identity) -> Blobs:
+    if settings.storage is not None:
+        return _account(settings.storage, identity)
     if settings.blobs_folder is None:
-        raise RequestError("LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR is not set", code="settings.invalid")
+        raise RequestError(
+            "IMAGEDELTA_STORAGE is not set, nor LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR", code="settings.invalid"
+        )
     return FolderBlobs(settings.blobs_folder, url=settings.blobs_url, key=settings.blobs_key)
 
 
-def _hub(hub: HubSettings) -> Hub:
-    return LocalHub(hub.name, hub.connection)
+def _account(storage: StorageSettings, identity: Identity) -> Blobs:
+    """Imported here: the SDK takes half a second, and the embedded default needs none."""
+    from services.blobs_azure import AzureBlobs
+    from services.blobs_azure_account import Account
+
+    return AzureBlobs(Account(storage, None if storage.key else identity.credential))
+
+
+def _hub(hub: HubSettings, identity: Identity) -> Hub:
+    return IotHub(hub_calls(hub, identity))
+
+
+def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:
+    """Azure's library where it can be: on arm64 there is no wheel of its uamqp.
+
+    Raises: RequestError ``settings.invalid`` when it is wanted and cannot be.
+    """
+    if hub.client == "rest" or hub.connection.is_local:
+        return RestCalls(hub.name, hub.connection, identity)
+    try:
+        from services.hub_sdk import SdkCalls
+    except ImportError as error:
+        if hub.client == "sdk":
+            variable = own_variable(hub.name, "CLIENT")
+            raise RequestError(
+                f"{variable} is sdk, and azure-iot-hub cannot be imported here ({error}): leave it out, or set rest",
+                code="settings.invalid",
+            ) from error
+        return RestCalls(hub.name, hub.connection, identity)
+    return SdkCalls(hub.name, hub.connection, identity)
 
 
 def _sealers(settings: Settings) -> dict[str, Sealer]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagedelta.errors import ContentError
-from services.ports import Deployment, Twin
+from services.ports import Deployment, DeviceTags, Twin
 
 PAGE = 100
 """Twins that one page of a query holds at most."""
@@ -34,7 +34,14 @@ def read_twin(document: object) -> Twin:
         version=version,
         etag=str(_object(document, "twin").get("etag", "")),
         seen_at=_seen_at(reported),
+        configurations=_configurations(document),
     )
+
+
+def read_tags(document: object) -> DeviceTags:
+    """Raises: ContentError: It is not a device's twin."""
+    twin = _object(document, "twin")
+    return DeviceTags(_own(_object(twin.get("tags", {}), "tags")), str(twin.get("etag", "")))
 
 
 def read_deployment(document: object) -> Deployment:
@@ -74,6 +81,13 @@ def agent_queries(device_ids: Collection[str]) -> Iterator[tuple[str, int]]:
 def _literal(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def _configurations(document: object) -> dict[str, str]:
+    """Source: IoT Hub REST reference, "Twin", ``configurations``: id -> {"status": "Targeted" | "Applied"}."""
+    found = _object(document, "twin").get("configurations")
+    of = found.items() if isinstance(found, Mapping) else ()
+    return {name: str(state.get("status", "")).lower() for name, state in of if isinstance(state, Mapping)}
 
 
 def _own(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -130,6 +130,17 @@ class Twin:
     seen_at: datetime | None = None
     """When the hub was last told ``lastDesiredVersion``: from then on the device has known that version of its
     desired properties. None when it was never told, or does not say when."""
+    configurations: Mapping[str, str] = field(default_factory=dict)
+    """Of $edgeAgent: the deployments by target condition that the device meets -> ``targeted`` or ``applied``. One that
+    changes nothing of $edgeAgent itself stays ``targeted`` there."""
+
+
+@dataclass(frozen=True)
+class DeviceTags:
+    """Of a device's twin, which only services see."""
+
+    tags: Mapping[str, Any]
+    etag: str
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,17 @@ class Hub(Protocol):
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         """Merge ``patch`` into the desired properties; a None value deletes its key."""
+        ...
+
+    def device_tags(self, device_id: str) -> DeviceTags | None:
+        """None when the device does not exist in this hub."""
+        ...
+
+    def set_tags(self, device_id: str, patch: Mapping[str, Any], *, etag: str) -> None:
+        """Merge ``patch`` into the device's tags if its twin is still the one that was read; a None value deletes.
+
+        Raises: RequestError ``hub.changed`` when it is another by now: read again; ``hub.unknown_device``.
+        """
         ...
 
     def modules_content(self, device_id: str) -> Mapping[str, Any] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,14 +17,14 @@ from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
-from services.hub_connection import HubConnection
+from services.blobs_azure_settings import StorageSettings, read_storage
+from services.caller_settings import CallerSettings, read_caller_settings
+from services.hub_settings import HubSettings, read_hubs
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
 from services.setting_values import Values
 
 _DATABASES = ("sqlite", "mssql+pyodbc")
-_HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
-"""Of Azure IoT Hub; it becomes part of a function's name and of variables."""
 _ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
@@ -45,20 +44,15 @@ class MailSettings:
 
 
 @dataclass(frozen=True)
-class HubSettings:
-    name: str
-    connection: HubConnection
-    """To the hub's service side."""
-
-
-@dataclass(frozen=True)
 class Settings:
     state_folder: Path
     """Where a local default keeps what it makes: the database and the seal key."""
     database_url: str | None = field(repr=False)
     """SQLAlchemy URL: sqlite:///… or mssql+pyodbc://…; None for a file in ``state_folder``."""
+    storage: StorageSettings | None
+    """The storage account that blobs lie in; None for ``blobs_folder``."""
     blobs_folder: Path | None
-    """None when no place for blobs is set: then nothing but indexing works."""
+    """Not for blobs with ``storage``. Without both nothing but indexing works."""
     blobs_url: str
     blobs_key: str = field(repr=False)
     hubs: Mapping[str, HubSettings]
@@ -96,6 +90,7 @@ class Settings:
     """Containers that a registration may name a blob of."""
     archive_limits: Limits
     """Of reading archives; IMAGEDELTA_LIMITS raises them."""
+    callers: CallerSettings
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -109,10 +104,11 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     settings = Settings(
         state_folder=state,
         database_url=_database(read),
+        storage=read_storage(read),
         blobs_folder=folder,
         blobs_url=read.text("LOCAL_BLOBS_URL"),
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
-        hubs=_hubs(read),
+        hubs=read_hubs(read),
         module_id=_module(read),
         mail=_mail(read),
         seal_keys=_seal_keys(read),
@@ -134,63 +130,18 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         archive_limits=_archive_limits(read),
         image_containers=_image_containers(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
+        callers=read_caller_settings(read),
     )
     read.refuse()
     return settings
 
 
-def hub_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """``IMAGEDELTA_HUBS=north,south``; locally the hubs of the embedded host."""
-    text = env.get("IMAGEDELTA_HUBS") or env.get("LOCAL_IOTHUBS", "")
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def hub_variable(name: str, what: str, env: Mapping[str, str] = os.environ) -> str:
-    """The variable that holds ``what`` (SERVICE, EVENTS …) of a hub: IMAGEDELTA_HUB_<NAME>_<WHAT>, or the
-    LOCAL_IOTHUB_ one when only that is set."""
-    key = f"{name.upper().replace('-', '_')}_{what}"
-    local = f"LOCAL_IOTHUB_{key}"
-    own = f"IMAGEDELTA_HUB_{key}"
-    return local if env.get(local) and not env.get(own) else own
-
-
-def _hubs(read: Values) -> dict[str, HubSettings]:
-    """The hubs that are configured well; a name may be used once, regardless of case, since hubs are found by DNS."""
-    names = hub_names(read.env)
-    taken = Counter(name.lower() for name in names)
-    listed = "IMAGEDELTA_HUBS" if read.text("IMAGEDELTA_HUBS") else "LOCAL_IOTHUBS"
-    hubs = {}
-    for name in names:
-        if not _HUB_NAME.fullmatch(name):
-            read.wrong(listed, f"holds {name[:60]!r}: a hub's name is 1 to 50 letters, digits and dashes")
-        elif taken[name.lower()] > 1:
-            read.wrong(listed, f"holds {name} in two spellings: name each hub once")
-        elif connection := _hub_connection(read, name):
-            hubs[name] = HubSettings(name, connection)
-    return hubs
-
-
-def _hub_connection(read: Values, name: str) -> HubConnection | None:
-    variable = hub_variable(name, "SERVICE", read.env)
-    text = read.text(variable)
-    if not text:
-        read.wrong(variable, f"is not set: give the service connection string of hub {name}")
-        return None
-    try:
-        return HubConnection.parse(text)
-    except ValueError as error:
-        read.wrong(variable, str(error))
-        return None
-
-
 def _blobs_folder(read: Values) -> Path | None:
-    folder = read.text("IMAGEDELTA_BLOBS_DIR") or read.text("LOCAL_BLOBS_DIR")
-    if read.text("IMAGEDELTA_STORAGE") and not folder:
-        read.wrong(
-            "IMAGEDELTA_STORAGE",
-            "names a storage account, which this version cannot use: set IMAGEDELTA_BLOBS_DIR to a folder",
-        )
-    return Path(folder) if folder else None
+    """A local host sets its own folder always: a storage account goes before that."""
+    own, local = read.text("IMAGEDELTA_BLOBS_DIR"), read.text("LOCAL_BLOBS_DIR")
+    if own and read.text("IMAGEDELTA_STORAGE"):
+        read.wrong("IMAGEDELTA_BLOBS_DIR", "is set beside IMAGEDELTA_STORAGE: blobs lie in one place, set one of them")
+    return Path(own or local) if own or local else None
 
 
 def _database(read: Values) -> str | None:

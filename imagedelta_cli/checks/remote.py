@@ -11,7 +11,6 @@ from imagedelta.limits import MIB
 from imagedelta.names import DOCKER_HUB, is_host
 from imagedelta_cli.api_client import Api, find_endpoint
 from imagedelta_cli.checks.finding import Finding, State
-from imagedelta_cli.sources.registry_http import Registry
 from imagedelta_cli.sources.registry_image import Access
 
 _SOCKET = Path("/var/run/docker.sock")
@@ -47,9 +46,7 @@ def check_registry(address: str, access: Access) -> Iterator[Finding]:
         return
     target = "registry-1.docker.io" if address == DOCKER_HUB else address
     try:
-        with Registry(
-            target, lambda: access.login_for(address), may_be_plain=access.may_be_plain, pause=access.pause
-        ) as registry:
+        with access.registry(address, target) as registry:
             registry.document("", MIB)
     except RequestError as error:
         if error.code != "registry.denied":

@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, RequestError
 from imagedelta.limits import MIB
 from imagedelta.names import DOCKER_HUB
+from imagedelta_registry.login import NO_LOGIN, Login
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _MAX_BYTES = MIB
@@ -31,22 +31,6 @@ _HELPER_SECONDS = 60
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = "credentials not found"
 _TOKEN_USER = "<token>"  # noqa: S105 - how a program says that its secret is an identity token
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What a registry's token server or the registry itself is shown. ``repr`` shows no secret."""
-
-    user: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    """An OAuth2 refresh token, given instead of a password."""
-
-    def __bool__(self) -> bool:
-        return bool(self.user or self.identity_token)
-
-
-NO_LOGIN = Login()
 
 
 class DockerLogins:

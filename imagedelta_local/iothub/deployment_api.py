@@ -11,10 +11,12 @@ from typing import Any
 from aiohttp import web
 
 from imagedelta_local.iothub.answers import HubError, json_body
-from imagedelta_local.iothub.deployments import Deployment, DeploymentStore, content_for, ordered
+from imagedelta_local.iothub.deployments import Deployment, DeploymentStore, content_for, ordered, states_for
 from imagedelta_local.iothub.documents import twin_document
 from imagedelta_local.iothub.store import HubStore, Identity
 from imagedelta_local.iothub.twins import Properties
+
+_AGENT = "$edgeAgent"
 
 
 class DeploymentApi:
@@ -54,6 +56,15 @@ class DeploymentApi:
             for device in self._store.devices(hub):
                 self._give(device, deployments)
 
+    def shown(self, identity: Identity) -> dict[str, Any]:
+        """A twin as the service sees it, an $edgeAgent's with what the deployments are to its device."""
+        document = twin_document(identity)
+        device = self._store.identity(identity.hub, identity.device) if identity.module == _AGENT else None
+        deployments = self._deployments.all(identity.hub) if device is not None else []
+        if device is None or not deployments:
+            return document
+        return {**document, "configurations": states_for(twin_document(device), deployments)}
+
     def give(self, device: Identity) -> None:
         """The same for one device, which is new or has other tags."""
         if deployments := self._deployments.all(device.hub):
@@ -68,7 +79,7 @@ class DeploymentApi:
                 for module, desired in content.items()
                 if (known := there[module]) is None or known.desired != desired
             }
-            deploy(self._store, device, [*content, *content.get("$edgeAgent", {}).get("modules", {})], changed)
+            deploy(self._store, device, [*content, *content.get(_AGENT, {}).get("modules", {})], changed)
 
     def _require(self, request: web.Request) -> Deployment:
         wanted = request.match_info["deployment"]

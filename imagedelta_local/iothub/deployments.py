@@ -129,6 +129,22 @@ def content_for(twin: Properties, deployments: Iterable[Deployment]) -> dict[str
     return desired
 
 
+def states_for(twin: Properties, deployments: Iterable[Deployment]) -> dict[str, dict[str, str]]:
+    """What the $edgeAgent twin of a device says of the deployments whose condition it meets.
+
+    Source: IoT Hub REST reference, "Twin", ``configurations``.
+    """
+    deployments = list(deployments)
+    met = sorted((one for one in deployments if meets(one.condition)(twin)), key=lambda one: one.rank)
+    bases = [one for one in met if not one.is_layered]
+    given = content_for(twin, deployments) is not None
+
+    def applies(one: Deployment) -> bool:
+        return given and (one.priority > bases[-1].priority if one.is_layered else one is bases[-1])
+
+    return {one.deployment_id: {"status": "Applied" if applies(one) else "Targeted"} for one in met}
+
+
 def _laid_over(desired: Properties, parts: Mapping[str, Any]) -> Properties:
     after = json.loads(json.dumps(parts.get(_WHOLE, desired)))
     for name, value in parts.items():

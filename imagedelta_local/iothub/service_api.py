@@ -153,7 +153,7 @@ class ServiceApi:
     # Twins
 
     async def _get_twin(self, request: web.Request) -> web.StreamResponse:
-        return _twin_response(self._require(request))
+        return self._twin_response(self._require(request))
 
     async def _patch_twin(self, request: web.Request) -> web.StreamResponse:
         body = await json_body(request)
@@ -174,7 +174,7 @@ class ServiceApi:
             self._store.put(identity)
             if body.get("tags") is not None:
                 self._deployments.give(identity)
-        return _twin_response(identity)
+        return self._twin_response(identity)
 
     async def _apply(self, request: web.Request) -> web.StreamResponse:
         """Replace the desired properties of the named modules, all or nothing."""
@@ -193,14 +193,18 @@ class ServiceApi:
         text = str((await json_body(request)).get("query", ""))
         query, hub = parse(text), request.match_info["hub"]
         rows = self._store.devices(hub) if query.source == "devices" else self._store.modules(hub, query.devices)
-        found = [twin for twin in map(twin_document, rows) if query.accepts(twin)]
+        found = [row for row in rows if query.accepts(twin_document(row))]
         size = _whole(request, "x-ms-max-item-count", _MAX_PAGE)
         offset = _whole(request, "x-ms-continuation", 0)
         size = max(1, min(size, _MAX_PAGE))
-        headers = {"x-ms-item-type": "Twin"}
+        headers = {"x-ms-item-type": "Twin" if query.names is None else "Raw"}
         if offset + size < len(found):
             headers["x-ms-continuation"] = str(offset + size)
-        return web.json_response(found[offset : offset + size], headers=headers)
+        page = [query.shown(self._deployments.shown(row)) for row in found[offset : offset + size]]
+        return web.json_response(page, headers=headers)
+
+    def _twin_response(self, identity: Identity) -> web.Response:
+        return web.json_response(self._deployments.shown(identity), headers={"ETag": f'"{identity.etag}"'})
 
     def _require(self, request: web.Request) -> Identity:
         hub, device = request.match_info["hub"], request.match_info["device"]
@@ -270,7 +274,3 @@ def _whole(request: web.Request, header: str, default: int) -> int:
 
 def _identity_response(identity: Identity) -> web.Response:
     return web.json_response(identity_document(identity), headers={"ETag": f'"{identity.etag}"'})
-
-
-def _twin_response(identity: Identity) -> web.Response:
-    return web.json_response(twin_document(identity), headers={"ETag": f'"{identity.etag}"'})

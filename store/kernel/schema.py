@@ -30,6 +30,7 @@ ID = 64
 REFERENCE = 255
 DEVICE = 128
 NAME = 64
+HOURS = 200
 
 metadata = MetaData(
     naming_convention={
@@ -115,6 +116,8 @@ devices = Table(
     Column("registry_address", key(REFERENCE)),
     Column("bytes_per_second", Float),
     Column("money_per_megabyte", Float),
+    Column("link_rate", BigInteger),
+    Column("link_hours", key(HOURS)),
     Column("installation_id", text(256)),
     Column("profiles", Json, nullable=False),
     Column("trusted_keys", Json, nullable=False),
@@ -180,6 +183,7 @@ sets = Table(
     Column("ordered_by", text(256), nullable=False),
     Column("priority", key(NAME)),
     Column("release_policy", key(NAME), nullable=False),
+    Column("release_by", key(NAME), nullable=False),
     Column("canaries", Json, nullable=False),
     Column("promoted", Boolean, nullable=False),
     Column("deadline", UtcDateTime),
@@ -415,8 +419,25 @@ releases = Table(
     Column("base_version", BigInteger),
     Column("version", BigInteger, nullable=False),
     Column("applied_by_us", Boolean, nullable=False),
+    Column("layer_id", key(DEVICE)),
     Column("released_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("set_id", "device_id"),
+    Index("ix_releases_layer_id_device_id", "layer_id", "device_id"),
+)
+
+hub_layers = Table(
+    "hub_layers",
+    metadata,
+    Column("hub", key(NAME), nullable=False),
+    Column("layer_id", key(DEVICE), nullable=False),
+    Column("set_id", key(ID), nullable=False),
+    Column("workstream", key(NAME), nullable=False),
+    Column("wanted_at", UtcDateTime, nullable=False),
+    Column("made_at", UtcDateTime),
+    Column("look_at", UtcDateTime, index=True),
+    Column("leaves_until", UtcDateTime),
+    PrimaryKeyConstraint("hub", "layer_id"),
+    Index("ix_hub_layers_hub_workstream", "hub", "workstream"),
 )
 
 audit = Table(
@@ -427,6 +448,7 @@ audit = Table(
     Column("request_digest", key(DIGEST), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("who", text(256), nullable=False, index=True),
+    Column("how", key(NAME), nullable=False),
     Column("action", key(NAME), nullable=False),
     Column("subject", key(REFERENCE), nullable=False, index=True),
     Column("detail", Json, nullable=False),

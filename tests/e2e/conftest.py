@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.e2e import process_logs
-from tests.e2e.device.dockerd_process import DockerDaemon
+from tests.e2e.parts.dockerd_process import DockerDaemon
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.cloud import CloudProcess
+from tests.e2e.cloud_process import CloudProcess
 from tests.e2e.host_process import wait_for
 from tests.images import BuiltImage, an_image, docker_save
 

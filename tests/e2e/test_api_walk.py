@@ -14,7 +14,7 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from tests.e2e.cloud import CloudProcess, order_of
+from tests.e2e.cloud_process import CloudProcess, order_of
 from tests.e2e.host_process import wait_for
 from tests.images import BuiltImage, an_image, docker_save, oci_archive
 

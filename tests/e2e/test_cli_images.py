@@ -17,8 +17,8 @@ from imagedelta.archives import open_archive
 from tests.e2e.archive_tools import require_tool, skopeo_copy
 from tests.e2e.archive_tools import run as run_tool
 from tests.e2e.cli_tools import COMMAND, RealRegistry, environment, put_image, put_index, refused, run
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.token_server import TokenServer
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.token_server import TokenServer
 from tests.images import BuiltImage, an_image, docker_save, gzipped, oci_archive, plain, zstd_packed
 
 pytestmark = pytest.mark.e2e

@@ -6,13 +6,12 @@ one step is armed (tests/e2e/crashing_app), and the host is started again whenev
 
 from __future__ import annotations
 
-import email
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from email.message import Message
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from activities import STEPS
 from activities.publish_batch import publish_batch
 from contracts.outbox import outbox_container
 from demo.edge_agent import reported_properties
-from tests.e2e.cloud import APP, MODULE, CloudProcess, DeviceStandIn, order_of
+from tests.e2e.cloud_process import APP, MODULE, CloudProcess, DeviceStandIn, manifest_of, order_of
 from tests.e2e.host_process import HubClient, hub_key, wait_for
 from tests.images import BuiltImage, an_image, docker_save
 
@@ -180,24 +179,10 @@ def register(cloud: MortalCloud, image: BuiltImage) -> None:
 
 
 def order(cloud: MortalCloud, owner: str) -> str:
-    wanted = order_of(*DEVICES, manifest=manifest("app:2"), release="set", owner={"name": "Ada", "email": owner})
+    wanted = order_of(*DEVICES, manifest=manifest_of("app:2"), release="set", owner={"name": "Ada", "email": owner})
     accepted = cloud.ask("POST", "/api/deployment-sets", json=wanted, headers={"Idempotency-Key": "the set"})
     assert accepted.status_code == 202, accepted.text
     return str(accepted.headers["location"])
-
-
-def manifest(image: str) -> dict[str, Any]:
-    def module(name: str) -> dict[str, Any]:
-        return {"type": "docker", "settings": {"image": name, "createOptions": "{}"}}
-
-    agent = {
-        "schemaVersion": "1.1",
-        "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25"}},
-        "systemModules": {"edgeAgent": module("agent:1.5"), "edgeHub": module("hub:1.5")},
-        "modules": {"app": {**module(image), "status": "running", "restartPolicy": "always"}},
-    }
-    hub = {"schemaVersion": "1.1", "routes": {}}
-    return {"modulesContent": {"$edgeAgent": {"properties.desired": agent}, "$edgeHub": {"properties.desired": hub}}}
 
 
 def carry(cloud: MortalCloud, boats: list[Boat], path: str) -> dict[str, Any]:
@@ -217,7 +202,7 @@ def _all_in_transit(cloud: MortalCloud, path: str) -> dict[str, dict[str, Any]] 
     return {each["deviceId"]: each for each in found} if len(found) == len(DEVICES) else None
 
 
-def whole_job(cloud: MortalCloud, owner: str) -> list[Message]:
+def whole_job(cloud: MortalCloud, owner: str) -> list[EmailMessage]:
     """From the image to the mail through every armed boundary; what must hold of all but the mails holds."""
     boats = [Boat(cloud, device_id, hub) for device_id, hub in DEVICES.items()]
     versions = [boat.desired()["$version"] for boat in boats]
@@ -237,10 +222,10 @@ def whole_job(cloud: MortalCloud, owner: str) -> list[Message]:
     assert cloud.rows("select state, attempt from transfers") == [("succeeded", 1)] * 2
     assert len(cloud.rows("select number from bundles")) == len(DEVICES)
     assert all(len(cloud.bundles(device_id)) <= 1 for device_id in DEVICES), "what was rebuilt may be gone"
-    return [email.message_from_bytes(mail) for mail in cloud.mail.to(owner)]
+    return cloud.mail.to(owner)
 
 
-def told(mail: Message) -> str:
+def told(mail: EmailMessage) -> str:
     return str(mail["Subject"]).removeprefix("Deployment set a set ")
 
 

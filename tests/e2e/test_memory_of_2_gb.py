@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from imagedelta.archives import image_from_config, write_docker_archive
-from tests.e2e.cloud import MODULE, CloudProcess
+from tests.e2e.cloud_process import MODULE, CloudProcess
 from tests.e2e.host_process import HubClient, hub_key, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from demo.link import LinkProfile, LinkRoom, ThinLink
-from tests.e2e.cloud import MODULE, CloudProcess
+from tests.e2e.cloud_process import MODULE, CloudProcess
 from tests.e2e.host_process import HubClient, hub_key, wait_for
 from tests.images import an_image, docker_save
 

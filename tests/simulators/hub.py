@@ -1,4 +1,7 @@
-"""The service side of an IoT Hub in memory: module twins with versions, deployments, calls counted."""
+"""The service side of an IoT Hub in memory: module twins with versions, tags, deployments, calls counted.
+
+Deployments by target condition reach devices as the local hub's do (imagedelta_local.iothub.deployments): at once.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from imagedelta.errors import RequestError
+from imagedelta_local.iothub import deployments as by_condition
 from services.clock import utc_now
-from services.ports import Clock, Deployment, Twin
+from services.ports import Clock, Deployment, DeviceTags, Twin
 from tests.simulators.calls import Calls
 
 _AGENT, _HUB = "$edgeAgent", "$edgeHub"
@@ -38,6 +42,8 @@ class HubSimulator:
         """(device, modulesContent) of every deployment written, in order."""
         self._devices: dict[str, dict[str, _Module]] = {}
         self._deployments: dict[str, Deployment] = {}
+        self._tags: dict[str, dict[str, Any]] = {}
+        self._tags_written = 0
 
     def add_device(self, device_id: str, modules_content: Mapping[str, Any], *others: str) -> None:
         """A device that runs ``modules_content``, and has ``others`` as modules without desired properties."""
@@ -47,18 +53,30 @@ class HubSimulator:
     def module_twin(self, device_id: str, module_id: str) -> Twin | None:
         with self.calls.call("module_twin"):
             module = self._devices.get(device_id, {}).get(module_id)
-            return None if module is None else _twin(module)
+            return None if module is None else self._twin(device_id, module_id, module)
 
     def agents(self, device_ids: Collection[str]) -> Mapping[str, Twin]:
         with self.calls.call("agents"):
             known = {device: self._devices.get(device, {}).get(_AGENT) for device in device_ids}
-            return {device: _twin(agent) for device, agent in known.items() if agent is not None}
+            return {device: self._twin(device, _AGENT, agent) for device, agent in known.items() if agent is not None}
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         with self.calls.call("update_desired"):
             module = self._module(device_id, module_id)
             module.replace(_merged(module.desired, patch))
-            return _twin(module)
+            return self._twin(device_id, module_id, module)
+
+    def device_tags(self, device_id: str) -> DeviceTags | None:
+        with self.calls.call("device_tags"):
+            known = device_id in self._devices
+            return DeviceTags(copy.deepcopy(self._tags.get(device_id, {})), self._etag()) if known else None
+
+    def set_tags(self, device_id: str, patch: Mapping[str, Any], *, etag: str) -> None:
+        with self.calls.call("set_tags"):
+            self._module(device_id, _AGENT)
+            if etag != self._etag():
+                raise RequestError(f"{device_id} has other tags by now", code="hub.changed")
+            self.tag(device_id, patch)
 
     def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
         with self.calls.call("modules_content"):
@@ -83,15 +101,23 @@ class HubSimulator:
             return list(self._deployments.values())
 
     def create_deployment(self, deployment: Deployment) -> None:
-        """Kept, and given to nobody: devices here have no tags."""
+        """Kept, and given to the devices that meet its condition."""
         with self.calls.call("create_deployment"):
             known = self._deployments.setdefault(deployment.deployment_id, copy.deepcopy(deployment))
             if known != deployment:
                 raise RequestError(f"there is another {deployment.deployment_id}", code="hub.deployment_exists")
+            self._give()
 
     def delete_deployment(self, deployment_id: str) -> None:
         with self.calls.call("delete_deployment"):
             self._deployments.pop(deployment_id, None)
+            self._give()
+
+    def tag(self, device_id: str, patch: Mapping[str, Any]) -> None:
+        """By whoever may: nobody looks first."""
+        self._tags[device_id] = _merged(self._tags.get(device_id, {}), patch)
+        self._tags_written += 1
+        self._give([device_id])
 
     def report(self, device_id: str, module_id: str, reported: Mapping[str, Any]) -> None:
         """What the device says of a module."""
@@ -107,6 +133,40 @@ class HubSimulator:
         """module -> image, as the device's deployment stands."""
         modules = self._module(device_id, _AGENT).desired.get("modules", {})
         return {name: str(module["settings"]["image"]) for name, module in modules.items()}
+
+    def _give(self, device_ids: Collection[str] | None = None) -> None:
+        """Let devices have what the deployments say, as far as they meet any."""
+        orders = self._orders()
+        for device_id in self._devices if device_ids is None else device_ids:
+            content = by_condition.content_for(self._document(device_id), orders)
+            if content is None:
+                continue
+            modules = self._devices[device_id]
+            for name in (*content, *content.get(_AGENT, {}).get("modules", {})):
+                module = modules.setdefault(name, _Module())
+                if name in content and module.desired != content[name]:
+                    module.replace(content[name])
+
+    def _orders(self) -> list[by_condition.Deployment]:
+        return [
+            by_condition.Deployment(
+                number, one.deployment_id, one.target_condition, one.priority, one.modules_content, "", ""
+            )
+            for number, one in enumerate(self._deployments.values())
+        ]
+
+    def _document(self, device_id: str) -> dict[str, Any]:
+        return {"deviceId": device_id, "tags": self._tags.get(device_id, {})}
+
+    def _etag(self) -> str:
+        return f"tags-{self._tags_written}"
+
+    def _twin(self, device_id: str, module_id: str, module: _Module) -> Twin:
+        found = by_condition.states_for(self._document(device_id), self._orders()) if module_id == _AGENT else {}
+        states = {name: state["status"].lower() for name, state in found.items()}
+        etag = f"etag-{module.version}"
+        desired = copy.deepcopy(module.desired)
+        return Twin(desired, dict(module.reported), module.version, etag, module.seen_at, states)
 
     def _module(self, device_id: str, module_id: str) -> _Module:
         try:
@@ -130,11 +190,6 @@ def _desired_modules(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _properties(part: Mapping[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(dict(part.get("properties.desired", {})))
-
-
-def _twin(module: _Module) -> Twin:
-    etag = f"etag-{module.version}"
-    return Twin(copy.deepcopy(module.desired), dict(module.reported), module.version, etag, module.seen_at)
 
 
 def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

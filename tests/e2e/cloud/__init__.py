@@ -1,0 +1,1 @@
+"""The cloud side over its real services; `make test-cloud` runs this folder alone."""

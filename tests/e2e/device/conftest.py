@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.device.azurite import Azurite
-from tests.e2e.device.broker import Broker
-from tests.e2e.device.hub_stand_in import HubStandIn
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.azurite import Azurite
+from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.hub_stand_in import HubStandIn
+from tests.e2e.parts.registry_process import RegistryProcess
 
 
 @pytest.fixture(scope="session")

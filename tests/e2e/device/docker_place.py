@@ -13,8 +13,8 @@ from edge_module.engines.registry_client import RegistryClient
 from edge_module.engines.registry_names import locate
 from edge_module.files import DiskFiles
 from imagedelta.archives import open_archive
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import Pulled
 from tests.images import BuiltImage, Pack, docker_save, plain
 

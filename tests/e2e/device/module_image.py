@@ -32,7 +32,7 @@ _NOT_IN_THE_BASE = (
 
 
 class Daemon(Protocol):
-    """What is asked of tests.e2e.device.dockerd_process.DockerDaemon."""
+    """What is asked of tests.e2e.parts.dockerd_process.DockerDaemon."""
 
     @property
     def env(self) -> dict[str, str]: ...

@@ -18,7 +18,7 @@ from edge_module.engines.registry_upload import put_blob
 from edge_module.files import DiskFiles
 from imagedelta.archives import sha256_id
 from imagedelta.archives.oci import MANIFEST_TYPE
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import Pulled
 from tests.images import BuiltImage, Pack, descriptor, plain
 

@@ -21,8 +21,8 @@ from edge_module.last_pull import LastPulls
 from imagedelta.archives import sha256_id
 from imagedelta.archives.oci_json import manifest_bytes
 from tests.e2e.device.docker_place import damage_loaded, inspected, remove_all, saved
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import listed, make, pulled
 from tests.engines.suite import APP_1, APP_2, ODD, OTHER, noise
 from tests.images import BuiltImage, an_image, docker_save

@@ -13,7 +13,7 @@ from edge_module.engines.docker_daemon import Daemon, Patience
 from edge_module.files import DiskFiles
 from imagedelta.errors import DependencyError
 from tests.e2e.device.docker_place import remove_all, saved
-from tests.e2e.device.dockerd_process import DockerDaemon
+from tests.e2e.parts.dockerd_process import DockerDaemon
 from tests.engines.place import listed, pulled, sizes_of, write_layers
 from tests.engines.suite import noise
 from tests.images import an_image, docker_save

@@ -9,8 +9,8 @@ import pytest
 
 from edge_module.engines import Engine, LayersGone
 from tests.e2e.device.docker_place import DockerAndRegistryPlace, DockerPlace
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import Place, listed, make, pulled, sizes_of, write_layers
 from tests.engines.suite import APP_1, APP_2, OTHER, EngineSuite
 from tests.images import Pack, gzipped, plain

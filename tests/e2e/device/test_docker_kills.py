@@ -15,8 +15,8 @@ import pytest
 from edge_module.engines.docker_daemon import Daemon
 from tests.e2e.device.docker_place import remove_all, saved
 from tests.e2e.device.docker_rebuild import engine_of
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import listed, pulled
 from tests.engines.suite import noise
 from tests.images import an_image, docker_save

@@ -13,8 +13,8 @@ import pytest
 
 from tests.e2e.archive_tools import require_tool
 from tests.e2e.device.docker_place import inspected, remove_all
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.suite import noise
 from tests.images import a_layer, an_image, docker_save
 from tests.unit.delta.patches import a_patch

@@ -17,10 +17,10 @@ from imagedelta.archives import sha256_id
 from imagedelta.archives.oci_json import manifest_bytes
 from imagedelta.bundles import BundleHead
 from tests.e2e.device.docker_place import inspected, remove_all, saved
-from tests.e2e.device.dockerd_process import DockerDaemon
-from tests.e2e.device.registry_process import RegistryProcess
 from tests.e2e.device_ship import SEALER, sealed_bundle
 from tests.e2e.host_process import wait_for
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import pulled
 from tests.engines.suite import noise
 from tests.images import BuiltImage, an_image, docker_save

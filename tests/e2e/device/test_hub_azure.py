@@ -23,11 +23,11 @@ from edge_module.hub import Envelope
 from edge_module.hub_azure import CONNECTION_SECONDS, AzureAccess, AzureHub, Proxy
 from edge_module.hub_talker import TOKEN_SECONDS
 from imagedelta.errors import ContentError, DependencyError, RequestError
-from tests.e2e.device.broker import Broker
 from tests.e2e.device.connect_proxy import ConnectProxy
-from tests.e2e.device.hub_stand_in import HubStandIn
-from tests.e2e.device.workload import Workload
 from tests.e2e.host_process import wait_for
+from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.hub_stand_in import HubStandIn
+from tests.e2e.parts.workload import Workload
 from tests.simulators.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.e2e

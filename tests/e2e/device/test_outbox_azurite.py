@@ -13,7 +13,7 @@ from imagedelta.errors import DependencyError
 from services.blobs_http import BlobContainer
 from services.http_bounded import bounded_client
 from services.ports import BlobInfo
-from tests.e2e.device.azurite import Azurite, Outbox
+from tests.e2e.parts.azurite import Azurite, Outbox
 from tests.simulators.link_trial import NAME, a_bundle, fetch
 from tests.simulators.tcp_proxy import TcpProxy
 

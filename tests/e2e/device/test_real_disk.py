@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.device.broker import Broker
-from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.vessel import Vessel
+from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.hub_stand_in import HubStandIn
 from tests.unit.edge.world import APP_1, APP_2, make_bundle
 
 pytestmark = pytest.mark.e2e

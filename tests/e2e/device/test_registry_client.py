@@ -17,7 +17,7 @@ from edge_module.engines.registry_upload import PIECE_BYTES, LayerUpload, put_bl
 from imagedelta.archives import sha256_id
 from imagedelta.errors import DependencyError
 from tests.e2e.device.registry_place import image_manifest
-from tests.e2e.device.registry_process import CONFIG, RegistryProcess
+from tests.e2e.parts.registry_process import CONFIG, RegistryProcess
 from tests.images import an_image
 
 pytestmark = pytest.mark.e2e

@@ -13,8 +13,8 @@ import pytest
 
 from edge_module.engines.registry_client import RegistryClient
 from tests.e2e.device.registry_place import RegistryPlace
-from tests.e2e.device.registry_process import RegistryProcess
 from tests.e2e.device.registry_ship import Ship
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import pulled
 from tests.simulators.files import PowerCut
 from tests.unit.edge.world import APP_1, APP_2

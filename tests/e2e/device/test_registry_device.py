@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.device.broker import Broker
-from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.registry_place import RegistryPlace
-from tests.e2e.device.registry_process import RegistryProcess
 from tests.e2e.device.vessel import Vessel
 from tests.e2e.host_process import wait_for
+from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.hub_stand_in import HubStandIn
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import listed, pulled
 from tests.unit.edge.world import APP_1, APP_2, make_bundle
 

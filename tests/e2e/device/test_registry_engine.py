@@ -20,9 +20,9 @@ from edge_module.engines.registry_client import Manifest, RegistryClient
 from edge_module.engines.registry_upload import put_blob
 from imagedelta.archives import sha256_id
 from imagedelta.archives.oci import INDEX_TYPE, MANIFEST_TYPE
-from tests.e2e.device.dockerd_process import DockerDaemon
 from tests.e2e.device.registry_place import RegistryPlace, image_manifest, put_image
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.dockerd_process import DockerDaemon
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import listed, make, pulled, sizes_of, write_layers
 from tests.engines.suite import APP_1, OTHER, EngineSuite
 from tests.images import BuiltImage, Pack, an_image, descriptor, gzipped, plain

@@ -12,7 +12,7 @@ import pytest
 
 from edge_module.engines.registry_shared import RegistryShared
 from tests.e2e.device.registry_place import RegistryPlace
-from tests.e2e.device.registry_process import RegistryProcess
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import listed, make, pulled, sizes_of, write_layers
 from tests.engines.suite import APP_1, APP_2, OTHER, noise
 from tests.images import an_image

@@ -16,9 +16,9 @@ import pytest
 from edge_module.engines.registry_client import RegistryClient
 from imagedelta.errors import DependencyError
 from tests.e2e.device.registry_place import RegistryPlace
-from tests.e2e.device.registry_process import RegistryProcess
 from tests.e2e.device.registry_ship import Ship
 from tests.e2e.device.test_registry_runner import wait_until
+from tests.e2e.parts.registry_process import RegistryProcess
 from tests.engines.place import listed, make, pulled
 from tests.engines.suite import APP_1 as SUITE_APP
 from tests.engines.suite import noise

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.device.azurite import Azurite
-from tests.e2e.device.broker import Broker
-from tests.e2e.device.hub_stand_in import HubStandIn
 from tests.e2e.device.vessel import Vessel
 from tests.e2e.host_process import wait_for
+from tests.e2e.parts.azurite import Azurite
+from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.hub_stand_in import HubStandIn
 from tests.simulators.tcp_proxy import TcpProxy
 from tests.unit.edge.world import APP_1, APP_2, MIB, MadeBundle, make_bundle
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from tests.e2e.device.broker import Broker
+from tests.e2e.parts.broker import Broker
 from tests.images import BuiltImage, oci_archive
 from tests.unit.edge.world import SEALER, MadeBundle
 

@@ -195,7 +195,7 @@ def test_applying_without_the_source_is_refused_and_leaves_nothing(folder, refus
 @pytest.mark.parametrize("argument", ["docker://app:1", "registry://127.0.0.1:1/app"])
 def test_an_image_of_a_daemon_or_registry_that_is_away_ends_with_3(folder, refused, monkeypatch, argument, command):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/no.sock")
-    monkeypatch.setattr("imagedelta_cli.sources.registry_http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("imagedelta_registry.client.time.sleep", lambda seconds: None)
     more = {"sign": ["-o", "out"], "diff": ["-o", "out"], "rank": ["old.tar"]}.get(command, [])
 
     code, message = refused(command, argument, *more)

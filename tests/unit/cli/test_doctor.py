@@ -13,7 +13,7 @@ from imagedelta_cli.checks.libraries import check_codecs, check_libraries
 from imagedelta_cli.checks.places import check_folder
 from imagedelta_cli.checks.sql import check_database
 from imagedelta_cli.main import run
-from tests.unit.cli.sources.http_world import HttpWorld
+from tests.unit.registry.http_world import HttpWorld
 
 _VARIABLES = ("DOCKER_HOST", "IMAGEDELTA_URL", "IMAGEDELTA_KEY", "IMAGEDELTA_REGISTRY", "IMAGEDELTA_STORAGE")
 _VARIABLES += ("IMAGEDELTA_DATABASE_URL", "IMAGEDELTA_BLOBS_DIR", "LOCAL_BLOBS_DIR", "AzureWebJobsStorage")
@@ -23,7 +23,7 @@ _VARIABLES += ("IMAGEDELTA_DATABASE_URL", "IMAGEDELTA_BLOBS_DIR", "LOCAL_BLOBS_D
 def doctor(tmp_path, monkeypatch, capsys):
     """Run it in an empty folder; return the exit code and the findings by check."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("imagedelta_cli.sources.registry_http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("imagedelta_registry.client.time.sleep", lambda seconds: None)
     monkeypatch.setattr("imagedelta_cli.api_client.time.sleep", lambda seconds: None)
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)

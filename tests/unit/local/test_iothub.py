@@ -254,6 +254,36 @@ def test_devices_get_the_deployments_whose_condition_they_meet(hub: Hub) -> None
     hub.run(body)
 
 
+def test_an_agent_says_which_deployments_its_device_meets_and_which_count(hub: Hub) -> None:
+    async def body(request: Request) -> None:
+        async def order(name: str, condition: str, priority: int, what: Any) -> None:
+            order = {"id": name, "targetCondition": condition, "priority": priority, "content": what}
+            assert (await request("PUT", f"/configurations/{name}", order))[0] == 200
+
+        async def said(device: str) -> Any:
+            _, twin, _ = await request("GET", f"/twins/{device}/modules/$edgeAgent")
+            query = {"query": f"select * from devices.modules where deviceId = '{device}' and moduleId = '$edgeAgent'"}
+            _, (found,), _ = await request("POST", "/devices/query", query)
+            assert found.get("configurations") == twin.get("configurations")
+            states = twin.get("configurations")
+            return states and {name: state["status"] for name, state in states.items()}
+
+        for device, site in (("a", "north"), ("b", "south")):
+            await request("PUT", f"/devices/{device}", {"capabilities": {"iotEdge": True}})
+            await request("PATCH", f"/twins/{device}", {"tags": {"site": site}})
+        assert await said("a") is None
+        await order("sonar", "tags.site = 'north'", 6, layer("sonar", "sonar:2"))
+        assert (await said("a"), await said("b")) == ({"sonar": "Targeted"}, {}), "there is nothing below the layer"
+        await order("base", "*", 1, content("app"))
+        await order("north", "tags.site = 'north'", 5, content("radar"))
+        await order("low", "*", 0, layer("never", "x:1"))
+
+        assert await said("a") == {"low": "Targeted", "base": "Targeted", "north": "Applied", "sonar": "Applied"}
+        assert await said("b") == {"low": "Targeted", "base": "Applied"}
+
+    hub.run(body)
+
+
 def test_a_deployment_is_ordered_once_listed_and_deleted(hub: Hub) -> None:
     async def body(request: Request) -> None:
         order = {"id": "one", "targetCondition": "*", "priority": 1, "content": content("app")}
@@ -362,7 +392,7 @@ def test_conditions_of_a_query(query: str, found: bool) -> None:
         "select * from devices where tags.a = ",
         "select * from devices where tags.a = 'x' or tags.b = 'y'",
         "select * from devices where tags.a = 'open",
-        "select deviceId from devices",
+        "select count() from devices",
         "select * from devices where " + "tags.a = 'x' and " * 1000 + "tags.a = 'x'",
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.errors import RequestError
-from services.settings import hub_names, hub_variable, load_settings
+from services.hub_settings import hub_names, hub_variable
+from services.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 CONNECTION = "HostName={};SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0"
@@ -64,6 +65,25 @@ def test_a_setting_of_ones_own_wins_over_the_local_host() -> None:
     assert hub_variable("east", "EVENTS", {}) == "IMAGEDELTA_HUB_EAST_EVENTS"
 
 
+def test_a_hub_is_a_connection_string_or_a_host_name_and_says_how_large_it_is() -> None:
+    env = {
+        "IMAGEDELTA_HUBS": "north,south",
+        "IMAGEDELTA_HUB_NORTH_SERVICE": "north-x1.azure-devices.net ",
+        "IMAGEDELTA_HUB_NORTH_CLIENT": "rest",
+        "IMAGEDELTA_HUB_NORTH_UNITS": "3",
+        "IMAGEDELTA_HUB_SOUTH_SERVICE": CONNECTION.format("localhost:8443"),
+    }
+
+    north, south = load_settings(env).hubs.values()
+
+    assert (north.connection.url, north.connection.key, north.client, north.units) == (
+        *("https://north-x1.azure-devices.net", None, "rest", 3),
+    )
+    assert (south.connection.url, south.connection.key, south.client, south.units) == (
+        *("https://localhost:8443", b"secret", "auto", 1),
+    )
+
+
 def test_images_are_registered_from_uploads_and_from_what_is_named() -> None:
     assert load_settings({}).image_containers == {"intake"}
     assert load_settings({"IMAGEDELTA_IMAGE_CONTAINERS": "drop, ci-builds,"}).image_containers == {
@@ -94,6 +114,11 @@ def hub(name: str, connection: str) -> dict[str, str]:
         (hub("north", "HostName=x"), "IMAGEDELTA_HUB_NORTH_SERVICE lacks SharedAccessKeyName"),
         (hub("north", CONNECTION.format("")), "IMAGEDELTA_HUB_NORTH_SERVICE lacks HostName"),
         (hub("north", "HostName=x;SharedAccessKeyName=y;SharedAccessKey=?"), "SharedAccessKey that is not base64"),
+        (hub("north", "north hub"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
+        (hub("north", "https://x/y"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
+        (hub("north", CONNECTION.format("a b")), "IMAGEDELTA_HUB_NORTH_SERVICE has a HostName that is none"),
+        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "_NORTH_CLIENT must be one of auto, sdk, rest"),
+        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_UNITS": "0"}, "_NORTH_UNITS must be a whole number from 1"),
         ({"IMAGEDELTA_HUBS": "the north"}, "IMAGEDELTA_HUBS holds 'the north'"),
         ({"IMAGEDELTA_HUBS": "a_b"}, "IMAGEDELTA_HUBS holds 'a_b'"),
         ({"IMAGEDELTA_HUBS": "x" * 51}, "IMAGEDELTA_HUBS holds"),
@@ -114,7 +139,10 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ),
         ({"IMAGEDELTA_IMAGE_CONTAINERS": "azure-webjobs-secrets"}, "holds azure-webjobs-secrets, which is not for"),
         ({"IMAGEDELTA_IMAGE_CONTAINERS": "outbox-ship-1"}, "holds outbox-ship-1, which is not for"),
-        ({"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true"}, "IMAGEDELTA_STORAGE names a storage account, which"),
+        (
+            {"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true", "IMAGEDELTA_BLOBS_DIR": "/x"},
+            "IMAGEDELTA_BLOBS_DIR is set beside IMAGEDELTA_STORAGE",
+        ),
         ({"IMAGEDELTA_SMTP_PROT": "25"}, "IMAGEDELTA_SMTP_PROT is no setting: IMAGEDELTA_SMTP_PORT is"),
         ({"IMAGEDELTA_SEAL_KEY": "k"}, "IMAGEDELTA_SEAL_KEY is no setting: IMAGEDELTA_SEAL_KEYS is"),
     ],
@@ -131,10 +159,17 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_no_secret_is_in_a_message_or_in_what_is_shown_of_settings() -> None:
-    env = {**LOCAL, "IMAGEDELTA_SMTP_USER": "u", "IMAGEDELTA_SMTP_PASSWORD": "s3cret", "IMAGEDELTA_STORAGE": "s3cret"}
+    env = {
+        **LOCAL,
+        "IMAGEDELTA_SMTP_USER": "u",
+        "IMAGEDELTA_SMTP_PASSWORD": "s3cret",
+        "IMAGEDELTA_STORAGE": "https://a.b",
+    }
 
     assert "s3cret" not in repr(load_settings(env))
     assert "c2VjcmV0" not in repr(load_settings(env))
+    assert "c2VjcmV0" not in repr(load_settings({"IMAGEDELTA_STORAGE": "AccountName=a;AccountKey=c2VjcmV0"}))
+    assert "s3cret" not in refusal({"IMAGEDELTA_STORAGE": "s3cret"})
     assert "s3cret" not in refusal({**env, "IMAGEDELTA_DATABASE_URL": "postgresql://u:s3cret@h/d"})
     assert "s3cret" not in refusal(hub("north", "SharedAccessKey=s3cret"))
 

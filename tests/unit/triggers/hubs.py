@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from services.ports import Deployment, Twin
+from services.ports import Deployment, DeviceTags, Twin
 
 
 class VersionedHub:
@@ -20,6 +20,12 @@ class VersionedHub:
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         raise AssertionError("triggers never write twins")
+
+    def device_tags(self, device_id: str) -> DeviceTags | None:
+        raise AssertionError("triggers never read tags")
+
+    def set_tags(self, device_id: str, patch: Mapping[str, Any], *, etag: str) -> None:
+        raise AssertionError("triggers never write tags")
 
     def modules_content(self, device_id: str) -> Mapping[str, Any] | None:
         raise AssertionError("triggers never read deployments")

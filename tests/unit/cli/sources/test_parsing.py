@@ -10,10 +10,11 @@ import pytest
 
 from imagedelta.errors import RequestError
 from imagedelta.platforms import machine_platform
-from imagedelta_cli.sources.challenge import read_challenges
-from imagedelta_cli.sources.credentials import NO_LOGIN, DockerLogins, Login
-from imagedelta_cli.sources.manifests import Blob, Choice, choose
-from imagedelta_cli.sources.names import is_loopback, parse_registry_name
+from imagedelta_cli.sources.credentials import DockerLogins
+from imagedelta_registry.challenge import read_challenges
+from imagedelta_registry.login import NO_LOGIN, Login
+from imagedelta_registry.manifests import Blob, Choice, for_machine, for_machines
+from imagedelta_registry.names import is_loopback, parse_registry_name
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -197,7 +198,7 @@ def offered(*platforms: str) -> list[Choice]:
 def test_a_platform_is_chosen(wanted, platforms, chosen):
     choices = offered(*platforms)
 
-    assert choose(choices, wanted) is choices[chosen]
+    assert for_machine(wanted)(choices) == [choices[chosen]]
 
 
 @pytest.mark.parametrize(
@@ -211,4 +212,25 @@ def test_a_platform_is_chosen(wanted, platforms, chosen):
 )
 def test_no_platform_is_guessed(wanted, platforms):
     with pytest.raises(RequestError, match="no image for"):
-        choose(offered(*platforms), wanted)
+        for_machine(wanted)(offered(*platforms))
+
+
+@pytest.mark.parametrize(
+    ("machines", "platforms", "chosen"),
+    [
+        ([], ("linux/amd64", "linux/arm64", "linux/amd64"), [0, 1]),
+        ([["linux/amd64"]], ("linux/arm64", "linux/amd64"), [1]),
+        ([["linux/arm/v7"], ["linux/arm64", "linux/arm/v7"]], ("linux/arm64", "linux/arm/v6", "windows/amd64"), [0, 1]),
+        ([["linux/s390x"], ["linux/amd64"]], ("linux/amd64", ""), [0]),
+        ([["linux/amd64"]], ("",), [0]),
+    ],
+)
+def test_the_images_for_a_fleet_are_chosen(machines, platforms, chosen):
+    choices = offered(*platforms)
+
+    assert for_machines(machines)(choices) == [choices[n] for n in chosen]
+
+
+def test_an_index_with_nothing_for_the_fleet_is_told_with_what_it_has():
+    with pytest.raises(RequestError, match=r"no image for linux/s390x; there are: linux/amd64, linux/arm64"):
+        for_machines([["linux/s390x"]])(offered("linux/amd64", "linux/arm64"))

@@ -1,0 +1,45 @@
+"""The real services that the tests of the cloud side share; each test has names of its own in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.parts import registry_logins
+from tests.e2e.parts.azurite import Azurite
+from tests.e2e.parts.certificates import Authority
+from tests.e2e.parts.registry_process import RegistryProcess
+from tests.e2e.parts.smtp_server import SmtpServer, server_tls
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """Vouches for every part that speaks TLS."""
+    return Authority()
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Azurite]:
+    """Over https, with a shared key and with tokens."""
+    azurite = Azurite(tmp_path_factory.mktemp("azurite"), authority)
+    try:
+        yield azurite.wait_until_ready()
+    finally:
+        azurite.stop()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """It asks for a login (tests/e2e/parts/registry_logins.py)."""
+    folder = tmp_path_factory.mktemp("registry")
+    with RegistryProcess(folder, more=registry_logins.basic(folder)) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def smtp(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SmtpServer]:
+    """It wants STARTTLS and a login."""
+    server = SmtpServer(server_tls(authority, tmp_path_factory.mktemp("smtp")))
+    yield server
+    server.stop()
