@@ -9,6 +9,7 @@ import click
 from imagedelta.bundles.keys import read_public_pem, read_trusted_keys, write_key_pair
 from imagedelta_cli.options import json_option
 from imagedelta_cli.output import emit
+from imagedelta_cli.terminal import say
 
 
 @click.group(help=__doc__)
@@ -52,4 +53,4 @@ def public_(path: Path, as_json: bool) -> None:
     if as_json:
         emit({"keyId": public.key_id, "alg": public.alg, "publicKey": public.to_text()}, as_json)
     else:
-        click.echo(public.to_text())
+        say(public.to_text())
