@@ -9,18 +9,23 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from imagedelta.bundles.keys import write_key_pair
-from imagedelta.bundles.seal import FileSealer, Sealer
+from imagedelta.bundles.keys import private_key_from_pem, write_key_pair
+from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer
 from imagedelta.errors import RequestError
 from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
-from services.hub_local import LocalHub
+from services.hub_calls import HubCalls
+from services.hub_port import IotHub
+from services.hub_rest import RestCalls
+from services.hub_settings import HubSettings, own_variable
 from services.identity import Identity
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub
-from services.settings import HubSettings, Settings, load_settings
+from services.seal_keyvault import KeyVaultSealer
+from services.sealers import Sealers
+from services.settings import Settings, load_settings
 from store.sql import SqlStore
 
 _SQL_SCOPE = "https://database.windows.net/.default"
@@ -68,13 +73,14 @@ def upgrade_database(settings: Settings) -> str:
 
 
 def make_deps(settings: Settings) -> Deps:
+    identity = Identity()
     return Deps(
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
-        blobs=_blobs(settings, Identity()),
-        hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
+        blobs=_blobs(settings, identity),
+        hubs={name: _hub(hub, identity) for name, hub in settings.hubs.items()},
         mailer=SmtpMailer(settings.mail),
-        sealers=_sealers(settings),
+        sealers=_sealers(settings, identity),
         now=utc_now,
     )
 
@@ -107,13 +113,39 @@ def _account(storage: StorageSettings, identity: Identity) -> Blobs:
     return AzureBlobs(Account(storage, None if storage.key else identity.credential))
 
 
-def _hub(hub: HubSettings) -> Hub:
-    return LocalHub(hub.name, hub.connection)
+def _hub(hub: HubSettings, identity: Identity) -> Hub:
+    return IotHub(hub_calls(hub, identity))
 
 
-def _sealers(settings: Settings) -> dict[str, Sealer]:
-    sealers = [FileSealer(path) for path in settings.seal_keys or (_local_key(settings),)]
-    return {sealer.key_id: sealer for sealer in sealers}
+def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:
+    """Azure's library where it can be: on arm64 there is no wheel of its uamqp.
+
+    Raises: RequestError ``settings.invalid`` when it is wanted and cannot be.
+    """
+    if hub.client == "rest" or hub.connection.is_local:
+        return RestCalls(hub.name, hub.connection, identity)
+    try:
+        from services.hub_sdk import SdkCalls
+    except ImportError as error:
+        if hub.client == "sdk":
+            variable = own_variable(hub.name, "CLIENT")
+            raise RequestError(
+                f"{variable} is sdk, and azure-iot-hub cannot be imported here ({error}): leave it out, or set rest",
+                code="settings.invalid",
+            ) from error
+        return RestCalls(hub.name, hub.connection, identity)
+    return SdkCalls(hub.name, hub.connection, identity)
+
+
+def _sealers(settings: Settings, identity: Identity) -> Sealers:
+    of = settings.seals
+    sealers: list[Sealer] = [_sealer(key, identity) for key in of.keys]
+    sealers += [Ed25519Sealer(private_key_from_pem(text.encode())) for text in of.texts]
+    return Sealers(sealers or [FileSealer(_local_key(settings))])
+
+
+def _sealer(key: Path | str, identity: Identity) -> Sealer:
+    return FileSealer(key) if isinstance(key, Path) else KeyVaultSealer(key, identity)
 
 
 def _local_database(settings: Settings) -> str:

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from imagedelta.bundles.keys import read_private_key
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
 from services.blobs_azure_settings import StorageSettings, read_storage
 from services.caller_settings import CallerSettings, read_caller_settings
-from services.hub_connection import HubConnection
+from services.hub_settings import HubSettings, read_hubs
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
+from services.seal_settings import SealSettings, read_seal_settings
 from services.setting_values import Values
 
 _DATABASES = ("sqlite", "mssql+pyodbc")
-_HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
-"""Of Azure IoT Hub; it becomes part of a function's name and of variables."""
 _ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
@@ -47,13 +44,6 @@ class MailSettings:
 
 
 @dataclass(frozen=True)
-class HubSettings:
-    name: str
-    connection: HubConnection
-    """To the hub's service side."""
-
-
-@dataclass(frozen=True)
 class Settings:
     state_folder: Path
     """Where a local default keeps what it makes: the database and the seal key."""
@@ -69,8 +59,7 @@ class Settings:
     module_id: str
     """The only module whose messages are believed."""
     mail: MailSettings
-    seal_keys: tuple[Path, ...]
-    """Private keys, preferred first."""
+    seals: SealSettings
     priorities_file: Path
     grant_lifetime: timedelta
     patch_grant_lifetime: timedelta
@@ -118,10 +107,10 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         blobs_folder=folder,
         blobs_url=read.text("LOCAL_BLOBS_URL"),
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
-        hubs=_hubs(read),
+        hubs=read_hubs(read),
         module_id=_module(read),
         mail=_mail(read),
-        seal_keys=_seal_keys(read),
+        seals=read_seal_settings(read),
         priorities_file=_priorities(read),
         grant_lifetime=read.seconds("IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
         patch_grant_lifetime=read.seconds("IMAGEDELTA_PATCH_GRANT_SECONDS", 7 * 86_400),
@@ -144,50 +133,6 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     )
     read.refuse()
     return settings
-
-
-def hub_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """``IMAGEDELTA_HUBS=north,south``; locally the hubs of the embedded host."""
-    text = env.get("IMAGEDELTA_HUBS") or env.get("LOCAL_IOTHUBS", "")
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def hub_variable(name: str, what: str, env: Mapping[str, str] = os.environ) -> str:
-    """The variable that holds ``what`` (SERVICE, EVENTS …) of a hub: IMAGEDELTA_HUB_<NAME>_<WHAT>, or the
-    LOCAL_IOTHUB_ one when only that is set."""
-    key = f"{name.upper().replace('-', '_')}_{what}"
-    local = f"LOCAL_IOTHUB_{key}"
-    own = f"IMAGEDELTA_HUB_{key}"
-    return local if env.get(local) and not env.get(own) else own
-
-
-def _hubs(read: Values) -> dict[str, HubSettings]:
-    """The hubs that are configured well; a name may be used once, regardless of case, since hubs are found by DNS."""
-    names = hub_names(read.env)
-    taken = Counter(name.lower() for name in names)
-    listed = "IMAGEDELTA_HUBS" if read.text("IMAGEDELTA_HUBS") else "LOCAL_IOTHUBS"
-    hubs = {}
-    for name in names:
-        if not _HUB_NAME.fullmatch(name):
-            read.wrong(listed, f"holds {name[:60]!r}: a hub's name is 1 to 50 letters, digits and dashes")
-        elif taken[name.lower()] > 1:
-            read.wrong(listed, f"holds {name} in two spellings: name each hub once")
-        elif connection := _hub_connection(read, name):
-            hubs[name] = HubSettings(name, connection)
-    return hubs
-
-
-def _hub_connection(read: Values, name: str) -> HubConnection | None:
-    variable = hub_variable(name, "SERVICE", read.env)
-    text = read.text(variable)
-    if not text:
-        read.wrong(variable, f"is not set: give the service connection string of hub {name}")
-        return None
-    try:
-        return HubConnection.parse(text)
-    except ValueError as error:
-        read.wrong(variable, str(error))
-        return None
 
 
 def _blobs_folder(read: Values) -> Path | None:
@@ -228,17 +173,6 @@ def _sender(read: Values) -> str:
     if not _ADDRESS.fullmatch(sender):
         read.wrong(name, f"must be a mail address, not {sender[:60]!r}")
     return sender
-
-
-def _seal_keys(read: Values) -> tuple[Path, ...]:
-    name = "IMAGEDELTA_SEAL_KEYS"
-    paths = read.paths(name)
-    for path in paths:
-        try:
-            read_private_key(path.absolute())  # for the message: it is looked for where the app lies
-        except ImageDeltaError as error:
-            read.wrong(name, f"cannot be used: {error}; `imagedelta keys new` makes a key file")
-    return paths
 
 
 def _priorities(read: Values) -> Path:

@@ -11,7 +11,8 @@ import pytest
 
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.errors import RequestError
-from services.settings import hub_names, hub_variable, load_settings
+from services.hub_settings import hub_names, hub_variable
+from services.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 CONNECTION = "HostName={};SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0"
@@ -64,6 +65,25 @@ def test_a_setting_of_ones_own_wins_over_the_local_host() -> None:
     assert hub_variable("east", "EVENTS", {}) == "IMAGEDELTA_HUB_EAST_EVENTS"
 
 
+def test_a_hub_is_a_connection_string_or_a_host_name_and_says_how_large_it_is() -> None:
+    env = {
+        "IMAGEDELTA_HUBS": "north,south",
+        "IMAGEDELTA_HUB_NORTH_SERVICE": "north-x1.azure-devices.net ",
+        "IMAGEDELTA_HUB_NORTH_CLIENT": "rest",
+        "IMAGEDELTA_HUB_NORTH_UNITS": "3",
+        "IMAGEDELTA_HUB_SOUTH_SERVICE": CONNECTION.format("localhost:8443"),
+    }
+
+    north, south = load_settings(env).hubs.values()
+
+    assert (north.connection.url, north.connection.key, north.client, north.units) == (
+        *("https://north-x1.azure-devices.net", None, "rest", 3),
+    )
+    assert (south.connection.url, south.connection.key, south.client, south.units) == (
+        *("https://localhost:8443", b"secret", "auto", 1),
+    )
+
+
 def test_images_are_registered_from_uploads_and_from_what_is_named() -> None:
     assert load_settings({}).image_containers == {"intake"}
     assert load_settings({"IMAGEDELTA_IMAGE_CONTAINERS": "drop, ci-builds,"}).image_containers == {
@@ -94,6 +114,11 @@ def hub(name: str, connection: str) -> dict[str, str]:
         (hub("north", "HostName=x"), "IMAGEDELTA_HUB_NORTH_SERVICE lacks SharedAccessKeyName"),
         (hub("north", CONNECTION.format("")), "IMAGEDELTA_HUB_NORTH_SERVICE lacks HostName"),
         (hub("north", "HostName=x;SharedAccessKeyName=y;SharedAccessKey=?"), "SharedAccessKey that is not base64"),
+        (hub("north", "north hub"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
+        (hub("north", "https://x/y"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
+        (hub("north", CONNECTION.format("a b")), "IMAGEDELTA_HUB_NORTH_SERVICE has a HostName that is none"),
+        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "_NORTH_CLIENT must be one of auto, sdk, rest"),
+        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_UNITS": "0"}, "_NORTH_UNITS must be a whole number from 1"),
         ({"IMAGEDELTA_HUBS": "the north"}, "IMAGEDELTA_HUBS holds 'the north'"),
         ({"IMAGEDELTA_HUBS": "a_b"}, "IMAGEDELTA_HUBS holds 'a_b'"),
         ({"IMAGEDELTA_HUBS": "x" * 51}, "IMAGEDELTA_HUBS holds"),
@@ -103,6 +128,9 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ({"IMAGEDELTA_DATABASE_URL": "sqlite:////no/such/place/x.db"}, "/no/such/place, which is no folder: create it"),
         ({"IMAGEDELTA_SEAL_KEYS": "/no/such.key"}, "IMAGEDELTA_SEAL_KEYS cannot be used: key file /no/such.key"),
         ({"IMAGEDELTA_SEAL_KEYS": __file__}, "IMAGEDELTA_SEAL_KEYS cannot be used: private key"),
+        ({"IMAGEDELTA_SEAL_KEYS": "https://v.vault.azure.net/keys/seal"}, "is named with its version"),
+        ({"IMAGEDELTA_SEAL_KEYS": "https://v.vault.azure.net/secrets/seal/" + "a" * 32}, "is named with its version"),
+        ({"IMAGEDELTA_SEAL_KEY_PEM": "hunter2"}, "IMAGEDELTA_SEAL_KEY_PEM holds no PEM"),
         ({"IMAGEDELTA_PRIORITIES": "/no/such.yaml"}, "IMAGEDELTA_PRIORITIES names /no/such.yaml, which is no file"),
         ({"IMAGEDELTA_PRIORITIES": __file__}, "IMAGEDELTA_PRIORITIES cannot be used: "),
         ({"IMAGEDELTA_RECON_REFERENCE": "Recon!"}, "IMAGEDELTA_RECON_REFERENCE names no image: "),
@@ -119,7 +147,7 @@ def hub(name: str, connection: str) -> dict[str, str]:
             "IMAGEDELTA_BLOBS_DIR is set beside IMAGEDELTA_STORAGE",
         ),
         ({"IMAGEDELTA_SMTP_PROT": "25"}, "IMAGEDELTA_SMTP_PROT is no setting: IMAGEDELTA_SMTP_PORT is"),
-        ({"IMAGEDELTA_SEAL_KEY": "k"}, "IMAGEDELTA_SEAL_KEY is no setting: IMAGEDELTA_SEAL_KEYS is"),
+        ({"IMAGEDELTA_SEAL_KEYZ": "k"}, "IMAGEDELTA_SEAL_KEYZ is no setting: IMAGEDELTA_SEAL_KEYS is"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_remedy(env: dict[str, str], said: str) -> None:
