@@ -137,7 +137,7 @@ PATCH = _machine(
     ("requested", "building", "orchestrator"),
     ("building", "verified failed requested", "orchestrator timer"),
     ("verified", "building", "timer"),  # taken apart: nobody has used it for long
-    ("verified", "requested", "timer orchestrator"),  # its blob is gone
+    ("verified", "requested", "timer"),  # its blob is gone
     ("failed", "requested", "api"),  # a person retries a member: the program that failed may be another by now
 )
 

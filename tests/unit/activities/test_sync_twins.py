@@ -317,7 +317,8 @@ def test_a_shared_patch_that_is_gone_is_sent_in_another_attempt(bench: Bench) ->
     bench.now.forward(days=4)  # half of the life of its grant
     sync(bench)
 
-    assert bench.patch_of(transfer).state == "requested"
+    anew = bench.store.patches.patch(patch.patch_id)
+    assert anew is not None and anew.state == "requested"
     again = bench.current(transfer)
     assert (again.state, again.attempt, again.patch_id) == ("queued", 2, None)
     bench.now.forward(minutes=10)
