@@ -62,13 +62,13 @@ def _unanswered(run: Run, claim: SyncClaim, error: DependencyError) -> None:
 
 
 def _sync(deps: Deps, claim: SyncClaim) -> None:
-    """A retired device is left without an outbox."""
+    """A retired device is left without an outbox, whatever its hub says to it: so what opened that opens nothing."""
     device = claim.device
+    retired = device.state == "retired"
+    _empty_outbox(deps, device)
     hub = deps.hubs.get(device.hub)
     if hub is None:
         raise RequestError(f"hub {device.hub} is not configured", code="request.unknown_hub")
-    retired = device.state == "retired"
-    _empty_outbox(deps, device)
     wanted = deps.store.devices.desired_facts(device.device_id)
     facts, cut = fitted(wanted, MAX_BYTES - GRANT_BYTES * len(wanted["patches"]))
     code = TOO_LARGE if cut else None

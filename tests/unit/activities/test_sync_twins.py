@@ -307,6 +307,22 @@ def test_the_twin_says_what_the_device_may_take_of_its_link_and_takes_it_back(be
     assert allowed() is None
 
 
+@pytest.mark.parametrize("hub", ["not configured", "silent"])
+def test_a_retired_device_loses_its_outbox_whatever_becomes_of_its_hub(bench: Bench, hub: str) -> None:
+    published(bench)
+    sync(bench)
+    assert bench.blobs.names(OUTBOX)
+    bench.store.devices.retire(DEVICE, "olga", bench.now())
+    if hub == "silent":
+        bench.hub.calls.fail("update_desired")
+    else:
+        bench.with_deps(hubs={})
+
+    sync(bench)
+
+    assert bench.blobs.names(OUTBOX) == []
+
+
 def test_a_shared_patch_that_is_gone_is_sent_in_another_attempt(bench: Bench) -> None:
     """A device that was away for longer than a rule of the storage keeps patches would look for it for ever."""
     transfer = published(bench, forms=["shared"])
