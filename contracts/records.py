@@ -14,6 +14,9 @@ from typing import Any
 from contracts.states import stage_of, waits_for
 from imagedelta.platforms import best_of
 
+ARCHIVE = "archive"
+"""Where images come from that no registry gave: an upload, a blob."""
+
 
 @dataclass(frozen=True)
 class ImageRecord:

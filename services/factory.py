@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from contracts.records import ARCHIVE
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.bundles.seal import FileSealer, Sealer
 from imagedelta.errors import RequestError
@@ -16,8 +17,11 @@ from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
 from services.hub_local import LocalHub
+from services.identity import Identity
+from services.intake_settings import registry_variable
 from services.mail_smtp import SmtpMailer
-from services.ports import Blobs, Hub
+from services.ports import Blobs, Hub, Registry
+from services.registry_intake import IntakeRegistry
 from services.settings import HubSettings, Settings, load_settings
 from store.sql import SqlStore
 
@@ -46,6 +50,7 @@ def check_settings() -> None:
     Raises: RequestError ``settings.invalid`` that names everything that is wrong.
     """
     settings = load_settings()
+    _check_queries(settings)
     if settings.database_url is not None:
         _store(settings, settings.database_url).close()
 
@@ -63,11 +68,14 @@ def upgrade_database(settings: Settings) -> str:
 
 
 def make_deps(settings: Settings) -> Deps:
+    _check_queries(settings)
+    identity = Identity()
     return Deps(
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
         blobs=_blobs(settings),
         hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
+        registries=_registries(settings, identity),
         mailer=SmtpMailer(settings.mail),
         sealers=_sealers(settings),
         now=utc_now,
@@ -86,6 +94,25 @@ def _blobs(settings: Settings) -> Blobs:
 
 def _hub(hub: HubSettings) -> Hub:
     return LocalHub(hub.name, hub.connection)
+
+
+def _registries(settings: Settings, identity: Identity) -> dict[str, Registry]:
+    limits = settings.archive_limits
+    return {name: IntakeRegistry(each, identity.token, limits) for name, each in settings.intake.registries.items()}
+
+
+def _check_queries(settings: Settings) -> None:
+    """Which devices a registry may feed is a query in the database's language, which the settings do not know.
+
+    Raises: RequestError ``settings.invalid``.
+    """
+    for origin, query in settings.intake.rules.items():
+        if query:
+            variable = "IMAGEDELTA_ARCHIVE_DEVICES" if origin == ARCHIVE else registry_variable(origin, "DEVICES")
+            try:
+                SqlStore.check_tag_query(query)
+            except RequestError as error:
+                raise RequestError(f"{variable} cannot be used: {error}", code="settings.invalid") from error
 
 
 def _sealers(settings: Settings) -> dict[str, Sealer]:

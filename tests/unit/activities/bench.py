@@ -119,6 +119,7 @@ class Bench:
             store=store,
             blobs=self.blobs,
             hubs={"north": self.hub},
+            registries={},
             mailer=self.mail,
             sealers={self.sealer.key_id: self.sealer},
             now=self.now,
