@@ -19,13 +19,15 @@ from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
 from services.settings import hub_names, hub_variable
 from triggers.due import serve_start_due
+from triggers.gate import KeyGate, RoleGate
 from triggers.hub_events import serve_events
 from triggers.serving import serve_read, serve_unknown, serve_work
 from triggers.table import ALL
 from triggers.timer import serve_timer
 from triggers.timer_retention import serve_retention
 
-check_settings()
+callers = check_settings().callers
+gate = RoleGate(callers.tenant) if callers.by_platform else KeyGate()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -33,11 +35,11 @@ _EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """Of every route, so that a wrong method is answered by us (405) and not by the host (404)."""
 
 for resource in ALL:
-    level = func.AuthLevel.ANONYMOUS if resource.anonymous else func.AuthLevel.FUNCTION
+    level = func.AuthLevel.FUNCTION if gate.keys and not resource.anonymous else func.AuthLevel.ANONYMOUS
     if resource.starts_work:
-        handler = app.durable_client_input(client_name="client")(serve_work(resource, deps))
+        handler = app.durable_client_input(client_name="client")(serve_work(resource, deps, gate))
     else:
-        handler = serve_read(resource, deps)
+        handler = serve_read(resource, deps, gate)
     handler = app.route(route=resource.path, methods=_EVERY_METHOD, auth_level=level)(handler)
     app.function_name(resource.name)(handler)
 

@@ -100,14 +100,15 @@ def _grant(deps: Deps, device: Device) -> Grant:
 def _document(
     deps: Deps, device: Device, facts: Mapping[str, Any], grant: Grant | None, renew_after: datetime | None
 ) -> dict[str, Any]:
-    """The desired properties; ``outbox`` None deletes what a retired device had, ``patches`` None the last grants."""
+    """The desired properties. What a twin is not given stays in it, what is None is deleted: ``outbox`` of a retired
+    device, ``patches`` after the last grant, ``link`` and each part of it."""
     outbox = None
     if grant and renew_after:
         url = deps.blobs.container_url(outbox_container(device.device_id))
         outbox = OutboxAccess(url=url, query=grant.query, renewAfter=renew_after.isoformat())
     desired = DesiredProperties.model_validate({**facts, "outbox": outbox})
     document = desired.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {**document, "outbox": document.get("outbox"), "patches": document.get("patches")}
+    return {**document, "link": facts["link"], **{name: document.get(name) for name in ("outbox", "patches")}}
 
 
 def _empty_outbox(deps: Deps, device: Device) -> None:

@@ -19,6 +19,8 @@ REMEDIES = {
     "register the image with its real --platform; then order it again.",
     "bundle.memory": "Raise the memory setting of the device, or build for a smaller memory class.",
     "bundle.damaged": "The bytes in the outbox differ from what was sealed: retry, so that it is published anew.",
+    "caller.principal": "Sign in again with Microsoft Entra ID; if it lasts, look at the identity provider of the "
+    "app's platform authentication and at IMAGEDELTA_TENANT.",
     "content.malformed_message": "It breaks docs/formats/messages.md: update the older of device and cloud.",
     "content.missing": "It was withdrawn or never stored: look at who should have put it there.",
     "request.not_found": "Check the id; list what there is with a GET of the collection.",

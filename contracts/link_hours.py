@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 PATTERN = r"^$|^ *\d{1,2}(:\d\d)? *- *\d{1,2}(:\d\d)? *(, *\d{1,2}(:\d\d)? *- *\d{1,2}(:\d\d)? *){0,11}$"
 MAX_TEXT = 200
@@ -36,6 +37,17 @@ def seconds_until_open(hours: Hours, now: datetime) -> float:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     starts = [midnight + timedelta(minutes=start) for start, _ in hours]
     return min(((each - now) % timedelta(days=1)).total_seconds() for each in starts)
+
+
+@lru_cache(maxsize=256)
+def open_share(text: str) -> float:
+    """Which part of a day the hours of ``text`` are; 1.0 for any time.
+
+    Raises: ValueError.
+    """
+    hours = parse_hours(text)
+    minutes = {minute % _DAY for start, end in hours for minute in range(start, end if start < end else end + _DAY)}
+    return len(minutes) / _DAY if hours else 1.0
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -69,6 +69,9 @@ class Device:
     registry_address: str | None
     bytes_per_second: float | None
     money_per_megabyte: float | None
+    link_rate: int | None
+    link_hours: str | None
+    """What its twin allows bundles of its link; None leaves it to the device's settings."""
     installation_id: str | None
     profiles: tuple[str, ...]
     trusted_keys: tuple[str, ...]
@@ -420,6 +423,8 @@ class AuditEntry:
     """sha256 of what the order was asked with."""
     at: datetime
     who: str
+    how: str
+    """How it was known who that is: ``key``, ``person`` and object id, ``application`` and client id."""
     action: str
     subject: str
     detail: Mapping[str, Any] = field(default_factory=dict)

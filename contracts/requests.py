@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from contracts.messages import DeviceId, Platform
+from contracts.messages import DeviceId, LinkHours, LinkRate, Platform
 from contracts.parameters import Moment
 from contracts.refusals import refuse, status_of
 from imagedelta import names
@@ -140,6 +140,14 @@ class EnrolDevice(RequestBody):
     )
     bytes_per_second: float | None = Field(default=None, gt=0, description="Of the link, for the plan's hours.")
     money_per_megabyte: float | None = Field(default=None, ge=0)
+    link_rate: Annotated[LinkRate, BeforeValidator(_whole)] | None = Field(
+        default=None,
+        description="The most bytes a second that bundles may take of its link; 0: no limit; null: as it is set.",
+    )
+    link_hours: LinkHours | None = Field(
+        default=None,
+        description="Hours of the day (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
+    )
 
 
 class Owner(RequestBody):
@@ -163,7 +171,10 @@ class StartDeployment(RequestBody):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     workstream: Name = "default"
-    owner: Owner
+    owner: Owner | None = Field(
+        default=None,
+        description="Who is written to. With a person's token it is that person and may be left out; others name one.",
+    )
     devices: DeviceSelection
     manifest: dict[str, Any] | None = Field(default=None, description="IoT Edge deployment manifest or template.")
     images: list[Reference] | None = Field(
@@ -185,7 +196,9 @@ class StartRollback(RequestBody):
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Of the new set; made from the old one's when absent."
     )
-    owner: Owner | None = Field(default=None, description="The old set's owner when absent.")
+    owner: Owner | None = Field(
+        default=None, description="As when a set is started; with a function key the old set's owner when absent."
+    )
 
 
 def parse_body(model: type[RequestBody], body: bytes) -> Any:

@@ -127,6 +127,8 @@ class DeviceView(View):
     registry_address: str | None
     bytes_per_second: float | None
     money_per_megabyte: float | None
+    link_rate: int | None = Field(description="The most bytes a second that bundles may take of its link.")
+    link_hours: str | None = Field(description="Hours of the day, in UTC, in which it fetches bundles.")
     installation_id: str | None
     profiles: list[str]
     trusted_keys: list[str]
@@ -306,7 +308,10 @@ class PlannedDevice(Outcome):
     state: str
     images: list[PlannedImage]
     estimated_bytes: int
-    hours_on_link: float | None = Field(description="Null when the device's bytesPerSecond is not known.")
+    hours_on_link: float | None = Field(
+        description="At the slower of bytesPerSecond and linkRate, with the hours in which nothing is fetched. "
+        "Null when neither is known."
+    )
     money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")
 
 
@@ -402,6 +407,7 @@ class AuditView(View):
     entry_id: int
     at: datetime
     who: str
+    how: str = Field(description="How that was known: key, person and object id, application and client id.")
     action: str
     subject: str
     detail: dict[str, Any]

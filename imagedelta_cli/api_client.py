@@ -1,7 +1,7 @@
 """The HTTP interface of imagedelta as commands use it: find the host, call it, turn problems into errors.
 
-The host is found by --url/--key, by IMAGEDELTA_URL/IMAGEDELTA_KEY, or by the file that the embedded host
-writes: .imagedelta/host/endpoint.json here or in a folder above.
+The host is found by --url/--key, by IMAGEDELTA_URL and IMAGEDELTA_KEY or IMAGEDELTA_TOKEN, or by the file that
+the embedded host writes: .imagedelta/host/endpoint.json here or in a folder above.
 """
 
 from __future__ import annotations
@@ -49,9 +49,19 @@ class Problem(ImageDeltaError):
 @dataclass(frozen=True)
 class Endpoint:
     url: str
-    key: str
-    hubs: Mapping[str, str] = field(default_factory=dict)
+    key: str = field(repr=False)
+    hubs: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Service connection string of each local hub, known of a host that was started here."""
+    token: str = field(default="", repr=False)
+    """Of Microsoft Entra ID, for a host that asks for one instead of a key."""
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Headers that say who asks. A token says it itself: a pipeline's may name another person, if it is told to."""
+        if not self.token:
+            return {"x-functions-key": self.key, "X-ImageDelta-User": _person()}
+        named = os.environ.get("IMAGEDELTA_USER", "").encode("ascii", "replace").decode()
+        return {"Authorization": f"Bearer {self.token}", **({"X-ImageDelta-User": named} if named else {})}
 
 
 def find_endpoint(url: str | None, key: str | None) -> Endpoint:
@@ -59,7 +69,8 @@ def find_endpoint(url: str | None, key: str | None) -> Endpoint:
     url = url or os.environ.get("IMAGEDELTA_URL")
     key = key or os.environ.get("IMAGEDELTA_KEY")
     if url:
-        return Endpoint(url.rstrip("/"), key or "")
+        token = os.environ.get("IMAGEDELTA_TOKEN", "").strip()
+        return Endpoint(url.rstrip("/"), key or "", token="" if key else token)
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / ENDPOINT_FILE).is_file():
             return _read_endpoint(folder / ENDPOINT_FILE, key)
@@ -110,7 +121,7 @@ class Api:
     def _call(
         self, method: str, path: str, *, query: dict[str, Any] | None = None, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        headers = {"x-functions-key": self.endpoint.key, "X-ImageDelta-User": _person()}
+        headers = self.endpoint.credentials
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
         wanted = {name: value for name, value in (query or {}).items() if value is not None}
@@ -151,9 +162,9 @@ def _is_here(url: str) -> bool:
 def _raise_for(answer: httpx.Response) -> None:
     if answer.status_code < 400:
         return
-    if answer.status_code == 401:
-        raise RequestError(f"{answer.url.host} does not accept the key", code="cli.wrong_key", status=401)
     found = _object(answer) if "json" in answer.headers.get("content-type", "") else {}
+    if answer.status_code == 401 and "code" not in found:
+        raise RequestError(f"{answer.url.host} does not accept the key or token", code="cli.wrong_key", status=401)
     retryable = answer.status_code in (429, 502, 503, 504)
     if "code" not in found:
         detail = f"{answer.url.copy_with(query=None)} answered {answer.status_code}"

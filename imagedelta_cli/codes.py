@@ -10,7 +10,8 @@ REMEDIES = {
     "cli.library_missing": "Install it with this project's extras, e.g. pip install 'imagedelta[host]'.",
     "dependency.host": "Look whether the host runs and can be reached, then try again.",
     "cli.no_host": "Start one here with `imagedelta host start`, or name it with --url and --key.",
-    "cli.wrong_key": "Give a function key of the host with --key or IMAGEDELTA_KEY.",
+    "cli.wrong_key": "Give a function key of the host with --key or IMAGEDELTA_KEY; where platform authentication "
+    "is on, a token of Microsoft Entra ID in IMAGEDELTA_TOKEN.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",

@@ -6,6 +6,7 @@ Not here: which functions exist (imagedelta_host.loader).
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import MutableMapping
@@ -15,6 +16,8 @@ from typing import Any
 
 from imagedelta_host.errors import SettingInvalid
 from imagedelta_host.timespans import seconds_of
+
+log = logging.getLogger("imagedelta_host")
 
 _PERCENT = re.compile(r"%([^%\s]+)%")
 _MAX_SETTINGS_BYTES = 1 << 20
@@ -82,6 +85,10 @@ def _strict(text: str) -> str:
     return _LAST_COMMA.sub(lambda found: found[1] or "", bare)
 
 
+_PLATFORM_AUTHENTICATION = "WEBSITE_AUTH_ENABLED"
+"""Set by App Service where it validates tokens, and takes away what clients send as if it had."""
+
+
 def apply_local_settings(app_dir: Path, environ: MutableMapping[str, str]) -> None:
     """Put the ``Values`` of local.settings.json into ``environ``; what is already set stays.
 
@@ -93,6 +100,8 @@ def apply_local_settings(app_dir: Path, environ: MutableMapping[str, str]) -> No
         raise SettingInvalid('"Values" in local.settings.json must be an object')
     for name, value in values.items():
         environ.setdefault(name, _setting_text(name, value))
+    if environ.pop(_PLATFORM_AUTHENTICATION, None):
+        log.warning("%s was taken away: nothing before this host authenticates callers", _PLATFORM_AUTHENTICATION)
 
 
 def _setting_text(name: str, value: object) -> str:

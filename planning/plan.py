@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from contracts.link_hours import open_share
 from contracts.records import Device, DeviceImage
 from imagedelta.errors import ImageDeltaError
 from imagedelta.names import name_or_none, parse_name
@@ -69,7 +70,10 @@ class PlannedDevice:
     @property
     def spending(self) -> Spending:
         total = sum(image.estimated_bytes for image in self.images)
-        return Spending(total, self.device.bytes_per_second, self.device.money_per_megabyte)
+        device = self.device
+        rates = [rate for rate in (device.bytes_per_second, device.link_rate) if rate]  # 0 is no limit
+        share = open_share(device.link_hours or "")
+        return Spending(total, min(rates, default=None), device.money_per_megabyte, share)
 
 
 class CannotPlan(ImageDeltaError):

@@ -51,15 +51,24 @@ class SourceChooser:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a plan costs one device."""
+    """What a plan costs one device.
+
+    Attributes:
+        bytes_per_second: Of its link, or what it may take of that; None when neither is known.
+        open_share: The part of a day in which it may take anything.
+    """
 
     bytes: int
     bytes_per_second: float | None
     money_per_megabyte: float | None
+    open_share: float = 1.0
 
     @cached_property
     def hours_on_link(self) -> float | None:
-        return None if self.bytes_per_second is None else self.bytes / self.bytes_per_second / 3600
+        """With the hours of the day in which nothing is fetched."""
+        if self.bytes_per_second is None:
+            return None
+        return self.bytes / self.bytes_per_second / self.open_share / 3600
 
     @cached_property
     def money(self) -> float | None:

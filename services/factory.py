@@ -13,6 +13,7 @@ from contracts.records import ARCHIVE
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.bundles.seal import FileSealer, Sealer
 from imagedelta.errors import RequestError
+from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
@@ -25,6 +26,8 @@ from services.registry_intake import IntakeRegistry
 from services.settings import HubSettings, Settings, load_settings
 from store.sql import SqlStore
 
+_SQL_SCOPE = "https://database.windows.net/.default"
+"""Of tokens for Azure SQL."""
 _making = threading.Lock()
 
 
@@ -43,7 +46,7 @@ def _deps() -> Deps:
     return make_deps(load_settings())
 
 
-def check_settings() -> None:
+def check_settings() -> Settings:
     """Refuse at start what every later call would fail for. With no settings at all there is nothing to refuse: so
     Azure indexes the app, and ``deps`` tells what is missing.
 
@@ -53,6 +56,7 @@ def check_settings() -> None:
     _check_queries(settings)
     if settings.database_url is not None:
         _store(settings, settings.database_url).close()
+    return settings
 
 
 def upgrade_database(settings: Settings) -> str:
@@ -73,7 +77,7 @@ def make_deps(settings: Settings) -> Deps:
     return Deps(
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
-        blobs=_blobs(settings),
+        blobs=_blobs(settings, identity),
         hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
         registries=_registries(settings, identity),
         mailer=SmtpMailer(settings.mail),
@@ -83,13 +87,31 @@ def make_deps(settings: Settings) -> Deps:
 
 
 def _store(settings: Settings, url: str) -> SqlStore:
-    return SqlStore(url, module_id=settings.module_id, max_attempts=settings.max_attempts)
+    identity = Identity()
+    return SqlStore(
+        url,
+        module_id=settings.module_id,
+        max_attempts=settings.max_attempts,
+        access_token=lambda: identity.token(_SQL_SCOPE),
+    )
 
 
-def _blobs(settings: Settings) -> Blobs:
+def _blobs(settings: Settings, identity: Identity) -> Blobs:
+    if settings.storage is not None:
+        return _account(settings.storage, identity)
     if settings.blobs_folder is None:
-        raise RequestError("LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR is not set", code="settings.invalid")
+        raise RequestError(
+            "IMAGEDELTA_STORAGE is not set, nor LOCAL_BLOBS_DIR or IMAGEDELTA_BLOBS_DIR", code="settings.invalid"
+        )
     return FolderBlobs(settings.blobs_folder, url=settings.blobs_url, key=settings.blobs_key)
+
+
+def _account(storage: StorageSettings, identity: Identity) -> Blobs:
+    """Imported here: the SDK takes half a second, and the embedded default needs none."""
+    from services.blobs_azure import AzureBlobs
+    from services.blobs_azure_account import Account
+
+    return AzureBlobs(Account(storage, None if storage.key else identity.credential))
 
 
 def _hub(hub: HubSettings) -> Hub:

@@ -18,6 +18,8 @@ from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
+from services.blobs_azure_settings import StorageSettings, read_storage
+from services.caller_settings import CallerSettings, read_caller_settings
 from services.hub_connection import HubConnection
 from services.intake_settings import IntakeSettings, read_intake
 from services.ports import OWN_CONTAINERS
@@ -58,8 +60,10 @@ class Settings:
     """Where a local default keeps what it makes: the database and the seal key."""
     database_url: str | None = field(repr=False)
     """SQLAlchemy URL: sqlite:///… or mssql+pyodbc://…; None for a file in ``state_folder``."""
+    storage: StorageSettings | None
+    """The storage account that blobs lie in; None for ``blobs_folder``."""
     blobs_folder: Path | None
-    """None when no place for blobs is set: then nothing but indexing works."""
+    """Not for blobs with ``storage``. Without both nothing but indexing works."""
     blobs_url: str
     blobs_key: str = field(repr=False)
     hubs: Mapping[str, HubSettings]
@@ -98,6 +102,7 @@ class Settings:
     intake: IntakeSettings
     archive_limits: Limits
     """Of reading archives; IMAGEDELTA_LIMITS raises them."""
+    callers: CallerSettings
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -111,6 +116,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     settings = Settings(
         state_folder=state,
         database_url=_database(read),
+        storage=read_storage(read),
         blobs_folder=folder,
         blobs_url=read.text("LOCAL_BLOBS_URL"),
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
@@ -137,6 +143,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         archive_limits=_archive_limits(read),
         image_containers=_image_containers(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),
+        callers=read_caller_settings(read),
     )
     read.refuse()
     return settings
@@ -187,13 +194,11 @@ def _hub_connection(read: Values, name: str) -> HubConnection | None:
 
 
 def _blobs_folder(read: Values) -> Path | None:
-    folder = read.text("IMAGEDELTA_BLOBS_DIR") or read.text("LOCAL_BLOBS_DIR")
-    if read.text("IMAGEDELTA_STORAGE") and not folder:
-        read.wrong(
-            "IMAGEDELTA_STORAGE",
-            "names a storage account, which this version cannot use: set IMAGEDELTA_BLOBS_DIR to a folder",
-        )
-    return Path(folder) if folder else None
+    """A local host sets its own folder always: a storage account goes before that."""
+    own, local = read.text("IMAGEDELTA_BLOBS_DIR"), read.text("LOCAL_BLOBS_DIR")
+    if own and read.text("IMAGEDELTA_STORAGE"):
+        read.wrong("IMAGEDELTA_BLOBS_DIR", "is set beside IMAGEDELTA_STORAGE: blobs lie in one place, set one of them")
+    return Path(own or local) if own or local else None
 
 
 def _database(read: Values) -> str | None:

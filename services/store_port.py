@@ -303,7 +303,7 @@ class Devices(Protocol):
 
     def claim_sync(self, device_id: str, lease: timedelta, at: datetime) -> SyncClaim | None: ...
     def desired_facts(self, device_id: str) -> Mapping[str, Any]:
-        """keepImages (those that matter most first), revokedBundles (newest first), paused, resync: what the twin
+        """keepImages (those that matter most first), revokedBundles (newest first), paused, resync, link: what the twin
         should hold besides the SAS."""
         ...
 
@@ -725,6 +725,7 @@ class Audit(Protocol):
         request_digest: str,
         *,
         who: str,
+        how: str,
         action: str,
         subject: str,
         detail: Mapping[str, Any],

@@ -27,13 +27,15 @@ class SqlAudit:
         request_digest: str,
         *,
         who: str,
+        how: str,
         action: str,
         subject: str,
         detail: Mapping[str, Any],
         at: datetime,
     ) -> None:
         order = {"order_id": order_id, "request_digest": request_digest}
-        statement = audit.insert().values(**order, who=who, action=action, subject=subject, detail=dict(detail), at=at)
+        said = {"who": who, "how": how, "action": action, "subject": subject, "detail": dict(detail)}
+        statement = audit.insert().values(**order, **said, at=at)
         self._db.write(lambda connection: connection.execute(statement))
 
     def entry_of(self, order_id: str) -> AuditEntry | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "dependency.login": "Correct user and password in IMAGEDELTA_DATABASE_URL; without them, let the database know the "
+    "app's managed identity (CREATE USER [app] FROM EXTERNAL PROVIDER).",
     "dependency.schema": "Deploy the version of the program that made the database, or give this one a database of its "
     "own.",
     "dependency.schema_old": "Run `imagedelta db upgrade` with a login that may change the schema: it belongs to every "

@@ -40,7 +40,7 @@ class SqlStore:
         url: ``sqlite:///file`` or ``mssql+pyodbc://…``.
         module_id: The only module whose reports and inventories are believed.
         max_attempts: Of a transfer whose source is missing, also when only an inventory says so.
-        access_token: Gives an Entra token for each new SQL Server connection, instead of a password.
+        access_token: Gives an Entra token for each new SQL Server connection whose URL holds no login.
         """
         self._db = database = Database(url, access_token)
         self.images = SqlImages(database)
@@ -73,7 +73,7 @@ class SqlStore:
     def healthy(self) -> None:
         """Raises: DependencyError when SQL does not answer, ``dependency.schema_old`` when its schema is missing or
         older than this version's, ``dependency.schema`` when it is another version's."""
-        found = self._db.read(schema_version)
+        found = self._db.read(schema_version, patient=False)
         if found != head():
             known = found is None or found in revisions()
             raise DependencyError(

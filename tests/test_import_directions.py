@@ -66,7 +66,7 @@ ONLY_IN: dict[str, set[str]] = {
     # SQL
     "sqlalchemy": {"store/", "imagedelta_cli/checks/sql.py"},
     "alembic": {"store/kernel/migrate.py", "store/migrations/"},
-    "pyodbc": {"store/kernel/engine.py", "imagedelta_cli/checks/sql.py"},
+    "pyodbc": {"store/kernel/sql_server.py", "imagedelta_cli/checks/sql.py"},
     "sqlite3": {"imagedelta_host/", "imagedelta_local/", "store/kernel/engine.py", "demo/"},
     # HTTP: one client file for each outside system and each program; the demo is a program of people
     "httpcore": {"services/http_bounded.py"},

@@ -46,7 +46,14 @@ def change(request: Request, deps: Deps, action: str, do: Callable[[], Done], sh
             return replace(answer, headers={**answer.headers, "Idempotency-Replayed": "true"})
         done = do()
         deps.store.audit.record(
-            order_id, digest, who=request.who, action=action, subject=done.subject, detail=done.detail, at=deps.now()
+            order_id,
+            digest,
+            who=request.who,
+            how=request.caller.text,
+            action=action,
+            subject=done.subject,
+            detail=done.detail,
+            at=deps.now(),
         )
         return show(done)
 
@@ -62,7 +69,7 @@ def _order_id(request: Request) -> str:
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
     if key is None:
         return f"order-{uuid4().hex}"
-    named = json.dumps([request.who, request.method, request.path, key])
+    named = json.dumps([request.caller.text, request.who, request.method, request.path, key])
     return f"order-{hashlib.sha256(named.encode()).hexdigest()[:32]}"
 
 

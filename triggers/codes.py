@@ -5,6 +5,10 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "caller.unknown": "Sign in with Microsoft Entra ID, or send a token for this app as Authorization: Bearer.",
+    "caller.role": "Have an administrator of the app's enterprise application in Entra ID assign the role.",
+    "caller.owner": "Leave the owner out: it is who signed in. An application needs the role deploy.onbehalf "
+    "and names one.",
     "plan.unregistered_source": "Register the images that devices hold: patches of later sets then start from them.",
     "request.idempotency_mismatch": "Use a new Idempotency-Key for another request.",
     "request.method": "Use one of the methods that the Allow header names.",

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from contracts.callers import Caller
 from contracts.parameters import DEFAULT_LIMIT
 from contracts.requests import RequestBody, parse_body
 from contracts.responses import View
 from imagedelta.errors import RequestError
 from services.deps import Deps
+from triggers.gate import KEY
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -33,11 +35,13 @@ class Request:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    caller: Caller = KEY
+    """Of an anonymous operation it is nobody in particular."""
 
     @property
     def who(self) -> str:
-        """The person a pipeline acts for, else the function key that opened the door."""
-        return self.headers.get("x-imagedelta-user", "").strip() or "function-key"
+        """The person who calls or for whom a pipeline acts, else what opened the door."""
+        return self.caller.who
 
     def parse(self, model: type[Body]) -> Body:
         """The body as ``model``.

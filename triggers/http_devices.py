@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from contracts.callers import ENROL
 from contracts.parameters import PAGING, Parameter, TagFilter, one_of
 from contracts.records import Device
 from contracts.requests import EnrolDevice
@@ -94,7 +95,7 @@ def _action(name: str, summary: str) -> Resource:
     return Resource(
         name=f"api_devices_one_{name}",
         path=f"devices/{{deviceId}}/{name}",
-        operations=(Operation("POST", change(name), summary, {200: DeviceView}, errors=(404, 409)),),
+        operations=(Operation("POST", change(name), summary, {200: DeviceView}, errors=(404, 409), role=ENROL),),
     )
 
 
@@ -129,6 +130,7 @@ RESOURCES = (
                 {200: DeviceView, 201: DeviceView},
                 errors=(409,),
                 body=EnrolDevice,
+                role=ENROL,
             ),
         ),
     ),

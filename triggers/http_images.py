@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from contracts.callers import DEPLOY
 from contracts.messages import Platform
 from contracts.parameters import PAGING, Parameter
 from contracts.records import Registration
@@ -125,7 +126,7 @@ RESOURCES = (
     Resource(
         name="api_uploads",
         path="uploads",
-        operations=(Operation("POST", create_upload, "A URL to send an archive to.", {201: Upload}),),
+        operations=(Operation("POST", create_upload, "A URL to send an archive to.", {201: Upload}, role=DEPLOY),),
     ),
     Resource(
         name="api_images",
@@ -138,6 +139,7 @@ RESOURCES = (
                 {202: RegistrationView},
                 errors=(413,),
                 body=RegisterImage,
+                role=DEPLOY,
             ),
             Operation(
                 "GET",

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import DictSchema
 
+from contracts.callers import ROLES
 from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
 from imagedelta import __version__
@@ -22,7 +23,10 @@ _REFS = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ANY_TIME = (400, 413, 500, 503)
 """Problems that every operation may answer with."""
-_NO_KEY = {"description": "The key is missing or wrong: answered by the host itself, without a body."}
+_UNKNOWN_CALLER = (
+    "The caller is not known. Of a key that is missing or wrong the host itself says so, without a body; of a token "
+    "the platform does, or this app with a problem."
+)
 _ABOUT = f"""Moves container images to IoT Edge devices over thin, broken links.
 
 Every error is `application/problem+json` with a stable `code` and a `remedy`: 400 for a request that does not
@@ -57,13 +61,19 @@ def describe(described: Sequence[Resource]) -> Mapping[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "imagedelta", "version": __version__, "description": _ABOUT, "license": {"name": "MIT"}},
         "servers": [{"url": "/"}],
-        "security": [{"functionKey": []}, {"functionKeyInQuery": []}],
         "paths": {f"/api/{resource.path}": _path_item(resource, models) for resource in described},
         "components": {
             "schemas": definitions,
             "securitySchemes": {
                 "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
                 "functionKeyInQuery": {"type": "apiKey", "in": "query", "name": "code"},
+                "entra": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "With platform authentication, instead of keys: a token of Microsoft Entra ID for "
+                    f"this app, with an app role. The roles are {', '.join(sorted(ROLES))}; each of them reads, too.",
+                },
             },
         },
     }
@@ -128,10 +138,10 @@ def _operation(resource: Resource, operation: Operation, models: _Models) -> dic
         ],
         "responses": _responses(operation, models),
     }
-    if resource.anonymous:
-        described["security"] = []
-    else:
-        described["responses"]["401"] = _NO_KEY
+    described["security"] = [] if resource.anonymous else _security(operation)
+    if not resource.anonymous:
+        described["responses"]["401"] = _problem(models) | {"description": _UNKNOWN_CALLER}
+        described["responses"]["403"] = _problem(models) | {"description": "The caller lacks a role."}
     if operation.body is not None:
         schema = models[(operation.body, "validation")]
         described["requestBody"] = {
@@ -152,11 +162,20 @@ def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
 
 def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
     answers = {str(status): _answer(status, model, models) for status, model in operation.answers.items()}
-    problem = {"application/problem+json": {"schema": models[(Problem, "serialization")]}}
+    problem = _problem(models)["content"]
     for status in sorted({*_ANY_TIME, *_of_request(operation), *operation.errors}):
         answer = answers.setdefault(str(status), {"description": "A problem, with its code and remedy."})
         answer["content"] = {**answer.get("content", {}), **problem}
     return answers
+
+
+def _security(operation: Operation) -> list[dict[str, Any]]:
+    """Any of these. OpenAPI 3.1 lets a requirement name roles, whatever the scheme."""
+    return [{"functionKey": []}, {"functionKeyInQuery": []}, {"entra": [operation.role]}]
+
+
+def _problem(models: _Models) -> dict[str, Any]:
+    return {"content": {"application/problem+json": {"schema": models[(Problem, "serialization")]}}}
 
 
 def _of_request(operation: Operation) -> Iterator[int]:

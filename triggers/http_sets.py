@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from contracts.callers import DEPLOY, RELEASE, Role
 from contracts.parameters import PAGING, Flag, Parameter, one_of
 from contracts.records import DeploymentSet, Member, Unregistered
 from contracts.requests import StartDeployment, StartRollback
@@ -28,8 +29,10 @@ from contracts.states import FLAWED, MEMBER, SET
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit, orders
+from triggers.gate import require
 from triggers.http import ATTEND, Answer, Handler, Request, deploy_set, not_found
 from triggers.operations import Operation, Resource
+from triggers.owners import owner_of
 from triggers.paging import page_answer
 
 _NOTIFICATIONS = 20
@@ -39,7 +42,7 @@ _TROUBLED = FLAWED | {"conflict"}
 
 
 def start_set(request: Request, deps: Deps) -> Answer:
-    body = request.parse(StartDeployment)
+    body = _owned(request, request.parse(StartDeployment))
     if request.query.get("dryRun") == "true":
         order = orders.read_order(body, deps)
         return Answer(200, _plan(orders.dry_run(order, request.query.get("after"), deps)))
@@ -48,8 +51,22 @@ def start_set(request: Request, deps: Deps) -> Answer:
 
 def rollback(request: Request, deps: Deps) -> Answer:
     """A new set with what the devices ran before this one was released."""
-    given = request.parse(StartRollback) if request.body else StartRollback()
+    given = _owned(request, request.parse(StartRollback) if request.body else StartRollback())
     return _create(request, deps, "set.rollback", lambda: orders.rollback_order(_known(request, deps), given, deps))
+
+
+_Ordered = TypeVar("_Ordered", StartDeployment, StartRollback)
+
+
+def _owned(request: Request, order: _Ordered) -> _Ordered:
+    """With the owner that the caller's token says, or may name.
+
+    Raises: RequestError ``caller.*`` (403), also for a set that would start on devices by itself without who may
+    decide that.
+    """
+    if isinstance(order, StartDeployment) and order.manifest is not None and order.release != "manual":
+        require(request.caller, RELEASE)
+    return order.model_copy(update={"owner": owner_of(request.caller, order.owner)})
 
 
 def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders.Order]) -> Answer:
@@ -219,13 +236,14 @@ def _agent_version(device_id: str, deps: Deps) -> int:
     return twin.version
 
 
-def _set_action(name: str, status: int, summary: str) -> Resource:
-    operation = Operation("POST", act(name, status), summary, {status: SetView}, errors=(404, 409))
+def _set_action(name: str, status: int, summary: str, role: Role) -> Resource:
+    operation = Operation("POST", act(name, status), summary, {status: SetView}, errors=(404, 409), role=role)
     return Resource(name=f"api_sets_one_{name}", path=f"deployment-sets/{{setId}}/{name}", operations=(operation,))
 
 
-def _member_action(name: str, status: int, summary: str) -> Resource:
-    operation = Operation("POST", act_on_member(name, status), summary, {status: MemberView}, errors=(404, 409))
+def _member_action(name: str, status: int, summary: str, role: Role) -> Resource:
+    handler = act_on_member(name, status)
+    operation = Operation("POST", handler, summary, {status: MemberView}, errors=(404, 409), role=role)
     return Resource(
         name=f"api_sets_one_member_{name}",
         path=f"deployment-sets/{{setId}}/members/{{deviceId}}/{name}",
@@ -254,6 +272,7 @@ RESOURCES = (
                     Parameter("after", "With dryRun: `next` of the page before, for further devices."),
                 ),
                 body=StartDeployment,
+                role=DEPLOY,
             ),
             Operation(
                 "GET",
@@ -307,15 +326,16 @@ RESOURCES = (
                 errors=(404, 409),
                 body=StartRollback,
                 body_required=False,
+                role=RELEASE,
             ),
         ),
     ),
-    _set_action("approve", 202, "Approve a set that waits because of its cost."),
-    _set_action("cancel", 200, "Cancel a set; bundles that no other set needs are withdrawn."),
-    _set_action("release", 202, "Release a set of the policy manual; 409 says what is missing."),
-    _set_action("promote", 202, "Release to all devices after the canaries."),
-    _member_action("exclude", 200, "Go on without this device."),
-    _member_action("retry", 202, "Try a failed device again."),
-    _member_action("rebase", 202, "Release over what someone else has set meanwhile."),
-    _member_action("skip", 200, "Leave a device in conflict as it is."),
+    _set_action("approve", 202, "Approve a set that waits because of its cost.", RELEASE),
+    _set_action("cancel", 200, "Cancel a set; bundles that no other set needs are withdrawn.", DEPLOY),
+    _set_action("release", 202, "Release a set of the policy manual; 409 says what is missing.", RELEASE),
+    _set_action("promote", 202, "Release to all devices after the canaries.", RELEASE),
+    _member_action("exclude", 200, "Go on without this device.", DEPLOY),
+    _member_action("retry", 202, "Try a failed device again.", DEPLOY),
+    _member_action("rebase", 202, "Release over what someone else has set meanwhile.", RELEASE),
+    _member_action("skip", 200, "Leave a device in conflict as it is.", DEPLOY),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contracts.callers import READ, Role
 from contracts.parameters import ONCE, USER, Parameter
 from contracts.requests import RequestBody
 from contracts.responses import View
@@ -27,6 +28,13 @@ class Operation:
     query: tuple[Parameter, ...] = ()
     body: type[RequestBody] | None = None
     body_required: bool = True
+    role: Role = READ
+    """What a caller with a token of Entra ID must have; a function key opens every operation."""
+
+    def __post_init__(self) -> None:
+        """So that nothing which changes something is open to readers because somebody forgot."""
+        if (self.method == "GET") != (self.role == READ):
+            raise ValueError(f"{self.method} {self.summary!r} cannot need the role {self.role}")
 
     @property
     def headers(self) -> tuple[Parameter, ...]:

@@ -16,6 +16,7 @@ from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
 from imagedelta.errors import DependencyError, RequestError
 from services.deps import Deps
+from triggers.gate import Gate
 from triggers.http import MAX_BODY_BYTES, Answer, Request, not_found
 from triggers.operations import Operation, Resource
 from triggers.problems import problem_of
@@ -26,31 +27,36 @@ log = logging.getLogger(__name__)
 GetDeps = Callable[[], Deps]
 
 
-def answer_to(resource: Resource, request: Request, deps: GetDeps) -> Answer:
-    """Run the handler for ``request``; every error becomes an answer."""
+def answer_to(resource: Resource, request: Request, deps: GetDeps, gate: Gate) -> Answer:
+    """Run the handler for ``request``; every error becomes an answer.
+
+    Who may not call learns nothing but that: neither what else is wrong with the request nor with the settings.
+    """
     try:
         operation = _operation(resource, request)
+        if not resource.anonymous:
+            request = replace(request, caller=gate.admit(operation.role, request.headers))
         request = _checked(operation, request)
         return operation.handler(request, deps())
     except Exception as error:
         return _problem_answer(resource, problem_of(error, request.path))
 
 
-def serve_read(resource: Resource, deps: GetDeps) -> Callable[[func.HttpRequest], func.HttpResponse]:
+def serve_read(resource: Resource, deps: GetDeps, gate: Gate) -> Callable[[func.HttpRequest], func.HttpResponse]:
     """The function of a resource that only answers."""
 
     def run(req: func.HttpRequest) -> func.HttpResponse:
-        return _response(answer_to(resource, to_request(req), deps))
+        return _response(answer_to(resource, to_request(req), deps, gate))
 
     return run
 
 
-def serve_work(resource: Resource, deps: GetDeps) -> Callable[..., Any]:
+def serve_work(resource: Resource, deps: GetDeps, gate: Gate) -> Callable[..., Any]:
     """The function of a resource that may start orchestrations, by its durable client."""
 
     async def run(req: func.HttpRequest, client: Starter) -> func.HttpResponse:
         request = to_request(req)
-        answer = await asyncio.to_thread(answer_to, resource, request, deps)
+        answer = await asyncio.to_thread(answer_to, resource, request, deps, gate)
         try:
             await start_all(client, answer.start)
         except DependencyError as error:

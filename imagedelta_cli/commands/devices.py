@@ -36,6 +36,8 @@ _DETAILS: tuple[Column, ...] = (
     ("registry", field("registryAddress")),
     ("bytes per second", field("bytesPerSecond")),
     ("money per megabyte", field("moneyPerMegabyte")),
+    ("bundles' bytes per second", field("linkRate")),
+    ("bundles' hours, UTC", field("linkHours")),
     ("free disk", size("freeDiskBytes")),
     ("installation", field("installationId")),
     ("profiles", field("profiles")),
@@ -85,6 +87,8 @@ def command() -> None:
 @click.option("--registry-address", help="Where modules on the device pull from.")
 @click.option("--bytes-per-second", type=float, help="Of the link, for the plan's hours.")
 @click.option("--money-per-megabyte", type=float, help="Of the link, for the plan's costs.")
+@click.option("--link-rate", type=click.IntRange(0), help="The most bytes a second that bundles may take; 0: no limit.")
+@click.option("--link-hours", metavar="HOURS", help="When it fetches bundles, in UTC: 22-6,12-13:30; empty: any time.")
 @host_command
 def enrol(
     api: Api,
@@ -95,6 +99,8 @@ def enrol(
     registry_address: str | None,
     bytes_per_second: float | None,
     money_per_megabyte: float | None,
+    link_rate: int | None,
+    link_hours: str | None,
     as_json: bool,
 ) -> None:
     """Enrol a device, or change what is known of it."""
@@ -102,6 +108,8 @@ def enrol(
         "registryAddress": registry_address,
         "bytesPerSecond": bytes_per_second,
         "moneyPerMegabyte": money_per_megabyte,
+        "linkRate": link_rate,
+        "linkHours": link_hours,
     }
     main, *others = map(parse_platform, platforms)
     body: dict[str, object] = {"hub": hub, "platform": main, "alsoRuns": others, "tags": pairs(tags)}

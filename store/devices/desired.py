@@ -1,4 +1,5 @@
-"""What a device's twin should hold besides its SAS: images to keep, bundles withdrawn, pause, resync."""
+"""What a device's twin should hold besides its SAS: images to keep, bundles withdrawn, pause, resync, what it may take
+of its link."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ MAX_REVOKED = 100
 
 def wanted_of_device(connection: Connection, device_id: str) -> Mapping[str, Any]:
     """Raises: RequestError ``request.not_found``."""
-    query = select(devices.c.state, devices.c.resync).where(devices.c.device_id == device_id)
+    query = select(devices.c.state, devices.c.resync, devices.c.link_rate, devices.c.link_hours).where(
+        devices.c.device_id == device_id
+    )
     device = connection.execute(query).first()
     if device is None:
         raise unknown("device", device_id)
@@ -33,7 +36,14 @@ def wanted_of_device(connection: Connection, device_id: str) -> Mapping[str, Any
         "patches": [] if device.state == "retired" else shared_patches(connection, device_id),
         "paused": device.state == "held",
         "resync": device.resync,
+        "link": _link(device),
     }
+
+
+def _link(device: Any) -> Mapping[str, Any] | None:
+    """What is None is deleted from the twin, so that the device's own settings count again."""
+    rules = {"bytesPerSecond": device.link_rate, "hours": device.link_hours}
+    return None if set(rules.values()) == {None} else rules
 
 
 def _wanted_images(connection: Connection, device_id: str) -> set[str]:

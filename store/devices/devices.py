@@ -140,10 +140,18 @@ def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: dat
         registry_address=request.registry_address,
         bytes_per_second=request.bytes_per_second,
         money_per_megabyte=request.money_per_megabyte,
+        **_link(device, request, at),
         **({} if device.last_inventory_at else {"platform": request.platform, "also_runs": request.also_runs}),
     )
     _write_tags(connection, device_id, request.tags)
     return known_device(connection, device_id), new
+
+
+def _link(device: Device, request: EnrolDevice, at: datetime) -> dict[str, Any]:
+    """Columns of what the device may take of its link; its twin is written when that is another thing now."""
+    rules = {"link_rate": request.link_rate, "link_hours": request.link_hours}
+    same = (device.link_rate, device.link_hours) == (request.link_rate, request.link_hours)
+    return rules if same else rules | twin_changed(at)
 
 
 def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> bool:

@@ -30,6 +30,7 @@ ID = 64
 REFERENCE = 255
 DEVICE = 128
 NAME = 64
+HOURS = 200
 
 metadata = MetaData(
     naming_convention={
@@ -126,6 +127,8 @@ devices = Table(
     Column("registry_address", key(REFERENCE)),
     Column("bytes_per_second", Float),
     Column("money_per_megabyte", Float),
+    Column("link_rate", BigInteger),
+    Column("link_hours", key(HOURS)),
     Column("installation_id", text(256)),
     Column("profiles", Json, nullable=False),
     Column("trusted_keys", Json, nullable=False),
@@ -438,6 +441,7 @@ audit = Table(
     Column("request_digest", key(DIGEST), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("who", text(256), nullable=False, index=True),
+    Column("how", key(NAME), nullable=False),
     Column("action", key(NAME), nullable=False),
     Column("subject", key(REFERENCE), nullable=False, index=True),
     Column("detail", Json, nullable=False),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from contracts.records import DeploymentSet, Device
-from contracts.requests import StartDeployment
+from contracts.requests import Owner, StartDeployment
 from contracts.states import MEMBER, SET
 from imagedelta.errors import RequestError
 from store.devices.rows import device_records
@@ -86,12 +86,13 @@ def _values(
     by: str,
     at: datetime,
 ) -> dict[str, Any]:
+    owner = _owner(request)
     return {
         "state": SET.initial,
         "name": request.name,
         "workstream": request.workstream,
-        "owner_name": request.owner.name,
-        "owner_email": request.owner.email,
+        "owner_name": owner.name,
+        "owner_email": owner.email,
         "ordered_by": by,
         "priority": request.priority,
         "release_policy": request.release,
@@ -111,6 +112,12 @@ def _values(
         "updated_at": at,
         "locks": 0,
     }
+
+
+def _owner(request: StartDeployment) -> Owner:
+    if request.owner is None:
+        raise RequestError("owner: name the person who orders the set, and an address to write to")
+    return request.owner
 
 
 def _member(set_id: str, device: Device, at: datetime) -> dict[str, Any]:

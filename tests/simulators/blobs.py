@@ -1,14 +1,16 @@
-"""Blob storage in memory: whole blobs or none, calls counted, the n-th one failing."""
+"""Blob storage in memory: whole blobs or none, calls counted, the n-th one failing. Held to the port by tests.blobs."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import BinaryIO
 
 from imagedelta.errors import ContentError, Truncated
+from services.blob_names import check_container, check_name
 from services.ports import BlobInfo, BlobRange, Clock, Grant
 from tests.simulators.calls import Calls
 
@@ -21,6 +23,7 @@ class BlobsSimulator:
         self.containers: dict[str, dict[str, bytes]] = {}
         self._infos: dict[tuple[str, str], BlobInfo] = {}
         self._now = now
+        self._storing = threading.RLock()
 
     def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
         with self.calls.call("put"):
@@ -28,14 +31,14 @@ class BlobsSimulator:
 
     def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
         with self.calls.call("put_if_absent"):
-            data = b"".join(chunks)
-            return self._infos.get((container, name)) or self._store(container, name, data)
+            return self._store(container, name, b"".join(chunks), only_new=True)
 
     def compose_if_absent(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
         with self.calls.call("compose_if_absent"):
-            return self._infos.get((container, name)) or self._store(
-                container, name, b"".join(self._part(part) for part in parts)
-            )
+            check_name(container, name)
+            if there := self._infos.get((container, name)):
+                return there
+            return self._store(container, name, b"".join(self._part(part) for part in parts), only_new=True)
 
     def open(self, container: str, name: str) -> BinaryIO:
         with self.calls.call("open"):
@@ -55,24 +58,29 @@ class BlobsSimulator:
 
     def info(self, container: str, name: str) -> BlobInfo | None:
         with self.calls.call("info"):
+            check_name(container, name)
             return self._infos.get((container, name))
 
     def list(self, container: str, prefix: str = "") -> Iterable[BlobInfo]:
         with self.calls.call("list"):
+            check_container(container)
             names = sorted(self.containers.get(container, {}))
             return [self._infos[container, name] for name in names if name.startswith(prefix)]
 
     def delete(self, container: str, name: str) -> None:
         with self.calls.call("delete"):
+            check_name(container, name)
             self.containers.get(container, {}).pop(name, None)
             self._infos.pop((container, name), None)
 
     def delete_container(self, container: str) -> None:
         with self.calls.call("delete_container"):
+            check_container(container)
             for name in self.containers.pop(container, {}):
                 del self._infos[container, name]
 
     def container_url(self, container: str) -> str:
+        check_container(container)
         return f"https://blobs.example/{container}"
 
     def read_grant(self, container: str, lifetime: timedelta) -> Grant:
@@ -89,18 +97,26 @@ class BlobsSimulator:
     def write_url(self, container: str, name: str, lifetime: timedelta) -> str:
         return f"{self.container_url(container)}/{name}?se={(self._now() + lifetime).isoformat()}"
 
-    def _store(self, container: str, name: str, data: bytes) -> BlobInfo:
-        self.containers.setdefault(container, {})[name] = data
-        info = BlobInfo(name, len(data), hashlib.sha256(data).hexdigest(), self._now())
-        self._infos[container, name] = info
-        return info
+    def _store(self, container: str, name: str, data: bytes, *, only_new: bool = False) -> BlobInfo:
+        check_name(container, name)
+        with self._storing:
+            if only_new and (there := self._infos.get((container, name))):
+                return there
+            self.containers.setdefault(container, {})[name] = data
+            info = BlobInfo(name, len(data), hashlib.sha256(data).hexdigest(), self._now())
+            self._infos[container, name] = info
+            return info
 
     def _part(self, part: bytes | BlobRange) -> bytes:
         if isinstance(part, bytes):
             return part
-        return self._data(part.container, part.name)[part.offset : part.offset + part.length]
+        data = self._data(part.container, part.name)[part.offset : part.offset + part.length]
+        if len(data) < part.length:
+            raise Truncated(f"{part.container}/{part.name} ends {part.length - len(data)} bytes early")
+        return data
 
     def _data(self, container: str, name: str) -> bytes:
+        check_name(container, name)
         try:
             return self.containers[container][name]
         except KeyError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from contracts.responses import View
 from services.deps import Deps
+from triggers.gate import KeyGate
 from triggers.http import Answer, Request
 from triggers.operations import Resource
 from triggers.serving import answer_to
@@ -34,7 +35,7 @@ class FleetApi:
         headers = {**(headers or {}), "content-type": "application/json"}
         data = b"" if body is None else json.dumps(body).encode()
         request = Request(method, f"/api/{path}", params, query or {}, headers, data)
-        answer = answer_to(resource, request, lambda: self.deps)
+        answer = answer_to(resource, request, lambda: self.deps, KeyGate())
         if answer.status >= 400:
             raise AssertionError(f"{method} {path}: {answer.status} {document(answer)}")
         return answer

@@ -27,7 +27,9 @@ class Azurite:
     def __init__(self, folder: Path, authority: Authority | None = None) -> None:
         """Args:
         authority: Then it speaks https, and takes tokens of Entra ID too (it checks audience, issuer and times
-            of them and no signature: Azurite's README, section "OAuth").
+            of them and no signature: Azurite's README, section "OAuth"). It has the authority's own certificate:
+            for Put Block From URL it asks itself, and believes nobody but exactly its certificate, which must be
+            self-signed therefore (Azurite 3.37, getLoopbackHttpsAgent).
         """
         if not _MAIN.exists():
             pytest.fail("Azurite is not installed: scripts/setup-azurite", pytrace=False)
@@ -38,7 +40,7 @@ class Azurite:
         options: list[object] = ["--location", folder, "--blobHost", "127.0.0.1", "--blobPort", self.port, "--silent"]
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
         if authority is not None:
-            certificate, key = authority.issue(folder, "127.0.0.1")
+            certificate, key = authority.itself(folder)
             options += ["--oauth", "basic", "--cert", certificate, "--key", key]
         self._tls: bool | ssl.SSLContext = authority.context() if authority else True
         trusted = str(authority.write(folder)) if authority else True

@@ -21,13 +21,14 @@ class Authority:
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority of the tests")])
-        certificate = (
+        self._certificate = (
             _builder(self._name, self._key.public_key(), datetime.now(UTC) - _DAY)
             .issuer_name(self._name)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_names("127.0.0.1"), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def write(self, folder: Path) -> Path:
         """A file for clients that are told by ``SSL_CERT_FILE`` or ``REQUESTS_CA_BUNDLE`` whom to trust."""
@@ -47,21 +48,30 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
         certificate = (
             _builder(name, key.public_key(), valid_from or datetime.now(UTC) - _DAY)
             .issuer_name(self._name)
-            .add_extension(names, critical=False)
+            .add_extension(_names(address), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        paths = folder / "server.pem", folder / "server.key"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return paths
+        return _written(folder, certificate, key)
+
+    def itself(self, folder: Path) -> tuple[Path, Path]:
+        """Its own certificate and key, for a server at 127.0.0.1 that must have a self-signed one."""
+        return _written(folder, self._certificate, self._key)
+
+
+def _names(address: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+
+
+def _written(folder: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
+    paths = folder / "server.pem", folder / "server.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
 
 
 def _builder(name: x509.Name, key: ec.EllipticCurvePublicKey, start: datetime) -> x509.CertificateBuilder:

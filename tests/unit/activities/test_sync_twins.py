@@ -15,6 +15,7 @@ from activities.sync_twins import SyncTwins
 from contracts.messages import DesiredProperties
 from contracts.outbox import bundle_name, outbox_container
 from contracts.records import Device, Transfer
+from contracts.requests import EnrolDevice
 from imagedelta.errors import DependencyError, RequestError
 from services.ports import Grant
 from store.kernel.due import sync_devices
@@ -288,3 +289,19 @@ def statements_of_a_sync(bench: Bench) -> int:
     assert sync(bench)
     event.remove(engine, "before_cursor_execute", listener)
     return len(seen)
+
+
+def test_the_twin_says_what_the_device_may_take_of_its_link_and_takes_it_back(bench: Bench) -> None:
+    def allowed(**link: object) -> object:
+        bench.store.devices.enrol(DEVICE, EnrolDevice(hub="north", **link), "t", bench.now())  # type: ignore[arg-type]
+        sync(bench)
+        twin = bench.hub.module_twin(DEVICE, MODULE)
+        assert twin is not None
+        return desired(bench).link and twin.desired["link"]
+
+    bench.enrol(APP_1)
+
+    assert allowed(link_rate=300, link_hours="22-6") == {"bytesPerSecond": 300, "hours": "22-6"}
+    assert allowed(link_hours="22-6") == {"hours": "22-6"}
+    assert allowed(link_hours="") == {"hours": ""}
+    assert allowed() is None

@@ -23,6 +23,8 @@ def api_of(handler: Handler) -> Api:
 def _no_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("IMAGEDELTA_URL", raising=False)
     monkeypatch.delenv("IMAGEDELTA_KEY", raising=False)
+    monkeypatch.delenv("IMAGEDELTA_TOKEN", raising=False)
+    monkeypatch.delenv("IMAGEDELTA_USER", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -41,6 +43,38 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert find_endpoint(None, None) == Endpoint("https://there", "k1")
     assert find_endpoint("https://here/", "k2") == Endpoint("https://here", "k2")
+
+
+def test_a_token_goes_instead_of_a_key_and_says_itself_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEDELTA_URL", "https://there")
+    monkeypatch.setenv("IMAGEDELTA_TOKEN", "eyJ0\n")
+
+    found = find_endpoint(None, None)
+    monkeypatch.setenv("IMAGEDELTA_USER", "grace")
+
+    assert found.token == "eyJ0"
+    assert found.credentials == {"Authorization": "Bearer eyJ0", "X-ImageDelta-User": "grace"}
+    monkeypatch.delenv("IMAGEDELTA_USER")
+    assert found.credentials == {"Authorization": "Bearer eyJ0"}
+    assert find_endpoint(None, "k").credentials["x-functions-key"] == "k"
+
+
+def test_neither_keys_nor_tokens_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        repr(Endpoint("http://h", "secret", {"north": "SharedAccessKey=secret"}, "secret"))
+        == "Endpoint(url='http://h')"
+    )
+
+
+def test_a_refusal_of_who_asks_keeps_its_code_and_one_without_a_body_is_the_hosts() -> None:
+    refusal = {"code": "caller.unknown", "detail": "no token", "remedy": "Sign in."}
+
+    with pytest.raises(Problem, match="no token") as told:
+        api_of(lambda request: httpx.Response(401, json=refusal)).get("devices")
+    with pytest.raises(RequestError) as bare:
+        api_of(lambda request: httpx.Response(401)).get("devices")
+
+    assert (told.value.code, bare.value.code) == ("caller.unknown", "cli.wrong_key")
 
 
 def test_without_a_host_the_error_says_how_to_get_one() -> None:

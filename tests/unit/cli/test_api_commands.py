@@ -251,6 +251,7 @@ def test_a_device_says_what_it_waits_for_what_it_has_and_what_is_under_way(
     device = dict.fromkeys(
         ["heldReason", "registryAddress", "bytesPerSecond", "moneyPerMegabyte", "freeDiskBytes", "installationId"]
     )
+    device |= {"linkRate": None, "linkHours": None}
     device |= {"deviceId": "boat", "state": "active", "hub": "north", "platform": "linux/amd64", "tags": {}}
     device |= {"profiles": [], "trustedKeys": [], "lastInventoryAt": None, "enrolledAt": SET["createdAt"]}
     device |= {"waitsFor": "hub.unknown_device", "remedy": "Create it."}

@@ -18,7 +18,7 @@ ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE
 DEVICE = PAGE.index("## The module on a device")
 NAME = re.compile(
     r"(IMAGEDELTA|LOCAL|PYTHON|FUNCTIONS|DOCKER|AZURE|APPLICATIONINSIGHTS|OTEL)_[A-Z0-9_]*[A-Z0-9]"
-    r"|[A-Z]+_SCHEDULE|AzureWebJobs[A-Za-z]+"
+    r"|[A-Z]+_SCHEDULE|AzureWebJobs[A-Za-z]+|WEBSITE_AUTH_ENABLED"
 )
 READERS = (
     "activities",

@@ -299,3 +299,15 @@ def two(p): ...
 
     with pytest.raises(AppInvalid, match="two functions are called same"):
         load_app(app)
+
+
+def test_nothing_before_the_embedded_host_authenticates_so_nothing_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "local.settings.json").write_text('{"Values": {"WEBSITE_AUTH_ENABLED": "true"}}')
+    environ = {"WEBSITE_INSTANCE_ID": "x"}
+
+    apply_local_settings(tmp_path, environ)
+
+    assert "WEBSITE_AUTH_ENABLED" not in environ
+    assert "WEBSITE_AUTH_ENABLED was taken away" in caplog.text

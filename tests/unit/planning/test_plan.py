@@ -223,6 +223,29 @@ def test_the_best_profile_that_the_device_reads_is_taken() -> None:
     assert only(fleet, known_profiles=("v2-64m", "v1-16m", "v1-64m")).images[0].profile == "v1-16m"
 
 
+@pytest.mark.parametrize(
+    ("link", "rate_and_share"),
+    [
+        ({"bytes_per_second": 100.0, "link_rate": 40}, (40.0, 1.0)),
+        ({"bytes_per_second": 100.0, "link_rate": 1000}, (100.0, 1.0)),
+        ({"bytes_per_second": 100.0, "link_rate": 0}, (100.0, 1.0)),
+        ({"link_rate": 40, "link_hours": ""}, (40.0, 1.0)),
+        ({"bytes_per_second": 100.0, "link_hours": "22-6"}, (100.0, 8 / 24)),
+        ({"bytes_per_second": 100.0, "link_hours": "0-12,6-18, 23:30-24"}, (100.0, 18.5 / 24)),
+        ({"link_rate": 0, "link_hours": "22-6"}, (None, 8 / 24)),
+    ],
+)
+def test_the_plans_hours_respect_what_the_device_may_take_of_its_link(
+    link: dict[str, Any], rate_and_share: tuple[float | None, float]
+) -> None:
+    fleet = facts({"ship-1": has(APP_1)}, a_device("ship-1", **link))
+
+    (planned,) = plan_fleet(fleet, wanted(APP_2), a_policy())
+
+    spending, (rate, share) = planned.spending, rate_and_share
+    assert spending.hours_on_link == (None if rate is None else pytest.approx(spending.bytes / rate / 3600 / share))
+
+
 # ------------------------------------------------------------ the answer of a dry run
 
 

@@ -114,7 +114,10 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ),
         ({"IMAGEDELTA_IMAGE_CONTAINERS": "azure-webjobs-secrets"}, "holds azure-webjobs-secrets, which is not for"),
         ({"IMAGEDELTA_IMAGE_CONTAINERS": "outbox-ship-1"}, "holds outbox-ship-1, which is not for"),
-        ({"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true"}, "IMAGEDELTA_STORAGE names a storage account, which"),
+        (
+            {"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true", "IMAGEDELTA_BLOBS_DIR": "/x"},
+            "IMAGEDELTA_BLOBS_DIR is set beside IMAGEDELTA_STORAGE",
+        ),
         ({"IMAGEDELTA_SMTP_PROT": "25"}, "IMAGEDELTA_SMTP_PROT is no setting: IMAGEDELTA_SMTP_PORT is"),
         ({"IMAGEDELTA_SEAL_KEY": "k"}, "IMAGEDELTA_SEAL_KEY is no setting: IMAGEDELTA_SEAL_KEYS is"),
     ],
@@ -131,10 +134,17 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_no_secret_is_in_a_message_or_in_what_is_shown_of_settings() -> None:
-    env = {**LOCAL, "IMAGEDELTA_SMTP_USER": "u", "IMAGEDELTA_SMTP_PASSWORD": "s3cret", "IMAGEDELTA_STORAGE": "s3cret"}
+    env = {
+        **LOCAL,
+        "IMAGEDELTA_SMTP_USER": "u",
+        "IMAGEDELTA_SMTP_PASSWORD": "s3cret",
+        "IMAGEDELTA_STORAGE": "https://a.b",
+    }
 
     assert "s3cret" not in repr(load_settings(env))
     assert "c2VjcmV0" not in repr(load_settings(env))
+    assert "c2VjcmV0" not in repr(load_settings({"IMAGEDELTA_STORAGE": "AccountName=a;AccountKey=c2VjcmV0"}))
+    assert "s3cret" not in refusal({"IMAGEDELTA_STORAGE": "s3cret"})
     assert "s3cret" not in refusal({**env, "IMAGEDELTA_DATABASE_URL": "postgresql://u:s3cret@h/d"})
     assert "s3cret" not in refusal(hub("north", "SharedAccessKey=s3cret"))
 

@@ -22,6 +22,22 @@ def test_enrolling_again_changes_what_is_known_and_is_not_new(world: World) -> N
     assert (second.tags, second.bytes_per_second, second.enrolled_at) == ({"site": "b"}, 125.0, first.enrolled_at)
 
 
+def test_what_a_device_may_take_of_its_link_makes_its_twin_due_when_it_changes(world: World) -> None:
+    devices = world.store.devices
+    devices.enrol("ship-1", EnrolDevice(hub="north"), "t", world.now)
+    claim = devices.claim_sync("ship-1", timedelta(minutes=1), world.now)
+    assert claim is not None
+    devices.synced(claim, digest("a"), None, None)
+
+    def due_after(**link: object) -> bool:
+        devices.enrol("ship-1", EnrolDevice(hub="north", **link), "t", world.now)  # type: ignore[arg-type]
+        return bool(devices.to_sync(world.now, 9))
+
+    assert not due_after(bytes_per_second=9.0)
+    assert due_after(link_rate=0, link_hours="22-6")
+    assert devices.desired_facts("ship-1")["link"] == {"bytesPerSecond": 0, "hours": "22-6"}
+
+
 def test_what_an_inventory_said_of_the_platform_stays(world: World) -> None:
     world.device("ship-1", "-")
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from imagedelta.errors import DependencyError, RequestError
-from store.kernel.engine import TRIES, Database, is_transient
+from store.kernel.engine import Database
 from store.kernel.schema import counters, devices
 from store.kernel.tools import next_value
 from store.sql import SqlStore
@@ -25,37 +25,6 @@ from tests.unit.store.world import LEASE, World
 SPAWN = multiprocessing.get_context("spawn")
 """For processes that write while others do: SQLite forbids carrying connections across a fork, because closing an
 inherited one, whenever it is collected, drops the locks of the process. Workers are spawned, never forked."""
-
-
-def failure(message: str, kind: type[DBAPIError] = DBAPIError) -> DBAPIError:
-    return kind("UPDATE x", {}, Exception(message))
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "('40001', '[40001] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]deadlocked (1205) (SQLExecDirectW)')",
-        "('42000', '[42000] database is not currently available (40613) (SQLDriverConnect)')",
-        "('08S01', '[08S01] Communication link failure (0) (SQLExecDirectW)')",
-        "('HYT00', '[HYT00] Login timeout expired (0) (SQLDriverConnect)')",
-        "database is locked",
-    ],
-)
-def test_what_may_pass_is_tried_again(message: str) -> None:
-    assert is_transient(failure(message))
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "('28000', \"[28000] Login failed for user 'x'. (18456) (SQLDriverConnect)\")",
-        "('23000', '[23000] Violation of UNIQUE KEY constraint (2627) (SQLExecDirectW)')",
-        "no such table: x",
-    ],
-)
-def test_what_stays_wrong_is_not_tried_again(message: str) -> None:
-    assert not is_transient(failure(message))
-    assert not is_transient(failure("database is locked", IntegrityError))
 
 
 def flaky(times: int, error: Exception) -> tuple[list[int], Callable[[Any], str]]:
@@ -72,22 +41,10 @@ def flaky(times: int, error: Exception) -> tuple[list[int], Callable[[Any], str]
 
 def test_a_transaction_is_rerun_as_a_whole_until_it_passes(database_url: str) -> None:
     database = Database(database_url)
-    calls, work = flaky(2, failure("database is locked", OperationalError))
+    calls, work = flaky(2, OperationalError("UPDATE x", {}, Exception("database is locked")))
 
     assert database.write(work) == "done"
     assert len(calls) == 3
-    database.close()
-
-
-def test_tries_are_bounded_and_end_in_a_dependency_error(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    database = Database(database_url)
-    calls, work = flaky(100, failure("database is locked", OperationalError))
-
-    with pytest.raises(DependencyError):
-        database.write(work)
-
-    assert len(calls) == TRIES
     database.close()
 
 

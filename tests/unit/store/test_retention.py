@@ -166,7 +166,7 @@ def test_that_a_mail_went_out_is_known_when_its_text_is_gone(world: World) -> No
 
 
 def test_old_audit_lines_registrations_and_installations_go_and_present_ones_stay(world: World) -> None:
-    line = {"request_digest": "d", "who": "olga", "action": "a", "subject": "s", "detail": {}}
+    line = {"request_digest": "d", "who": "olga", "how": "key", "action": "a", "subject": "s", "detail": {}}
     world.store.audit.record("old", **line, at=world.now - AUDIT - YEAR)
     world.store.audit.record("young", **line, at=world.now)
     images = world.store.images

@@ -77,6 +77,14 @@ def test_every_endpoint_is_a_function_and_the_catch_all_sorts_last(bare: dict[st
     assert open_ones == {"api_health", "api_openapi", "unknown_path"}
 
 
+def test_with_platform_authentication_no_route_asks_for_a_key_too() -> None:
+    """The host would ask for one also of who brings a token: azure-functions-host, issue 11394."""
+    platform = index(WEBSITE_AUTH_ENABLED="True", WEBSITE_INSTANCE_ID="an instance")
+
+    levels = {item["trigger"]["authLevel"].lower() for item in platform.values() if item["kind"] == "httpTrigger"}
+    assert levels == {"anonymous"}
+
+
 @pytest.fixture(scope="module")
 def configured() -> dict[str, dict[str, Any]]:
     """The sample settings, and a hub of the embedded host beside the sample's."""

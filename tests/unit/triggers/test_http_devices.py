@@ -34,6 +34,33 @@ def test_a_new_device_is_201_and_a_changed_one_200(world: World) -> None:
     assert world.call("GET", "/api/devices/boat").body == second.body
 
 
+def test_what_a_device_may_take_of_its_link_is_kept_and_shown(world: World) -> None:
+    reply = enrol(world, linkRate=5.0, linkHours="22-6, 12-13:30")
+
+    assert (reply.body["linkRate"], reply.body["linkHours"]) == (5, "22-6, 12-13:30")
+    assert enrol(world).body["linkHours"] is None
+
+
+@pytest.mark.parametrize(
+    ("link", "status"),
+    [
+        ({"linkRate": -1}, 400),
+        ({"linkRate": 10**12 + 1}, 400),
+        ({"linkRate": 1.5}, 400),
+        ({"linkRate": "9"}, 400),
+        ({"linkHours": "25-26"}, 422),
+        ({"linkHours": "1-1"}, 422),
+        ({"linkHours": "at night"}, 400),
+        ({"linkHours": ",".join(["1-2"] * 13)}, 400),
+        ({"linkHours": "1-2" + " " * 200}, 400),
+    ],
+)
+def test_what_no_device_could_follow_is_refused(world: World, link: dict[str, Any], status: int) -> None:
+    reply = enrol(world, **link)
+
+    assert (reply.status, reply.code) == (status, "request.invalid")
+
+
 def test_enrolling_has_its_twin_written_now(world: World) -> None:
     enrol(world)
 

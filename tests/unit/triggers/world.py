@@ -23,6 +23,7 @@ from services.settings import load_settings
 from store.sql import SqlStore
 from tests.openapi import check_answer
 from tests.unit.triggers.durable import Durable
+from triggers.gate import Gate, KeyGate
 from triggers.operations import Resource
 from triggers.serving import serve_read, serve_unknown, serve_work
 from triggers.table import ALL
@@ -46,6 +47,7 @@ class Reply:
 class World:
     deps: Deps
     durable: Durable = field(default_factory=Durable)
+    gate: Gate = field(default_factory=KeyGate)
     now: datetime = START
 
     def call(
@@ -81,8 +83,8 @@ class World:
         if resource is None:
             return serve_unknown(request)
         if not resource.starts_work:
-            return serve_read(resource, self._deps)(request)
-        response: func.HttpResponse = asyncio.run(serve_work(resource, self._deps)(request, self.durable))
+            return serve_read(resource, self._deps, self.gate)(request)
+        response: func.HttpResponse = asyncio.run(serve_work(resource, self._deps, self.gate)(request, self.durable))
         return response
 
     def _deps(self) -> Deps:

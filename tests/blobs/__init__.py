@@ -1,0 +1,1 @@
+"""What holds of every adapter of the port ``Blobs``."""
