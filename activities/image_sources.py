@@ -51,7 +51,7 @@ def _open_registry(deps: Deps, registration: Registration) -> tuple[ImageSource,
         return deps.registries[name].open(reference, _machines(deps, registration)), name
     except RequestError as error:
         if error.code == "request.no_image" and "event" in registration.origin and _is_fresh(deps, registration):
-            raise DependencyError(f"{error}, which says that it was pushed", code="dependency.registry") from error
+            raise DependencyError(f"{error}, which says that it was pushed") from error
         raise
 
 

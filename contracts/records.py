@@ -46,7 +46,7 @@ class Registration:
     state: str
     """queued, reading, registered or failed."""
     origin: Mapping[str, str]
-    """Exactly one of upload, blob, registry."""
+    """Exactly one of upload, blob, registry; with event, the id of the registry's notice, when that asked for it."""
     reference: str | None
     images: Mapping[str, str]
     """platform -> image ID, once registered."""

@@ -202,7 +202,14 @@ class Decisions:
 
 
 class Images(Protocol):
-    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration: ...
+    def request_registration(
+        self, request: RegisterImage, by: str, at: datetime, event: str | None = None
+    ) -> Registration:
+        """Args:
+        event: Id of the registry's notice that led to it.
+        """
+        ...
+
     def registration(self, registration_id: str) -> Registration | None: ...
     def open_registrations(self, limit: int) -> tuple[str, ...]:
         """Registrations queued or being read, oldest first: the timer starts again those whose reader died."""

@@ -37,8 +37,11 @@ class SqlImages:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration:
+    def request_registration(
+        self, request: RegisterImage, by: str, at: datetime, event: str | None = None
+    ) -> Registration:
         origin = {name: value for name in ("upload", "blob", "registry") if (value := getattr(request, name))}
+        origin |= {"event": event} if event else {}
         identity = (new_id("registration"), "queued", origin, request.reference)
         record = Registration(*identity, {}, None, None, by, at, request.platform)
         self._db.write(lambda connection: connection.execute(registrations.insert().values(vars(record))))
