@@ -17,7 +17,7 @@ from activities.binding import bind
 from activities.purge import purge
 from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
-from services.settings import hub_names, hub_variable
+from services.hub_settings import hub_names, hub_variable
 from triggers.due import serve_start_due
 from triggers.gate import KeyGate, RoleGate
 from triggers.hub_events import serve_events

@@ -17,12 +17,13 @@ from activities.release_members import ReleaseMembers
 from activities.send_mails import SendMails
 from activities.settle_sets import SettleSets
 from activities.sync_twins import SyncTwins
+from activities.tidy_layers import TidyLayers
 from imagedelta.errors import ImageDeltaError
 from services.deps import Deps
 
 log = logging.getLogger(__name__)
 
-KINDS: Sequence[DueWork] = (SettleSets(), ReleaseMembers(), ConfirmMembers(), SendMails(), SyncTwins())
+KINDS: Sequence[DueWork] = (SettleSets(), ReleaseMembers(), ConfirmMembers(), SendMails(), SyncTwins(), TidyLayers())
 """In the order of their turns: what one makes due, the next ones do."""
 TURN = 20
 """Items of one kind before the next kind has its turn."""

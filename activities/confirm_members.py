@@ -81,9 +81,10 @@ def _found(
     """A device that its hub does not know says nothing; neither does what nobody knows to have been released."""
     if release is None or twin is None:
         return _unchanged(claim, now + _pause(claim))
-    verdict = judge(
-        _released(claim, release), AgentTwin(twin.desired, twin.reported, twin.version, twin.seen_at), now, timeout
-    )
+    if not release.content:  # emptied by age: newer ones have replaced it long ago
+        return Confirmation(claim, claim.member.state, None, seen_at=claim.member.seen_at)
+    agent = AgentTwin(twin.desired, twin.reported, twin.version, twin.seen_at, tuple(twin.configurations))
+    verdict = judge(_released(claim, release), agent, now, timeout)
     return Confirmation(
         claim,
         verdict.state,
@@ -97,7 +98,12 @@ def _found(
 def _released(claim: MemberClaim, release: Release) -> Released:
     member = claim.member
     return Released(
-        member.state, release.version, _images(release), member.released_at or release.released_at, member.seen_at
+        member.state,
+        release.version,
+        _images(release),
+        member.released_at or release.released_at,
+        member.seen_at,
+        release.layer_id,
     )
 
 

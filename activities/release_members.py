@@ -11,11 +11,13 @@ from typing import Any
 
 from activities.due_work import SERVICE_PAUSE, Run, pause_of
 from activities.failures import final_failure
+from activities.refused_release import Refused
+from activities.release_by_layer import goes_by_layer, put_into_layer
 from contracts import work
 from contracts.records import DeploymentSet, Device, Member, Release
 from contracts.states import ON_DEVICE
 from contracts.work import pause_after
-from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
+from imagedelta.errors import DependencyError, RequestError
 from planning.release import NewContent, new_content
 from planning.versions import Versions
 from services.deps import Deps
@@ -23,14 +25,6 @@ from services.ports import Hub, Twin
 from services.store_port import MemberClaim, MemberDue
 
 _AGENT = "$edgeAgent"
-
-
-class Refused(ImageDeltaError):
-    """The device's manifest is not set now; ``state`` is what the member becomes."""
-
-    def __init__(self, message: str, *, code: str, state: str) -> None:
-        super().__init__(message, code=code)
-        self.state = state
 
 
 class ReleaseMembers:
@@ -71,7 +65,8 @@ def _unanswered(run: Run, item: MemberDue, claim: MemberClaim, error: Dependency
     """The next try reads the twin first, and finds it if this one was written after all."""
     deps, now = run.deps, run.deps.now()
     again = now + pause_of(error, pause_after(claim.tries))
-    deps.store.releases.put_off(item.set_id, item.device_id, again, claim=claim)
+    reason = {"code": error.code, "detail": str(error)}
+    deps.store.releases.put_off(item.set_id, item.device_id, again, claim=claim, **reason)
     if run.silence.unheard(item.hub):
         deps.store.releases.put_off_hub(item.hub, now + pause_of(error, SERVICE_PAUSE), now)
 
@@ -80,16 +75,34 @@ def set_manifest(deps: Deps, of: DeploymentSet, manifest: Mapping[str, Any], mem
     """Raises: Refused; DependencyError when the hub does not answer."""
     hub = _hub(deps, device)
     twin = hub.module_twin(device.device_id, _AGENT)  # first: a change while the rest is read is noticed
+    if twin is None:
+        raise _not_in_hub(device)
+    digests = _local_digests(deps, of, device)
+    if goes_by_layer(of, device.device_id, twin):
+        return put_into_layer(deps, of, manifest, device, hub, twin, digests)
+    return _written_to_it(deps, of, manifest, member, device, hub, twin, digests)
+
+
+def _written_to_it(
+    deps: Deps,
+    of: DeploymentSet,
+    manifest: Mapping[str, Any],
+    member: Member,
+    device: Device,
+    hub: Hub,
+    twin: Twin,
+    local_digests: Mapping[str, str | None],
+) -> Release:
     before = hub.modules_content(device.device_id)
-    if before is None or twin is None:
-        raise Refused(f"the hub has no {_AGENT} of {device.device_id}", code="request.not_in_hub", state="failed")
+    if before is None:
+        raise _not_in_hub(device)
     new = new_content(
         manifest,
         before,
         workstream=of.workstream,
         owners=deps.store.releases.workstream_modules(device.device_id),
         registry_address=device.registry_address,
-        local_digests=_local_digests(deps, of, device),
+        local_digests=local_digests,
     )
     versions = _versions(deps, member)
     if new.changes and not versions.are_ours_until(twin.version):
@@ -131,6 +144,10 @@ def _hub(deps: Deps, device: Device) -> Hub:
     if hub is None:
         raise Refused(f"hub {device.hub} is not configured", code="request.unknown_hub", state="failed")
     return hub
+
+
+def _not_in_hub(device: Device) -> Refused:
+    return Refused(f"the hub has no {_AGENT} of {device.device_id}", code="request.not_in_hub", state="failed")
 
 
 def _conflict(member: Member, twin: Twin) -> Refused:

@@ -108,7 +108,7 @@ def _document(
         outbox = OutboxAccess(url=url, query=grant.query, renewAfter=renew_after.isoformat())
     desired = DesiredProperties.model_validate({**facts, "outbox": outbox})
     document = desired.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {**document, "link": facts["link"], **{name: document.get(name) for name in ("outbox", "patches")}}
+    return {**document, "link": facts.get("link"), **{name: document.get(name) for name in ("outbox", "patches")}}
 
 
 def _empty_outbox(deps: Deps, device: Device) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from contracts.states import stage_of, waits_for
 from imagedelta.platforms import best_of
@@ -116,6 +116,9 @@ class DeviceImage:
     """Since when its inventories name it."""
 
 
+ReleaseBy = Literal["auto", "device", "condition"]
+
+
 @dataclass(frozen=True)
 class DeploymentSet:
     set_id: str
@@ -129,6 +132,7 @@ class DeploymentSet:
     ordered_by: str
     priority: str | None
     release_policy: str
+    release_by: ReleaseBy
     canaries: tuple[str, ...]
     promoted: bool
     deadline: datetime | None
@@ -401,6 +405,9 @@ class Release:
     released_at: datetime
     base_version: int | None = None
     """$version before it, where it was ours that made the next: so versions of our own making are told from others'."""
+    layer_id: str | None = None
+    """Of the layer that a tag has put the device into; then ``content`` holds no more than its images, and ``version``
+    is the one before."""
 
 
 @dataclass(frozen=True)

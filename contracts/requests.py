@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema
 
 from contracts.messages import DeviceId, LinkHours, LinkRate, Platform
 from contracts.parameters import Moment
+from contracts.records import ReleaseBy
 from contracts.refusals import refuse, status_of
 from imagedelta import names
 from imagedelta.errors import RequestError
@@ -38,6 +39,8 @@ def _reference(text: str) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ValueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._<>/-]{0,127}$")]
+"""Of a place in a template: ``MODULES.app.amd64``, ``MODULEDIR<modules/app>``."""
 Reference = Annotated[
     str,
     StringConstraints(max_length=names.MAX_NAME),
@@ -146,7 +149,7 @@ class EnrolDevice(RequestBody):
     )
     link_hours: LinkHours | None = Field(
         default=None,
-        description="Hours of the day (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
+        description="Hours (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
     )
 
 
@@ -180,9 +183,15 @@ class StartDeployment(RequestBody):
     images: list[Reference] | None = Field(
         default=None, min_length=1, max_length=200, description="Instead of a manifest."
     )
-    values: dict[Name, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
+    values: dict[ValueName, str] = Field(default_factory=dict, description="What ${NAME} in a template stands for.")
     priority: Priority | None = Field(default=None, description="Overrides what priorities.yaml says.")
     release: Literal["set", "device", "manual"] = "set"
+    release_by: ReleaseBy = Field(
+        default="auto",
+        description="How manifests reach devices: written to each (device); by one layered deployment for all whose "
+        "content is the same, put on a device by a tag of its twin (condition); or as each device is deployed to "
+        "already (auto).",
+    )
     canaries: list[DeviceId] = Field(default_factory=list, max_length=1000)
     deadline: Moment | None = None
     max_bytes_per_device: Count | None = None

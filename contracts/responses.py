@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, create_model, field_validator
 from pydantic.alias_generators import to_camel
 
-from contracts.records import DeploymentSet, Figures, MemberShown
+from contracts.records import DeploymentSet, Figures, MemberShown, ReleaseBy
 from contracts.states import DEVICE_STATES, MEMBER, NOTIFICATION, PATCH, SET, STAGES, TRANSFER, StateMachine
 from imagedelta.errors import REMEDIES
 
@@ -108,6 +108,17 @@ class RegistrationView(Outcome):
     requested_at: datetime
 
 
+class PassedOverView(Outcome):
+    event: str
+
+
+class NoticeView(View):
+    """What became of a registry's notice."""
+
+    registrations: list[RegistrationView]
+    passed_over: list[PassedOverView] = Field(description="Events that nothing is registered for, and why.")
+
+
 class ImageView(View):
     image_id: str
     platform: str
@@ -168,6 +179,7 @@ class SetSummary(Outcome):
     ordered_by: str
     priority: str | None
     release_policy: Literal["set", "device", "manual"]
+    release_by: ReleaseBy
     canaries: list[str]
     promoted: bool
     deadline: datetime | None
@@ -241,7 +253,8 @@ class ReleaseView(View):
     hub: str
     workstream: str
     modules: list[str]
-    version: int
+    version: int = Field(description="$version of the device's deployment with it; by a layer, the one before it.")
+    layer_id: str | None = Field(description="The layered deployment that brings it; null when written to the device.")
     applied_by_us: bool
     released_at: datetime
 

@@ -83,6 +83,7 @@ DETAILS: tuple[Column, ...] = (
     ("ordered by", field("orderedBy")),
     ("approved by", field("approvedBy")),
     ("release", field("releasePolicy")),
+    ("release by", field("releaseBy")),
     ("images", Cell(lambda item: list(item["images"]))),
     ("devices", _counts("memberStates")),
     ("transfers", _counts("transferStages")),

@@ -5,10 +5,12 @@ Source: Microsoft Learn, "Properties of the IoT Edge agent and hub module twins"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from planning.layers import family_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class AgentTwin:
     version: int
     seen_at: datetime | None
     """When the hub was last told which version the device has seen."""
+    layers: Collection[str] = ()
+    """Deployments by target condition that the device meets."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Released:
     released_at: datetime
     seen_at: datetime | None
     """Since when the device has known the manifest, as far as was found before."""
+    layer_id: str | None = None
+    """The layer that brings it, where the hub does that by itself; then ``version`` says nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,11 @@ def judge(released: Released, agent: AgentTwin, now: datetime, apply_timeout: ti
     run after all. So is one whose deployment names other images by now, and that one never heals: what was released
     to it can no longer come to run.
     """
+    if released.layer_id is not None:
+        missing = replaced_modules(agent.desired, released.images)
+        if missing:
+            return _not_given(released, released.layer_id, missing, agent, now - released.released_at > apply_timeout)
+        released = replace(released, version=agent.version)
     view = agent_view(agent.reported, released.version, released.images)
     seen_at = None if view.state == "behind" else released.seen_at or _first_seen(released, agent, now)
     if view.state == "applied":
@@ -75,6 +86,18 @@ def judge(released: Released, agent: AgentTwin, now: datetime, apply_timeout: ti
     if view.state == "unhealthy" and seen_at is not None and now - seen_at > apply_timeout:
         return Verdict("apply_failed", seen_at, "release.unhealthy", view.detail)
     return Verdict(released.state, seen_at, detail=view.detail)
+
+
+def _not_given(released: Released, layer_id: str, missing: Collection[str], agent: AgentTwin, late: bool) -> Verdict:
+    """The hub has not laid the layer over the device's base: not yet, not any more, or never."""
+    later = [one for one in agent.layers if one.startswith(family_of(layer_id)) and one != layer_id]
+    if later and layer_id not in agent.layers:
+        detail = f"the device has been given {', '.join(sorted(later))} instead"
+        return Verdict("apply_failed", released.seen_at, "release.overtaken", detail, final=True)
+    detail = f"the hub has not given {layer_id} to the device: it lacks {', '.join(missing)}"
+    if late:
+        return Verdict("apply_failed", released.seen_at, "release.not_given", detail)
+    return Verdict(released.state, released.seen_at, detail=detail)
 
 
 def _first_seen(released: Released, agent: AgentTwin, now: datetime) -> datetime:

@@ -16,6 +16,8 @@ REMEDIES = {
     "rule (IMAGEDELTA_REGISTRY_<NAME>_DEVICES).",
     "plan.retired_device": "Leave the device out of the set.",
     "plan.needs_approval": "Look at the plan; approve the set, or cancel it and raise its limits.",
+    "release.too_large": "Let the device have fewer modules, or shorter options and properties; another workstream may "
+    "have to give room.",
     "release.module_clash": "Rename the module in one of the two workstreams.",
 }
 explain(REMEDIES)

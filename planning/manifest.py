@@ -15,8 +15,12 @@ from typing import Any
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, RequestError
 from imagedelta.names import parse_name
+from planning.twin_limits import MAX_MODULES, faults
 
-_PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\$(?:\{([^{}]*)\}|([A-Z][A-Z0-9_]*))")
+"""Templates of VS Code and iotedgedev write credentials without braces. Texts may hold such by chance, so these are
+filled in where a value is given, and left else."""
+_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]*")
 _DESIRED = "properties.desired"
 _OPTIONS_PIECE = 512
 _MAX_DEPTH = 32
@@ -32,7 +36,7 @@ def resolve(template: Mapping[str, Any], values: Mapping[str, str]) -> dict[str,
     Raises: RequestError ``request.unresolved_placeholder`` or ``request.manifest`` naming the place.
     """
     filled = _fill(template, values, "manifest", 0)
-    content = _full_form(filled.get("modulesContent"))
+    content = _full_form(_modules_content(filled))
     agent = content["$edgeAgent"][_DESIRED]
     agent["systemModules"] = {name: _module(name, item) for name, item in _dict(agent, "systemModules").items()}
     agent["modules"] = {name: _module(name, item) for name, item in _dict(agent, "modules").items()}
@@ -40,6 +44,7 @@ def resolve(template: Mapping[str, Any], values: Mapping[str, str]) -> dict[str,
         raise _wrong("it names no module")
     _check_names(agent["modules"])
     _check_settings(content)
+    _check_limits(content)
     return {"modulesContent": content}
 
 
@@ -94,10 +99,16 @@ def _fill(value: Any, values: Mapping[str, str], where: str, depth: int) -> Any:
 
 
 def _fill_text(text: str, values: Mapping[str, str], where: str) -> str:
-    filled = _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+    filled = _PLACEHOLDER.sub(lambda match: values.get(match[1] or match[2] or "", match[0]), text)
     if "${" in filled:
-        raise RequestError(f"{where}: {filled!r} still holds ${{…}}", code="request.unresolved_placeholder")
+        raise _unresolved(where, filled)
     return filled
+
+
+def _modules_content(filled: Mapping[str, Any]) -> Any:
+    """Of a manifest, or of a whole deployment as hubs and the Azure CLI write it."""
+    content = filled.get("content")
+    return (content if isinstance(content, Mapping) else filled).get("modulesContent")
 
 
 def _full_form(content: Any) -> dict[str, dict[str, Any]]:
@@ -139,12 +150,25 @@ def _check_names(modules: Mapping[str, Mapping[str, Any]]) -> None:
 def _check_settings(content: Mapping[str, Mapping[str, Any]]) -> None:
     """What a release merges must be objects, and a module's properties belong to a module that is named."""
     agent = content["$edgeAgent"][_DESIRED]
-    _dict(_dict(_dict(agent, "runtime"), "settings"), "registryCredentials")
+    credentials = _dict(_dict(_dict(agent, "runtime"), "settings"), "registryCredentials")
+    for name, of in credentials.items():
+        for key, value in of.items() if isinstance(of, Mapping) else ():
+            if isinstance(value, str) and _VARIABLE.fullmatch(value):
+                raise _unresolved(f"registryCredentials.{name}.{key}", value)
     if "$edgeHub" in content:
         _dict(content["$edgeHub"][_DESIRED], "routes")
     strangers = sorted(set(content) - set(agent["modules"]) - {"$edgeAgent", "$edgeHub"})
     if strangers:
         raise _wrong(f"properties of {', '.join(strangers)}, which is not among its modules")
+
+
+def _check_limits(content: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a hub would refuse when everything has been sent."""
+    number = len(content["$edgeAgent"][_DESIRED]["modules"])
+    if number > MAX_MODULES:
+        raise _wrong(f"{number} modules, a deployment has at most {MAX_MODULES}")
+    if fault := next(faults(content), None):
+        raise _wrong(fault)
 
 
 def _dict(of: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -182,6 +206,10 @@ def _check_options(name: str, options: str) -> None:
         parse_object(options.encode("utf-8", "surrogatepass"), "createOptions")
     except ContentError as error:
         raise _wrong(f"module {name}: {error}") from error
+
+
+def _unresolved(where: str, text: str) -> RequestError:
+    return RequestError(f"{where}: {text!r} still holds a name to fill in", code="request.unresolved_placeholder")
 
 
 def _wrong(what: str) -> RequestError:

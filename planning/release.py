@@ -14,6 +14,7 @@ from imagedelta.errors import ImageDeltaError
 from imagedelta.names import parse_name
 from planning.manifest import REGISTRY, modules_of
 from planning.references import local_name
+from planning.twin_limits import MAX_BYTES, MAX_MODULES, size_of
 
 _BOOKKEEPING = ("$version", "$metadata")
 _DESIRED = "properties.desired"
@@ -23,6 +24,12 @@ class ModuleClash(ImageDeltaError):
     """Two workstreams would give a device a module of the same name."""
 
     code = "release.module_clash"
+
+
+class TwinTooLarge(ImageDeltaError):
+    """With what others have on the device, a twin would be larger than a hub keeps."""
+
+    code = "release.too_large"
 
 
 @dataclass(frozen=True)
@@ -55,29 +62,41 @@ def new_content(
 
     Raises:
         ModuleClash: A module of the manifest belongs to another workstream.
+        TwinTooLarge: The device has no room for it.
     """
     ours = modules_of(manifest)
-    _refuse_clash(ours, workstream, owners)
+    refuse_clash(ours, workstream, owners)
     before = _without_bookkeeping(current)
     after = copy.deepcopy(before)
     agent = _desired(after, "$edgeAgent")
     gone = {name for name, owner in owners.items() if owner == workstream} - set(ours)
-    entries = {name: _pinned(entry, registry_address, local_digests) for name, entry in ours.items()}
+    entries = pinned_modules(manifest, registry_address, local_digests)
     agent["modules"] = {
         **{name: item for name, item in _object(agent, "modules").items() if name not in gone},
         **entries,
     }
     _take_over_system(agent, manifest)
     _take_over_twins(after, manifest, gone)
+    _refuse_too_large(after)
     images = {name: str(entry["settings"]["image"]) for name, entry in entries.items()}
     return NewContent(after, images, _as_kept(after) != _as_kept(before))
 
 
-def _refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, str]) -> None:
+def refuse_clash(ours: Mapping[str, Any], workstream: str, owners: Mapping[str, str]) -> None:
+    """Raises: ModuleClash."""
     foreign = sorted(name for name in ours if owners.get(name, workstream) != workstream)
     if foreign:
         named = ", ".join(f"{name} (of {owners[name]})" for name in foreign)
         raise ModuleClash(f"modules of another workstream have the same name: {named}")
+
+
+def _refuse_too_large(content: Mapping[str, Any]) -> None:
+    modules = _object(_object(content.get("$edgeAgent", {}), _DESIRED), "modules")
+    if len(modules) > MAX_MODULES:
+        raise TwinTooLarge(f"the device would have {len(modules)} modules, {MAX_MODULES} at most")
+    for module, part in content.items():
+        if (size := size_of(_object(part, _DESIRED))) > MAX_BYTES:
+            raise TwinTooLarge(f"{module} would have {size} bytes of desired properties, {MAX_BYTES} at most")
 
 
 def _without_bookkeeping(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +136,13 @@ def _desired(content: dict[str, Any], module: str) -> dict[str, Any]:
     content[module] = _object(content, module)
     desired = content[module][_DESIRED] = _object(content[module], _DESIRED)
     return desired
+
+
+def pinned_modules(
+    manifest: Mapping[str, Any], registry_address: str | None, local_digests: Mapping[str, str | None]
+) -> dict[str, dict[str, Any]]:
+    """The manifest's modules as they start on a device: from its own registry, pinned."""
+    return {name: _pinned(entry, registry_address, local_digests) for name, entry in modules_of(manifest).items()}
 
 
 def _pinned(

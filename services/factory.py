@@ -17,13 +17,16 @@ from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
-from services.hub_local import LocalHub
+from services.hub_calls import HubCalls
+from services.hub_port import IotHub
+from services.hub_rest import RestCalls
+from services.hub_settings import HubSettings, own_variable
 from services.identity import Identity
 from services.intake_settings import registry_variable
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub, Registry
 from services.registry_intake import IntakeRegistry
-from services.settings import HubSettings, Settings, load_settings
+from services.settings import Settings, load_settings
 from store.sql import SqlStore
 
 _SQL_SCOPE = "https://database.windows.net/.default"
@@ -78,7 +81,7 @@ def make_deps(settings: Settings) -> Deps:
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
         blobs=_blobs(settings, identity),
-        hubs={name: _hub(hub) for name, hub in settings.hubs.items()},
+        hubs={name: _hub(hub, identity) for name, hub in settings.hubs.items()},
         registries=_registries(settings, identity),
         mailer=SmtpMailer(settings.mail),
         sealers=_sealers(settings),
@@ -114,8 +117,28 @@ def _account(storage: StorageSettings, identity: Identity) -> Blobs:
     return AzureBlobs(Account(storage, None if storage.key else identity.credential))
 
 
-def _hub(hub: HubSettings) -> Hub:
-    return LocalHub(hub.name, hub.connection)
+def _hub(hub: HubSettings, identity: Identity) -> Hub:
+    return IotHub(hub_calls(hub, identity))
+
+
+def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:
+    """Azure's library where it can be: on arm64 there is no wheel of its uamqp.
+
+    Raises: RequestError ``settings.invalid`` when it is wanted and cannot be.
+    """
+    if hub.client == "rest" or hub.connection.is_local:
+        return RestCalls(hub.name, hub.connection, identity)
+    try:
+        from services.hub_sdk import SdkCalls
+    except ImportError as error:
+        if hub.client == "sdk":
+            variable = own_variable(hub.name, "CLIENT")
+            raise RequestError(
+                f"{variable} is sdk, and azure-iot-hub cannot be imported here ({error}): leave it out, or set rest",
+                code="settings.invalid",
+            ) from error
+        return RestCalls(hub.name, hub.connection, identity)
+    return SdkCalls(hub.name, hub.connection, identity)
 
 
 def _registries(settings: Settings, identity: Identity) -> dict[str, Registry]:

@@ -15,6 +15,7 @@ from services.setting_values import Values
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _AZURE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.azurecr\.(?:io|cn|us)")
+_LEAST_SECRET = 16
 _LOGINS = ("identity", "password", "none")
 
 
@@ -53,6 +54,8 @@ class IntakeSettings:
     """Tag query of the devices that images registered from archives may be sent to; "" for all."""
     all_platforms: bool
     """Of an image for several platforms all are registered, not just those that enrolled devices run."""
+    hook_secret: str = field(repr=False)
+    """What registries must show when they tell of a push; "" when none may tell."""
     prepare_patches: bool
     """When an image is registered, the patch that devices will need for it is built, before anybody orders it."""
 
@@ -79,6 +82,7 @@ def read_intake(read: Values) -> IntakeSettings:
         registries=_registries(read),
         archive_devices=read.text("IMAGEDELTA_ARCHIVE_DEVICES"),
         all_platforms=read.choice("IMAGEDELTA_IMAGE_PLATFORMS", "fleet", ("fleet", "all")) == "all",
+        hook_secret=_hook_secret(read),
         prepare_patches=read.choice("IMAGEDELTA_PREPARE_PATCHES", "true", ("true", "false")) == "true",
     )
 
@@ -118,6 +122,14 @@ def _registry(read: Values, name: str) -> RegistrySettings:
         devices=read.text(registry_variable(name, "DEVICES")),
         automatic=tuple(part.strip() for part in automatic.split(",") if part.strip()),
     )
+
+
+def _hook_secret(read: Values) -> str:
+    name = "IMAGEDELTA_HOOK_SECRET"
+    secret = read.text(name)
+    if secret and len(secret) < _LEAST_SECRET:
+        read.wrong(name, f"has fewer than {_LEAST_SECRET} characters: `openssl rand -hex 32` makes a good one")
+    return secret
 
 
 def _place(read: Values, name: str) -> tuple[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,15 +19,13 @@ from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
 from services.blobs_azure_settings import StorageSettings, read_storage
 from services.caller_settings import CallerSettings, read_caller_settings
-from services.hub_connection import HubConnection
+from services.hub_settings import HubSettings, read_hubs
 from services.intake_settings import IntakeSettings, read_intake
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
 from services.setting_values import Values
 
 _DATABASES = ("sqlite", "mssql+pyodbc")
-_HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
-"""Of Azure IoT Hub; it becomes part of a function's name and of variables."""
 _ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
@@ -45,13 +42,6 @@ class MailSettings:
     username: str | None
     password: str | None = field(repr=False)
     starttls: bool
-
-
-@dataclass(frozen=True)
-class HubSettings:
-    name: str
-    connection: HubConnection
-    """To the hub's service side."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         blobs_folder=folder,
         blobs_url=read.text("LOCAL_BLOBS_URL"),
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
-        hubs=_hubs(read),
+        hubs=read_hubs(read),
         module_id=_module(read),
         mail=_mail(read),
         seal_keys=_seal_keys(read),
@@ -147,50 +137,6 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     )
     read.refuse()
     return settings
-
-
-def hub_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """``IMAGEDELTA_HUBS=north,south``; locally the hubs of the embedded host."""
-    text = env.get("IMAGEDELTA_HUBS") or env.get("LOCAL_IOTHUBS", "")
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def hub_variable(name: str, what: str, env: Mapping[str, str] = os.environ) -> str:
-    """The variable that holds ``what`` (SERVICE, EVENTS …) of a hub: IMAGEDELTA_HUB_<NAME>_<WHAT>, or the
-    LOCAL_IOTHUB_ one when only that is set."""
-    key = f"{name.upper().replace('-', '_')}_{what}"
-    local = f"LOCAL_IOTHUB_{key}"
-    own = f"IMAGEDELTA_HUB_{key}"
-    return local if env.get(local) and not env.get(own) else own
-
-
-def _hubs(read: Values) -> dict[str, HubSettings]:
-    """The hubs that are configured well; a name may be used once, regardless of case, since hubs are found by DNS."""
-    names = hub_names(read.env)
-    taken = Counter(name.lower() for name in names)
-    listed = "IMAGEDELTA_HUBS" if read.text("IMAGEDELTA_HUBS") else "LOCAL_IOTHUBS"
-    hubs = {}
-    for name in names:
-        if not _HUB_NAME.fullmatch(name):
-            read.wrong(listed, f"holds {name[:60]!r}: a hub's name is 1 to 50 letters, digits and dashes")
-        elif taken[name.lower()] > 1:
-            read.wrong(listed, f"holds {name} in two spellings: name each hub once")
-        elif connection := _hub_connection(read, name):
-            hubs[name] = HubSettings(name, connection)
-    return hubs
-
-
-def _hub_connection(read: Values, name: str) -> HubConnection | None:
-    variable = hub_variable(name, "SERVICE", read.env)
-    text = read.text(variable)
-    if not text:
-        read.wrong(variable, f"is not set: give the service connection string of hub {name}")
-        return None
-    try:
-        return HubConnection.parse(text)
-    except ValueError as error:
-        read.wrong(variable, str(error))
-        return None
 
 
 def _blobs_folder(read: Values) -> Path | None:

@@ -95,6 +95,16 @@ class MemberClaim:
 
 
 @dataclass(frozen=True)
+class HubLayer:
+    """A deployment of ours by target condition, in one hub."""
+
+    hub: str
+    layer_id: str
+    set_id: str
+    workstream: str
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """What was found of a released member: the state it is in, or comes to."""
 
@@ -670,8 +680,21 @@ class Releases(Protocol):
         """releasing -> conflict, failed or ready (given back, and tried again later)."""
         ...
 
-    def put_off(self, set_id: str, device_id: str, until: datetime, *, claim: MemberClaim | None = None) -> None:
-        """It is due again then. What another worker has claimed meanwhile stays with that one."""
+    def put_off(
+        self,
+        set_id: str,
+        device_id: str,
+        until: datetime,
+        *,
+        claim: MemberClaim | None = None,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """It is due again then. What another worker has claimed meanwhile stays with that one.
+
+        Args:
+            code: Why it waits, shown with the member until it goes on.
+        """
         ...
 
     def put_off_hub(self, hub: str, until: datetime, at: datetime) -> None:
@@ -709,6 +732,33 @@ class Releases(Protocol):
     def list_of_set(self, set_id: str, *, limit: int, after: str | None) -> Page:
         """In order of device."""
         ...
+
+    @property
+    def layers(self) -> Layers: ...
+
+
+class Layers(Protocol):
+    """Deployments of ours by target condition: made once, taken away when no device stands in them."""
+
+    def want(self, layer: HubLayer, at: datetime) -> str:
+        """What is to be done before a device's tag may name it: ``made``: nothing; ``make`` it in the hub;
+        ``leaving``: wait, it is being taken away; ``too_many``: not this one, the set's devices are too unlike."""
+        ...
+
+    def made(self, hub: str, layer_id: str, at: datetime) -> None: ...
+    def due(self, at: datetime, limit: int) -> tuple[tuple[str, str], ...]:
+        """(hub, layer) that may have no device any more; longest waiting first."""
+        ...
+
+    def claim_leaving(self, hub: str, layer_id: str, lease: timedelta, at: datetime) -> bool:
+        """Whether no device stands in it: then nobody may want it until the lease is over."""
+        ...
+
+    def gone(self, hub: str, layer_id: str) -> None:
+        """It was taken out of its hub."""
+        ...
+
+    def put_off(self, hub: str, layer_id: str, until: datetime) -> None: ...
 
 
 class Attendance(Protocol):

@@ -73,8 +73,7 @@ ONLY_IN: dict[str, set[str]] = {
     "httpx": {
         "services/blobs_http.py",
         "services/http_bounded.py",
-        "services/hub_local.py",
-        "services/hub_rest.py",
+        "services/hub_transport.py",
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/hub_choice.py",
@@ -88,6 +87,8 @@ ONLY_IN: dict[str, set[str]] = {
     # mail
     "smtplib": {"services/mail_smtp.py"},
     "aiosmtpd": {"demo/"},
+    # what Azure's library for IoT Hub sends by
+    "msrest": {"services/hub_sdk.py"},
     # tokens of Entra ID
     "azure.identity": {"services/identity.py"},
 }

@@ -85,6 +85,7 @@ def rollback_order(old: DeploymentSet, request: StartRollback, deps: Deps) -> Or
         devices=DeviceSelection(ids=list(before)),
         manifest=dict(previous.manifest or {}),
         release="device" if old.release_policy == "device" else "set",
+        release_by=old.release_by,
     )
     return Order(order, previous.images, previous.manifest)
 

@@ -65,6 +65,13 @@ def order_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--workstream", default="default", show_default=True),
         click.option("--priority", type=click.Choice(["urgent", "normal", "background"])),
         click.option("--release", type=click.Choice(["set", "device", "manual"]), default="set", show_default=True),
+        click.option(
+            "--release-by",
+            type=click.Choice(["auto", "device", "condition"]),
+            default="auto",
+            show_default=True,
+            help="Write manifests to each device, or lay one deployment by target condition over all.",
+        ),
         click.option("--canary", "canaries", multiple=True, help="Device that goes first; several times."),
         click.option("--deadline", help="UTC, e.g. 2030-01-31T12:00:00Z; the owner is told when it passes."),
         click.option("--max-bytes", type=int, help="Of the set; above it approval is asked for."),
@@ -87,7 +94,7 @@ def order_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _ORDER_KEYS = (
     *("name", "manifest", "images", "values", "devices", "query", "owner", "email", "workstream", "priority"),
-    *("release", "canaries", "deadline", "max_bytes", "max_bytes_per_device", "no_full_bundles"),
+    *("release", "release_by", "canaries", "deadline", "max_bytes", "max_bytes_per_device", "no_full_bundles"),
 )
 
 
@@ -268,6 +275,7 @@ def _order(
         "owner": {"name": owner, "email": email},
         "devices": {"query": query} if query else {"ids": list(devices)},
         "release": plain["release"],
+        "releaseBy": plain["release_by"],
         "allowFullBundles": not no_full_bundles,
     } | {key: value for key, value in optional.items() if value is not None}
 

@@ -1,4 +1,5 @@
-"""The part of the IoT Hub query language that finds twins: ``select * from devices[.modules] [where …]``.
+"""The part of the IoT Hub query language that finds twins: ``select * from devices[.modules] [where …]``, or some of
+their properties instead of ``*``.
 
 Conditions are joined by ``and``: ``=``, ``!=``, ``<>`` with text, number or boolean, ``in [..]``, ``is_defined(..)``.
 Source: learn.microsoft.com/azure/iot-hub, "IoT Hub query language", expressions and conditions.
@@ -15,7 +16,9 @@ from imagedelta_local.iothub.answers import invalid
 
 Document = dict[str, Any]
 
-_SELECT = re.compile(r"\s*select\s+\*\s+from\s+(devices(?:\.modules)?)(?:\s+where\s+(.+?))?\s*", re.I | re.S)
+_SELECT = re.compile(
+    r"\s*select\s+(\*|\w+(?:\s*,\s*\w+)*)\s+from\s+(devices(?:\.modules)?)(?:\s+where\s+(.+?))?\s*", re.I | re.S
+)
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^'\\]|\\.|'')*')|(?P<number>-?\d{1,15}(?:\.\d{1,15})?)|(?P<name>\$?[A-Za-z_$][\w$.\-]*)|(?P<sign><>|!=|=|[\[\](),]))"
 )
@@ -31,6 +34,13 @@ class Query:
     accepts: Callable[[Document], bool]
     devices: frozenset[str] | None
     """No other device can be accepted; None when all can."""
+    names: tuple[str, ...] | None = None
+    """Of the properties that are shown; None for all."""
+
+    def shown(self, twin: Document) -> Document:
+        if self.names is None:
+            return twin
+        return {name: twin[name] for name in self.names if name in twin}
 
 
 def parse(text: str) -> Query:
@@ -42,8 +52,10 @@ def parse(text: str) -> Query:
     match = _SELECT.fullmatch(text) if len(text) <= _MAX_QUERY else None
     if match is None:
         raise invalid("only queries of the form 'select * from devices [where ...]' are served")
-    reader = _Conditions(match[2] or "")
-    return Query(match[1].lower(), reader.accepting() if match[2] else lambda twin: True, reader.devices)
+    names = None if match[1] == "*" else tuple(re.split(r"\s*,\s*", match[1]))
+    reader = _Conditions(match[3] or "")
+    accepts = reader.accepting() if match[3] else lambda twin: True
+    return Query(match[2].lower(), accepts, reader.devices, names)
 
 
 def parse_condition(text: str) -> Callable[[Document], bool]:

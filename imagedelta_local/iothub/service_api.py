@@ -197,10 +197,10 @@ class ServiceApi:
         size = _whole(request, "x-ms-max-item-count", _MAX_PAGE)
         offset = _whole(request, "x-ms-continuation", 0)
         size = max(1, min(size, _MAX_PAGE))
-        headers = {"x-ms-item-type": "Twin"}
+        headers = {"x-ms-item-type": "Twin" if query.names is None else "Raw"}
         if offset + size < len(found):
             headers["x-ms-continuation"] = str(offset + size)
-        page = [self._deployments.shown(row) for row in found[offset : offset + size]]
+        page = [query.shown(self._deployments.shown(row)) for row in found[offset : offset + size]]
         return web.json_response(page, headers=headers)
 
     def _twin_response(self, identity: Identity) -> web.Response:

@@ -166,7 +166,7 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
         "trusted_keys": [],
         "bundle_forms": [],
         "enrolled_at": at,
-        "resync": 0,
+        "resync": 1,  # other than what a device begins with: one that spoke before it was known speaks again
         "last_number": 0,
         "locks": 0,
         **_twin_due(at),

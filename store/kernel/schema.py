@@ -194,6 +194,7 @@ sets = Table(
     Column("ordered_by", text(256), nullable=False),
     Column("priority", key(NAME)),
     Column("release_policy", key(NAME), nullable=False),
+    Column("release_by", key(NAME), nullable=False),
     Column("canaries", Json, nullable=False),
     Column("promoted", Boolean, nullable=False),
     Column("deadline", UtcDateTime),
@@ -429,8 +430,25 @@ releases = Table(
     Column("base_version", BigInteger),
     Column("version", BigInteger, nullable=False),
     Column("applied_by_us", Boolean, nullable=False),
+    Column("layer_id", key(DEVICE)),
     Column("released_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("set_id", "device_id"),
+    Index("ix_releases_layer_id_device_id", "layer_id", "device_id"),
+)
+
+hub_layers = Table(
+    "hub_layers",
+    metadata,
+    Column("hub", key(NAME), nullable=False),
+    Column("layer_id", key(DEVICE), nullable=False),
+    Column("set_id", key(ID), nullable=False),
+    Column("workstream", key(NAME), nullable=False),
+    Column("wanted_at", UtcDateTime, nullable=False),
+    Column("made_at", UtcDateTime),
+    Column("look_at", UtcDateTime, index=True),
+    Column("leaves_until", UtcDateTime),
+    PrimaryKeyConstraint("hub", "layer_id"),
+    Index("ix_hub_layers_hub_workstream", "hub", "workstream"),
 )
 
 audit = Table(

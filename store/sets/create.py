@@ -96,6 +96,7 @@ def _values(
         "ordered_by": by,
         "priority": request.priority,
         "release_policy": request.release,
+        "release_by": request.release_by,
         "canaries": list(request.canaries),
         "promoted": False,
         "settle_at": request.deadline.astimezone(UTC) if request.deadline else None,

@@ -16,16 +16,16 @@ from contracts.records import DeploymentSet, Page, Release
 from contracts.states import ALIVE, CONFIRMABLE, OPEN_SET, RELEASABLE, STANDING, TIMER
 from contracts.work import pause_after
 from imagedelta.errors import RequestError
-from services.store_port import Confirmation, MemberClaim, MemberDue
+from services.store_port import Confirmation, HubLayer, MemberClaim, MemberDue
 from store.devices.rows import known_device
 from store.kernel.due import oldest_first
 from store.kernel.engine import Database
-from store.kernel.ledger import Ledger
+from store.kernel.ledger import MAX_DETAIL, Ledger
 from store.kernel.moves import move_member
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import devices, members, releases, sets
 from store.kernel.tools import as_record, lock_device, lock_set
-from store.sets import confirmations
+from store.sets import confirmations, layers
 from store.sets.release_rules import may_release_to
 from store.sets.rows import known_member, known_set, this_member
 
@@ -37,6 +37,11 @@ class SqlReleases:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._layers = SqlLayers(database)
+
+    @property
+    def layers(self) -> SqlLayers:
+        return self._layers
 
     # ------------------------------------------------------------ releasing
 
@@ -61,8 +66,18 @@ class SqlReleases:
             )
         )
 
-    def put_off(self, set_id: str, device_id: str, until: datetime, *, claim: MemberClaim | None = None) -> None:
-        self._db.write(lambda connection: _put_off(connection, set_id, device_id, until, claim))
+    def put_off(
+        self,
+        set_id: str,
+        device_id: str,
+        until: datetime,
+        *,
+        claim: MemberClaim | None = None,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        reason = {"code": code, "detail": detail and detail[:MAX_DETAIL]} if code else {}
+        self._db.write(lambda connection: _put_off(connection, set_id, device_id, until, claim, reason))
 
     def put_off_hub(self, hub: str, until: datetime, at: datetime) -> None:
         of_hub = select(devices.c.device_id).where(devices.c.device_id == members.c.device_id, devices.c.hub == hub)
@@ -118,6 +133,31 @@ class SqlReleases:
         )
 
 
+class SqlLayers:
+    """Implements services.store_port.Layers."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def want(self, layer: HubLayer, at: datetime) -> str:
+        return self._db.write(lambda connection: layers.want(connection, layer, at))
+
+    def made(self, hub: str, layer_id: str, at: datetime) -> None:
+        self._db.write(lambda connection: layers.made(connection, hub, layer_id, at))
+
+    def due(self, at: datetime, limit: int) -> tuple[tuple[str, str], ...]:
+        return self._db.read(lambda connection: layers.due(connection, at, limit))
+
+    def claim_leaving(self, hub: str, layer_id: str, lease: timedelta, at: datetime) -> bool:
+        return self._db.write(lambda connection: layers.claim_leaving(connection, hub, layer_id, lease, at))
+
+    def gone(self, hub: str, layer_id: str) -> None:
+        self._db.write(lambda connection: layers.gone(connection, hub, layer_id))
+
+    def put_off(self, hub: str, layer_id: str, until: datetime) -> None:
+        self._db.write(lambda connection: layers.put_off(connection, hub, layer_id, until))
+
+
 def _due(connection: Connection, states: Collection[str], at: datetime, limit: int) -> tuple[MemberDue, ...]:
     query = select(members.c.set_id, members.c.device_id, members.c.next_try_at, devices.c.hub)
     query = query.join(devices, devices.c.device_id == members.c.device_id)
@@ -160,11 +200,18 @@ def _wait(connection: Connection, row: RowMapping, until: datetime | None) -> No
     connection.execute(members.update().where(this).values(next_try_at=until, tries=members.c.tries + 1))
 
 
-def _put_off(connection: Connection, set_id: str, device_id: str, until: datetime, claim: MemberClaim | None) -> None:
+def _put_off(
+    connection: Connection,
+    set_id: str,
+    device_id: str,
+    until: datetime,
+    claim: MemberClaim | None,
+    reason: Mapping[str, str | None],
+) -> None:
     """A claim that was lost to another worker has no say any more."""
     ours = (members.c.lease_until == claim.until,) if claim else ()
     this = (this_member(set_id, device_id), members.c.next_try_at.is_not(None), *ours)
-    connection.execute(members.update().where(*this).values(next_try_at=until, lease_until=None))
+    connection.execute(members.update().where(*this).values(next_try_at=until, lease_until=None, **reason))
 
 
 def _newer_on_device(connection: Connection, of: DeploymentSet, device_id: str) -> bool:
@@ -229,6 +276,7 @@ def _record(connection: Connection, release: Release, at: datetime) -> bool:
     moved = move_member(connection, of, device_id, "releasing", "released", TIMER, at, **values)
     if moved:
         connection.execute(releases.insert().values(**_values(release)))
+        layers.left_behind(connection, release, at)
     return moved
 
 

@@ -21,8 +21,12 @@ MODULE = "imagereconstruction"
 class CloudProcess:
     """A host with two hubs, a mail server, and a timer that ticks every second."""
 
-    def __init__(self, folder: Path, app: Path = APP, **environment: str) -> None:
-        self.mail = SmtpServer()
+    def __init__(self, folder: Path, app: Path = APP, *, mail: SmtpServer | None = None, **environment: str) -> None:
+        """Args:
+        mail: Instead of a server of its own; it is left running.
+        """
+        self.mail = mail or SmtpServer()
+        self._own_mail = mail is None
         self.host = HostProcess(
             folder / "state",
             app,
@@ -35,7 +39,8 @@ class CloudProcess:
 
     def stop(self) -> None:
         self.host.stop()
-        self.mail.stop()
+        if self._own_mail:
+            self.mail.stop()
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Call an endpoint; the answer is held against the document that this host serves."""
@@ -158,3 +163,19 @@ def order_of(*devices: str, **change: Any) -> dict[str, Any]:
         "devices": {"ids": list(devices)},
         **change,
     }
+
+
+def manifest_of(image: str) -> dict[str, Any]:
+    """One module, app, beside the system's own."""
+
+    def module(name: str) -> dict[str, Any]:
+        return {"type": "docker", "settings": {"image": name, "createOptions": "{}"}}
+
+    agent = {
+        "schemaVersion": "1.1",
+        "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25"}},
+        "systemModules": {"edgeAgent": module("agent:1.5"), "edgeHub": module("hub:1.5")},
+        "modules": {"app": {**module(image), "status": "running", "restartPolicy": "always"}},
+    }
+    hub = {"schemaVersion": "1.1", "routes": {}}
+    return {"modulesContent": {"$edgeAgent": {"properties.desired": agent}, "$edgeHub": {"properties.desired": hub}}}

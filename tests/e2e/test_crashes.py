@@ -22,7 +22,7 @@ from activities import STEPS
 from activities.publish_batch import publish_batch
 from contracts.outbox import outbox_container
 from demo.edge_agent import reported_properties
-from tests.e2e.cloud_process import APP, MODULE, CloudProcess, DeviceStandIn, order_of
+from tests.e2e.cloud_process import APP, MODULE, CloudProcess, DeviceStandIn, manifest_of, order_of
 from tests.e2e.host_process import HubClient, hub_key, wait_for
 from tests.images import BuiltImage, an_image, docker_save
 
@@ -179,24 +179,10 @@ def register(cloud: MortalCloud, image: BuiltImage) -> None:
 
 
 def order(cloud: MortalCloud, owner: str) -> str:
-    wanted = order_of(*DEVICES, manifest=manifest("app:2"), release="set", owner={"name": "Ada", "email": owner})
+    wanted = order_of(*DEVICES, manifest=manifest_of("app:2"), release="set", owner={"name": "Ada", "email": owner})
     accepted = cloud.ask("POST", "/api/deployment-sets", json=wanted, headers={"Idempotency-Key": "the set"})
     assert accepted.status_code == 202, accepted.text
     return str(accepted.headers["location"])
-
-
-def manifest(image: str) -> dict[str, Any]:
-    def module(name: str) -> dict[str, Any]:
-        return {"type": "docker", "settings": {"image": name, "createOptions": "{}"}}
-
-    agent = {
-        "schemaVersion": "1.1",
-        "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25"}},
-        "systemModules": {"edgeAgent": module("agent:1.5"), "edgeHub": module("hub:1.5")},
-        "modules": {"app": {**module(image), "status": "running", "restartPolicy": "always"}},
-    }
-    hub = {"schemaVersion": "1.1", "routes": {}}
-    return {"modulesContent": {"$edgeAgent": {"properties.desired": agent}, "$edgeHub": {"properties.desired": hub}}}
 
 
 def carry(cloud: MortalCloud, boats: list[Boat], path: str) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from imagedelta.errors import DependencyError, RequestError
 from imagedelta_cli.uploading import Sender
 from imagedelta_local.blobs.access import sign
 from services.hub_connection import HubConnection
-from services.hub_local import LocalHub
+from services.hub_port import IotHub
+from services.hub_rest import RestCalls
+from services.identity import Identity
 from services.ports import Deployment
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
 
@@ -180,17 +182,16 @@ def test_the_port_reads_many_agents_and_writes_only_on_what_it_read(host: HostPr
     content = {"$edgeAgent": {"properties.desired": {"modules": {}}}}
     deployment = Deployment("fleet", "deviceId in ['port-1']", 3, content)
 
-    with httpx.Client(timeout=30) as client:
-        port = LocalHub("north", HubConnection.parse(host.endpoint()["hubs"]["north"]), client=client)
-        agents = port.agents([*names, "nobody"])
+    port = IotHub(RestCalls("north", HubConnection.parse(host.endpoint()["hubs"]["north"]), Identity({})))
+    agents = port.agents([*names, "nobody"])
+    port.apply_content("port-0", content, on=agents["port-0"].version)
+    with pytest.raises(RequestError) as caught:
         port.apply_content("port-0", content, on=agents["port-0"].version)
-        with pytest.raises(RequestError) as caught:
-            port.apply_content("port-0", content, on=agents["port-0"].version)
-        port.create_deployment(deployment)
-        port.create_deployment(deployment)
-        made, given = port.deployments(), port.agents(["port-1"])
-        port.delete_deployment("fleet")
-        left = port.deployments()
+    port.create_deployment(deployment)
+    port.create_deployment(deployment)
+    made, given = port.deployments(), port.agents(["port-1"])
+    port.delete_deployment("fleet")
+    left = port.deployments()
 
     assert sorted(agents) == sorted(names)
     assert caught.value.code == "hub.changed"

@@ -44,8 +44,6 @@ class HubSimulator:
         self._deployments: dict[str, Deployment] = {}
         self._tags: dict[str, dict[str, Any]] = {}
         self._tags_written = 0
-        self.deaf: set[str] = set()
-        """Devices that deployments by target condition do not reach: their hub has not come to them yet."""
 
     def add_device(self, device_id: str, modules_content: Mapping[str, Any], *others: str) -> None:
         """A device that runs ``modules_content``, and has ``others`` as modules without desired properties."""
@@ -121,11 +119,6 @@ class HubSimulator:
         self._tags_written += 1
         self._give([device_id])
 
-    def give_all(self) -> None:
-        """The hub comes to the devices that it has not come to."""
-        self.deaf.clear()
-        self._give()
-
     def report(self, device_id: str, module_id: str, reported: Mapping[str, Any]) -> None:
         """What the device says of a module."""
         module = self._module(device_id, module_id)
@@ -144,7 +137,7 @@ class HubSimulator:
     def _give(self, device_ids: Collection[str] | None = None) -> None:
         """Let devices have what the deployments say, as far as they meet any."""
         orders = self._orders()
-        for device_id in set(self._devices if device_ids is None else device_ids) - self.deaf:
+        for device_id in self._devices if device_ids is None else device_ids:
             content = by_condition.content_for(self._document(device_id), orders)
             if content is None:
                 continue
@@ -170,7 +163,7 @@ class HubSimulator:
 
     def _twin(self, device_id: str, module_id: str, module: _Module) -> Twin:
         found = by_condition.states_for(self._document(device_id), self._orders()) if module_id == _AGENT else {}
-        states = {name: state["status"].lower() for name, state in found.items() if device_id not in self.deaf}
+        states = {name: state["status"].lower() for name, state in found.items()}
         etag = f"etag-{module.version}"
         desired = copy.deepcopy(module.desired)
         return Twin(desired, dict(module.reported), module.version, etag, module.seen_at, states)

@@ -7,15 +7,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WORKER = ROOT / ".venv" / "worker"
 RUNNER = Path(__file__).with_name("runner.py")
+OURS = ("IMAGEDELTA", "LOCAL_", "AzureWebJobs", "TIMER_")
+"""How settings of this project begin."""
 
 TypedData = dict[str, Any]
 """``{"json": text}``, ``{"string": text}``, ``{"bytes": base64}``, ``{"http": …}`` or ``{"collection_bytes": …}``."""
@@ -41,8 +46,7 @@ def worker_command(*arguments: str) -> list[str]:
 
 def clean_environment(**environment: str) -> dict[str, str]:
     """The environment without settings of this project, and with ``environment``."""
-    ours = ("IMAGEDELTA", "LOCAL_", "AzureWebJobs", "TIMER_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environment
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | environment
 
 
 def verdicts(app: Path) -> dict[str, str | None]:
@@ -78,6 +82,11 @@ class AzureWorker:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._numbers = count(1)
+        self._writing = threading.Lock()
+        self._waiting: dict[str, Future[dict[str, Any]]] = {}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         started = self.ask("worker_init_request", host_version="4", function_app_directory=str(app))
         assert started["result"]["status"] == "Success", started["result"]["exception"]["message"]
         found = self.ask("functions_metadata_request", function_app_directory=str(app))
@@ -87,15 +96,22 @@ class AzureWorker:
             assert loaded["result"]["status"] == "Success", loaded
 
     def ask(self, event: str, **message: Any) -> dict[str, Any]:
-        """Send one event; the worker's answer."""
+        """Send one event; the worker's answer. Many threads may ask at once."""
         assert self._process.stdin is not None
+        number = str(next(self._numbers))
+        answer = self._waiting[number] = Future()
+        with self._writing:
+            self._process.stdin.write(json.dumps({"request_id": number, event: message}) + "\n")
+            self._process.stdin.flush()
+        return answer.result()
+
+    def _read(self) -> None:
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({event: message}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, f"the worker ended while it handled {event}"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        for line in self._process.stdout:
+            told = json.loads(line)
+            self._waiting.pop(told["request_id"]).set_result(told["answer"])
+        for answer in self._waiting.values():
+            answer.set_exception(RuntimeError("the worker ended before it answered"))
 
     def invoke(
         self,
@@ -122,4 +138,5 @@ class AzureWorker:
         """End the process."""
         self._process.stdin.close()  # type: ignore[union-attr]
         self._process.wait(10)
+        self._reader.join(10)
         self._process.stdout.close()  # type: ignore[union-attr]

@@ -102,22 +102,22 @@ class HubEvent:
     module: str | None
     body: bytes
     properties: Mapping[str, str]
+    enqueued: str = "2030-01-01T00:00:00.123Z"
 
     def system_properties(self, number: int) -> dict[str, Any]:
         """As Event Hubs hands them out: names with dashes for the hub's, in Pascal case for the transport's."""
-        enqueued = "2030-01-01T00:00:00.123Z"
         system = {
             "iothub-connection-device-id": self.device,
             "iothub-connection-auth-method": '{"scope":"module","type":"sas","issuer":"iothub"}',
             "iothub-connection-auth-generation-id": "638000000000000000",
-            "iothub-enqueuedtime": enqueued,
+            "iothub-enqueuedtime": self.enqueued,
             "iothub-message-source": "Telemetry",
             "x-opt-sequence-number": 4000 + number,
             "x-opt-offset": str(880 + 8 * number),
-            "x-opt-enqueued-time": enqueued,
+            "x-opt-enqueued-time": self.enqueued,
             "SequenceNumber": 4000 + number,
             "Offset": str(880 + 8 * number),
-            "EnqueuedTimeUtc": enqueued,
+            "EnqueuedTimeUtc": self.enqueued,
             "PartitionKey": self.device,
         }
         return system | ({"iothub-connection-module-id": self.module} if self.module else {})

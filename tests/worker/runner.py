@@ -1,7 +1,7 @@
 """Microsoft's Python worker in a process of its own: ``python -P runner.py WORKER_FOLDER``, in the folder of an app.
 
 It reads messages of the worker protocol (FunctionRpc.proto), one a line as JSON, has the worker's own code handle
-each, and writes the answer as one line.
+them side by side, and writes each answer as one line, with the ``request_id`` of its message.
 
 With ``--refusals APP…`` it tells instead how the worker refuses each of these folders, and with ``--verdicts`` how it
 refuses each function of the folder it runs in: ``{folder or name: sentence, or None when it is taken}``.
@@ -48,15 +48,21 @@ async def _serve(requests: TextIO, answers: TextIO) -> None:
     from azure_functions_runtime.utils.threadpool import start_threadpool_executor
     from google.protobuf.json_format import MessageToDict, ParseDict
 
-    start_threadpool_executor()
-    while line := await asyncio.to_thread(requests.readline):
-        message = ParseDict(json.loads(line), protos.StreamingMessage())
+    async def answer(message: Any) -> None:
         handler = getattr(handle_event, message.WhichOneof("content"))
         event = SimpleNamespace(request=message, properties={"host": "127.0.0.1", "protos": protos})
-        answer = MessageToDict(
+        told = MessageToDict(
             await handler(event), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        print(json.dumps(answer), file=answers)
+        print(json.dumps({"request_id": message.request_id, "answer": told}), file=answers)
+
+    start_threadpool_executor()
+    running: set[asyncio.Task[None]] = set()
+    while line := await asyncio.to_thread(requests.readline):
+        task = asyncio.create_task(answer(ParseDict(json.loads(line), protos.StreamingMessage())))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    os._exit(0)  # whoever asked is gone: nobody takes what still runs
 
 
 def _refusals(apps: list[str]) -> dict[str, str | None]:

@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("ordered_by", types.text(256), nullable=False),
         sa.Column("priority", types.key(64), nullable=True),
         sa.Column("release_policy", types.key(64), nullable=False),
+        sa.Column("release_by", types.key(64), nullable=False),
         sa.Column("canaries", types.Json(), nullable=False),
         sa.Column("promoted", sa.Boolean(), nullable=False),
         sa.Column("deadline", types.UtcDateTime(), nullable=True),
@@ -325,12 +326,28 @@ def upgrade() -> None:
         sa.Column("base_version", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("applied_by_us", sa.Boolean(), nullable=False),
+        sa.Column("layer_id", types.key(128), nullable=True),
         sa.Column("released_at", types.UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["device_id"], ["devices.device_id"], name=op.f("fk_releases_device_id")),
         sa.ForeignKeyConstraint(["set_id"], ["deployment_sets.set_id"], name=op.f("fk_releases_set_id")),
         sa.PrimaryKeyConstraint("set_id", "device_id", name=op.f("pk_releases")),
     )
     op.create_index(op.f("ix_releases_device_id"), "releases", ["device_id"], unique=False)
+    op.create_index("ix_releases_layer_id_device_id", "releases", ["layer_id", "device_id"], unique=False)
+    op.create_table(
+        "hub_layers",
+        sa.Column("hub", types.key(64), nullable=False),
+        sa.Column("layer_id", types.key(128), nullable=False),
+        sa.Column("set_id", types.key(64), nullable=False),
+        sa.Column("workstream", types.key(64), nullable=False),
+        sa.Column("wanted_at", types.UtcDateTime(), nullable=False),
+        sa.Column("made_at", types.UtcDateTime(), nullable=True),
+        sa.Column("look_at", types.UtcDateTime(), nullable=True),
+        sa.Column("leaves_until", types.UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("hub", "layer_id", name=op.f("pk_hub_layers")),
+    )
+    op.create_index(op.f("ix_hub_layers_look_at"), "hub_layers", ["look_at"], unique=False)
+    op.create_index("ix_hub_layers_hub_workstream", "hub_layers", ["hub", "workstream"], unique=False)
     op.create_table(
         "transfers",
         sa.Column("transfer_id", types.key(64), nullable=False),
@@ -467,6 +484,10 @@ def downgrade() -> None:
     op.drop_index("ix_transfers_device_id_image_id", table_name="transfers")
     op.drop_index("ix_transfers_created_at_transfer_id", table_name="transfers")
     op.drop_table("transfers")
+    op.drop_index("ix_hub_layers_hub_workstream", table_name="hub_layers")
+    op.drop_index(op.f("ix_hub_layers_look_at"), table_name="hub_layers")
+    op.drop_table("hub_layers")
+    op.drop_index("ix_releases_layer_id_device_id", table_name="releases")
     op.drop_index(op.f("ix_releases_device_id"), table_name="releases")
     op.drop_table("releases")
     op.drop_table("heartbeats")

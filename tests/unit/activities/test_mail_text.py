@@ -32,6 +32,7 @@ SET_1 = DeploymentSet(
     ordered_by="olga",
     priority=None,
     release_policy="set",
+    release_by="auto",
     canaries=(),
     promoted=False,
     deadline=NOW,

@@ -110,9 +110,9 @@ def test_an_image_that_is_not_there_has_the_release_tried_again_later_and_later(
         patch.setattr(type(bench.store.devices), "images_on", lambda *given: ())
         patch.setattr(type(bench.store.transfers), "of_member", lambda *given: ())
         for _ in range(600):
-            before = bench.hub.calls.count["modules_content"]
+            before = bench.hub.calls.count["module_twin"]
             assert release(bench, set_id) == "ready"
-            if bench.hub.calls.count["modules_content"] > before:
+            if bench.hub.calls.count["module_twin"] > before:
                 tries.append((bench.now() - set_at).total_seconds())
             bench.now.forward(seconds=1)
 

@@ -245,7 +245,7 @@ def test_what_changes_while_a_twin_is_written_is_written_next(bench: Bench, monk
 
     assert due(bench) == (DEVICE,)
     sync(bench)
-    assert desired(bench).resync == 1
+    assert desired(bench).resync == 2
 
 
 def test_a_device_that_wants_more_than_a_twin_holds_keeps_what_matters_most_and_says_so(

@@ -392,7 +392,7 @@ def test_conditions_of_a_query(query: str, found: bool) -> None:
         "select * from devices where tags.a = ",
         "select * from devices where tags.a = 'x' or tags.b = 'y'",
         "select * from devices where tags.a = 'open",
-        "select deviceId from devices",
+        "select count() from devices",
         "select * from devices where " + "tags.a = 'x' and " * 1000 + "tags.a = 'x'",
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contracts.requests import StartDeployment, parse_body
 from imagedelta.errors import RequestError
 from planning.manifest import module_images, modules_by_image, modules_of, resolve, split_options
 
@@ -227,3 +228,152 @@ def test_one_that_is_nested_too_deep_is_refused() -> None:
     error = refusal(template(app={"properties.desired": deep}))
 
     assert (error.code, "deeper than 32" in str(error)) == ("request.manifest", True)
+
+
+# Manifests of other tools, and of people who asked for help in public
+
+
+def credentials(**of: str) -> dict[str, Any]:
+    return {"runtime": {"settings": {"registryCredentials": {"acr": of}}}}
+
+
+def with_agent(agent: Any, **parts: Any) -> dict[str, Any]:
+    modules = {"app": {"settings": {"image": "app:1"}}}
+    return {"modulesContent": {"$edgeAgent": {"properties.desired": {"modules": modules, **agent}}, **parts}}
+
+
+def test_variables_of_vs_code_are_filled_in_and_credentials_that_keep_one_are_refused() -> None:
+    """github.com/Azure/iotedge/issues/207: $NAME without braces."""
+    given = with_agent(credentials(username="$ACR_USER", password="$ACR_PASSWORD", address="acr.example"))
+
+    filled = resolve(given, {"ACR_USER": "u", "ACR_PASSWORD": "p$X"})
+
+    runtime = filled["modulesContent"]["$edgeAgent"]["properties.desired"]["runtime"]
+    assert runtime["settings"]["registryCredentials"]["acr"] == {
+        "username": "u",
+        "password": "p$X",
+        "address": "acr.example",
+    }
+    with pytest.raises(RequestError, match=r"registryCredentials\.acr\.password") as caught:
+        resolve(given, {"ACR_USER": "u"})
+    assert caught.value.code == "request.unresolved_placeholder"
+
+
+def test_a_dollar_that_nobody_means_stays() -> None:
+    options = {"Cmd": ["sh", "-c", "echo $HOME $$"]}
+    app = {"settings": {"image": "app:1", "createOptions": options}}
+    routes = {"up": "FROM /messages/* INTO $upstream"}
+
+    filled = resolve(
+        {
+            "modulesContent": {
+                "$edgeAgent": {"properties.desired": {"modules": {"app": app}}},
+                "$edgeHub": {"properties.desired": {"routes": routes}},
+            }
+        },
+        {},
+    )
+
+    assert filled["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] == routes
+    settings = filled["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"]["app"]["settings"]
+    assert json.loads(settings["createOptions"]) == options
+
+
+def test_a_whole_deployment_of_the_azure_cli_is_read_as_its_manifest() -> None:
+    """github.com/Azure/iotedge/issues/4897: id, priority, targetCondition, and the layered form with credentials."""
+    layered = {
+        "properties.desired.runtime.settings.registryCredentials.etib-acr": {"address": "${ACR}"},
+        "properties.desired.modules.${MODULE}": {"settings": {"image": "${ACR}/app:1", "createOptions": {"a": 1}}},
+    }
+    given = {"id": "${MODULE}-deploy", "priority": "${P}", "content": {"modulesContent": {"$edgeAgent": layered}}}
+
+    filled = resolve(given, {"ACR": "etib.example", "MODULE": "app", "P": "10"})
+
+    assert module_images(filled) == ("etib.example/app:1",)
+
+
+def test_a_place_that_names_a_folder_is_filled_in() -> None:
+    """github.com/Azure/azure-iot-cli-extension/issues/147."""
+    given = {"modulesContent": {"$edgeAgent": {"properties.desired": {"modules": {"ml": {"settings": {"image": ""}}}}}}}
+    given["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"]["ml"]["settings"]["image"] = (
+        "${MODULEDIR<modules/MachineLearningModule>}"
+    )
+    order = {
+        "name": "n",
+        "owner": {"name": "o", "email": "o@example.com"},
+        "devices": {"ids": ["a"]},
+        "manifest": given,
+        "values": {"MODULEDIR<modules/MachineLearningModule>": "ml:3"},
+    }
+
+    request = parse_body(StartDeployment, json.dumps(order).encode())
+
+    assert module_images(resolve(request.manifest, request.values)) == ("ml:3",)
+
+
+def test_options_with_line_breaks_are_kept_and_an_empty_text_is_no_options() -> None:
+    """github.com/microsoft/vscode-azure-iot-edge/pull/275; github.com/MicrosoftDocs/azure-docs/issues/21773."""
+    text = '{\r\n  "HostConfig": {\r\n    "Binds": ["/a:/b"]\r\n  }\r\n}\r\n\r\n'
+
+    assert options_of(resolve(with_options(createOptions=text), {})) == {"createOptions": text}
+    assert options_of(resolve(with_options(createOptions=""), {})) == {"createOptions": "{}"}
+
+
+def test_routes_may_be_objects_with_a_priority() -> None:
+    """github.com/MicrosoftDocs/azure-docs/issues/64893: schema 1.1."""
+    route = {"route": "FROM /messages/* INTO $upstream", "priority": 0, "timeToLiveSecs": 1200}
+
+    filled = resolve(with_agent({}, **{"$edgeHub": {"properties.desired.routes.upstream": route}}), {})
+
+    assert filled["modulesContent"]["$edgeHub"] == {"properties.desired": {"routes": {"upstream": route}}}
+
+
+def test_port_bindings_are_not_counted_as_levels_of_the_twin() -> None:
+    """github.com/Azure/iotedge/issues/1569: createOptions are a text in the twin, however deep."""
+    deep: Any = {}
+    for _ in range(12):
+        deep = {"x": deep}
+
+    assert "createOptions" in options_of(resolve(with_options(createOptions=deep), {}))
+
+
+@pytest.mark.parametrize(
+    ("properties", "place"),
+    [
+        ({"Serilog.Level": "x"}, "'Serilog.Level'"),
+        ({"a": {"$b": 1}}, r"'\$b'"),
+        ({"a b": 1}, "'a b'"),
+        ({"": 1}, "0 characters"),
+        ({"a": "x" * 5000}, "app.a is a text"),
+        ({"a": ["ok", "x" * 5000]}, r"app.a\[1\] is a text"),
+        ({"a": 2**60}, "number beyond"),
+        ({str(number): "x" * 4000 for number in range(9)}, "bytes of desired properties"),
+        ({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": {"j": {"k": 1}}}}}}}}}}}, "nested deeper"),
+    ],
+)
+def test_what_no_hub_takes_is_refused_while_a_person_sees_it(properties: Any, place: str) -> None:
+    given = with_agent({}, app={"properties.desired": properties})
+
+    with pytest.raises(RequestError, match=place) as caught:
+        resolve(given, {})
+
+    assert caught.value.code == "request.manifest"
+
+
+def test_fifty_modules_are_taken_and_one_more_is_not() -> None:
+    def of(number: int) -> dict[str, Any]:
+        modules = {f"m{one}": {"settings": {"image": "app:1"}} for one in range(number)}
+        return {"modulesContent": {"$edgeAgent": {"properties.desired": {"modules": modules}}}}
+
+    assert len(modules_of(resolve(of(50), {}))) == 50
+    with pytest.raises(RequestError, match="51 modules"):
+        resolve(of(51), {})
+
+
+def test_modules_whose_names_differ_by_case_are_two() -> None:
+    """IoT Hub's module ids differ by case."""
+    modules = {name: {"settings": {"image": f"{name.lower()}:1"}} for name in ("App", "app")}
+
+    filled = resolve({"modulesContent": {"$edgeAgent": {"properties.desired": {"modules": modules}}}}, {})
+
+    assert set(modules_of(filled)) == {"App", "app"}

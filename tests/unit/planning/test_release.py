@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from planning.manifest import resolve
-from planning.release import ModuleClash, NewContent, new_content
+from planning.release import ModuleClash, NewContent, TwinTooLarge, new_content
 
 REGISTRY = "localhost:5000"
 
@@ -245,3 +245,13 @@ def test_whatever_stands_in_a_hub_can_be_released_over(current: Any) -> None:
     assert modules_of(new) == {"app": "localhost:5000/x:2"}
     assert set(agent_of(new)["systemModules"]) == {"edgeAgent"}
     assert new.content["$edgeHub"]["properties.desired"]["routes"] == {"a": "A"}
+
+
+def test_what_would_not_fit_beside_other_workstreams_is_refused() -> None:
+    others = {f"other-{number}": "x:1" for number in range(50)}
+    large = {"big": {"properties.desired": {str(number): "x" * 4000 for number in range(9)}}}
+
+    with pytest.raises(TwinTooLarge, match="51 modules"):
+        release(ordered({"app": "x:1"}), on_hub(others))
+    with pytest.raises(TwinTooLarge, match="big would have"):
+        release(ordered({"app": "x:1"}), on_hub({"big": "x:1"}, **large))

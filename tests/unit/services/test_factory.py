@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from imagedelta.bundles.keys import read_trusted_keys, write_key_pair
 from imagedelta.errors import DependencyError, RequestError
-from services.factory import make_deps, upgrade_database
+from services.factory import hub_calls, make_deps, upgrade_database
+from services.hub_connection import HubConnection
+from services.hub_rest import RestCalls
+from services.hub_sdk import SdkCalls
+from services.hub_settings import HubSettings
+from services.identity import Identity
 from services.settings import Settings, load_settings
 
 
@@ -82,4 +88,28 @@ def test_without_a_place_for_blobs_the_setting_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(RequestError, match="BLOBS_DIR") as caught:
         make_deps(settings)
+    assert caught.value.code == "settings.invalid"
+
+
+CLOUD = HubConnection("north.example", "service", b"k")
+LOCAL = HubConnection("http://127.0.0.1:1/iothub/north", "service", b"k")
+
+
+@pytest.mark.parametrize(
+    ("connection", "client", "made"),
+    [(CLOUD, "auto", SdkCalls), (CLOUD, "sdk", SdkCalls), (CLOUD, "rest", RestCalls), (LOCAL, "auto", RestCalls)],
+)
+def test_a_hub_is_asked_by_the_library_unless_it_is_local_or_the_settings_say_so(
+    connection: HubConnection, client: str, made: type
+) -> None:
+    assert type(hub_calls(HubSettings("north", connection, client), Identity({}))) is made
+
+
+def test_where_the_library_cannot_be_a_hub_is_asked_by_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on arm64: uamqp has no wheel there."""
+    monkeypatch.setitem(sys.modules, "services.hub_sdk", None)
+
+    assert type(hub_calls(HubSettings("north", CLOUD), Identity({}))) is RestCalls
+    with pytest.raises(RequestError, match="IMAGEDELTA_HUB_NORTH_CLIENT is sdk") as caught:
+        hub_calls(HubSettings("north", CLOUD, "sdk"), Identity({}))
     assert caught.value.code == "settings.invalid"

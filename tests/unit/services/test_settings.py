@@ -11,7 +11,8 @@ import pytest
 
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.errors import RequestError
-from services.settings import hub_names, hub_variable, load_settings
+from services.hub_settings import hub_names, hub_variable
+from services.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 CONNECTION = "HostName={};SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0"
@@ -64,6 +65,25 @@ def test_a_setting_of_ones_own_wins_over_the_local_host() -> None:
     assert hub_variable("east", "EVENTS", {}) == "IMAGEDELTA_HUB_EAST_EVENTS"
 
 
+def test_a_hub_is_a_connection_string_or_a_host_name_and_says_how_large_it_is() -> None:
+    env = {
+        "IMAGEDELTA_HUBS": "north,south",
+        "IMAGEDELTA_HUB_NORTH_SERVICE": "north-x1.azure-devices.net ",
+        "IMAGEDELTA_HUB_NORTH_CLIENT": "rest",
+        "IMAGEDELTA_HUB_NORTH_UNITS": "3",
+        "IMAGEDELTA_HUB_SOUTH_SERVICE": CONNECTION.format("localhost:8443"),
+    }
+
+    north, south = load_settings(env).hubs.values()
+
+    assert (north.connection.url, north.connection.key, north.client, north.units) == (
+        *("https://north-x1.azure-devices.net", None, "rest", 3),
+    )
+    assert (south.connection.url, south.connection.key, south.client, south.units) == (
+        *("https://localhost:8443", b"secret", "auto", 1),
+    )
+
+
 def test_images_are_registered_from_uploads_and_from_what_is_named() -> None:
     assert load_settings({}).image_containers == {"intake"}
     assert load_settings({"IMAGEDELTA_IMAGE_CONTAINERS": "drop, ci-builds,"}).image_containers == {
@@ -94,6 +114,11 @@ def hub(name: str, connection: str) -> dict[str, str]:
         (hub("north", "HostName=x"), "IMAGEDELTA_HUB_NORTH_SERVICE lacks SharedAccessKeyName"),
         (hub("north", CONNECTION.format("")), "IMAGEDELTA_HUB_NORTH_SERVICE lacks HostName"),
         (hub("north", "HostName=x;SharedAccessKeyName=y;SharedAccessKey=?"), "SharedAccessKey that is not base64"),
+        (hub("north", "north hub"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
+        (hub("north", "https://x/y"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
+        (hub("north", CONNECTION.format("a b")), "IMAGEDELTA_HUB_NORTH_SERVICE has a HostName that is none"),
+        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "_NORTH_CLIENT must be one of auto, sdk, rest"),
+        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_UNITS": "0"}, "_NORTH_UNITS must be a whole number from 1"),
         ({"IMAGEDELTA_HUBS": "the north"}, "IMAGEDELTA_HUBS holds 'the north'"),
         ({"IMAGEDELTA_HUBS": "a_b"}, "IMAGEDELTA_HUBS holds 'a_b'"),
         ({"IMAGEDELTA_HUBS": "x" * 51}, "IMAGEDELTA_HUBS holds"),

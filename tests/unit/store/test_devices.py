@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from contracts.requests import EnrolDevice
+from edge_module.journal import Counters
 from imagedelta.errors import RequestError
 from services.store_port import SyncClaim
 from tests.unit.store.world import MANIFEST, World, digest
@@ -36,6 +37,13 @@ def test_what_a_device_may_take_of_its_link_makes_its_twin_due_when_it_changes(w
     assert not due_after(bytes_per_second=9.0)
     assert due_after(link_rate=0, link_hours="22-6")
     assert devices.desired_facts("ship-1")["link"] == {"bytesPerSecond": 0, "hours": "22-6"}
+
+
+def test_a_device_that_spoke_before_it_was_enrolled_is_asked_to_speak_again(world: World) -> None:
+    """Its module may run before: what it said then was of nobody, and the next inventory would be a day away."""
+    world.store.devices.enrol("ship-1", EnrolDevice(hub="north"), "tester", world.now)
+
+    assert world.store.devices.desired_facts("ship-1")["resync"] != Counters().resync
 
 
 def test_what_an_inventory_said_of_the_platform_stays(world: World) -> None:

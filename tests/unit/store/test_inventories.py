@@ -75,7 +75,7 @@ def test_a_resync_releases_a_held_device_and_asks_for_an_inventory(world: World)
 
     device = world.store.devices.resync("ship-1", "tester", world.now)
 
-    assert (device.state, device.held_reason, device.resync) == ("active", None, 1)
+    assert (device.state, device.held_reason, device.resync) == ("active", None, 2)
     assert world.inventory("ship-1", digest("app:1")).result == "applied"
 
 

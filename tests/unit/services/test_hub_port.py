@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,10 +14,23 @@ import pytest
 from imagedelta.errors import DependencyError, RequestError
 from services.hub_connection import HubConnection
 from services.hub_documents import agent_queries
-from services.hub_local import LocalHub
+from services.hub_port import IotHub
+from services.hub_rest import RestCalls
+from services.hub_sdk import SdkCalls
+from services.hub_transport import HubTransport
+from services.identity import Identity
 from services.ports import Deployment, DeviceTags
 
-CONNECTION = f"HostName=http://127.0.0.1:1/iothub/north;SharedAccessKeyName=iothubowner;SharedAccessKey={base64.b64encode(b'k').decode()}"
+CONNECTION = HubConnection("north.example", "iothubowner", b"k")
+
+
+@pytest.fixture(params=[RestCalls, SdkCalls], autouse=True)
+def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test is for both ways to ask."""
+    monkeypatch.setattr(f"{__name__}.CALLS", request.param)
+
+
+CALLS: type[RestCalls | SdkCalls] = RestCalls
 
 
 class FakeHub:
@@ -69,15 +81,15 @@ def unread(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def hub_of(fake: FakeHub) -> LocalHub:
+def hub_of(fake: FakeHub) -> IotHub:
     return hub_with(fake)
 
 
-def hub_with(answer: Callable[[httpx.Request], httpx.Response]) -> LocalHub:
+def hub_with(answer: Callable[[httpx.Request], httpx.Response]) -> IotHub:
     client = httpx.Client(transport=httpx.MockTransport(lambda request: unread(answer(request))))
-    return LocalHub(
-        "north", HubConnection.parse(CONNECTION), client=client, now=lambda: datetime(2030, 1, 1, tzinfo=UTC)
-    )
+    transport = HubTransport("north", CONNECTION.url, client)
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    return IotHub(CALLS("north", CONNECTION, Identity({}), transport=transport, now=lambda: at))
 
 
 def test_a_twin_is_read_without_the_hubs_bookkeeping() -> None:
@@ -88,8 +100,8 @@ def test_a_twin_is_read_without_the_hubs_bookkeeping() -> None:
     assert found is not None
     assert (found.desired, found.version, found.etag) == ({"modules": {}}, 3, "AAA=")
     assert found.reported == {"lastDesiredVersion": 2}
-    assert fake.requests[0].url.raw_path.startswith(b"/iothub/north/twins/boat%201/modules/%24edgeAgent?api-version=")
-    assert fake.requests[0].headers["Authorization"].startswith("SharedAccessSignature sr=http%3A%2F%2F127.0.0.1")
+    assert fake.requests[0].url.raw_path == b"/twins/boat%201/modules/%24edgeAgent?api-version=2021-04-12"
+    assert fake.requests[0].headers["Authorization"].startswith("SharedAccessSignature sr=north.example&sig=")
 
 
 def test_a_device_the_hub_does_not_know_has_no_twin_and_no_content() -> None:
@@ -122,7 +134,7 @@ def test_content_is_applied_whole_on_the_deployment_that_was_read() -> None:
     hub_of(fake).apply_content("boat", {"$edgeAgent": {"properties.desired": {}}}, on=7)
 
     request = fake.requests[-1]
-    assert (request.method, request.url.path) == ("POST", "/iothub/north/devices/boat/applyConfigurationContent")
+    assert (request.method, request.url.path) == ("POST", "/devices/boat/applyConfigurationContent")
     assert json.loads(request.content) == {"modulesContent": {"$edgeAgent": {"properties.desired": {}}}}
 
 
@@ -264,7 +276,7 @@ class FakeTags:
         self.etag = "1"
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/iothub/north/twins/boat":
+        if request.url.path != "/twins/boat":
             return httpx.Response(404)
         if request.method == "PATCH":
             if request.headers["if-match"] != f'"{self.etag}"':
@@ -323,8 +335,8 @@ def test_configurations_of_twins_are_not_among_the_deployments() -> None:
         b"{}",
         b"[",
         b'[{"id": "a"}]',
-        b'[{"id": 7, "targetCondition": "*", "priority": 1, "content": {"modulesContent": {}}}]',
-        b'[{"id": "a", "targetCondition": "*", "priority": "1", "content": {"modulesContent": {}}}]',
+        b'[{"targetCondition": "*", "priority": 1, "content": {"modulesContent": {}}}]',
+        b'[{"id": "a", "targetCondition": "*", "priority": "high", "content": {"modulesContent": {}}}]',
     ],
 )
 def test_deployments_that_are_none_are_a_hub_that_does_not_answer(body: bytes) -> None:
@@ -378,7 +390,7 @@ def test_an_answer_without_end_is_left_off() -> None:
 
 def test_an_answer_that_comes_byte_by_byte_is_left_off(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("services.hub_rest.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("services.hub_transport.time.monotonic", lambda: clock[0])
     slow = Endless(b" ", lambda: clock.__setitem__(0, clock[0] + 9))
 
     with pytest.raises(DependencyError, match="seconds"):
@@ -426,7 +438,7 @@ def test_an_answer_that_is_no_twin_is_a_hub_that_does_not_answer(body: bytes) ->
 
 
 def test_rows_of_a_query_that_nobody_asked_for_are_left_out() -> None:
-    rows: list[object] = [{**twin({}), "deviceId": "other"}, {"deviceId": 7}, "row", None, []]
+    rows: list[object] = [{**twin({}), "deviceId": "other"}, {"deviceId": 7}, {}]
 
     assert hub_with(lambda request: httpx.Response(200, json=rows)).agents(["boat"]) == {}
 
