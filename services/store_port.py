@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from contracts.messages import Inventory, Report
 from contracts.records import (
+    ARCHIVE,
     AuditEntry,
     Cost,
     DeploymentSet,
@@ -211,7 +212,14 @@ class Decisions:
 
 
 class Images(Protocol):
-    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration: ...
+    def request_registration(
+        self, request: RegisterImage, by: str, at: datetime, event: str | None = None
+    ) -> Registration:
+        """Args:
+        event: Id of the registry's notice that led to it.
+        """
+        ...
+
     def registration(self, registration_id: str) -> Registration | None: ...
     def open_registrations(self, limit: int) -> tuple[str, ...]:
         """Registrations queued or being read, oldest first: the timer starts again those whose reader died."""
@@ -230,8 +238,20 @@ class Images(Protocol):
     def fail_registration(self, registration_id: str, code: str, detail: str) -> None: ...
     def known_layers(self, diff_ids: Sequence[str]) -> Mapping[str, LayerRecord]: ...
     def add_layer(self, layer: LayerRecord) -> None: ...
-    def add_image(self, image: ImageRecord) -> None:
-        """Adding what is known changes nothing but its references."""
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
+        """Adding what is known changes nothing but its references and origins.
+
+        Args:
+            origin: Configured name of the registry that it comes from.
+        """
+        ...
+
+    def origins(self, image_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Of registered images: all that they came from."""
+        ...
+
+    def previous(self, image_id: str) -> str | None:
+        """The image of the same platform that was registered last before it from a repository of the same path."""
         ...
 
     def image(self, image_id: str) -> ImageRecord | None: ...
@@ -269,6 +289,14 @@ class Devices(Protocol):
         limit: int,
         after: str | None,
     ) -> Page: ...
+    def machines(self) -> tuple[tuple[str, ...], ...]:
+        """Of devices that are not retired: the platforms that they run, best first; each such list once."""
+        ...
+
+    def matching(self, query: str, device_ids: Collection[str]) -> frozenset[str]:
+        """Those of the devices that a tag query finds. Raises: RequestError ``request.invalid``."""
+        ...
+
     def images_on(self, device_id: str) -> tuple[DeviceImage, ...]: ...
     def images_on_many(self, device_ids: Sequence[str]) -> Mapping[str, tuple[DeviceImage, ...]]: ...
     def record_inventory(self, origin: Origin, inventory: Inventory) -> Outcome:

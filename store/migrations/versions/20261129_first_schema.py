@@ -241,6 +241,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_image_layers_diff_id"), "image_layers", ["diff_id"], unique=False)
     op.create_table(
+        "image_origins",
+        sa.Column("image_id", types.key(71), nullable=False),
+        sa.Column("origin", types.key(64), nullable=False),
+        sa.Column("repository", types.key(255), nullable=False),
+        sa.Column("at", types.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["image_id"], ["images.image_id"], name=op.f("fk_image_origins_image_id")),
+        sa.PrimaryKeyConstraint("image_id", "origin", "repository", name=op.f("pk_image_origins")),
+    )
+    op.create_index("ix_image_origins_repository_at", "image_origins", ["repository", "at"], unique=False)
+    op.create_table(
         "image_references",
         sa.Column("reference", types.key(255), nullable=False),
         sa.Column("platform", types.key(64), nullable=False),
@@ -487,6 +497,8 @@ def downgrade() -> None:
     op.drop_table("members")
     op.drop_index(op.f("ix_image_references_image_id"), table_name="image_references")
     op.drop_table("image_references")
+    op.drop_index("ix_image_origins_repository_at", table_name="image_origins")
+    op.drop_table("image_origins")
     op.drop_index(op.f("ix_image_layers_diff_id"), table_name="image_layers")
     op.drop_table("image_layers")
     op.drop_index("ix_device_tags_name_value", table_name="device_tags")

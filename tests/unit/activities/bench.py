@@ -33,10 +33,14 @@ from tests.simulators.calls import Calls, Crash
 from tests.simulators.clock import ClockSimulator
 from tests.simulators.hub import HubSimulator
 from tests.simulators.mail import MailSimulator
+from tests.simulators.registry import RegistrySimulator
 
 DEVICE = "ship-1"
 MODULE = "imagereconstruction"
 _KEY = base64.b64encode(b"key of the test").decode()
+
+
+REGISTRIES = {"IMAGEDELTA_REGISTRIES": "main", "IMAGEDELTA_REGISTRY_MAIN_HOST": "fleet.example"}
 
 
 def noise(seed: int, size: int = 20_000) -> bytes:
@@ -111,14 +115,16 @@ class Bench:
         self.store = store
         self.blobs = WatchedBlobs(root, self.now)
         self.hub = HubSimulator("north", self.now)
+        self.registry = RegistrySimulator()
         self.mail = MailSimulator()
         self._inventories: Counter[str] = Counter()
         self.sealer = Ed25519Sealer(generate_private_key())
         self.deps = Deps(
-            settings=load_settings({}),
+            settings=load_settings(REGISTRIES),
             store=store,
             blobs=self.blobs,
             hubs={"north": self.hub},
+            registries={"main": self.registry},
             mailer=self.mail,
             sealers={self.sealer.key_id: self.sealer},
             now=self.now,
@@ -136,6 +142,15 @@ class Bench:
         self.blobs.put("intake", name, [archive])
         request = RegisterImage(blob=f"intake/{name}", reference=reference, platform=platform)
         return self.store.images.request_registration(request, "pipeline", self.now()).registration_id
+
+    def request_pushed(self, reference: str, event: str | None = None, **more: str) -> str:
+        """A registration of what lies in the registry. Returns its id."""
+        request = RegisterImage(registry=reference, **more)
+        return self.store.images.request_registration(request, "pipeline", self.now(), event).registration_id
+
+    def set_up(self, **environment: str) -> None:
+        """Other settings."""
+        self.with_deps(settings=load_settings({**REGISTRIES, **environment}))
 
     def registration(self, registration_id: str) -> Registration:
         found = self.store.images.registration(registration_id)
