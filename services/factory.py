@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from contracts.records import ARCHIVE
-from imagedelta.bundles.keys import write_key_pair
-from imagedelta.bundles.seal import FileSealer, Sealer
+from imagedelta.bundles.keys import private_key_from_pem, write_key_pair
+from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer
 from imagedelta.errors import RequestError
 from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
@@ -26,6 +26,8 @@ from services.intake_settings import registry_variable
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub, Registry
 from services.registry_intake import IntakeRegistry
+from services.seal_keyvault import KeyVaultSealer
+from services.sealers import Sealers
 from services.settings import Settings, load_settings
 from store.sql import SqlStore
 
@@ -84,7 +86,7 @@ def make_deps(settings: Settings) -> Deps:
         hubs={name: _hub(hub, identity) for name, hub in settings.hubs.items()},
         registries=_registries(settings, identity),
         mailer=SmtpMailer(settings.mail),
-        sealers=_sealers(settings),
+        sealers=_sealers(settings, identity),
         now=utc_now,
     )
 
@@ -141,6 +143,17 @@ def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:
     return SdkCalls(hub.name, hub.connection, identity)
 
 
+def _sealers(settings: Settings, identity: Identity) -> Sealers:
+    of = settings.seals
+    sealers: list[Sealer] = [_sealer(key, identity) for key in of.keys]
+    sealers += [Ed25519Sealer(private_key_from_pem(text.encode())) for text in of.texts]
+    return Sealers(sealers or [FileSealer(_local_key(settings))])
+
+
+def _sealer(key: Path | str, identity: Identity) -> Sealer:
+    return FileSealer(key) if isinstance(key, Path) else KeyVaultSealer(key, identity)
+
+
 def _registries(settings: Settings, identity: Identity) -> dict[str, Registry]:
     limits = settings.archive_limits
     return {name: IntakeRegistry(each, identity.token, limits) for name, each in settings.intake.registries.items()}
@@ -158,11 +171,6 @@ def _check_queries(settings: Settings) -> None:
                 SqlStore.check_tag_query(query)
             except RequestError as error:
                 raise RequestError(f"{variable} cannot be used: {error}", code="settings.invalid") from error
-
-
-def _sealers(settings: Settings) -> dict[str, Sealer]:
-    sealers = [FileSealer(path) for path in settings.seal_keys or (_local_key(settings),)]
-    return {sealer.key_id: sealer for sealer in sealers}
 
 
 def _local_database(settings: Settings) -> str:

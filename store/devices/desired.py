@@ -49,12 +49,12 @@ def _link(device: Any) -> Mapping[str, Any] | None:
 def _wanted_images(connection: Connection, device_id: str) -> set[str]:
     """Images of open sets, and the sources that bundles on their way start from."""
     on_the_way = transfers.c.state.in_(sorted(ACTIVE_TRANSFER))
-    query = select(transfers.c.image_id, transfers.c.sources, on_the_way).where(
+    query = select(transfers.c.image_id, transfers.c.sources, transfers.c.state).where(
         transfers.c.device_id == device_id, or_(on_the_way, wanted_by_a_member(transfers.c.transfer_id))
     )
     images: set[str] = set()
-    for image_id, sources, is_on_the_way in connection.execute(query):
-        images.update([image_id], (sources or ()) if is_on_the_way else ())
+    for image_id, sources, state in connection.execute(query):
+        images.update([image_id], (sources or ()) if state in ACTIVE_TRANSFER else ())
     return images
 
 

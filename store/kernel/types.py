@@ -15,8 +15,8 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-BINARY_COLLATION = "Latin1_General_100_BIN2_UTF8"
-TEXT_COLLATION = "Latin1_General_100_BIN2"
+COLLATION = "Latin1_General_100_BIN2"
+"""Compares by code points. Its sister for UTF-8 is not known to Babelfish, and keys are ASCII."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -59,13 +59,13 @@ class Json(TypeDecorator[Any]):
 
 def key(length: int) -> TypeEngine[str]:
     """An ASCII identifier that is compared by bytes."""
-    return String(length).with_variant(mssql.VARCHAR(length, collation=BINARY_COLLATION), "mssql")
+    return String(length).with_variant(mssql.VARCHAR(length, collation=COLLATION), "mssql")
 
 
 def text(length: int) -> TypeEngine[str]:
     """Words for people, up to ``length`` characters. They compare by code points on both: a tag ``North`` is not
     ``north``, whatever collation the server was installed with."""
-    return Unicode(length).with_variant(mssql.NVARCHAR(length, collation=TEXT_COLLATION), "mssql")
+    return Unicode(length).with_variant(mssql.NVARCHAR(length, collation=COLLATION), "mssql")
 
 
 def long_text() -> TypeEngine[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from store.kernel.schema import metadata
 from store.sql import SqlStore
+from tests.unit.store.tsql import listening
 from tests.unit.store.world import World
 
 
@@ -43,10 +44,14 @@ def shared_url(empty_database: Path) -> str:
 
 @pytest.fixture(scope="session")
 def shared_store(shared_url: str) -> Iterator[SqlStore]:
-    """One engine for all tests: compiling each statement anew costs more than running it."""
+    """One engine for all tests: compiling each statement anew costs more than running it.
+
+    Whatever a test has it say must be known to SQL Server, too.
+    """
     store = SqlStore(shared_url)
     store.migrate()
-    yield store
+    with listening(store._db.engine):
+        yield store
     store.close()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-import store.kernel.engine as engine
+import store.kernel.retries as retries
 from contracts.messages import LastResult
 from contracts.requests import EnrolDevice
 from services.store_port import Origin
@@ -366,7 +366,7 @@ def test_a_replaced_device_is_sent_an_image_once_although_two_sets_had_it_by_two
 def test_whichever_statement_finds_the_database_busy_the_inventory_is_taken_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0)
     done = place = 0
     while not done:
         name = world.device(f"ship-{place}", digest("app:1"))

@@ -152,7 +152,7 @@ def test_the_migrations_for_sql_server_are_written_offline() -> None:
     assert "DATETIME2(6)" in script
     assert "NVARCHAR(max)" in script
     assert "VARBINARY(max)" in script
-    assert "COLLATE Latin1_General_100_BIN2_UTF8" in script
+    assert "COLLATE Latin1_General_100_BIN2" in script
     assert not re.search(r"(?<!version_num )\bN?VARCHAR\(\d+\)(?! COLLATE Latin1_General_100_BIN2)", script)
     assert (
         "CREATE UNIQUE INDEX uq_transfers_active ON transfers (device_id, image_id) WHERE state IN ('applying'"

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-import store.kernel.engine as engine
+import store.kernel.retries as retries
 from contracts.messages import MAX_FETCHED_BYTES, Report
 from contracts.records import DeploymentSet, Transfer
 from services.store_port import Origin
@@ -135,7 +135,7 @@ def test_messages_that_change_nothing_write_nothing(world: World) -> None:
 def test_whichever_statement_finds_the_database_busy_everything_is_recorded_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0)
     done = place = 0
     while not done:
         of = fleet(world, 3, f"of{place}")

@@ -32,7 +32,7 @@ Ask = Callable[[], Reply]
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("store.kernel.engine.FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("store.kernel.retries.FIRST_PAUSE_SECONDS", 0)
     made = make_world(tmp_path, {"north": VersionedHub()})
     made.deps.blobs.put("intake", "upload-1", [b"archive"])
     made.deps.store.images.add_image(
