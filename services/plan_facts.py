@@ -58,12 +58,12 @@ def gather_facts(
     targets = {image_id for item in wanted for image_id in item.by_platform.values()}
     named = targets | {image.image_id for images in present.values() for image in images}
     images = deps.store.images.images(sorted(named))
-    signatures, unreadable = _signatures(deps, images.values())
+    signatures, unreadable = read_signatures(deps, images.values())
     not_for = forbidden(deps, targets, [device.device_id for device in devices])
     return FleetFacts(tuple(devices), present, images, signatures, refused or {}, unreadable, not_for)
 
 
-def _signatures(deps: Deps, images: Iterable[ImageRecord]) -> tuple[dict[str, Signature], dict[str, Unreadable]]:
+def read_signatures(deps: Deps, images: Iterable[ImageRecord]) -> tuple[dict[str, Signature], dict[str, Unreadable]]:
     """An image without its signature is no source, and cannot be sent; it stops no other."""
     found, unreadable = {}, {}
     for image in images:

@@ -161,6 +161,16 @@ class PlannedTransfer:
     """Images on the device that could have been sources, had they been registered."""
 
 
+@dataclass(frozen=True)
+class WantedPatch:
+    """A patch that devices would get, were its image ordered today."""
+
+    image_id: str
+    sources: tuple[str, ...]
+    profile: str
+    estimated_bytes: int
+
+
 Range = tuple[str, str]
 """The first and the last device of some members of a set, in order of id."""
 
@@ -558,8 +568,16 @@ class Transfers(Protocol):
 
 
 class Patches(Protocol):
+    def prepare(self, wanted: Sequence[WantedPatch], at: datetime) -> int:
+        """Have these built ahead of any order, when nothing that is ordered waits for a build; how many that are.
+
+        What fails ahead of orders is left for the order that wants it.
+        """
+        ...
+
     def to_build(self, at: datetime, limit: int) -> tuple[str, ...]:
-        """Those that are being built, and of the due ones those that wait longest; ``limit`` in all."""
+        """Those that are being built, and of the due ones those that wait longest; ``limit`` in all. If there are none
+        of either, one that is to be prepared."""
         ...
 
     def to_publish(self, at: datetime, limit: int) -> tuple[str, ...]:
@@ -571,7 +589,8 @@ class Patches(Protocol):
     def begin_step(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
         """The patch when this worker may build it now: it is requested and due, its own, or its worker's lease is over.
 
-        None also when no started set waits for it. ``tries`` counts the steps begun since the last one that ended.
+        None also when no started set waits for it, unless it is prepared and no other one is due for a set. ``tries``
+        counts the steps begun since the last one that ended.
         """
         ...
 

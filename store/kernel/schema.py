@@ -259,6 +259,7 @@ patches = Table(
     Column("worker", text(256)),
     Column("lease_until", UtcDateTime),
     Column("next_try_at", UtcDateTime),
+    Column("prepare_at", UtcDateTime, index=True),
     Column("tries", Integer, nullable=False, default=0),
     Column("blob", key(REFERENCE)),
     Column("bytes", BigInteger),

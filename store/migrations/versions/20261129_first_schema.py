@@ -144,6 +144,7 @@ def upgrade() -> None:
         sa.Column("worker", types.text(256), nullable=True),
         sa.Column("lease_until", types.UtcDateTime(), nullable=True),
         sa.Column("next_try_at", types.UtcDateTime(), nullable=True),
+        sa.Column("prepare_at", types.UtcDateTime(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("blob", types.key(255), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=True),
@@ -163,6 +164,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_patches_state_next_try_at", "patches", ["state", "next_try_at"], unique=False)
     op.create_index("ix_patches_created_at_patch_id", "patches", ["created_at", "patch_id"], unique=False)
+    op.create_index(op.f("ix_patches_prepare_at"), "patches", ["prepare_at"], unique=False)
     op.create_table(
         "quarantine",
         sa.Column("entry_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -511,6 +513,7 @@ def downgrade() -> None:
     op.drop_index("ix_quarantine_at_entry_id", table_name="quarantine")
     op.drop_table("quarantine")
     op.drop_index("ix_patches_created_at_patch_id", table_name="patches")
+    op.drop_index(op.f("ix_patches_prepare_at"), table_name="patches")
     op.drop_table("patches")
     op.drop_table("layers")
     op.drop_table("images")

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import event
 
+from activities.begin_plan import begin_plan
+from activities.plan_batch import plan_batch
 from activities.read_image import read_image
 from contracts.messages import Inventory, Report, ReportedState
 from contracts.records import Patch, Registration, Transfer
@@ -234,6 +236,24 @@ class Bench:
         self._start(of.set_id, planned)
         (transfer,) = self.store.transfers.of_set(of.set_id)
         assert transfer.patch_id is not None
+        return transfer
+
+    def ordered(self, target: BuiltImage, device_id: str = DEVICE) -> Transfer:
+        """A queued transfer of a set, planned as an order is."""
+        reference = target.image.references[0]
+        request = StartDeployment(
+            name="March",
+            owner=Owner(name="Olga", email="olga@example.com"),
+            devices=DeviceSelection(ids=[device_id]),
+            images=[reference],
+        )
+        images, sets = self.store.images.resolve([reference]), self.store.sets
+        of = sets.create(request, images=images, manifest=None, by="olga", at=self.now.forward(seconds=1))
+        begin_plan(self.deps, {"setId": of.set_id})
+        plan_batch(self.deps, {"setId": of.set_id, "range": [device_id, device_id]})
+        sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now())
+        sets.start(of.set_id, (device_id, device_id), self.now(), self.now())
+        (transfer,) = self.store.transfers.of_set(of.set_id)
         return transfer
 
     def report(self, transfer: Transfer, state: ReportedState) -> None:
