@@ -20,6 +20,8 @@ REMEDIES = {
     "dependency.identity": "Give the function app a managed identity and name it in AZURE_CLIENT_ID; a program outside "
     "of Azure signs in, e.g. by `az login`.",
     "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",
+    "dependency.vault": "Nothing to do if it was busy. Else give the app's identity the role Key Vault Crypto User on "
+    "the key, look whether the key is enabled and not expired, and whether the vault's network lets the app in.",
     "hub.changed": "Nothing to do: the deployment is read again and judged anew.",
     "hub.deployment_exists": "Give the deployment an id of its own, or delete the one that has it.",
     "hub.unknown_device": "Create the device and its module in the hub, or correct the hub it is enrolled with.",

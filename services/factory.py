@@ -9,8 +9,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from imagedelta.bundles.keys import write_key_pair
-from imagedelta.bundles.seal import FileSealer, Sealer
+from imagedelta.bundles.keys import private_key_from_pem, write_key_pair
+from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer
 from imagedelta.errors import RequestError
 from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
@@ -23,6 +23,8 @@ from services.hub_settings import HubSettings, own_variable
 from services.identity import Identity
 from services.mail_smtp import SmtpMailer
 from services.ports import Blobs, Hub
+from services.seal_keyvault import KeyVaultSealer
+from services.sealers import Sealers
 from services.settings import Settings, load_settings
 from store.sql import SqlStore
 
@@ -78,7 +80,7 @@ def make_deps(settings: Settings) -> Deps:
         blobs=_blobs(settings, identity),
         hubs={name: _hub(hub, identity) for name, hub in settings.hubs.items()},
         mailer=SmtpMailer(settings.mail),
-        sealers=_sealers(settings),
+        sealers=_sealers(settings, identity),
         now=utc_now,
     )
 
@@ -135,9 +137,15 @@ def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:
     return SdkCalls(hub.name, hub.connection, identity)
 
 
-def _sealers(settings: Settings) -> dict[str, Sealer]:
-    sealers = [FileSealer(path) for path in settings.seal_keys or (_local_key(settings),)]
-    return {sealer.key_id: sealer for sealer in sealers}
+def _sealers(settings: Settings, identity: Identity) -> Sealers:
+    of = settings.seals
+    sealers: list[Sealer] = [_sealer(key, identity) for key in of.keys]
+    sealers += [Ed25519Sealer(private_key_from_pem(text.encode())) for text in of.texts]
+    return Sealers(sealers or [FileSealer(_local_key(settings))])
+
+
+def _sealer(key: Path | str, identity: Identity) -> Sealer:
+    return FileSealer(key) if isinstance(key, Path) else KeyVaultSealer(key, identity)
 
 
 def _local_database(settings: Settings) -> str:

@@ -19,6 +19,9 @@ _PREFIX = "IMAGEDELTA_"
 _MAX_NUMBER = 1 << 53
 _MAX_SECONDS = 10 * 366 * 86_400
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_HOSTS = ("AzureWebJobsStorage", "LOCAL_IOTHUB_")
+"""Of settings that the host or a trigger reads: the app works without them no more than with its own."""
+_REFERENCE = "@microsoft.keyvault("
 _NEARLY = 0.88
 """How alike names must be for one to be a slip of the other. Devices and tools have variables of the same prefix."""
 
@@ -82,10 +85,26 @@ class Values:
 
     def refuse(self) -> None:
         """Raises: RequestError ``settings.invalid`` with every problem, also names that are slips of a setting's."""
+        self._note_references()
         self._note_slips()
         if self.problems:
             many = f"{len(self.problems)} settings are wrong: " if len(self.problems) > 1 else ""
             raise RequestError(many + "; ".join(self.problems), code="settings.invalid")
+
+    def _note_references(self) -> None:
+        """The platform puts the secret in the place of a reference before the app starts, or leaves it as it is.
+
+        Source: learn.microsoft.com, "Use Key Vault references as app settings", which a reference is and its failures.
+        """
+        for name in sorted(self.env):
+            ours = name in self.known or name.startswith((_PREFIX, *_HOSTS))
+            if ours and self.env[name].lstrip().lower().startswith(_REFERENCE):
+                self.wrong(
+                    name,
+                    "is a reference to Key Vault that was not resolved: look at its status in the portal (Environment "
+                    "variables), give the app's identity the role Key Vault Secrets User, and name the secret as "
+                    "@Microsoft.KeyVault(SecretUri=https://VAULT.vault.azure.net/secrets/NAME)",
+                )
 
     def _note_slips(self) -> None:
         known = {name.removeprefix(_PREFIX): name for name in self.known if name.startswith(_PREFIX)}

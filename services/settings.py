@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from imagedelta.bundles.keys import read_private_key
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
@@ -22,6 +21,7 @@ from services.caller_settings import CallerSettings, read_caller_settings
 from services.hub_settings import HubSettings, read_hubs
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
+from services.seal_settings import SealSettings, read_seal_settings
 from services.setting_values import Values
 
 _DATABASES = ("sqlite", "mssql+pyodbc")
@@ -59,8 +59,7 @@ class Settings:
     module_id: str
     """The only module whose messages are believed."""
     mail: MailSettings
-    seal_keys: tuple[Path, ...]
-    """Private keys, preferred first."""
+    seals: SealSettings
     priorities_file: Path
     grant_lifetime: timedelta
     patch_grant_lifetime: timedelta
@@ -111,7 +110,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         hubs=read_hubs(read),
         module_id=_module(read),
         mail=_mail(read),
-        seal_keys=_seal_keys(read),
+        seals=read_seal_settings(read),
         priorities_file=_priorities(read),
         grant_lifetime=read.seconds("IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
         patch_grant_lifetime=read.seconds("IMAGEDELTA_PATCH_GRANT_SECONDS", 7 * 86_400),
@@ -174,17 +173,6 @@ def _sender(read: Values) -> str:
     if not _ADDRESS.fullmatch(sender):
         read.wrong(name, f"must be a mail address, not {sender[:60]!r}")
     return sender
-
-
-def _seal_keys(read: Values) -> tuple[Path, ...]:
-    name = "IMAGEDELTA_SEAL_KEYS"
-    paths = read.paths(name)
-    for path in paths:
-        try:
-            read_private_key(path.absolute())  # for the message: it is looked for where the app lies
-        except ImageDeltaError as error:
-            read.wrong(name, f"cannot be used: {error}; `imagedelta keys new` makes a key file")
-    return paths
 
 
 def _priorities(read: Values) -> Path:

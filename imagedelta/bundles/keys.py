@@ -129,6 +129,24 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     return private_key_from_pem(_read_small(path))
 
 
+def read_public_pem(path: Path) -> PublicKey:
+    """Read a public key as other programs write it: SubjectPublicKeyInfo in PEM, of Ed25519 or P-256.
+
+    Raises:
+        RequestError: "keys.invalid": it cannot be read, or holds another kind of key.
+    """
+    try:
+        public = serialization.load_pem_public_key(_read_small(path))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RequestError(f"{path} is no public key in PEM", code="keys.invalid") from error
+    if isinstance(public, Ed25519PublicKey):
+        return PublicKey(ED25519, public.public_bytes_raw())
+    if isinstance(public, EllipticCurvePublicKey) and isinstance(public.curve, SECP256R1):
+        point = serialization.PublicFormat.UncompressedPoint
+        return PublicKey(ES256, public.public_bytes(serialization.Encoding.X962, point))
+    raise RequestError(f"{path} holds a public key that is neither Ed25519 nor of P-256", code="keys.invalid")
+
+
 def read_trusted_keys(path: Path) -> dict[str, PublicKey]:
     """Read a file of public key lines (a ``.pub`` file, or several of them joined)."""
     try:

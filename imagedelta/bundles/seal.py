@@ -111,6 +111,15 @@ def verify_seal(content: bytes, seal_bytes: bytes, trusted: Mapping[str, PublicK
     return key_id
 
 
+def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether ``signature`` is one of ``key`` over ``message``."""
+    try:
+        _verify_signature(key, signature, message)
+    except SealError:
+        return False
+    return len(signature) == _SIGNATURE_BYTES
+
+
 def _require_length(seal_bytes: bytes) -> None:
     if len(seal_bytes) != SEAL_BYTES:
         raise SealError(f"a seal of {len(seal_bytes)} bytes instead of {SEAL_BYTES}")

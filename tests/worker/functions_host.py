@@ -103,6 +103,8 @@ class HubEvent:
     body: bytes
     properties: Mapping[str, str]
     enqueued: str = "2030-01-01T00:00:00.123Z"
+    said: Mapping[str, str] = field(default_factory=dict)
+    """System properties that the sender has a say in: message-id, content-type, content-encoding."""
 
     def system_properties(self, number: int) -> dict[str, Any]:
         """As Event Hubs hands them out: names with dashes for the hub's, in Pascal case for the transport's."""
@@ -120,11 +122,16 @@ class HubEvent:
             "EnqueuedTimeUtc": self.enqueued,
             "PartitionKey": self.device,
         }
-        return system | ({"iothub-connection-module-id": self.module} if self.module else {})
+        return {**self.said, **system, **({"iothub-connection-module-id": self.module} if self.module else {})}
 
 
 def batch(events: list[HubEvent], hub: str) -> tuple[TypedData, dict[str, TypedData]]:
-    """A batch for a trigger with many binary events, and its trigger metadata."""
+    """A batch for a trigger with many binary events, and its trigger metadata.
+
+    A body that is empty is there, as no bytes: only null ones are left out, and a binary event has none.
+    Source: EventHubTriggerBindingStrategy of azure-sdk-for-net (Microsoft.Azure.WebJobs.Extensions.EventHubs);
+    RpcMessageConversionExtensions.ToRpcByteCollection of azure-functions-host.
+    """
     context = {
         "FullyQualifiedNamespace": f"{hub}.servicebus.windows.net",
         "EventHubName": hub,

@@ -62,7 +62,11 @@ class Authority:
 
 
 def _names(address: str) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    """Of an address of the network, or a name."""
+    try:
+        return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    except ValueError:
+        return x509.SubjectAlternativeName([x509.DNSName(address)])
 
 
 def _written(folder: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:

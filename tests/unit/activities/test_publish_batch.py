@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -327,3 +328,28 @@ def test_what_nobody_wants_any_more_when_it_lies_there_is_taken_away(
 
     assert bench.blobs.names(outbox) == []
     assert bench.current(first).state == "cancelled"
+
+
+def test_a_vault_that_is_busy_ends_a_batch_and_what_was_written_stays(bench: Bench) -> None:
+    """One signature for each bundle: in a fleet of thousands a vault says that it is too many at once."""
+    first = fleet_of(bench, 4)
+    signed: list[bytes] = []
+
+    class Busy(Ed25519Sealer):
+        def sign(self, message: bytes) -> bytes:
+            if len(signed) == 2:
+                signed.clear()
+                raise DependencyError(
+                    "the vault answered 429", code="dependency.vault", retry_after=timedelta(seconds=9)
+                )
+            signed.append(message)
+            return super().sign(message)
+
+    busy = Busy(bench.sealer._private)
+    bench.with_deps(sealers={busy.key_id: busy})
+
+    with pytest.raises(DependencyError) as caught:
+        publish(bench, first)
+
+    assert caught.value.retry_after == timedelta(seconds=9)
+    assert run_to_the_end(bench, first) == 2

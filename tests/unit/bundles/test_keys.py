@@ -3,9 +3,11 @@ import stat
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from imagedelta.bundles import FileSealer, public_key_from_text, read_trusted_keys, trusted_keys, write_key_pair
+from imagedelta.bundles.keys import read_public_pem
 from imagedelta.errors import RequestError
 
 
@@ -31,6 +33,39 @@ def test_a_key_that_exists_is_never_overwritten(tmp_path, existing):
 
     assert refusal.value.code == "keys.exists"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {existing: "precious"}
+
+
+@pytest.mark.parametrize("make", [lambda: generate_private_key(SECP256R1()), Ed25519PrivateKey.generate])
+def test_a_public_key_that_another_program_wrote_is_the_same_key(tmp_path, make):
+    public = make().public_key()
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "vault.pem").write_bytes(public.public_bytes(serialization.Encoding.PEM, spki))
+
+    found = read_public_pem(tmp_path / "vault.pem")
+
+    assert public_key_from_text(found.to_text()) == found
+    assert found.raw[-8:] == public.public_bytes(serialization.Encoding.DER, spki)[-8:]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"Ed25519:abc", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"]
+)
+def test_what_is_no_public_key_in_pem_is_refused(tmp_path, content):
+    (tmp_path / "odd.pem").write_bytes(content)
+
+    with pytest.raises(RequestError) as refusal:
+        read_public_pem(tmp_path / "odd.pem")
+
+    assert refusal.value.code == "keys.invalid"
+
+
+def test_a_public_key_of_another_curve_is_refused(tmp_path):
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    public = generate_private_key(SECP384R1()).public_key()
+    (tmp_path / "odd.pem").write_bytes(public.public_bytes(serialization.Encoding.PEM, spki))
+
+    with pytest.raises(RequestError, match="P-256"):
+        read_public_pem(tmp_path / "odd.pem")
 
 
 def test_several_public_keys_may_stand_in_one_file_with_comments(tmp_path):

@@ -128,6 +128,9 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ({"IMAGEDELTA_DATABASE_URL": "sqlite:////no/such/place/x.db"}, "/no/such/place, which is no folder: create it"),
         ({"IMAGEDELTA_SEAL_KEYS": "/no/such.key"}, "IMAGEDELTA_SEAL_KEYS cannot be used: key file /no/such.key"),
         ({"IMAGEDELTA_SEAL_KEYS": __file__}, "IMAGEDELTA_SEAL_KEYS cannot be used: private key"),
+        ({"IMAGEDELTA_SEAL_KEYS": "https://v.vault.azure.net/keys/seal"}, "is named with its version"),
+        ({"IMAGEDELTA_SEAL_KEYS": "https://v.vault.azure.net/secrets/seal/" + "a" * 32}, "is named with its version"),
+        ({"IMAGEDELTA_SEAL_KEY_PEM": "hunter2"}, "IMAGEDELTA_SEAL_KEY_PEM holds no PEM"),
         ({"IMAGEDELTA_PRIORITIES": "/no/such.yaml"}, "IMAGEDELTA_PRIORITIES names /no/such.yaml, which is no file"),
         ({"IMAGEDELTA_PRIORITIES": __file__}, "IMAGEDELTA_PRIORITIES cannot be used: "),
         ({"IMAGEDELTA_RECON_REFERENCE": "Recon!"}, "IMAGEDELTA_RECON_REFERENCE names no image: "),
@@ -144,7 +147,7 @@ def hub(name: str, connection: str) -> dict[str, str]:
             "IMAGEDELTA_BLOBS_DIR is set beside IMAGEDELTA_STORAGE",
         ),
         ({"IMAGEDELTA_SMTP_PROT": "25"}, "IMAGEDELTA_SMTP_PROT is no setting: IMAGEDELTA_SMTP_PORT is"),
-        ({"IMAGEDELTA_SEAL_KEY": "k"}, "IMAGEDELTA_SEAL_KEY is no setting: IMAGEDELTA_SEAL_KEYS is"),
+        ({"IMAGEDELTA_SEAL_KEYZ": "k"}, "IMAGEDELTA_SEAL_KEYZ is no setting: IMAGEDELTA_SEAL_KEYS is"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_remedy(env: dict[str, str], said: str) -> None:
