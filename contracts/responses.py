@@ -108,6 +108,17 @@ class RegistrationView(Outcome):
     requested_at: datetime
 
 
+class PassedOverView(Outcome):
+    event: str
+
+
+class NoticeView(View):
+    """What became of a registry's notice."""
+
+    registrations: list[RegistrationView]
+    passed_over: list[PassedOverView] = Field(description="Events that nothing is registered for, and why.")
+
+
 class ImageView(View):
     image_id: str
     platform: str

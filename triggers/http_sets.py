@@ -72,6 +72,8 @@ def _owned(request: Request, order: _Ordered) -> _Ordered:
 def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders.Order]) -> Answer:
     def do() -> audit.Done:
         order = read()
+        if deps.settings.intake.rules:
+            orders.check_origins(order, deps.store.sets.select_devices(order.request), deps)
         created = deps.store.sets.create(
             order.request,
             images=order.images,

@@ -59,6 +59,7 @@ class FleetSimulator:
             store=store,
             blobs=self.blobs,
             hubs=self.hubs,
+            registries={},
             mailer=self.mail,
             sealers={self.sealer.key_id: self.sealer},
             now=self.now,
