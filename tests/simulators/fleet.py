@@ -47,6 +47,10 @@ _ROUNDS = 5
 """Ticks and sails in which any set that nothing holds up is through."""
 
 
+NOTHING_AHEAD = {"IMAGEDELTA_PREPARE_PATCHES": "false"}
+"""Patches are built when they are ordered: that is what is looked at."""
+
+
 class FleetSimulator:
     def __init__(self, store: SqlStore) -> None:
         self.now = ClockSimulator()
@@ -55,7 +59,7 @@ class FleetSimulator:
         self.hubs = {name: HubSimulator(name, self.now) for name in ("north", "south")}
         self.sealer = a_sealer()
         self.deps = Deps(
-            settings=replace(load_settings({}), priorities_file=Path("no priorities"), attend_threads=1),
+            settings=replace(load_settings(NOTHING_AHEAD), priorities_file=Path("no priorities"), attend_threads=1),
             store=store,
             blobs=self.blobs,
             hubs=self.hubs,
@@ -102,8 +106,9 @@ class FleetSimulator:
         """Register images ``name:number`` through read_image; numbers of one name differ in little."""
         for reference in references:
             built = self._images[reference] = an_app(reference)
-            self.blobs.put("intake", reference, [docker_save(built)])
-            request = RegisterImage(blob=f"intake/{reference}", reference=reference)
+            archive = f"{reference.replace(':', '-')}.tar"
+            self.blobs.put("intake", archive, [docker_save(built)])
+            request = RegisterImage(blob=f"intake/{archive}", reference=reference)
             registration = self.deps.store.images.request_registration(request, "pipeline", self.now())
             self._workflows.run("register_image", "register", {"registrationId": registration.registration_id})
 
