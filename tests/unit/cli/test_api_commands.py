@@ -114,7 +114,7 @@ def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
                 "owner": {"name": "Ada", "email": "a@example.org"},
                 "devices": {"ids": ["boat", "ship"]},
                 "release": "set",
-        "releaseBy": "auto",
+                "releaseBy": "auto",
                 "allowFullBundles": False,
                 "manifest": {"modulesContent": {}},
                 "values": {"TAG": "1=2"},
