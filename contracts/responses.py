@@ -277,7 +277,7 @@ class UnregisteredView(Outcome):
 
 
 class TroubleView(Outcome):
-    """Members that are in one state for one reason."""
+    """Members that are in one state for one reason: failed, in conflict, not running, or kept from being released."""
 
     state: str = _states(MEMBER)
     devices: int

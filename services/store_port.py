@@ -625,6 +625,14 @@ class Patches(Protocol):
         seconds: float,
         at: datetime,
     ) -> bool: ...
+    def lost(self, sha256: str, at: datetime) -> int:
+        """The blob of these bytes is not there: verified -> requested, due at once; how many patches that are.
+
+        What cannot go on without the old bytes begins its next attempt: bundles that are not whole in their outbox
+        yet, and shared ones that are not fetched.
+        """
+        ...
+
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
         """building -> failed, and the transfers that wait for it fail with the same code, in one transaction."""
         ...

@@ -19,6 +19,7 @@ from store.kernel.schema import patches, transfers
 from store.kernel.tools import as_record, lock_devices
 from store.sets.rows import wanted_by_a_member
 from store.transfers import preparing
+from store.transfers.lost_patches import lose_patch
 from store.transfers.rows import fetch_transfers
 
 _SOUND: dict[str, Any] = {"tries": 0, "code": None, "detail": None}
@@ -151,6 +152,9 @@ class SqlPatches:
             "prepare_at": None,
         }
         return self._write(patch_id, worker, at, values | _SOUND | _added(bytes_read, seconds))
+
+    def lost(self, sha256: str, at: datetime) -> int:
+        return self._db.write(lambda connection: lose_patch(connection, sha256, at))
 
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
         def work(connection: Connection) -> bool:

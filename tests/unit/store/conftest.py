@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from sqlalchemy import Connection
 
 from store.kernel.schema import metadata
 from store.sql import SqlStore
+from tests.unit.store.server import clear, server_url
 from tests.unit.store.tsql import listening
 from tests.unit.store.world import World
 
@@ -37,9 +37,20 @@ def database_url(empty_database: Path, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def shared_url(empty_database: Path) -> str:
-    """SQLite, or the server that IMAGEDELTA_TEST_DATABASE_URL names: the tests empty its tables."""
-    path = shutil.copy(empty_database, empty_database.with_name("shared.db"))
-    return os.environ.get("IMAGEDELTA_TEST_DATABASE_URL") or f"sqlite:///{path}"
+    """SQLite, or the server of `make test-sql`, in a database that is cleared first."""
+    if (url := server_url(empty_database.parent)) is not None:
+        clear(url)
+        return url
+    return f"sqlite:///{shutil.copy(empty_database, empty_database.with_name('shared.db'))}"
+
+
+@pytest.fixture
+def bare_url(shared_url: str, tmp_path: Path) -> str:
+    """A database without a table. That of a server is the shared one: whoever takes it migrates it."""
+    if shared_url.startswith("sqlite"):
+        return f"sqlite:///{tmp_path / 'new.db'}"
+    clear(shared_url)
+    return shared_url
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +29,7 @@ def said(store: SqlStore) -> Iterator[list[str]]:
 
 @contextmanager
 def planned(store: SqlStore) -> Iterator[dict[str, list[str]]]:
-    """SQLite's plan of each statement that runs meanwhile, made when all have run."""
+    """SQLite's plan of each statement that runs meanwhile, made when all have run. For tests marked ``sqlite``."""
     seen: dict[str, Any] = {}
 
     def note(_connection: Any, _cursor: Any, text: str, parameters: Any, _context: Any, many: bool) -> None:
@@ -58,7 +57,7 @@ def failing_once(store: SqlStore, at: int) -> Iterator[list[int]]:
     def fail(_connection: Any, _cursor: Any, _text: str, *_rest: Any) -> None:
         ran[0] += 1
         if ran[0] == at + 1:
-            raise sqlite3.OperationalError("database is locked")
+            raise store._db.engine.dialect.dbapi.OperationalError("database is locked")  # type: ignore[union-attr]
 
     engine = store._db.engine
     event.listen(engine, "before_cursor_execute", fail)

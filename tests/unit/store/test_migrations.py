@@ -73,9 +73,9 @@ def migrate_in_process(url: str, failed: Any) -> None:
     store.close()
 
 
-def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    url, failed = f"sqlite:///{tmp_path / 'new.db'}", SPAWN.Queue()
-    processes = [SPAWN.Process(target=migrate_in_process, args=(url, failed)) for _ in range(3)]
+def test_processes_that_start_at_once_migrate_once(bare_url: str) -> None:
+    failed = SPAWN.Queue()
+    processes = [SPAWN.Process(target=migrate_in_process, args=(bare_url, failed)) for _ in range(3)]
 
     for process in processes:
         process.start()

@@ -40,6 +40,7 @@ def test_a_set_is_released_recorded_and_confirmed_member_by_member(world: World)
     assert world.kinds(of) == ["arrived", "completed"]
 
 
+@pytest.mark.sqlite
 def test_what_a_release_asks_of_one_device_is_found_without_walking_through_the_set(world: World) -> None:
     of = ready(world, "ship-1", "ship-2")
     store = world.store

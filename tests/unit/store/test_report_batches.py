@@ -87,6 +87,7 @@ def test_a_batch_says_as_much_as_one_report_and_a_large_fleet_as_a_small_one(
     assert abs(counts[0] - counts[1]) <= 5  # the first mail of a kind is inserted, the next joins it
 
 
+@pytest.mark.sqlite
 def test_no_statement_of_a_message_walks_through_a_fleet(world: World) -> None:
     of = fleet(world, 100)
     transfers = world.store.transfers.of_set(of.set_id)

@@ -23,7 +23,11 @@ from triggers.table import ALL
 
 OPERATIONS = [(resource, operation) for resource in ALL for operation in resource.operations]
 IDS = [f"{operation.method} {resource.path}" for resource, operation in OPERATIONS]
-CHANGING = [(resource, operation) for resource, operation in OPERATIONS if operation.method != "GET"]
+CHANGING = [
+    (resource, operation)
+    for resource, operation in OPERATIONS
+    if operation.method != "GET" and not resource.anonymous  # a registry that tells of pushes: test_http_hooks
+]
 BODIES: dict[str, Any] = {
     "api_images": {"upload": "u"},
     "api_devices_one": {"hub": "north"},
