@@ -18,6 +18,7 @@ from activities.purge import purge
 from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
 from services.hub_settings import hub_names, hub_variable
+from services.quiet_libraries import quiet_libraries
 from triggers.due import serve_start_due
 from triggers.gate import KeyGate, RoleGate
 from triggers.hub_events import serve_events
@@ -26,6 +27,7 @@ from triggers.table import ALL
 from triggers.timer import serve_timer
 from triggers.timer_retention import serve_retention
 
+quiet_libraries()
 callers = check_settings().callers
 gate = RoleGate(callers.tenant) if callers.by_platform else KeyGate()
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from contracts.outbox import SHARED, outbox_container, priority_digit
 from contracts.records import Publication
 from imagedelta.bundles import BundleHead, Sealer, check_chunk_list, compose, parse_head, read_shared, share
-from imagedelta.errors import RequestError
+from imagedelta.errors import ContentError, RequestError
 from services.deps import Deps
 from services.ports import BlobRange
+
+
+class PatchLost(Exception):
+    """A patch that SQL calls verified is not in the storage as it was, or its chunk list is not."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(sha256)
+        self.sha256 = sha256
 
 
 class BundleBlobs:
@@ -22,6 +33,8 @@ class BundleBlobs:
 
         A device may fetch what it sees at once: nothing that was visible is replaced, and a chunk list is there
         before its bundle.
+
+        Raises: PatchLost; ImageDeltaError.
         """
         head = _head(publication)
         chunks = self._chunk_list(head)
@@ -34,15 +47,22 @@ class BundleBlobs:
         else:
             blobs.put_if_absent(container, f"{name}.chunks", [chunks])
             patch = BlobRange("patches", head.patch_sha256, 0, head.patch_bytes)
-            blobs.compose_if_absent(container, name, [before, patch, after])
+            with _lost(head):
+                blobs.compose_if_absent(container, name, [before, patch, after])
         return len(before) + head.patch_bytes + len(after)
 
     def _chunk_list(self, head: BundleHead) -> bytes:
-        """Held against the digest that is about to be sealed: a device would refuse another."""
+        """Held against the digest that is about to be sealed: a device would refuse another. A shared bundle is of no
+        use without the patch either, so that is looked for as well."""
         found = self._chunks.get(head.patch_sha256)
         if found is None:
-            found = self._deps.blobs.read("patches", f"{head.patch_sha256}.chunks")
-            check_chunk_list(head, found)
+            blobs = self._deps.blobs
+            with _lost(head):
+                found = blobs.read("patches", f"{head.patch_sha256}.chunks")
+                check_chunk_list(head, found)
+            patch = blobs.info("patches", head.patch_sha256)
+            if patch is None or patch.size != head.patch_bytes:
+                raise PatchLost(head.patch_sha256)
             self._chunks[head.patch_sha256] = found
         return found
 
@@ -59,6 +79,14 @@ class BundleBlobs:
             f"the cloud has {', '.join(self._deps.sealers) or 'none'}",
             code="seal.no_trusted_key",
         )
+
+
+@contextmanager
+def _lost(head: BundleHead) -> Iterator[None]:
+    try:
+        yield
+    except ContentError as error:
+        raise PatchLost(head.patch_sha256) from error
 
 
 def _refuse_another_patch(head: BundleHead, stored: bytes) -> None:

@@ -6,11 +6,15 @@ and every byte of a twin crosses the link: that part is written once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from contracts.messages import PatchAccess, PatchGrant
+from services.deps import Deps
 from services.ports import Blobs
+
+log = logging.getLogger(__name__)
 
 
 def patch_access(
@@ -27,6 +31,17 @@ def patch_access(
         grants=[PatchGrant(patch=patch, query=query) for patch, query in zip(patches, own, strict=True)],
     )
     return access, min(grant.expires_at for grant in grants)
+
+
+def lose_patch(deps: Deps, sha256: str) -> None:
+    """Have a patch built anew that is not in the storage as it was: a rule of its lifecycle, or a person, took it.
+
+    What is left of it goes first: a build keeps what is there already.
+    """
+    log.warning("patch %s is gone from the storage: it is built anew", sha256)
+    for name in (sha256, f"{sha256}.chunks"):
+        deps.blobs.delete("patches", name)
+    deps.store.patches.lost(sha256, deps.now())
 
 
 def _factored(queries: Sequence[str]) -> tuple[str, list[str]]:

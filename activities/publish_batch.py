@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from activities.bundle_blobs import BundleBlobs
+from activities.bundle_blobs import BundleBlobs, PatchLost
 from activities.failures import final_failure
+from activities.patch_access import lose_patch
 from contracts.records import Publication
 from imagedelta.errors import ImageDeltaError
 from services.deps import Deps
@@ -22,19 +23,25 @@ def publish_batch(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     """``{"patchId", "after": transfer}`` -> ``{"published": int, "after": transfer or None}``; None at the end.
 
     Number and name are given once for each attempt and a blob that is there is never replaced, so it may run
-    twice, also at the same time. What is done is marked even when the storage fails before the rest is.
+    twice, also at the same time. What is done is marked even when the storage fails before the rest is. A patch that
+    is gone from the storage is built anew, and this ends.
     """
     patch_id, publications = payload["patchId"], deps.store.publications
     claimed = publications.claim(patch_id, payload["after"], BATCH, shared=deps.settings.shared_bundles, at=deps.now())
     results, trouble = _write_all(deps, claimed)
     more = len(claimed) == BATCH or len(results) < len(claimed)
     published = publications.finish(patch_id, results, deps.now(), last=not more)
+    if isinstance(trouble, PatchLost):
+        lose_patch(deps, trouble.sha256)
+        return {"published": published, "after": None}
     if trouble is not None:
         raise trouble
     return {"published": published, "after": results[-1].transfer.transfer_id if more else None}
 
 
-def _write_all(deps: Deps, claimed: Iterable[Publication]) -> tuple[list[BundleResult], ImageDeltaError | None]:
+def _write_all(
+    deps: Deps, claimed: Iterable[Publication]
+) -> tuple[list[BundleResult], ImageDeltaError | PatchLost | None]:
     """What became of them, and the trouble that ended it early, if any."""
     blobs = BundleBlobs(deps)
     results: list[BundleResult] = []
@@ -42,7 +49,7 @@ def _write_all(deps: Deps, claimed: Iterable[Publication]) -> tuple[list[BundleR
     for publication in claimed:
         try:
             results.append(_write(blobs, publication))
-        except ImageDeltaError as error:
+        except (ImageDeltaError, PatchLost) as error:
             return results, error
         if time.monotonic() > until:
             break
@@ -50,9 +57,11 @@ def _write_all(deps: Deps, claimed: Iterable[Publication]) -> tuple[list[BundleR
 
 
 def _write(blobs: BundleBlobs, publication: Publication) -> BundleResult:
-    """Raises: ImageDeltaError when trying again can help."""
+    """Raises: ImageDeltaError when trying again can help; PatchLost."""
     try:
         return BundleResult(publication.transfer, blobs.write(publication))
+    except PatchLost:
+        raise
     except Exception as error:
         code, detail = final_failure(error)
         return BundleResult(publication.transfer, code=code, detail=detail)

@@ -1,25 +1,25 @@
-"""Register an image: read its archive once, keep each distinct layer once with its file index, sign the image.
+"""Register images: read each layer that is not known once, keep it with its file index, sign the images.
 
-Blobs come before the rows that name them, so that a crash leaves at most blobs nobody names; a second run finds
-the layers that the first one finished and does not read them again.
+Where they come from makes no difference here (activities.image_sources). Blobs come before the rows that name them, so
+that a crash leaves at most blobs nobody names; a second run finds the layers that the first one finished and does not
+read them again.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 from activities.failures import final_failure
+from activities.image_sources import open_source
 from activities.layer_upload import store_layer
 from activities.registered_images import chosen_images
 from activities.stored_images import read_index
 from contracts.records import ImageRecord, LayerRecord, Registration
-from imagedelta.archives import Archive, Image, open_archive, sha256_id
-from imagedelta.archives.disk_guard import guarded
-from imagedelta.errors import RequestError
+from imagedelta.archives import Image, sha256_id
 from imagedelta.signatures import LayerIndex, sign
 from services.deps import Deps
+from services.ports import ImageSource
 
 _MAX_DETAIL = 2000
 
@@ -53,59 +53,40 @@ def _drop_upload(deps: Deps, registration: Registration) -> None:
 
 
 def _read(deps: Deps, registration: Registration) -> tuple[dict[str, str], str | None]:
-    """What is registered, by platform, and in words what of the archive was passed over."""
-    container, name = _blob_of(registration)
-    with (
-        deps.blobs.open(container, name) as stream,
-        tempfile.TemporaryFile() as scratch,
-        open_archive(stream, deps.settings.archive_limits, scratch=guarded(scratch)) as archive,
-    ):
-        images = chosen_images(archive.images, registration, deps.store.images.images)
+    """What is registered, by platform, and in words what was there and could not be read."""
+    with open_source(deps, registration) as (source, origin):
+        images = chosen_images(source.images, registration, deps.store.images.images)
         for image in images:
-            _keep_image(deps, archive, image)
-        unreadable = [str(over) for over in archive.passed_over if over.error]
+            _keep_image(deps, source, image, origin)
+        unreadable = [str(over) for over in source.passed_over if over.error]
     detail = f"passed over: {'; '.join(unreadable)}"[:_MAX_DETAIL] if unreadable else None
     return {image.platform: image.image_id for image in images}, detail
 
 
-def _blob_of(registration: Registration) -> tuple[str, str]:
-    origin = registration.origin
-    if "upload" in origin:
-        return "intake", origin["upload"]
-    if "blob" in origin:
-        container, _, name = origin["blob"].partition("/")
-        return container, name
-    raise RequestError(
-        "images are registered from an upload or a blob, not yet from a registry", code="request.unsupported"
-    )
-
-
-def _keep_image(deps: Deps, archive: Archive, image: Image) -> None:
+def _keep_image(deps: Deps, source: ImageSource, image: Image, origin: str) -> None:
     known = dict(deps.store.images.known_layers(image.diff_ids))
     indexes = []
     for position, diff_id in enumerate(image.diff_ids):
         if diff_id not in known:
-            known[diff_id], index = _keep_layer(deps, archive, image, position)
+            known[diff_id], index = _keep_layer(deps, source, image, position)
         else:
             index = read_index(deps, known[diff_id])
         indexes.append(index)
-    signature = sign(image, indexes).to_bytes()
-    deps.store.images.add_image(
-        ImageRecord(
-            image_id=image.image_id,
-            platform=image.platform,
-            config=image.config,
-            diff_ids=image.diff_ids,
-            full_bytes=len(image.config) + sum(index.size for index in indexes),
-            signature=_put_named_by_content(deps, "signatures", signature),
-            references=image.references,
-            registered_at=deps.now(),
-        )
+    record = ImageRecord(
+        image_id=image.image_id,
+        platform=image.platform,
+        config=image.config,
+        diff_ids=image.diff_ids,
+        full_bytes=len(image.config) + sum(index.size for index in indexes),
+        signature=_put_named_by_content(deps, "signatures", sign(image, indexes).to_bytes()),
+        references=image.references,
+        registered_at=deps.now(),
     )
+    deps.store.images.add_image(record, origin)
 
 
-def _keep_layer(deps: Deps, archive: Archive, image: Image, position: int) -> tuple[LayerRecord, LayerIndex]:
-    with archive.open_layer(image, position) as layer:
+def _keep_layer(deps: Deps, source: ImageSource, image: Image, position: int) -> tuple[LayerRecord, LayerIndex]:
+    with source.open_layer(image, position) as layer:
         index = store_layer(deps.blobs, layer, image.diff_ids[position])
     record = LayerRecord(index.diff_id, index.size, _put_named_by_content(deps, "indexes", index.to_bytes()))
     deps.store.images.add_layer(record)

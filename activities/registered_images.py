@@ -1,4 +1,4 @@
-"""Which images of an archive a registration takes, and what each is for.
+"""Which images of its source a registration takes, and what each is for.
 
 Of growing weight are what an index says of the platform, the image's config, what is registered already, and what the
 person who registers it says.
@@ -47,4 +47,4 @@ def _platform(image: Image, registration: Registration, registered: Mapping[str,
 
 def _many(images: Sequence[Image], problem: str) -> RequestError:
     listed = "; ".join(f"{title_of(image)} for {image.platform or 'an unknown platform'}" for image in images)
-    return RequestError(f"the archive holds {len(images)} images ({listed}): {problem}", code="request.many_images")
+    return RequestError(f"it holds {len(images)} images ({listed}): {problem}", code="request.many_images")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from activities.due_work import SERVICE_PAUSE, Run, pause_of
-from activities.patch_access import patch_access
+from activities.patch_access import lose_patch, patch_access
 from contracts import work
 from contracts.messages import DesiredProperties, OutboxAccess
 from contracts.outbox import outbox_container, transfer_of
@@ -62,13 +62,13 @@ def _unanswered(run: Run, claim: SyncClaim, error: DependencyError) -> None:
 
 
 def _sync(deps: Deps, claim: SyncClaim) -> None:
-    """A retired device is left without an outbox."""
+    """A retired device is left without an outbox, whatever its hub says to it: so what opened that opens nothing."""
     device = claim.device
+    retired = device.state == "retired"
+    _empty_outbox(deps, device)
     hub = deps.hubs.get(device.hub)
     if hub is None:
         raise RequestError(f"hub {device.hub} is not configured", code="request.unknown_hub")
-    retired = device.state == "retired"
-    _empty_outbox(deps, device)
     wanted = deps.store.devices.desired_facts(device.device_id)
     facts, cut = fitted(wanted, MAX_BYTES - GRANT_BYTES * len(wanted["patches"]))
     code = TOO_LARGE if cut else None
@@ -76,6 +76,10 @@ def _sync(deps: Deps, claim: SyncClaim) -> None:
     if digest == device.desired_digest and (retired or _is_fresh(deps, device)):
         deps.store.devices.synced(claim, digest, device.outbox_renew_after, code)
         return  # nothing new to say: a twin's update costs bytes on the link
+    if lost := [patch for patch in facts["patches"] if deps.blobs.info("patches", patch) is None]:
+        for patch in lost:
+            lose_patch(deps, patch)
+        raise DependencyError(f"patches are built anew: {', '.join(lost)}", code="dependency.blobs")
     grant = None if retired else _grant(deps, device)
     patches, patches_end = patch_access(deps.blobs, facts["patches"], deps.settings.patch_grant_lifetime)
     ends = [end for end in (grant and grant.expires_at, patches_end) if end]

@@ -67,14 +67,15 @@ class Caller:
     """Whoever asks.
 
     Attributes:
-        how: ``key`` (a function key, held by the host), ``person`` or ``application`` (a token of Entra ID).
+        how: ``key`` (a function key, held by the host), ``person`` or ``application`` (a token of Entra ID), or
+            ``registry`` (a webhook, by its secret).
         identity: Object id of a person, client id of an application; None for a key, whose name the host keeps.
         who: For people who read the audit log: a person's login, an application's id.
         name: A person's display name.
         email: A person's mail address.
     """
 
-    how: Literal["key", "person", "application"]
+    how: Literal["key", "person", "application", "registry"]
     who: str
     identity: str | None = None
     name: str = ""

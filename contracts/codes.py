@@ -24,7 +24,6 @@ REMEDIES = {
     "content.malformed_message": "It breaks docs/formats/messages.md: update the older of device and cloud.",
     "content.missing": "It was withdrawn or never stored: look at who should have put it there.",
     "request.not_found": "Check the id; list what there is with a GET of the collection.",
-    "request.unsupported": "This version cannot do it; the message says what it can do instead.",
     "request.unknown_hub": "Name one of the hubs that the function app is configured with (IMAGEDELTA_HUBS).",
     "request.unknown_image": "Register the image first (POST /api/images), or correct its name and tag.",
     "request.not_in_hub": "Create the device in its hub, or correct the hub it is enrolled with.",

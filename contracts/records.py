@@ -14,6 +14,9 @@ from typing import Any, Literal
 from contracts.states import stage_of, waits_for
 from imagedelta.platforms import best_of
 
+ARCHIVE = "archive"
+"""Where images come from that no registry gave: an upload, a blob."""
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -43,7 +46,7 @@ class Registration:
     state: str
     """queued, reading, registered or failed."""
     origin: Mapping[str, str]
-    """Exactly one of upload, blob, registry."""
+    """Exactly one of upload, blob, registry; with event, the id of the registry's notice, when that asked for it."""
     reference: str | None
     images: Mapping[str, str]
     """platform -> image ID, once registered."""

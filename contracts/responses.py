@@ -108,6 +108,17 @@ class RegistrationView(Outcome):
     requested_at: datetime
 
 
+class PassedOverView(Outcome):
+    event: str
+
+
+class NoticeView(View):
+    """What became of a registry's notice."""
+
+    registrations: list[RegistrationView]
+    passed_over: list[PassedOverView] = Field(description="Events that nothing is registered for, and why.")
+
+
 class ImageView(View):
     image_id: str
     platform: str
@@ -266,7 +277,7 @@ class UnregisteredView(Outcome):
 
 
 class TroubleView(Outcome):
-    """Members that are in one state for one reason."""
+    """Members that are in one state for one reason: failed, in conflict, not running, or kept from being released."""
 
     state: str = _states(MEMBER)
     devices: int

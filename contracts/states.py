@@ -121,7 +121,8 @@ TRANSFER = _machine(
     ("queued building failed cancelled source_missing", "succeeded", "device"),
     ("failed", "queued", "api"),
     ("succeeded already_present", "queued", "timer orchestrator"),
-    ("published receiving received applying blocked", "queued", "timer"),  # the device was replaced
+    # the device was replaced; the patch that a shared bundle refers to is gone
+    ("published receiving received applying blocked", "queued", "timer"),
     (
         "queued building published receiving received applying blocked source_missing",
         "cancelled",
@@ -136,6 +137,7 @@ PATCH = _machine(
     ("requested", "building", "orchestrator"),
     ("building", "verified failed requested", "orchestrator timer"),
     ("verified", "building", "timer"),  # taken apart: nobody has used it for long
+    ("verified", "requested", "timer"),  # its blob is gone
     ("failed", "requested", "api"),  # a person retries a member: the program that failed may be another by now
 )
 

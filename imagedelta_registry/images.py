@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from imagedelta.archives.digest_aside import DigestAside
+from imagedelta.archives.findings import PassedOver
 from imagedelta.archives.layer_stream import verified_stream
 from imagedelta.archives.model import Image, image_from_config, sha256_id
 from imagedelta.archives.unpacking import unpack
@@ -52,6 +53,7 @@ class RegistryImages:
             self._layers.setdefault(image.image_id, manifest.layers)
         self.images = tuple(found.values())
         """An image that an index names twice is there once, for the platform named first."""
+        self.passed_over: tuple[PassedOver, ...] = ()
 
     def open_layer(self, image: Image, position: int) -> BinaryIO:
         """Return layer ``position`` of the image as an uncompressed tar, to be read to its end.

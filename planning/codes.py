@@ -12,6 +12,8 @@ REMEDIES = {
     "plan.no_platform": "Register the image for that platform (images register --platform where its config is wrong), "
     "or correct what the device says it runs: IMAGEDELTA_PLATFORM takes several.",
     "plan.no_profile": "Update the module on the device: it reads none of the patch profiles built here.",
+    "plan.registry": "Register the image from a registry that may feed the device, or correct the device's tags or the "
+    "rule (IMAGEDELTA_REGISTRY_<NAME>_DEVICES).",
     "plan.retired_device": "Leave the device out of the set.",
     "plan.needs_approval": "Look at the plan; approve the set, or cancel it and raise its limits.",
     "release.too_large": "Let the device have fewer modules, or shorter options and properties; another workstream may "

@@ -44,3 +44,5 @@ class FleetFacts:
     """(device, target image ID) -> sources that the device reported missing."""
     unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
     """Image ID -> why its signature is missing: nothing can be sent of it, and from it."""
+    forbidden: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Image ID -> devices that may not have it because of the registry it came from."""

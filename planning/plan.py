@@ -120,6 +120,8 @@ def _plan_images(
         image_id = _image_for(device, item)
         if image_id in planned:
             continue  # two names of one image: it travels once
+        if device.device_id in facts.forbidden.get(image_id, ()):
+            raise CannotPlan(f"{item.reference} came from no registry that may feed it", code="plan.registry")
         is_here = image_id in here
         refused = facts.refused.get((device.device_id, image_id), frozenset())
         choice = Choice((), 0) if is_here else _choice(facts, image_id, here - refused, recon, chooser)

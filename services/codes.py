@@ -13,6 +13,7 @@ REMEDIES = {
     "link.range_ignored": "Let the proxy before the store pass Range requests: without them a broken download starts "
     "from its first byte, so the device tries only a few times a day.",
     "link.silent": "Nothing to do: the device asks again and goes on where it was. Look at the link if this lasts.",
+    "request.unknown_registry": "Name an image of a configured registry, or have IMAGEDELTA_REGISTRIES name this one.",
     "request.blob_name": "Use a name of letters, digits, dots, dashes and underscores.",
     "dependency.blobs": "Nothing to do: it is tried again. Look at the storage and its free space if this lasts.",
     "dependency.blobs_denied": "Give the app's identity the roles Storage Blob Data Contributor and Storage Blob "

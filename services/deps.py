@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagedelta.bundles.seal import Sealer
-from services.ports import Blobs, Clock, Hub, Mailer
+from services.ports import Blobs, Clock, Hub, Mailer, Registry
 from services.settings import Settings
 from services.store_port import Store
 
@@ -18,6 +18,8 @@ class Deps:
     blobs: Blobs
     hubs: Mapping[str, Hub]
     """By the hub's configured name."""
+    registries: Mapping[str, Registry]
+    """By the registry's configured name."""
     mailer: Mailer
     sealers: Mapping[str, Sealer]
     """By key id; the first is the preferred one, the others serve devices that do not trust it yet."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from contracts.records import ARCHIVE
 from imagedelta.bundles.keys import private_key_from_pem, write_key_pair
 from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer
 from imagedelta.errors import RequestError
@@ -21,8 +22,10 @@ from services.hub_port import IotHub
 from services.hub_rest import RestCalls
 from services.hub_settings import HubSettings, own_variable
 from services.identity import Identity
+from services.intake_settings import registry_variable
 from services.mail_smtp import SmtpMailer
-from services.ports import Blobs, Hub
+from services.ports import Blobs, Hub, Registry
+from services.registry_intake import IntakeRegistry
 from services.seal_keyvault import KeyVaultSealer
 from services.sealers import Sealers
 from services.settings import Settings, load_settings
@@ -55,6 +58,7 @@ def check_settings() -> Settings:
     Raises: RequestError ``settings.invalid`` that names everything that is wrong.
     """
     settings = load_settings()
+    _check_queries(settings)
     if settings.database_url is not None:
         _store(settings, settings.database_url).close()
     return settings
@@ -73,12 +77,14 @@ def upgrade_database(settings: Settings) -> str:
 
 
 def make_deps(settings: Settings) -> Deps:
+    _check_queries(settings)
     identity = Identity()
     return Deps(
         settings=settings,
         store=_store(settings, settings.database_url or _local_database(settings)),
         blobs=_blobs(settings, identity),
         hubs={name: _hub(hub, identity) for name, hub in settings.hubs.items()},
+        registries=_registries(settings, identity),
         mailer=SmtpMailer(settings.mail),
         sealers=_sealers(settings, identity),
         now=utc_now,
@@ -146,6 +152,25 @@ def _sealers(settings: Settings, identity: Identity) -> Sealers:
 
 def _sealer(key: Path | str, identity: Identity) -> Sealer:
     return FileSealer(key) if isinstance(key, Path) else KeyVaultSealer(key, identity)
+
+
+def _registries(settings: Settings, identity: Identity) -> dict[str, Registry]:
+    limits = settings.archive_limits
+    return {name: IntakeRegistry(each, identity.token, limits) for name, each in settings.intake.registries.items()}
+
+
+def _check_queries(settings: Settings) -> None:
+    """Which devices a registry may feed is a query in the database's language, which the settings do not know.
+
+    Raises: RequestError ``settings.invalid``.
+    """
+    for origin, query in settings.intake.rules.items():
+        if query:
+            variable = "IMAGEDELTA_ARCHIVE_DEVICES" if origin == ARCHIVE else registry_variable(origin, "DEVICES")
+            try:
+                SqlStore.check_tag_query(query)
+            except RequestError as error:
+                raise RequestError(f"{variable} cannot be used: {error}", code="settings.invalid") from error
 
 
 def _local_database(settings: Settings) -> str:

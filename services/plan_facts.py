@@ -16,6 +16,7 @@ from planning import manifest as manifests
 from planning.facts import FleetFacts, Unreadable, Wanted
 from planning.plan import Policy, wanted_images
 from services.deps import Deps
+from services.origin_rules import forbidden
 from services.ports import Hub
 from services.rules_file import read_rules
 
@@ -57,11 +58,12 @@ def gather_facts(
     targets = {image_id for item in wanted for image_id in item.by_platform.values()}
     named = targets | {image.image_id for images in present.values() for image in images}
     images = deps.store.images.images(sorted(named))
-    signatures, unreadable = _signatures(deps, images.values())
-    return FleetFacts(tuple(devices), present, images, signatures, refused or {}, unreadable)
+    signatures, unreadable = read_signatures(deps, images.values())
+    not_for = forbidden(deps, targets, [device.device_id for device in devices])
+    return FleetFacts(tuple(devices), present, images, signatures, refused or {}, unreadable, not_for)
 
 
-def _signatures(deps: Deps, images: Iterable[ImageRecord]) -> tuple[dict[str, Signature], dict[str, Unreadable]]:
+def read_signatures(deps: Deps, images: Iterable[ImageRecord]) -> tuple[dict[str, Signature], dict[str, Unreadable]]:
     """An image without its signature is no source, and cannot be sent; it stops no other."""
     found, unreadable = {}, {}
     for image in images:

@@ -5,10 +5,13 @@ Every method raises only ImageDeltaError: DependencyError where trying again can
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, Protocol
+
+from imagedelta.archives import Image
+from imagedelta.archives.findings import PassedOver
 
 
 @dataclass(frozen=True)
@@ -227,44 +230,36 @@ class Hub(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RegistryBlob:
-    """A blob as a manifest announces it: ``sha256:`` and 64 hex digits, and its bytes as stored, mostly packed."""
+class ImageSource(Protocol):
+    """Images that are to be registered, and where their layers come from: an archive, or a name in a registry."""
 
-    digest: str
-    size: int
+    @property
+    def images(self) -> Sequence[Image]: ...
+    @property
+    def passed_over(self) -> Sequence[PassedOver]:
+        """What is there beside the images."""
+        ...
 
+    def open_layer(self, image: Image, position: int) -> BinaryIO:
+        """A layer as an uncompressed tar, whose end is reached only if it has its diff_id; to be closed.
 
-@dataclass(frozen=True)
-class RegistryImage:
-    """One image for one platform, by digests alone: what a tag means later changes nothing of it."""
-
-    config: RegistryBlob
-    """Its digest is the image ID."""
-    layers: tuple[RegistryBlob, ...]
-    """Lowest first."""
+        Raises (also while it is read): ContentError; DependencyError.
+        """
+        ...
 
 
 class Registry(Protocol):
     """Where build pipelines push images; nothing is pushed from here. Many threads may ask it."""
 
-    def resolve(self, reference: str) -> Mapping[str, RegistryImage]:
-        """What ``HOST[:PORT]/PATH[:TAG|@DIGEST]`` stands for now: platform (``os/arch[/variant]``) -> image.
+    def open(self, reference: str, machines: Sequence[Sequence[str]]) -> ImageSource:
+        """What ``HOST[:PORT]/PATH[:TAG|@DIGEST]`` stands for now; documents are held against their digests.
 
-        Manifests are held against their digests before they are read.
+        Args:
+            machines: Of an image for several platforms those are taken that these run, each given as its platforms,
+                best first; all of them when there are no machines.
 
-        Raises: RequestError when there is no such image or it may not be read; ContentError for what is no image.
-        """
-        ...
-
-    def read_blob(self, reference: str, blob: RegistryBlob, offset: int = 0) -> Iterator[bytes]:
-        """The blob's bytes as stored from ``offset`` to its end, in pieces of at most 1 MiB.
-
-        From 0 they are held against the digest, and the last piece is only given if it fits. A reader that goes on
-        after a broken link holds the whole against it by itself.
-
-        Raises (also while iterating): DependencyError; ContentError ``content.missing``, ``content.truncated``,
-            ``content.digest_mismatch``.
+        Raises: RequestError when there is no such image or it may not be read; ContentError for what is no image;
+            DependencyError.
         """
         ...
 

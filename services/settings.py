@@ -19,6 +19,7 @@ from imagedelta.names import parse_name
 from services.blobs_azure_settings import StorageSettings, read_storage
 from services.caller_settings import CallerSettings, read_caller_settings
 from services.hub_settings import HubSettings, read_hubs
+from services.intake_settings import IntakeSettings, read_intake
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
 from services.seal_settings import SealSettings, read_seal_settings
@@ -87,6 +88,7 @@ class Settings:
     max_upload_bytes: int
     image_containers: frozenset[str]
     """Containers that a registration may name a blob of."""
+    intake: IntakeSettings
     archive_limits: Limits
     """Of reading archives; IMAGEDELTA_LIMITS raises them."""
     callers: CallerSettings
@@ -126,6 +128,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
         default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
         recon_repository=_recon_repository(read),
+        intake=read_intake(read),
         archive_limits=_archive_limits(read),
         image_containers=_image_containers(read),
         max_upload_bytes=read.number("IMAGEDELTA_MAX_UPLOAD_BYTES", 64 << 30),

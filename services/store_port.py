@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from contracts.messages import Inventory, Report
 from contracts.records import (
+    ARCHIVE,
     AuditEntry,
     Cost,
     DeploymentSet,
@@ -161,6 +162,16 @@ class PlannedTransfer:
     """Images on the device that could have been sources, had they been registered."""
 
 
+@dataclass(frozen=True)
+class WantedPatch:
+    """A patch that devices would get, were its image ordered today."""
+
+    image_id: str
+    sources: tuple[str, ...]
+    profile: str
+    estimated_bytes: int
+
+
 Range = tuple[str, str]
 """The first and the last device of some members of a set, in order of id."""
 
@@ -212,7 +223,14 @@ class Decisions:
 
 
 class Images(Protocol):
-    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration: ...
+    def request_registration(
+        self, request: RegisterImage, by: str, at: datetime, event: str | None = None
+    ) -> Registration:
+        """Args:
+        event: Id of the registry's notice that led to it.
+        """
+        ...
+
     def registration(self, registration_id: str) -> Registration | None: ...
     def open_registrations(self, limit: int) -> tuple[str, ...]:
         """Registrations queued or being read, oldest first: the timer starts again those whose reader died."""
@@ -231,8 +249,20 @@ class Images(Protocol):
     def fail_registration(self, registration_id: str, code: str, detail: str) -> None: ...
     def known_layers(self, diff_ids: Sequence[str]) -> Mapping[str, LayerRecord]: ...
     def add_layer(self, layer: LayerRecord) -> None: ...
-    def add_image(self, image: ImageRecord) -> None:
-        """Adding what is known changes nothing but its references."""
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
+        """Adding what is known changes nothing but its references and origins.
+
+        Args:
+            origin: Configured name of the registry that it comes from.
+        """
+        ...
+
+    def origins(self, image_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Of registered images: all that they came from."""
+        ...
+
+    def previous(self, image_id: str) -> str | None:
+        """The image of the same platform that was registered last before it from a repository of the same path."""
         ...
 
     def image(self, image_id: str) -> ImageRecord | None: ...
@@ -270,6 +300,14 @@ class Devices(Protocol):
         limit: int,
         after: str | None,
     ) -> Page: ...
+    def machines(self) -> tuple[tuple[str, ...], ...]:
+        """Of devices that are not retired: the platforms that they run, best first; each such list once."""
+        ...
+
+    def matching(self, query: str, device_ids: Collection[str]) -> frozenset[str]:
+        """Those of the devices that a tag query finds. Raises: RequestError ``request.invalid``."""
+        ...
+
     def images_on(self, device_id: str) -> tuple[DeviceImage, ...]: ...
     def images_on_many(self, device_ids: Sequence[str]) -> Mapping[str, tuple[DeviceImage, ...]]: ...
     def record_inventory(self, origin: Origin, inventory: Inventory) -> Outcome:
@@ -531,8 +569,16 @@ class Transfers(Protocol):
 
 
 class Patches(Protocol):
+    def prepare(self, wanted: Sequence[WantedPatch], at: datetime) -> int:
+        """Have these built ahead of any order, when nothing that is ordered waits for a build; how many that are.
+
+        What fails ahead of orders is left for the order that wants it.
+        """
+        ...
+
     def to_build(self, at: datetime, limit: int) -> tuple[str, ...]:
-        """Those that are being built, and of the due ones those that wait longest; ``limit`` in all."""
+        """Those that are being built, and of the due ones those that wait longest; ``limit`` in all. If there are none
+        of either, one that is to be prepared."""
         ...
 
     def to_publish(self, at: datetime, limit: int) -> tuple[str, ...]:
@@ -544,7 +590,8 @@ class Patches(Protocol):
     def begin_step(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> Patch | None:
         """The patch when this worker may build it now: it is requested and due, its own, or its worker's lease is over.
 
-        None also when no started set waits for it. ``tries`` counts the steps begun since the last one that ended.
+        None also when no started set waits for it, unless it is prepared and no other one is due for a set. ``tries``
+        counts the steps begun since the last one that ended.
         """
         ...
 
@@ -579,6 +626,14 @@ class Patches(Protocol):
         seconds: float,
         at: datetime,
     ) -> bool: ...
+    def lost(self, sha256: str, at: datetime) -> int:
+        """The blob of these bytes is not there: verified -> requested, due at once; how many patches that are.
+
+        What cannot go on without the old bytes begins its next attempt: bundles that are not whole in their outbox
+        yet, and shared ones that are not fetched.
+        """
+        ...
+
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
         """building -> failed, and the transfers that wait for it fail with the same code, in one transaction."""
         ...

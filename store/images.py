@@ -6,16 +6,26 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, exists, select
+from sqlalchemy import Connection, RowMapping, and_, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
-from contracts.records import ImageRecord, LayerRecord, Page, Registration
+from contracts.records import ARCHIVE, ImageRecord, LayerRecord, Page, Registration
 from contracts.requests import RegisterImage
 from imagedelta.errors import RequestError
+from imagedelta.names import parse_name
 from store.devices.rows import device_records
 from store.kernel.engine import Database
 from store.kernel.paging import fetch_page
-from store.kernel.schema import device_images, devices, image_layers, image_references, images, layers, registrations
+from store.kernel.schema import (
+    device_images,
+    devices,
+    image_layers,
+    image_origins,
+    image_references,
+    images,
+    layers,
+    registrations,
+)
 from store.kernel.tools import as_record, new_id, rows_in, unknown
 
 OPEN = ("queued", "reading")
@@ -27,8 +37,11 @@ class SqlImages:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def request_registration(self, request: RegisterImage, by: str, at: datetime) -> Registration:
+    def request_registration(
+        self, request: RegisterImage, by: str, at: datetime, event: str | None = None
+    ) -> Registration:
         origin = {name: value for name in ("upload", "blob", "registry") if (value := getattr(request, name))}
+        origin |= {"event": event} if event else {}
         identity = (new_id("registration"), "queued", origin, request.reference)
         record = Registration(*identity, {}, None, None, by, at, request.platform)
         self._db.write(lambda connection: connection.execute(registrations.insert().values(vars(record))))
@@ -83,7 +96,7 @@ class SqlImages:
         values = {"diff_id": layer.diff_id, "size": layer.size, "file_index": layer.index}
         self._db.write(lambda connection: _add(connection, layers, layers.c.diff_id == layer.diff_id, values))
 
-    def add_image(self, image: ImageRecord) -> None:
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
         def work(connection: Connection) -> None:
             if not _add(connection, images, images.c.image_id == image.image_id, _image_values(image)):
                 _restate_platform(connection, image)
@@ -91,8 +104,21 @@ class SqlImages:
                 connection.execute(image_layers.insert(), _layer_rows(image))
             for reference in image.references:
                 _point(connection, reference, image.platform, image.image_id)
+            for repository in sorted({parse_name(reference).path for reference in image.references} or {""}):
+                _came_from(connection, image, origin, repository)
 
         self._db.write(work)
+
+    def origins(self, image_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        query = select(image_origins.c.image_id, image_origins.c.origin).distinct()
+        rows = self._db.read(lambda connection: rows_in(connection, query, image_origins.c.image_id, image_ids))
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(row["image_id"], set()).add(row["origin"])
+        return {image_id: frozenset(origins) for image_id, origins in found.items()}
+
+    def previous(self, image_id: str) -> str | None:
+        return self._db.read(lambda connection: _previous(connection, image_id))
 
     def image(self, image_id: str) -> ImageRecord | None:
         return self.images([image_id]).get(image_id)
@@ -222,6 +248,31 @@ def _point(connection: Connection, reference: str, platform: str, image_id: str)
     except IntegrityError as error:
         if not connection.execute(update).rowcount:
             raise RequestError(f"image {image_id} is not registered", code="request.unknown_image") from error
+
+
+def _came_from(connection: Connection, image: ImageRecord, origin: str, repository: str) -> None:
+    """Note where an image came from, and when it last did."""
+    same = {"image_id": image.image_id, "origin": origin, "repository": repository}
+    where = [image_origins.c[name] == value for name, value in same.items()]
+    if not connection.execute(image_origins.update().where(*where).values(at=image.registered_at)).rowcount:
+        _add(connection, image_origins, and_(*where), {**same, "at": image.registered_at})
+
+
+def _previous(connection: Connection, image_id: str) -> str | None:
+    """Newest first along the index of (repository, at): a repository has many versions, and the next one counts."""
+    this = select(image_origins.c.repository, func.max(image_origins.c.at).label("at"), images.c.platform)
+    this = this.join(images).where(image_origins.c.image_id == image_id, image_origins.c.repository != "")
+    found: list[Any] = []
+    for row in connection.execute(this.group_by(image_origins.c.repository, images.c.platform)).mappings().all():
+        query = select(image_origins.c.at, image_origins.c.image_id).join(images)
+        query = query.where(
+            image_origins.c.repository == row["repository"],
+            image_origins.c.at <= row["at"],
+            image_origins.c.image_id != image_id,
+            images.c.platform == row["platform"],
+        )
+        found += connection.execute(query.order_by(image_origins.c.at.desc()).limit(1)).all()
+    return max(found)[1] if found else None
 
 
 def _records(connection: Connection, rows: Sequence[RowMapping]) -> list[ImageRecord]:

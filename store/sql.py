@@ -9,6 +9,7 @@ from imagedelta.errors import DependencyError
 from store.attendance import SqlAttendance
 from store.audit import SqlAudit
 from store.devices.devices import SqlDevices
+from store.devices.tag_query import tag_condition
 from store.images import SqlImages
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
@@ -61,6 +62,11 @@ class SqlStore:
         """Bring the database to this version's schema and return its revision; safe in several processes at once."""
         migrate(self._db)
         return head()
+
+    @staticmethod
+    def check_tag_query(query: str) -> None:
+        """Raises: RequestError ``request.invalid`` naming the place where the query stops making sense."""
+        tag_condition(query)
 
     def together(self, work: Callable[[], T]) -> T:
         """Run ``work``, whose calls of this store then are one transaction. It may be run more than once."""

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-_PORTS = {"services.deps", "services.ports", "services.store_port", "services.plan_facts"}
+_PORTS = {"services.deps", "services.ports", "services.store_port", "services.plan_facts", "services.origin_rules"}
 """What steps and triggers see of services: Protocols, and questions asked through them; no adapter."""
 
 MAY_SEE: dict[str, set[str]] = {

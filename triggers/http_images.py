@@ -105,9 +105,8 @@ def devices_with(request: Request, deps: Deps) -> Answer:
 def _check_origin(order: RegisterImage, deps: Deps) -> None:
     """Refuse what read_image could only fail on later."""
     if order.registry is not None:
-        raise RequestError(
-            f"{order.registry}: images are registered from an archive, not from a registry", code="request.unsupported"
-        )
+        deps.settings.intake.registry_of(order.registry)
+        return
     container, _, name = (order.blob or f"intake/{order.upload}").partition("/")
     if name and container not in deps.settings.image_containers:
         raise RequestError(f"images are not registered from the container {container}", code="request.blob_container")
@@ -136,7 +135,7 @@ RESOURCES = (
             Operation(
                 "POST",
                 register,
-                "Register an image: the cloud reads its archive once.",
+                "Register an image: the cloud reads what it does not know of it, once.",
                 {202: RegistrationView},
                 errors=(413,),
                 body=RegisterImage,

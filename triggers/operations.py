@@ -28,6 +28,8 @@ class Operation:
     query: tuple[Parameter, ...] = ()
     body: type[RequestBody] | None = None
     body_required: bool = True
+    media_types: tuple[str, ...] = ("application/json",)
+    """Of the body."""
     role: Role = READ
     """What a caller with a token of Entra ID must have; a function key opens every operation."""
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.records import DeploymentSet
+from contracts.records import DeploymentSet, Device
 from contracts.requests import DeviceSelection, Owner, StartDeployment, StartRollback
 from imagedelta.errors import RequestError
 from planning import manifest as manifests
 from planning.dry_run import page_of, plan_answer
 from planning.plan import plan_fleet
 from services.deps import Deps
+from services.origin_rules import forbidden
 from services.plan_facts import gather_facts, policy_of, wanted_of
 
 _NAMED = 10
@@ -43,10 +44,26 @@ def read_order(request: StartDeployment, deps: Deps) -> Order:
     return Order(request, images, manifest)
 
 
+def check_origins(order: Order, devices: Sequence[Device], deps: Deps) -> None:
+    """Raises: RequestError ``plan.registry``: a device may not have one of the images because of where it came from."""
+    for reference, by_platform in order.images.items():
+        wanted = {device.device_id: image_id for device in devices if (image_id := device.image_of(by_platform))}
+        refused = forbidden(deps, set(wanted.values()), wanted)
+        names = sorted(one for one, image_id in wanted.items() if one in refused.get(image_id, ()))
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            raise RequestError(
+                f"{reference} came from no registry that may feed {', '.join(names[:_NAMED])}{more}",
+                code="plan.registry",
+            )
+
+
 def dry_run(order: Order, after: str | None, deps: Deps) -> Mapping[str, Any]:
     """What the set would move; nothing is stored. ``after``: the device behind which a further page begins."""
     wanted = wanted_of(order.images, order.manifest)
-    devices = page_of(deps.store.sets.select_devices(order.request), after)
+    chosen = deps.store.sets.select_devices(order.request)
+    check_origins(order, chosen, deps)
+    devices = page_of(chosen, after)
     plan = plan_fleet(gather_facts(deps, devices, wanted), wanted, policy_of(deps, order.request))
     return plan_answer(plan, order.request, after)
 

@@ -113,9 +113,10 @@ def _checked(operation: Operation, request: Request) -> Request:
     query = _read(operation.query, _known_query(operation, request))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     wants_body = operation.body is not None and (operation.body_required or request.body)
-    if wants_body and media_type != "application/json":
+    if wants_body and media_type not in operation.media_types:
+        wanted = " or ".join(operation.media_types)
         raise RequestError(
-            f"the body must be application/json, not {media_type or 'untyped'}", code="request.media_type", status=415
+            f"the body must be {wanted}, not {media_type or 'untyped'}", code="request.media_type", status=415
         )
     return replace(request, query=query)
 

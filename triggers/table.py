@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from triggers import http_admin, http_devices, http_health, http_images, http_openapi, http_sets, http_transfers
+from triggers import (
+    http_admin,
+    http_devices,
+    http_health,
+    http_hooks,
+    http_images,
+    http_openapi,
+    http_sets,
+    http_transfers,
+)
 from triggers.operations import Resource
 
 RESOURCES: tuple[Resource, ...] = (
     *http_images.RESOURCES,
+    *http_hooks.RESOURCES,
     *http_devices.RESOURCES,
     *http_sets.RESOURCES,
     *http_transfers.RESOURCES,

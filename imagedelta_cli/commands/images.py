@@ -13,17 +13,19 @@ from imagedelta.names import spelled
 from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, Problem, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one, wait_for
-from imagedelta_cli.cells import field, ident, image, size, when, word
+from imagedelta_cli.cells import field, ident, size, when, word
+from imagedelta_cli.cells import image as image_cell
 from imagedelta_cli.kept_uploads import KeptUpload
 from imagedelta_cli.output import Report, progress
 from imagedelta_cli.stopping import when_stopped
 from imagedelta_cli.tables import Cell, Column
 from imagedelta_cli.terminal import say, say_json
 from imagedelta_cli.uploading import AccessOver
+from imagedelta_registry.names import REGISTRY, RegistryName, parse_registry_name
 
 _COLUMNS: tuple[Column, ...] = (
     ("NAMES", ident("references")),
-    ("IMAGE", image()),
+    ("IMAGE", image_cell()),
     ("PLATFORM", field("platform")),
     ("SIZE", size("fullBytes")),
     ("LAYERS", Cell(lambda item: len(item["diffIds"]))),
@@ -57,24 +59,39 @@ def command() -> None:
     pass
 
 
+class _FileOrName(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A file that is there, or a name in a registry."""
+
+    name = "image"
+    _file = click.Path(exists=True, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | RegistryName:
+        if isinstance(value, str) and value.startswith(REGISTRY):
+            return parse_registry_name(value)
+        return Path(str(self._file.convert(value, param, ctx)))
+
+
 @command.command("register")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--reference", help="Friendly name:tag; the archive's own when absent.")
+@click.argument("image", metavar="FILE|registry://NAME", type=_FileOrName())
+@click.option("--reference", help="Friendly name:tag; the image's own when absent.")
 @click.option("--platform", help="What the image is for, e.g. linux/arm/v7, where its config is wrong or does not say.")
 @click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait for the cloud to read it.")
 @host_command
-def register(api: Api, file: Path, reference: str | None, platform: str | None, timeout: float, as_json: bool) -> None:
-    """Send FILE (docker save or OCI archive) and register the images it holds."""
+def register(
+    api: Api, image: Path | RegistryName, reference: str | None, platform: str | None, timeout: float, as_json: bool
+) -> None:
+    """Register images: send FILE (docker save or OCI archive), or have the cloud read NAME in one of its registries."""
     wanted = {
         "reference": spelled(reference) if reference else None,
         "platform": parse_platform(platform) if platform else None,
     }
-    kept = KeptUpload(api.endpoint.url, file)
-    with when_stopped("Nothing is registered."), progress(f"Sending {file.name}") as report:
-        upload = _send(api, file, kept, report)
-    order = {"upload": upload["uploadId"]} | {name: value for name, value in wanted.items() if value}
-    accepted = api.post("images", order)
-    kept.drop()
+    given = {name: value for name, value in wanted.items() if value}
+    if isinstance(image, RegistryName):
+        if image.platform:
+            given = {"platform": parse_platform(image.platform), **given}
+        accepted = api.post("images", {"registry": str(image), **given})
+    else:
+        accepted = _send_and_order(api, image, given)
     path = f"images/registrations/{segment(accepted['registrationId'])}"
     with when_stopped("The host goes on reading it; the image is in imagedelta images list when that is done."):
         done = wait_for(
@@ -89,7 +106,16 @@ def register(api: Api, file: Path, reference: str | None, platform: str | None, 
     elif done["state"] == "registered":
         show_one(done, _REGISTRATION, as_json=False)
         _show_names(api, done)
-    _raise_if_failed(file, done)
+    _raise_if_failed(image, done)
+
+
+def _send_and_order(api: Api, file: Path, given: Mapping[str, str]) -> dict[str, Any]:
+    kept = KeptUpload(api.endpoint.url, file)
+    with when_stopped("Nothing is registered."), progress(f"Sending {file.name}") as report:
+        upload = _send(api, file, kept, report)
+    accepted: dict[str, Any] = api.post("images", {"upload": upload["uploadId"], **given})
+    kept.drop()
+    return accepted
 
 
 @command.command("list")
@@ -143,8 +169,8 @@ def _show_names(api: Api, registration: Mapping[str, Any]) -> None:
         say(f"{platform}: {known_as}")
 
 
-def _raise_if_failed(file: Path, registration: Mapping[str, Any]) -> None:
+def _raise_if_failed(image: Path | RegistryName, registration: Mapping[str, Any]) -> None:
     if registration["state"] == "failed":
         code = registration["code"] or "internal"
         remedy = registration["remedy"] or REMEDIES["internal"]
-        raise Problem(f"{file}: {registration['detail']}", code, remedy, retryable=False)
+        raise Problem(f"{image}: {registration['detail']}", code, remedy, retryable=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,13 +26,14 @@ from store.devices.rows import (
     update_device,
 )
 from store.devices.states import move_device
+from store.devices.tag_query import tag_condition
 from store.kernel.due import twin_changed
 from store.kernel.engine import Database
 from store.kernel.ledger import Ledger
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
 from store.kernel.schema import device_installations, device_tags, devices, members
-from store.kernel.tools import lock_device
+from store.kernel.tools import lock_device, rows_in
 from store.sets.rows import open_sets_of_device
 from store.sets.waiting import plan_device, publish_to_device
 from store.transfers.withdraw import withdraw
@@ -51,6 +52,16 @@ class SqlDevices:
 
     def device(self, device_id: str) -> Device | None:
         return self._db.read(lambda connection: find_device(connection, device_id))
+
+    def machines(self) -> tuple[tuple[str, ...], ...]:
+        query = select(devices.c.platform, devices.c.also_runs).where(devices.c.state != "retired")
+        rows = self._db.read(lambda connection: connection.execute(query).all())
+        return tuple(sorted({(platform, *also_runs) for platform, also_runs in rows}))
+
+    def matching(self, query: str, device_ids: Collection[str]) -> frozenset[str]:
+        found = select(devices.c.device_id).where(tag_condition(query))
+        rows = self._db.read(lambda connection: rows_in(connection, found, devices.c.device_id, device_ids))
+        return frozenset(row["device_id"] for row in rows)
 
     def list_devices(
         self,

@@ -88,6 +88,17 @@ image_references = Table(
     PrimaryKeyConstraint("reference", "platform"),
 )
 
+image_origins = Table(
+    "image_origins",
+    metadata,
+    Column("image_id", ForeignKey("images.image_id"), nullable=False),
+    Column("origin", key(NAME), nullable=False),
+    Column("repository", key(REFERENCE), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("image_id", "origin", "repository"),
+    Index("ix_image_origins_repository_at", "repository", "at"),
+)
+
 registrations = Table(
     "registrations",
     metadata,
@@ -248,6 +259,7 @@ patches = Table(
     Column("worker", text(256)),
     Column("lease_until", UtcDateTime),
     Column("next_try_at", UtcDateTime),
+    Column("prepare_at", UtcDateTime, index=True),
     Column("tries", Integer, nullable=False, default=0),
     Column("blob", key(REFERENCE)),
     Column("bytes", BigInteger),

@@ -14,7 +14,7 @@ from store.kernel.schema import member_transfers, members, patches, transfers
 from store.kernel.tools import lock_devices
 from store.sets.figures import figures_of_planned
 from store.sets.rows import known_set
-from store.transfers.patches import sources_key
+from store.transfers.patch_requests import sources_key
 
 
 def costs(connection: Connection, set_id: str) -> tuple[Cost, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +13,11 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.states import PATCH
 from imagedelta.errors import DependencyError
-from services.store_port import PlannedTransfer
+from services.store_port import PlannedTransfer, WantedPatch
 from store.kernel.schema import patches
 from store.kernel.tools import new_id, rows_in
-from store.transfers.patches import sources_key
 
+Wanting = PlannedTransfer | WantedPatch
 PatchKey = tuple[str, str, str]
 """Target, key of the sources, profile: what is unique."""
 _RIVALS = 3
@@ -30,12 +31,17 @@ class RequestedPatch:
     detail: str | None
 
 
-def patch_key(item: PlannedTransfer) -> PatchKey:
+def sources_key(sources: Sequence[str]) -> str:
+    """Names an ordered list of image IDs in one short column, so that SQL can hold patches unique."""
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
+def patch_key(item: Wanting) -> PatchKey:
     return item.image_id, sources_key(item.sources), item.profile
 
 
 def request_patches(
-    connection: Connection, items: Iterable[PlannedTransfer], at: datetime
+    connection: Connection, items: Iterable[Wanting], at: datetime
 ) -> Mapping[PatchKey, RequestedPatch]:
     """The patches of these, requested now unless they were before.
 
@@ -58,7 +64,7 @@ def request_patches(
     return found
 
 
-def _find(connection: Connection, wanted: Mapping[PatchKey, PlannedTransfer]) -> dict[PatchKey, RequestedPatch]:
+def _find(connection: Connection, wanted: Mapping[PatchKey, Wanting]) -> dict[PatchKey, RequestedPatch]:
     columns = (patches.c.target, patches.c.sources_key, patches.c.profile)
     query = select(*columns, patches.c.patch_id, patches.c.state, patches.c.code, patches.c.detail)
     query = query.where(patches.c.target.in_(sorted({target for target, _, _ in wanted})))
@@ -71,7 +77,7 @@ def _find(connection: Connection, wanted: Mapping[PatchKey, PlannedTransfer]) ->
     return found
 
 
-def _row(key: PatchKey, item: PlannedTransfer, at: datetime) -> dict[str, Any]:
+def _row(key: PatchKey, item: Wanting, at: datetime) -> dict[str, Any]:
     target, sources, profile = key
     return {
         "patch_id": new_id("patch"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +11,15 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, no
 from contracts.records import Page, Patch
 from contracts.states import ORCHESTRATOR, PATCH, STARTED_SET, UNPUBLISHED
 from contracts.work import pause_after
+from services.store_port import WantedPatch
 from store.kernel.engine import Database
 from store.kernel.ledger import MAX_DETAIL, Ledger
 from store.kernel.paging import each, fetch_page
 from store.kernel.schema import patches, transfers
 from store.kernel.tools import as_record, lock_devices
 from store.sets.rows import wanted_by_a_member
+from store.transfers import preparing
+from store.transfers.lost_patches import lose_patch
 from store.transfers.rows import fetch_transfers
 
 _SOUND: dict[str, Any] = {"tries": 0, "code": None, "detail": None}
@@ -46,12 +48,16 @@ class SqlPatches:
             lambda connection: fetch_page(connection, query, keys, make, limit=limit, after=after, newest_first=True)
         )
 
+    def prepare(self, wanted: Sequence[WantedPatch], at: datetime) -> int:
+        return self._db.write(lambda connection: preparing.prepare(connection, wanted, at))
+
     def to_build(self, at: datetime, limit: int) -> tuple[str, ...]:
         def work(connection: Connection) -> tuple[str, ...]:
             building = select(patches.c.patch_id).where(patches.c.state == "building").limit(limit)
-            found = connection.execute(building).scalars().all()
-            left = limit - len(found)
-            return (*found, *(connection.execute(_oldest_due("requested", at, left)).scalars() if left else ()))
+            found = list(connection.execute(building).scalars())
+            if left := limit - len(found):
+                found += connection.execute(_oldest_due("requested", at, left)).scalars()
+            return tuple(found or connection.execute(preparing.next_one(at)).scalars())
 
         return self._db.read(work)
 
@@ -64,7 +70,7 @@ class SqlPatches:
         values = {"state": "building", "worker": worker, "lease_until": at + lease, "updated_at": at}
         statement = (
             patches.update()
-            .where(_this(patch_id), free, _wanted())
+            .where(_this(patch_id), free, or_(_wanted(), preparing.may_go_on(at)))
             .values(**values, next_try_at=None, tries=patches.c.tries + 1)
         )
 
@@ -74,22 +80,22 @@ class SqlPatches:
         return self._db.write(work)
 
     def keep(self, patch_id: str, worker: str, lease: timedelta, at: datetime) -> bool:
-        statement = patches.update().where(_this(patch_id), _mine(worker), _wanted()).values(lease_until=at + lease)
+        wanted = or_(_wanted(), preparing.may_go_on(at))
+        statement = patches.update().where(_this(patch_id), _mine(worker), wanted).values(lease_until=at + lease)
         return self._db.write(lambda connection: connection.execute(statement).rowcount > 0)
 
     def end_step(self, patch_id: str, worker: str, *, bytes_read: int, seconds: float, at: datetime) -> bool:
         return self._write(patch_id, worker, at, _SOUND | _added(bytes_read, seconds))
 
     def abandon(self, patch_id: str, worker: str, at: datetime) -> bool:
-        """It is held before it is asked who wants it: who comes to want it meanwhile makes it due again."""
-        held = patches.update().where(_this(patch_id)).values(patch_id=patch_id)
         values = {"state": "requested", "worker": None, "lease_until": None, "next_try_at": None, "tries": 0}
         mine = or_(_mine(worker), patches.c.state == "requested")
         statement = patches.update().where(_this(patch_id), mine, not_(_wanted())).values(**values, updated_at=at)
 
         def work(connection: Connection) -> bool:
-            connection.execute(held)
-            return connection.execute(statement).rowcount > 0
+            _hold(connection, patch_id)
+            left = connection.execute(statement).rowcount > 0
+            return left and not preparing.is_prepared(connection, patch_id)
 
         return self._db.write(work)
 
@@ -98,6 +104,8 @@ class SqlPatches:
             patch = find_patch(connection, patch_id)
             if patch is None or (patch.state, patch.worker) != ("building", worker):
                 return None
+            if not _is_ordered(connection, patch_id):
+                return preparing.put_off(connection, patch, code, detail, max_tries, at)
             if patch.tries >= max_tries:
                 return "failed" if _fail(connection, patch_id, worker, code, detail, at) else None
             PATCH.check("building", "requested", ORCHESTRATOR)
@@ -141,11 +149,23 @@ class SqlPatches:
             "chunks": chunks,
             "memory_bytes": memory_bytes,
             "next_try_at": at,  # to be published
+            "prepare_at": None,
         }
         return self._write(patch_id, worker, at, values | _SOUND | _added(bytes_read, seconds))
 
+    def lost(self, sha256: str, at: datetime) -> int:
+        return self._db.write(lambda connection: lose_patch(connection, sha256, at))
+
     def failed(self, patch_id: str, worker: str, code: str, detail: str, at: datetime) -> bool:
-        return self._db.write(lambda connection: _fail(connection, patch_id, worker, code, detail, at))
+        def work(connection: Connection) -> bool:
+            patch = find_patch(connection, patch_id)
+            if patch is None or (patch.state, patch.worker) != ("building", worker):
+                return False
+            if not _is_ordered(connection, patch_id):
+                return preparing.give_up(connection, patch, code, detail, at)
+            return _fail(connection, patch_id, worker, code, detail, at)
+
+        return self._db.write(work)
 
     def _write(self, patch_id: str, worker: str, at: datetime, values: dict[str, Any]) -> bool:
         """A worker whose lease was taken over by another has lost its say."""
@@ -164,6 +184,16 @@ def _fail(connection: Connection, patch_id: str, worker: str, code: str, detail:
     with Ledger(connection, ORCHESTRATOR, at) as ledger:
         ledger.transfers(fetch_transfers(connection, *waiting), "failed", code=code, detail=detail)
     return True
+
+
+def _hold(connection: Connection, patch_id: str) -> None:
+    """Before it is asked who wants it: who comes to want it meanwhile waits, and makes it due again."""
+    connection.execute(patches.update().where(_this(patch_id)).values(patch_id=patch_id))
+
+
+def _is_ordered(connection: Connection, patch_id: str) -> bool:
+    _hold(connection, patch_id)
+    return connection.execute(select(patches.c.patch_id).where(_this(patch_id), _wanted())).first() is not None
 
 
 def _this(patch_id: str) -> ColumnElement[bool]:
@@ -214,11 +244,6 @@ def _oldest_due(state: str, at: datetime, limit: int) -> Select[Any]:
 def find_patch(connection: Connection, patch_id: str) -> Patch | None:
     row = connection.execute(select(patches).where(patches.c.patch_id == patch_id)).mappings().first()
     return as_record(Patch, row) if row else None
-
-
-def sources_key(sources: Sequence[str]) -> str:
-    """Names an ordered list of image IDs in one short column, so that SQL can hold patches unique."""
-    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
 
 
 def request_again(connection: Connection, patch_id: str, at: datetime) -> None:

@@ -223,7 +223,7 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(cloud: CloudProcess, arc
 REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/api/images", {"json": {"upload": "upload-none"}}, 422, "request.unknown_upload"),
     ("POST", "/api/images", {"json": {"blob": "intake/../state"}}, 422, "request.blob_name"),
-    ("POST", "/api/images", {"json": {"registry": "example.org/a:1"}}, 422, "request.unsupported"),
+    ("POST", "/api/images", {"json": {"registry": "example.org/a:1"}}, 422, "request.unknown_registry"),
     ("POST", "/api/images", {"json": {"upload": "a", "oops": 1}}, 400, "request.invalid"),
     ("POST", "/api/images", {"content": b"<xml/>"}, 415, "request.media_type"),
     ("PUT", "/api/devices/new", {"json": {"hub": "nowhere"}}, 422, "request.unknown_hub"),

@@ -59,6 +59,7 @@ class FleetSimulator:
             store=store,
             blobs=self.blobs,
             hubs=self.hubs,
+            registries={},
             mailer=self.mail,
             sealers={self.sealer.key_id: self.sealer},
             now=self.now,
@@ -101,8 +102,9 @@ class FleetSimulator:
         """Register images ``name:number`` through read_image; numbers of one name differ in little."""
         for reference in references:
             built = self._images[reference] = an_app(reference)
-            self.blobs.put("intake", reference, [docker_save(built)])
-            request = RegisterImage(blob=f"intake/{reference}", reference=reference)
+            archive = f"{reference.replace(':', '-')}.tar"
+            self.blobs.put("intake", archive, [docker_save(built)])
+            request = RegisterImage(blob=f"intake/{archive}", reference=reference)
             registration = self.deps.store.images.request_registration(request, "pipeline", self.now())
             self._workflows.run("register_image", "register", {"registrationId": registration.registration_id})
 

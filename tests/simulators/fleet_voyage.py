@@ -122,6 +122,7 @@ class Voyage:
             store=self.store,
             blobs=rule(self.blobs),
             hubs={name: rule(outage) for name, outage in self.outages.items()},
+            registries={},
             mailer=rule(self.mail),
             sealers={sealer.key_id: sealer},
             now=self.now,

@@ -1,59 +1,66 @@
-"""A registry in memory: images by reference, blobs by digest, calls counted, links that break in a blob."""
+"""A registry in memory: images by reference, calls counted, links that break in a layer."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Sequence
+from typing import BinaryIO
 
-from imagedelta.errors import ContentError, DependencyError, DigestMismatch, RequestError
-from services.ports import RegistryBlob, RegistryImage
+from imagedelta.archives import Image
+from imagedelta.archives.findings import PassedOver
+from imagedelta.archives.layer_stream import verified_stream
+from imagedelta.errors import DependencyError, RequestError
+from imagedelta_registry.manifests import Blob, Choice, for_machines
+from services.ports import ImageSource
 from tests.images import BuiltImage
 from tests.simulators.calls import Calls
 
-_PIECE = 1 << 20
+_PIECE = 64 * 1024
 
 
 class RegistrySimulator:
-    """The port ``Registry``; layers are stored as they are, without packing."""
+    """The port ``Registry``."""
 
     def __init__(self) -> None:
         self.calls = Calls()
-        self.blobs: dict[str, bytes] = {}
         self.break_after: int | None = None
-        """Bytes after which the next blob's link breaks."""
-        self._images: dict[str, dict[str, RegistryImage]] = {}
+        """Bytes after which the next layer's link breaks for good."""
+        self.bytes_read = 0
+        self._images: dict[str, tuple[BuiltImage, ...]] = {}
 
     def push(self, reference: str, *images: BuiltImage) -> None:
-        self._images[reference] = {
-            built.image.platform: RegistryImage(
-                config=self._keep(built.image.config), layers=tuple(self._keep(layer) for layer in built.layers)
-            )
-            for built in images
-        }
+        """Several are for several platforms."""
+        self._images[reference] = images
 
-    def resolve(self, reference: str) -> Mapping[str, RegistryImage]:
-        with self.calls.call("resolve"):
+    def open(self, reference: str, machines: Sequence[Sequence[str]]) -> ImageSource:
+        with self.calls.call("open"):
             if reference not in self._images:
-                raise RequestError(f"{reference} is not in the registry", code="request.unknown_image")
-            return dict(self._images[reference])
-
-    def read_blob(self, reference: str, blob: RegistryBlob, offset: int = 0) -> Iterator[bytes]:
-        with self.calls.call("read_blob"):
-            self.resolve(reference)
-            if blob.digest not in self.blobs:
-                raise ContentError(f"{reference} has no blob {blob.digest}", code="content.missing")
-            data, end, self.break_after = self.blobs[blob.digest], self.break_after, None
-            if offset == 0 and end is None and _digest(data) != blob.digest:
-                raise DigestMismatch(f"{reference}: {blob.digest} holds other bytes")
-        for start in range(offset, len(data) if end is None else offset + end, _PIECE):
-            yield data[start : start + _PIECE if end is None else min(start + _PIECE, offset + end)]
-        if end is not None:
-            raise DependencyError(f"{reference}: the link broke")
-
-    def _keep(self, data: bytes) -> RegistryBlob:
-        self.blobs[_digest(data)] = data
-        return RegistryBlob(_digest(data), len(data))
+                raise RequestError(f"{reference} is not in the registry", code="request.no_image")
+            images = self._images[reference]
+            if len(images) > 1:
+                choices = [Choice(Blob(built.image_id, 0), built.image.platform) for built in images]
+                taken = [choice.blob.digest for choice in for_machines(machines)(choices)]
+                images = tuple(built for built in images if built.image_id in taken)
+            return _Source(self, images)
 
 
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+class _Source:
+    def __init__(self, registry: RegistrySimulator, built: Sequence[BuiltImage]) -> None:
+        self._registry = registry
+        self._layers = {each.image_id: each.layers for each in built}
+        self.images: Sequence[Image] = [each.image for each in built]
+        self.passed_over: Sequence[PassedOver] = ()
+
+    def open_layer(self, image: Image, position: int) -> BinaryIO:
+        with self._registry.calls.call("open_layer"):
+            stream = io.BytesIO(self._layers[image.image_id][position])
+            return verified_stream(iter(lambda: self._piece(stream), b""), image.diff_ids[position], stream.close)
+
+    def _piece(self, stream: io.BytesIO) -> bytes:
+        end = self._registry.break_after
+        if end is not None and stream.tell() >= end:
+            self._registry.break_after = None
+            raise DependencyError("the link broke", code="dependency.registry")
+        data = stream.read(_PIECE)
+        self._registry.bytes_read += len(data)
+        return data

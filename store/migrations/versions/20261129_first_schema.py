@@ -144,6 +144,7 @@ def upgrade() -> None:
         sa.Column("worker", types.text(256), nullable=True),
         sa.Column("lease_until", types.UtcDateTime(), nullable=True),
         sa.Column("next_try_at", types.UtcDateTime(), nullable=True),
+        sa.Column("prepare_at", types.UtcDateTime(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("blob", types.key(255), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=True),
@@ -163,6 +164,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_patches_state_next_try_at", "patches", ["state", "next_try_at"], unique=False)
     op.create_index("ix_patches_created_at_patch_id", "patches", ["created_at", "patch_id"], unique=False)
+    op.create_index(op.f("ix_patches_prepare_at"), "patches", ["prepare_at"], unique=False)
     op.create_table(
         "quarantine",
         sa.Column("entry_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -240,6 +242,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("image_id", "position", name=op.f("pk_image_layers")),
     )
     op.create_index(op.f("ix_image_layers_diff_id"), "image_layers", ["diff_id"], unique=False)
+    op.create_table(
+        "image_origins",
+        sa.Column("image_id", types.key(71), nullable=False),
+        sa.Column("origin", types.key(64), nullable=False),
+        sa.Column("repository", types.key(255), nullable=False),
+        sa.Column("at", types.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["image_id"], ["images.image_id"], name=op.f("fk_image_origins_image_id")),
+        sa.PrimaryKeyConstraint("image_id", "origin", "repository", name=op.f("pk_image_origins")),
+    )
+    op.create_index("ix_image_origins_repository_at", "image_origins", ["repository", "at"], unique=False)
     op.create_table(
         "image_references",
         sa.Column("reference", types.key(255), nullable=False),
@@ -487,6 +499,8 @@ def downgrade() -> None:
     op.drop_table("members")
     op.drop_index(op.f("ix_image_references_image_id"), table_name="image_references")
     op.drop_table("image_references")
+    op.drop_index("ix_image_origins_repository_at", table_name="image_origins")
+    op.drop_table("image_origins")
     op.drop_index(op.f("ix_image_layers_diff_id"), table_name="image_layers")
     op.drop_table("image_layers")
     op.drop_index("ix_device_tags_name_value", table_name="device_tags")
@@ -499,6 +513,7 @@ def downgrade() -> None:
     op.drop_index("ix_quarantine_at_entry_id", table_name="quarantine")
     op.drop_table("quarantine")
     op.drop_index("ix_patches_created_at_patch_id", table_name="patches")
+    op.drop_index(op.f("ix_patches_prepare_at"), table_name="patches")
     op.drop_table("patches")
     op.drop_table("layers")
     op.drop_table("images")

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import event
 
+from activities.begin_plan import begin_plan
+from activities.plan_batch import plan_batch
 from activities.read_image import read_image
 from contracts.messages import Inventory, Report, ReportedState
 from contracts.records import Patch, Registration, Transfer
@@ -33,10 +35,14 @@ from tests.simulators.calls import Calls, Crash
 from tests.simulators.clock import ClockSimulator
 from tests.simulators.hub import HubSimulator
 from tests.simulators.mail import MailSimulator
+from tests.simulators.registry import RegistrySimulator
 
 DEVICE = "ship-1"
 MODULE = "imagereconstruction"
 _KEY = base64.b64encode(b"key of the test").decode()
+
+
+REGISTRIES = {"IMAGEDELTA_REGISTRIES": "main", "IMAGEDELTA_REGISTRY_MAIN_HOST": "fleet.example"}
 
 
 def noise(seed: int, size: int = 20_000) -> bytes:
@@ -111,14 +117,16 @@ class Bench:
         self.store = store
         self.blobs = WatchedBlobs(root, self.now)
         self.hub = HubSimulator("north", self.now)
+        self.registry = RegistrySimulator()
         self.mail = MailSimulator()
         self._inventories: Counter[str] = Counter()
         self.sealer = Ed25519Sealer(generate_private_key())
         self.deps = Deps(
-            settings=load_settings({}),
+            settings=load_settings(REGISTRIES),
             store=store,
             blobs=self.blobs,
             hubs={"north": self.hub},
+            registries={"main": self.registry},
             mailer=self.mail,
             sealers={self.sealer.key_id: self.sealer},
             now=self.now,
@@ -136,6 +144,15 @@ class Bench:
         self.blobs.put("intake", name, [archive])
         request = RegisterImage(blob=f"intake/{name}", reference=reference, platform=platform)
         return self.store.images.request_registration(request, "pipeline", self.now()).registration_id
+
+    def request_pushed(self, reference: str, event: str | None = None, **more: str) -> str:
+        """A registration of what lies in the registry. Returns its id."""
+        request = RegisterImage(registry=reference, **more)
+        return self.store.images.request_registration(request, "pipeline", self.now(), event).registration_id
+
+    def set_up(self, **environment: str) -> None:
+        """Other settings."""
+        self.with_deps(settings=load_settings({**REGISTRIES, **environment}))
 
     def registration(self, registration_id: str) -> Registration:
         found = self.store.images.registration(registration_id)
@@ -219,6 +236,24 @@ class Bench:
         self._start(of.set_id, planned)
         (transfer,) = self.store.transfers.of_set(of.set_id)
         assert transfer.patch_id is not None
+        return transfer
+
+    def ordered(self, target: BuiltImage, device_id: str = DEVICE) -> Transfer:
+        """A queued transfer of a set, planned as an order is."""
+        reference = target.image.references[0]
+        request = StartDeployment(
+            name="March",
+            owner=Owner(name="Olga", email="olga@example.com"),
+            devices=DeviceSelection(ids=[device_id]),
+            images=[reference],
+        )
+        images, sets = self.store.images.resolve([reference]), self.store.sets
+        of = sets.create(request, images=images, manifest=None, by="olga", at=self.now.forward(seconds=1))
+        begin_plan(self.deps, {"setId": of.set_id})
+        plan_batch(self.deps, {"setId": of.set_id, "range": [device_id, device_id]})
+        sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now())
+        sets.start(of.set_id, (device_id, device_id), self.now(), self.now())
+        (transfer,) = self.store.transfers.of_set(of.set_id)
         return transfer
 
     def report(self, transfer: Transfer, state: ReportedState) -> None:

@@ -158,16 +158,20 @@ def test_a_storage_that_is_away_is_tried_again(bench: Bench) -> None:
     assert publish(bench, transfer) == PUBLISHED
 
 
-def test_a_patch_that_is_gone_fails_the_transfer_with_its_code(bench: Bench) -> None:
-    transfer = prepared(bench)
-    blob = bench.patch_of(transfer).blob or ""
-    bench.blobs.delete("patches", blob)
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_patch_that_is_gone_is_asked_for_anew_and_nothing_of_it_is_published(bench: Bench, shared: bool) -> None:
+    transfer = fleet_of(bench, 1, shared=shared)
+    patch = bench.patch_of(transfer)
+    bench.blobs.delete("patches", patch.blob or "")
 
     assert publish(bench, transfer) == NOTHING
 
-    failed = bench.current(transfer)
-    assert (failed.state, failed.code) == ("failed", "content.missing")
-    assert [name for name in bench.blobs.names(OUTBOX) if name.endswith(".bundle")] == []
+    anew = bench.store.patches.patch(patch.patch_id)
+    assert anew is not None and anew.state == "requested"
+    assert bench.store.patches.to_build(bench.now(), 9) == (patch.patch_id,)
+    assert (bench.current(transfer).state, bench.current(transfer).attempt) == ("queued", 2)
+    assert [name for name in bench.blobs.names(OUTBOX) if name.endswith((".bundle", ".shared"))] == []
+    assert bench.blobs.names("patches") == []
 
 
 def test_nothing_is_published_before_its_patch_is_verified(bench: Bench) -> None:
@@ -298,7 +302,8 @@ def test_a_damaged_chunk_list_is_never_sealed(bench: Bench) -> None:
     bench.blobs.put("patches", f"{bench.patch_of(transfer).sha256}.chunks", [bytes(32)])
 
     assert publish(bench, transfer) == NOTHING
-    assert (bench.current(transfer).code, bench.blobs.names(OUTBOX)) == ("content.digest_mismatch", [])
+    assert (bench.patch_of(transfer).state, bench.blobs.names(OUTBOX)) == ("requested", [])
+    assert bench.blobs.names("patches") == [], "a build keeps what is there already"
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -305,3 +305,49 @@ def test_the_twin_says_what_the_device_may_take_of_its_link_and_takes_it_back(be
     assert allowed(link_hours="22-6") == {"hours": "22-6"}
     assert allowed(link_hours="") == {"hours": ""}
     assert allowed() is None
+
+
+@pytest.mark.parametrize("hub", ["not configured", "silent"])
+def test_a_retired_device_loses_its_outbox_whatever_becomes_of_its_hub(bench: Bench, hub: str) -> None:
+    published(bench)
+    sync(bench)
+    assert bench.blobs.names(OUTBOX)
+    bench.store.devices.retire(DEVICE, "olga", bench.now())
+    if hub == "silent":
+        bench.hub.calls.fail("update_desired")
+    else:
+        bench.with_deps(hubs={})
+
+    sync(bench)
+
+    assert bench.blobs.names(OUTBOX) == []
+
+
+def test_a_shared_patch_that_is_gone_is_sent_in_another_attempt(bench: Bench) -> None:
+    """A device that was away for longer than a rule of the storage keeps patches would look for it for ever."""
+    transfer = published(bench, forms=["shared"])
+    sync(bench)
+    patch = bench.patch_of(transfer)
+    bench.blobs.delete("patches", patch.blob or "")
+
+    bench.now.forward(days=4)  # half of the life of its grant
+    sync(bench)
+
+    anew = bench.store.patches.patch(patch.patch_id)
+    assert anew is not None and anew.state == "requested"
+    again = bench.current(transfer)
+    assert (again.state, again.attempt, again.patch_id) == ("queued", 2, None)
+    bench.now.forward(minutes=10)
+    assert sync(bench)
+    assert desired(bench).patches is None
+    assert bench.blobs.names(OUTBOX) == [], "the bundle that refers to it is withdrawn"
+
+
+def test_a_composed_bundle_that_lies_in_the_outbox_needs_its_patch_no_more(bench: Bench) -> None:
+    transfer = published(bench)
+    bench.blobs.delete("patches", bench.patch_of(transfer).blob or "")
+
+    assert bench.store.patches.lost(bench.patch_of(transfer).sha256 or "", bench.now()) == 1
+
+    assert (bench.current(transfer).state, bench.current(transfer).attempt) == ("published", 1)
+    assert bench.store.patches.lost("none", bench.now()) == 0

@@ -29,6 +29,7 @@ HEALING = {
     ("member", "apply_failed", "applied"),
     ("set", "completed_with_failures", "completed"),
     ("patch", "verified", "building"),
+    ("patch", "verified", "requested"),
 }
 """Modules that did not run in time and run now; a patch whose blob has gone."""
 DOCUMENT = Path(__file__).parents[3] / "docs" / "states.md"
@@ -100,7 +101,7 @@ def test_no_move_stays_where_it_is_and_every_name_fits_its_column(machine: State
 
 
 def test_from_an_end_only_evidence_or_a_person_leads_on() -> None:
-    """And a lost image, which an inventory proves and the timer acts on, and age, for a patch that nobody uses."""
+    """And a lost image, which an inventory proves and the timer acts on, and age or loss, for a patch's blob."""
     for kind, machine in MACHINES.items():
         for (old, new), movers in machine.moves.items():
             if old in machine.terminal and (kind, old) not in {

@@ -55,7 +55,7 @@ def test_an_order_stands_although_durable_did_not_answer(world: World) -> None:
         ({"blob": "../state/keys.json"}, 422, "request.blob_container"),
         ({"blob": "no-slash"}, 422, "request.unknown_upload"),
         ({"blob": "intake/../../etc/passwd"}, 422, "request.blob_name"),
-        ({"registry": "example.org/app:1"}, 422, "request.unsupported"),
+        ({"registry": "example.org/app:1"}, 422, "request.unknown_registry"),
         ({}, 400, "request.invalid"),
         ({"upload": "a", "blob": "b/c"}, 400, "request.invalid"),
         ({"upload": "../x"}, 400, "request.invalid"),

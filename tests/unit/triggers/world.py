@@ -105,6 +105,7 @@ def make_world(folder: Path, hubs: Mapping[str, Hub] | None = None) -> World:
         store=store,
         blobs=FolderBlobs(folder / "blobs", url="http://host/blobs", key=KEY),
         hubs=hubs or {},
+        registries={},
         mailer=SimpleNamespace(send=None),
         sealers={},
         now=lambda: START,
