@@ -23,6 +23,7 @@ REMEDIES = {
     "release.overtaken": "Nothing to do if a newer set or a person put it there; else release the images again.",
     "release.too_unlike": "Let the devices have one registry address and the engine `registry`, which gives the same "
     "digests everywhere; or make sets of those that are alike.",
+    "reconcile.no_device": "Name the database that was restored (IMAGEDELTA_DATABASE_URL), in the app's folder.",
     "release.unhealthy": "Look at the modules on the device; POST …/rollback brings back what ran before.",
 }
 explain(REMEDIES)

@@ -464,3 +464,11 @@ class Page:
 
     items: tuple[Any, ...]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A transfer that is not over, and the name of its attempt's bundle; None before it has one."""
+
+    transfer_id: str
+    bundle: str | None

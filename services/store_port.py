@@ -34,6 +34,7 @@ from contracts.records import (
     Transfer,
     TransferEvent,
     Trouble,
+    Underway,
     Unregistered,
     Waiting,
 )
@@ -835,6 +836,65 @@ class Quarantine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What SQL knows of a device that may have gone on without it."""
+
+    device_id: str
+    hub: str
+    version: int | None
+    """Newest ``$version`` of its deployment that SQL knows."""
+    underway: tuple[Underway, ...]
+
+
+@dataclass(frozen=True)
+class Disbelieved:
+    """What is no longer believed of a device: transfers that are given up, and its last number."""
+
+    device_id: str
+    given_up: tuple[str, ...]
+    number: int
+
+
+class Restored(Protocol):
+    """For after the database was restored from a backup (imagedelta db reconcile)."""
+
+    def newest(self) -> datetime | None:
+        """When the last thing happened that SQL knows of."""
+        ...
+
+    def devices(self, after: str, limit: int) -> tuple[Remembered, ...]:
+        """Those that are not retired, behind device ``after``, in order of id."""
+        ...
+
+    def disbelieve(self, these: Sequence[Disbelieved], resync: int, at: datetime) -> int:
+        """In one transaction: cancel transfers and have planned anew what waited for them, raise numbers, write twins
+        anew, and wait for an inventory before anything is sent. Doing it again asks for another inventory.
+
+        Args:
+            resync: Higher than any that a twin may hold: a device tells what it has when the number changes.
+
+        Returns: How many transfers it cancelled.
+        """
+        ...
+
+    def patches(self, after: str, limit: int) -> Mapping[str, str]:
+        """Of verified patches behind ``after``, in order of id: patch -> its blob."""
+        ...
+
+    def lose_patches(self, patch_ids: Sequence[str], at: datetime) -> int:
+        """Their blobs are gone: they are built again when somebody waits. How many it changed."""
+        ...
+
+    def layers(self, after: str, limit: int) -> Sequence[str]:
+        """diff_ids behind ``after``, in order."""
+        ...
+
+    def images_of(self, diff_ids: Sequence[str]) -> Sequence[str]:
+        """Images that have one of these layers, in order."""
+        ...
+
+
 class OldPatches(Protocol):
     def take(self, at: datetime) -> tuple[str, str | None] | None:
         """The id and blob of a patch that nobody has used for long, held under a lease so that nobody builds it; the
@@ -892,6 +952,8 @@ class Store(Protocol):
     def attendance(self) -> Attendance: ...
     @property
     def quarantine(self) -> Quarantine: ...
+    @property
+    def restored(self) -> Restored: ...
 
     def together(self, work: Callable[[], T]) -> T:
         """Run ``work``, whose calls of this store then are one transaction. It may be run more than once."""

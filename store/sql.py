@@ -14,6 +14,7 @@ from store.images import SqlImages
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
 from store.quarantine import SqlQuarantine
+from store.restored import SqlRestored
 from store.retention import SqlRetention
 from store.sets.notifications import SqlNotifications
 from store.sets.releases import SqlReleases
@@ -55,6 +56,7 @@ class SqlStore:
         self.retention = SqlRetention(database)
         self.attendance = SqlAttendance(database)
         self.quarantine = SqlQuarantine(database)
+        self.restored = SqlRestored(database)
 
     def migrate(self) -> str:
         """Bring the database to this version's schema and return its revision; safe in several processes at once."""

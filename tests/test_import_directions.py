@@ -49,6 +49,7 @@ MAY_SEE: dict[str, set[str]] = {
     "demo": {"imagedelta", "edge_module", "imagedelta_local.hub_service"},
     "function_app": {"activities", "orchestrators", "triggers", "services"},
     "database_upgrade": {"services"},
+    "database_reconcile": {"activities", "services"},
 }
 
 WIRING = {("services/factory.py", "store.sql")}
@@ -142,7 +143,7 @@ BUILDERS = ("imagedelta.delta.encode", "imagedelta.ranking", "imagedelta.signatu
 
 
 def files_of(room: str) -> list[Path]:
-    """The room's Python files; ``function_app`` and ``database_upgrade`` are one file each."""
+    """The room's Python files; ``function_app`` and the two of the database are one file each."""
     single = ROOT / f"{room}.py"
     return [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
 
