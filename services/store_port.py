@@ -770,7 +770,7 @@ class Layers(Protocol):
 
     def want(self, layer: HubLayer, at: datetime) -> str:
         """What is to be done before a device's tag may name it: ``made``: nothing; ``make`` it in the hub;
-        ``leaving``: wait, it is being taken away; ``too_many``: not this one, the set's devices are too unlike."""
+        ``wait``: it is being made or taken away; ``too_many``: not this one, the set's devices are too unlike."""
         ...
 
     def made(self, hub: str, layer_id: str, at: datetime) -> None: ...

@@ -84,7 +84,13 @@ def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders
             at=deps.now(),
             rollback_of=request.params.get("setId"),
         )
-        detail = {"name": created.name, "workstream": created.workstream, "owner": created.owner_email}
+        detail = {
+            "name": created.name,
+            "workstream": created.workstream,
+            "owner": created.owner_email,
+            "release": created.release_policy,
+            "releaseBy": created.release_by,
+        }
         return audit.Done(created.set_id, detail)
 
     def show(done: audit.Done) -> Answer:
