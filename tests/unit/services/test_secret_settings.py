@@ -1,4 +1,4 @@
-"""Settings that hold secrets: whatever is wrong with one, its value is in no message and in no settings that are shown."""
+"""Settings that hold secrets: whatever is wrong with one, its value is in no message and nothing that is shown."""
 
 from __future__ import annotations
 
