@@ -117,7 +117,7 @@ def hub(name: str, connection: str) -> dict[str, str]:
         (hub("north", "north hub"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
         (hub("north", "https://x/y"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
         (hub("north", CONNECTION.format("a b")), "IMAGEDELTA_HUB_NORTH_SERVICE has a HostName that is none"),
-        ({**hub("north", "n.io"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "_NORTH_CLIENT must be one of auto, sdk, rest"),
+        ({**hub("north", "n.io"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "must be one of auto, sdk, rest"),
         ({**hub("north", "n.io"), "IMAGEDELTA_HUB_NORTH_UNITS": "0"}, "_NORTH_UNITS must be a whole number from 1"),
         ({"IMAGEDELTA_HUBS": "the north"}, "IMAGEDELTA_HUBS holds 'the north'"),
         ({"IMAGEDELTA_HUBS": "a_b"}, "IMAGEDELTA_HUBS holds 'a_b'"),
