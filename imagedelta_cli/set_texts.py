@@ -127,6 +127,7 @@ def remarks(item: Item) -> Iterator[str]:
     it need be."""
     for trouble in item["troubles"]:
         yield _went_wrong(trouble)
+        yield from (f"  {_command(verb, item)} {shlex.quote(one)}" for verb, one in _ways_on(trouble))
     yield from _wanting(item)
 
 
@@ -138,11 +139,31 @@ def _wanting(item: Item) -> Iterator[str]:
         yield _dearer(warning["reference"], warning["held"], devices, warning["estimatedBytes"])
 
 
+_WORDS = {
+    "conflict": "in conflict, so that nothing is released there before a person decides",
+    "apply_failed": "not running what was released",
+    "ready": "waiting to be released",
+    "releasing": "waiting to be released",
+}
+"""What a state of a member in trouble means to its reader."""
+_DECISIONS = {"conflict": ("rebase", "skip"), "failed": ("retry", "exclude")}
+"""What a person orders for a device in this state, once the cause is mended or to do without it."""
+
+
 def _went_wrong(trouble: Item) -> str:
+    """Who, what it means, why, and what to do about it."""
     more = trouble["devices"] - len(trouble["named"])
     names = ", ".join(trouble["named"]) + (f" and {more:,} more" if more else "")
-    why = f" {trouble['code']}. {trouble['remedy']}" if trouble["code"] else ""
-    return f"{trouble['devices']:,} {trouble['state'].replace('_', ' ')}: {names}.{why}"
+    means = _WORDS.get(trouble["state"], trouble["state"].replace("_", " "))
+    detail = f" {trouble['detail'].rstrip('.')}." if trouble["detail"] else ""
+    why = f" {trouble['code']}:{detail} {trouble['remedy']}" if trouble["code"] else detail
+    return f"{trouble['devices']:,} {means}: {names}.{why}"
+
+
+def _ways_on(trouble: Item) -> Iterator[tuple[str, str]]:
+    """Commands for the first of the devices; one that waits for approval is decided with its set."""
+    verbs = () if trouble["code"] == _HELD_BACK else _DECISIONS.get(trouble["state"], ())
+    return ((verb, trouble["named"][0]) for verb in verbs)
 
 
 def _devices(example: str, number: int) -> str:

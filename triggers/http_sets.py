@@ -25,7 +25,7 @@ from contracts.responses import (
     WaitingView,
     page_of,
 )
-from contracts.states import FLAWED, MEMBER, SET
+from contracts.states import FLAWED, MEMBER, RELEASABLE, SET
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit, orders
@@ -39,6 +39,8 @@ _NOTIFICATIONS = 20
 """Shown with the set; so are these many kinds of trouble."""
 _TROUBLES = 20
 _TROUBLED = FLAWED | {"conflict"}
+_HELD_UP = RELEASABLE
+"""Troubled only while something keeps them from being released, which then has a code."""
 
 
 def start_set(request: Request, deps: Deps) -> Answer:
@@ -81,8 +83,15 @@ def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders
             by=request.who,
             at=deps.now(),
             rollback_of=request.params.get("setId"),
+            trace=request.trace,
         )
-        detail = {"name": created.name, "workstream": created.workstream, "owner": created.owner_email}
+        detail = {
+            "name": created.name,
+            "workstream": created.workstream,
+            "owner": created.owner_email,
+            "release": created.release_policy,
+            "releaseBy": created.release_by,
+        }
         return audit.Done(created.set_id, detail)
 
     def show(done: audit.Done) -> Answer:
@@ -110,13 +119,19 @@ def get_set(request: Request, deps: Deps) -> Answer:
         **_view(set_id, deps).model_dump(exclude={"remedy"}),
         member_states=dict(sets.member_states(set_id)),
         transfer_stages=dict(deps.store.transfers.stages(set_id)),
-        troubles=[TroubleView.of(item) for item in sets.troubles(set_id, _TROUBLED)[:_TROUBLES]],
+        troubles=_troubles(set_id, deps),
         waiting=[WaitingView.of(item) for item in sets.waiting(set_id)],
         warnings=[_warning(item) for item in sets.unregistered(set_id)],
         notifications=[NotificationView.of(item) for item in told.items],
         links=_links(set_id),
     )
     return Answer(200, detail)
+
+
+def _troubles(set_id: str, deps: Deps) -> list[TroubleView]:
+    found = deps.store.sets.troubles(set_id, _TROUBLED | _HELD_UP)
+    told = [one for one in found if one.state in _TROUBLED or one.code is not None]
+    return [TroubleView.of(one) for one in told[:_TROUBLES]]
 
 
 def members(request: Request, deps: Deps) -> Answer:

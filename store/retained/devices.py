@@ -97,7 +97,9 @@ def _members(connection: Connection, device_ids: Sequence[str]) -> list[Kept]:
 
 
 def _empty_releases(connection: Connection, replaced: Sequence[Kept], cutoff: datetime) -> None:
-    for set_id, device_ids in _by_set(member for member in replaced if member.moved_at < cutoff).items():
+    """But those of devices that have been without a link since: what was released is looked for when they are back."""
+    old = (member for member in replaced if member.moved_at < cutoff and member.member != "released")
+    for set_id, device_ids in _by_set(old).items():
         these = (releases.c.set_id == set_id, releases.c.device_id.in_(device_ids), releases.c.content != {})
         connection.execute(releases.update().where(*these).values(content={}, previous={}))
 

@@ -12,7 +12,7 @@ from activities.release_members import ReleaseMembers
 from contracts.records import Member
 from planning.manifest import resolve
 from services.ports import Twin
-from store.kernel.schema import members
+from store.kernel.schema import members, releases
 from tests.images import an_image
 from tests.simulators.hub import HubSimulator
 from tests.unit.activities.bench import DEVICE, Bench
@@ -195,3 +195,18 @@ def test_a_device_that_its_hub_does_not_know_stays_released(bench: Bench) -> Non
     bench.now.forward(days=3)
 
     assert confirm(bench, set_id) == "released"
+
+
+def test_a_failed_release_whose_manifest_is_no_longer_kept_stops_nobody_and_is_not_looked_at_again(
+    bench: Bench,
+) -> None:
+    set_id = released(bench)
+    agent_says(bench, runtimeStatus="backoff")
+    for hours in (1, 2):
+        bench.now.forward(hours=hours)
+        confirm(bench, set_id)
+    bench.store._db.write(lambda connection: connection.execute(releases.update().values(content={}, previous={})))
+    bench.now.forward(days=60)
+
+    assert confirm(bench, set_id) == "apply_failed"
+    assert looked_at(bench, set_id, timedelta(minutes=1)) == []

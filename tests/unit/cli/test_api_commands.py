@@ -14,7 +14,7 @@ from imagedelta_cli import api_options
 from imagedelta_cli.api_client import Api, Endpoint
 from imagedelta_cli.cells import bytes_text, duration_text
 from imagedelta_cli.main import run
-from imagedelta_cli.set_texts import next_step
+from imagedelta_cli.set_texts import next_step, remarks
 
 IMAGE = "sha256:" + "a" * 64
 SET: dict[str, Any] = {
@@ -30,6 +30,7 @@ SET: dict[str, Any] = {
     "ownerEmail": "ada@example.org",
     "orderedBy": "grace",
     "releasePolicy": "set",
+    "releaseBy": "auto",
     "images": {"app:2": {"linux/amd64": IMAGE}},
     "plannedBytes": 1500,
     "sentBytes": 1400,
@@ -113,6 +114,7 @@ def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
                 "owner": {"name": "Ada", "email": "a@example.org"},
                 "devices": {"ids": ["boat", "ship"]},
                 "release": "set",
+                "releaseBy": "auto",
                 "allowFullBundles": False,
                 "manifest": {"modulesContent": {}},
                 "values": {"TAG": "1=2"},
@@ -192,6 +194,7 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
     waiting = {"code": "hub.unknown_device", "remedy": "Create it.", "devices": 3, "example": "boat"}
     warning = {"reference": "app:2", "held": ["app:1"], "devices": 1, "example": "ship", "estimatedBytes": 5_000_000}
     trouble = {"state": "failed", "code": "disk.full", "remedy": "Free it.", "devices": 3, "named": ["ship", "tug"]}
+    trouble |= {"detail": "2 bytes are free."}
     shown = {
         **SET,
         "state": "ready",
@@ -210,13 +213,35 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
     lines = capsys.readouterr().out.splitlines()
     assert "next step    imagedelta sets release set-1" in lines
     assert "devices      25 in transit" in lines
-    assert "3 failed: ship, tug and 1 more. disk.full. Free it." in lines
+    at = lines.index("3 failed: ship, tug and 1 more. disk.full: 2 bytes are free. Free it.")
+    assert lines[at + 1 : at + 3] == ["  imagedelta sets retry set-1 ship", "  imagedelta sets exclude set-1 ship"]
     assert "transfers    1 building, 2 queued" in lines
     assert "Waits for boat and 2 more: hub.unknown_device. Create it." in lines
     dear = "Warning: app:2 costs 5.0 MB; not registered but on ship: app:1. "
     assert f"{dear}Register it, so that later patches start from it." in lines
     assert lines[-2].split()[:3] == ["boat", "waiting_inventory", "hub.unknown_device"]
     assert lines[-1] == "5 more: imagedelta sets members set-1 --limit 25"
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "means", "commands"),
+    [
+        ("conflict", "release.conflict", "in conflict, so that nothing", ["rebase", "skip"]),
+        ("apply_failed", "release.unhealthy", "not running what was released", []),
+        ("releasing", "dependency.hub", "waiting to be released", []),
+        ("failed", "plan.needs_approval", "failed", []),
+    ],
+)
+def test_each_trouble_says_what_it_means_and_who_has_to_decide(
+    state: str, code: str, means: str, commands: list[str]
+) -> None:
+    trouble = {"state": state, "code": code, "detail": "Why", "remedy": "Do.", "devices": 1, "named": ["a b"]}
+
+    said, *follow = remarks({**SET, "troubles": [trouble], "waiting": [], "warnings": []})
+
+    assert said.startswith(f"1 {means}")
+    assert said.endswith(f": a b. {code}: Why. Do.")
+    assert follow == [f"  imagedelta sets {verb} set-1 'a b'" for verb in commands]
 
 
 @pytest.mark.parametrize(

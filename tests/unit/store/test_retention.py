@@ -140,6 +140,21 @@ def test_a_manifest_that_two_newer_ones_have_replaced_is_emptied_after_a_month(w
     assert contents() == [{}, {"new": 1}, {"new": 1}]
 
 
+def test_a_manifest_that_a_device_without_link_has_not_yet_run_is_kept(world: World) -> None:
+    """Newer sets may name the same image: the older one is confirmed, too, when the device is back."""
+    world.device("ship-1", "-")
+    for version in range(1, 4):
+        of = world.set(["ship-1"], f"app:{version}", manifest=MANIFEST)
+        world.deliver(of, "ship-1")
+        assert world.release(of, "ship-1", version=of.ordinal + 7)
+        world.settled(of)
+
+    forget(world, world.now + timedelta(days=100))
+
+    contents = world.store._db.read(lambda connection: list(connection.execute(select(releases.c.content)).scalars()))
+    assert contents == [{"new": 1}] * 3
+
+
 def test_a_transfer_that_another_set_waits_for_is_kept(world: World) -> None:
     world.device("ship-1", "-")
     old = world.set(["ship-1"], "app:2", workstream="one")
