@@ -208,6 +208,7 @@ def _settings(key: Path, smtp_port: int) -> dict[str, str]:
         "IMAGEDELTA_SMTP_PORT": str(smtp_port),
         "IMAGEDELTA_MAIL_FROM": "imagedelta@fleet.example",
         "IMAGEDELTA_RECON_REFERENCE": RECON,
+        "IMAGEDELTA_PREPARE_PATCHES": "false",  # so that what is built is what was ordered
         "TIMER_SCHEDULE": "*/2 * * * * *",
         "PYTHONUNBUFFERED": "1",
     } | {name: "" for name in ("IMAGEDELTA_STORAGE", "IMAGEDELTA_DATABASE_URL") if name in os.environ}
