@@ -14,7 +14,7 @@ DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 CLOUD := tests/e2e/cloud
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
+.PHONY: help setup demo demo-azurite test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,6 +35,9 @@ $(AZURITE): tests/azurite/package-lock.json scripts/setup-azurite | $(STAMP)
 
 demo: $(STAMP) ## Run the main job on real images and show what happened
 	$(BIN)/python -m demo
+
+demo-azurite: $(STAMP) $(AZURITE) ## Run the demo with Azurite, Azure Storage's stand-in, instead of a folder for blobs
+	$(BIN)/python -m demo --azurite
 
 test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
