@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.outbox import outbox_container
 from tests.simulators.fleet import FleetSimulator
 
 
