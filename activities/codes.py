@@ -15,9 +15,9 @@ REMEDIES = {
     "by target condition and rebase the member; skip it to leave the device as it is.",
     "release.conflict": "Look who changed the device's deployment, then rebase the member or skip it.",
     "release.image_missing": "Nothing to do: the image is sent again and the release follows.",
-    "release.layer_leaves": "Nothing to do: it is made again and the release follows.",
-    "release.no_base": "Give the device a base deployment by target condition in its hub, then rebase the member; or "
-    "order the set with releaseBy device.",
+    "release.layer_waits": "Nothing to do: the release follows within minutes.",
+    "release.no_base": "Give the device a base deployment by target condition in its hub, of a lower priority than any "
+    "layer; a member in conflict is then rebased. Or order the set with releaseBy device.",
     "release.not_given": "Look at the hub's deployments: the device needs a base of a lower priority, and the named "
     "layer. Nobody may write to the device itself. It heals once the hub gives it.",
     "release.overtaken": "Nothing to do if a newer set or a person put it there; else release the images again.",

@@ -32,6 +32,7 @@ class CloudProcess:
             app,
             LOCAL_IOTHUBS="north,south",
             TIMER_SCHEDULE="* * * * * *",
+            IMAGEDELTA_PREPARE_PATCHES=environment.pop("IMAGEDELTA_PREPARE_PATCHES", "false"),
             IMAGEDELTA_SMTP_PORT=str(self.mail.port),
             **environment,
         ).start()

@@ -47,6 +47,10 @@ _ROUNDS = 5
 """Ticks and sails in which any set that nothing holds up is through."""
 
 
+NOTHING_AHEAD = {"IMAGEDELTA_PREPARE_PATCHES": "false"}
+"""Patches are built when they are ordered: that is what is looked at."""
+
+
 class FleetSimulator:
     def __init__(self, store: SqlStore) -> None:
         self.now = ClockSimulator()
@@ -55,7 +59,7 @@ class FleetSimulator:
         self.hubs = {name: HubSimulator(name, self.now) for name in ("north", "south")}
         self.sealer = a_sealer()
         self.deps = Deps(
-            settings=replace(load_settings({}), priorities_file=Path("no priorities"), attend_threads=1),
+            settings=replace(load_settings(NOTHING_AHEAD), priorities_file=Path("no priorities"), attend_threads=1),
             store=store,
             blobs=self.blobs,
             hubs=self.hubs,
@@ -125,7 +129,14 @@ class FleetSimulator:
 
     # ------------------------------------------------------------ orders
 
-    def start(self, *references: str, devices: Sequence[str] = (), manifest: bool = True, **options: Any) -> str:
+    def start(
+        self,
+        *references: str,
+        devices: Sequence[str] = (),
+        manifest: bool = True,
+        trace: str | None = None,
+        **options: Any,
+    ) -> str:
         """Order a set for these devices, or all, with a manifest made of the references or for these images
         alone. Returns its id."""
         request = StartDeployment(
@@ -138,7 +149,12 @@ class FleetSimulator:
         )
         order = read_order(request, self.deps)
         created = self.deps.store.sets.create(
-            order.request, images=order.images, manifest=order.manifest, by="olga", at=self.now.forward(seconds=1)
+            order.request,
+            images=order.images,
+            manifest=order.manifest,
+            by="olga",
+            at=self.now.forward(seconds=1),
+            trace=trace,
         )
         return created.set_id
 

@@ -27,7 +27,7 @@ from store.sql import SqlStore
 from tests.images import docker_save
 from tests.simulators.calls import Crash
 from tests.simulators.clock import ClockSimulator
-from tests.simulators.fleet import OWNER, RUNTIME, a_manifest, a_sealer, an_app, run_modules
+from tests.simulators.fleet import NOTHING_AHEAD, OWNER, RUNTIME, a_manifest, a_sealer, an_app, run_modules
 from tests.simulators.fleet_api import document
 from tests.simulators.fleet_boat import RECON, FleetBoat
 from tests.simulators.fleet_host import UNSYNCED, Fate, FleetHost
@@ -118,7 +118,7 @@ class Voyage:
         sealer = a_sealer()
         rule = self.fate.rule
         return Deps(
-            settings=replace(load_settings({}), priorities_file=Path("no priorities")),
+            settings=replace(load_settings(NOTHING_AHEAD), priorities_file=Path("no priorities")),
             store=self.store,
             blobs=rule(self.blobs),
             hubs={name: rule(outage) for name, outage in self.outages.items()},
