@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from contracts.outbox import outbox_container
 from imagedelta.errors import ImageDeltaError, RequestError
@@ -78,6 +79,9 @@ def reconcile(deps: Deps, *, dry_run: bool = False, progress: Callable[[int], No
         all that lies in the storage would be taken for unknown.
     """
     found = Found(deps.now(), deps.store.restored.newest())
+    if not dry_run:  # first: from here on the app may run beside it
+        number = number_after(found.begun_at)
+        deps.store.restored.stop(number, number, found.begun_at)
     with ThreadPoolExecutor(deps.settings.attend_threads) as pool:
         for batch in _batches(deps):
             _look_at(deps, found, batch, pool, dry_run)
@@ -88,7 +92,7 @@ def reconcile(deps: Deps, *, dry_run: bool = False, progress: Callable[[int], No
     _look_at_layers(deps, found)
     result = found.to_json(dry_run=dry_run)
     if not dry_run:
-        _note(deps, found.begun_at, result)
+        _note(deps, result)
     return result
 
 
@@ -104,12 +108,12 @@ def _batches(deps: Deps) -> Iterator[Sequence[Remembered]]:
 
 def _look_at(deps: Deps, found: Found, batch: Sequence[Remembered], pool: ThreadPoolExecutor, dry_run: bool) -> None:
     """What is given up is written before blobs go: a run that dies in between finds them again."""
-    verdicts = list(pool.map(lambda one: _judge(deps, one, found.begun_at), batch))
+    verdicts = list(pool.map(lambda one: _judge(deps, one), batch))
     pairs = list(zip(batch, verdicts, strict=True))
     given_up = sum(len(verdict.given_up) for verdict in verdicts)
     if not dry_run:
         these = [Disbelieved(one.device_id, verdict.given_up, verdict.number) for one, verdict in pairs]
-        given_up = deps.store.restored.disbelieve(these, number_after(found.begun_at), deps.now())
+        given_up = deps.store.restored.disbelieve(these, deps.now())
         list(pool.map(lambda pair: _remove_unknown(deps, *pair), pairs))
     found.devices += len(batch)
     found.given_up += given_up
@@ -118,8 +122,8 @@ def _look_at(deps: Deps, found: Found, batch: Sequence[Remembered], pool: Thread
     _compare_twins(deps, found, batch)
 
 
-def _judge(deps: Deps, one: Remembered, at: datetime) -> Verdict:
-    return judge(one.underway, (blob.name for blob in deps.blobs.list(outbox_container(one.device_id))), at)
+def _judge(deps: Deps, one: Remembered) -> Verdict:
+    return judge(one.underway, (blob.name for blob in deps.blobs.list(outbox_container(one.device_id))))
 
 
 def _remove_unknown(deps: Deps, one: Remembered, verdict: Verdict) -> None:
@@ -196,9 +200,9 @@ def _look_at_layers(deps: Deps, found: Found) -> None:
         found.images_without_layers = list(deps.store.restored.images_of(lost))
 
 
-def _note(deps: Deps, begun_at: datetime, result: Mapping[str, Any]) -> None:
-    """In the audit log, once for each run."""
-    order = f"reconcile-{begun_at.isoformat()}"
+def _note(deps: Deps, result: Mapping[str, Any]) -> None:
+    """In the audit log, a line for each run."""
+    order = f"reconcile-{uuid4().hex}"
     deps.store.audit.record(
         order, "", who="operator", how="command", action="reconcile", subject="database", detail=result, at=deps.now()
     )

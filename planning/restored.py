@@ -29,14 +29,15 @@ class Verdict:
     unknown: tuple[str, ...]
     """Names in the outbox that SQL does not know: bundles of lost sets and attempts, and their chunk lists."""
     number: int
-    """The next number is above this."""
+    """The highest that lies there; 0 where nothing does."""
 
 
 def number_after(at: datetime) -> int:
+    """Above every number that a device can have been given by then."""
     return int((at - _BEGINNING).total_seconds())
 
 
-def judge(underway: Collection[Underway], names: Iterable[str], at: datetime) -> Verdict:
+def judge(underway: Collection[Underway], names: Iterable[str]) -> Verdict:
     """Args:
     underway: Every transfer to the device that is not over.
     names: What lies in its outbox.
@@ -47,4 +48,4 @@ def judge(underway: Collection[Underway], names: Iterable[str], at: datetime) ->
     contradicted = {found[0] for name in unknown if (found := transfer_of(name)) is not None}
     given_up = sorted(one.transfer_id for one in underway if one.bundle not in there or one.transfer_id in contradicted)
     numbers = [number for name in there if (number := number_of(name)) is not None]
-    return Verdict(tuple(given_up), unknown, max([number_after(at), *numbers]))
+    return Verdict(tuple(given_up), unknown, max(numbers, default=0))

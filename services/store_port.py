@@ -869,16 +869,24 @@ class Restored(Protocol):
         """When the last thing happened that SQL knows of."""
         ...
 
+    def stop(self, number: int, resync: int, at: datetime) -> int:
+        """Wait for an inventory of every device that is not retired before anything is sent to it, write its twin
+        anew, and number its next bundle above ``number``; in one statement. Doing it again asks for another inventory.
+
+        Args:
+            resync: Higher than any that a twin may hold: a device tells what it has when the number changes.
+
+        Returns: How many devices.
+        """
+        ...
+
     def devices(self, after: str, limit: int) -> tuple[Remembered, ...]:
         """Those that are not retired, behind device ``after``, in order of id."""
         ...
 
-    def disbelieve(self, these: Sequence[Disbelieved], resync: int, at: datetime) -> int:
-        """In one transaction: cancel transfers and have planned anew what waited for them, raise numbers, write twins
-        anew, and wait for an inventory before anything is sent. Doing it again asks for another inventory.
-
-        Args:
-            resync: Higher than any that a twin may hold: a device tells what it has when the number changes.
+    def disbelieve(self, these: Sequence[Disbelieved], at: datetime) -> int:
+        """In one transaction: cancel transfers and have planned anew what waited for them, and raise numbers. Doing it
+        again changes nothing.
 
         Returns: How many transfers it cancelled.
         """

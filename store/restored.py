@@ -61,8 +61,11 @@ class SqlRestored:
     def devices(self, after: str, limit: int) -> tuple[Remembered, ...]:
         return self._db.read(lambda connection: _devices(connection, after, limit))
 
-    def disbelieve(self, these: Sequence[Disbelieved], resync: int, at: datetime) -> int:
-        return self._db.write(lambda connection: _disbelieve(connection, these, resync, at))
+    def stop(self, number: int, resync: int, at: datetime) -> int:
+        return self._db.write(lambda connection: _stop(connection, number, resync, at))
+
+    def disbelieve(self, these: Sequence[Disbelieved], at: datetime) -> int:
+        return self._db.write(lambda connection: _disbelieve(connection, these, at))
 
     def patches(self, after: str, limit: int) -> Mapping[str, str]:
         verified = (patches.c.state == "verified", patches.c.blob.is_not(None), patches.c.patch_id > after)
@@ -130,8 +133,25 @@ def _versions(connection: Connection, device_ids: Collection[str]) -> dict[str, 
     return found
 
 
-def _disbelieve(connection: Connection, these: Sequence[Disbelieved], resync: int, at: datetime) -> int:
+def _stop(connection: Connection, number: int, resync: int, at: datetime) -> int:
+    """A device that is held stays so: a person decides."""
     DEVICE_STATES.check("active", DEVICE_STATES.initial, API)
+    values: dict[str, Any] = {
+        "state": case((devices.c.state == "active", literal(DEVICE_STATES.initial)), else_=devices.c.state),
+        "resync": case((devices.c.resync < resync, resync), else_=devices.c.resync + 1),
+        "last_number": _at_least(number),
+        "desired_digest": None,
+        "outbox_renew_after": None,
+        **twin_changed(at),
+    }
+    return connection.execute(devices.update().where(devices.c.state != "retired").values(**values)).rowcount
+
+
+def _at_least(number: int) -> ColumnElement[int]:
+    return case((devices.c.last_number < number, number), else_=devices.c.last_number)
+
+
+def _disbelieve(connection: Connection, these: Sequence[Disbelieved], at: datetime) -> int:
     lock_devices(connection, (one.device_id for one in these))
     given_up = {transfer_id for one in these for transfer_id in one.given_up}
     still = transfers.c.state.in_(sorted(ACTIVE_TRANSFER))
@@ -145,21 +165,9 @@ def _disbelieve(connection: Connection, these: Sequence[Disbelieved], resync: in
         revoke_bundles(ledger, [transfer.transfer_id for transfer in found])
     _plan_anew(connection, [transfer.transfer_id for transfer in found], at)
     for one in these:
-        where = (devices.c.device_id == one.device_id, devices.c.state != "retired")
-        connection.execute(devices.update().where(*where).values(**_asked(one.number, resync, at)))
+        lower = (devices.c.device_id == one.device_id, devices.c.last_number < one.number)
+        connection.execute(devices.update().where(*lower).values(last_number=one.number))
     return len(found)
-
-
-def _asked(number: int, resync: int, at: datetime) -> dict[str, Any]:
-    """A device that is held stays so: a person decides. Its twin is written anew, whatever SQL believes of it."""
-    return {
-        "state": case((devices.c.state == "active", literal(DEVICE_STATES.initial)), else_=devices.c.state),
-        "resync": case((devices.c.resync < resync, resync), else_=devices.c.resync + 1),
-        "last_number": case((devices.c.last_number < number, number), else_=devices.c.last_number),
-        "desired_digest": None,
-        "outbox_renew_after": None,
-        **twin_changed(at),
-    }
 
 
 def _plan_anew(connection: Connection, transfer_ids: Collection[str], at: datetime) -> None:
