@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.requests import EnrolDevice
-from imagedelta.errors import DependencyError
+from imagedelta.errors import DependencyError, RequestError
 from tests.images import an_image, docker_save
 from tests.simulators.calls import Crash
 from tests.unit.activities.bench import Bench, noise
@@ -118,6 +118,16 @@ def test_what_was_just_pushed_may_come_to_a_replica_later(bench: Bench) -> None:
     with pytest.raises(DependencyError):
         bench.read(registration_id)
     bench.registry.push("fleet.example/app:1", APP_1)
+
+    assert bench.read(registration_id)["code"] is None
+
+
+def test_a_layer_may_come_to_a_replica_later_than_its_manifest(bench: Bench) -> None:
+    bench.registry.push("fleet.example/app:1", APP_1)
+    registration_id = bench.request_pushed("fleet.example/app:1", event="e-1")
+    bench.registry.calls.fail("open_layer", 2, error=RequestError("no such blob", code="request.no_image"))
+    with pytest.raises(DependencyError):
+        bench.read(registration_id)
 
     assert bench.read(registration_id)["code"] is None
 
