@@ -17,6 +17,7 @@ from tests.openapi import check_answer
 
 APP = Path(__file__).parents[2]
 MODULE = "imagereconstruction"
+_UNLESS_SET = {"IMAGEDELTA_PREPARE_PATCHES": "false"}
 
 
 class CloudProcess:
@@ -32,11 +33,9 @@ class CloudProcess:
         self.host = HostProcess(
             folder / "state",
             app,
+            **{**_UNLESS_SET, "IMAGEDELTA_SMTP_PORT": str(self.mail.port), **environment},
             LOCAL_IOTHUBS="north,south",
             TIMER_SCHEDULE="* * * * * *",
-            IMAGEDELTA_PREPARE_PATCHES=environment.pop("IMAGEDELTA_PREPARE_PATCHES", "false"),
-            IMAGEDELTA_SMTP_PORT=str(self.mail.port),
-            **environment,
         ).start()
         self.document = self.call("GET", "/api/openapi.json", 200)
 
