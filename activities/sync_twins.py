@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from activities.due_work import SERVICE_PAUSE, Run, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
 from activities.patch_access import lose_patch, patch_access
 from contracts import work
 from contracts.messages import DesiredProperties, OutboxAccess
@@ -47,6 +47,9 @@ class SyncTwins:
 
     def put_off(self, deps: Deps, device_id: str, until: datetime) -> None:
         """Its claim runs out by itself."""
+
+    def subject(self, device_id: str) -> Subject:
+        return Subject(ids={"device_id": device_id})
 
 
 def _service(hub: str) -> str:

@@ -16,6 +16,7 @@ from contracts.messages import Inventory, Report
 from contracts.records import (
     ARCHIVE,
     AuditEntry,
+    Census,
     Cost,
     DeploymentSet,
     Device,
@@ -64,6 +65,10 @@ class Outcome:
     result: str
     detail: str
     set_ids: tuple[str, ...] = ()
+    transfer: Transfer | None = None
+    """As it is now, where a report moved it."""
+    arrived_bytes: int = 0
+    """Of its bundle, once, when it is first known to be on the device."""
 
 
 @dataclass(frozen=True)
@@ -363,6 +368,7 @@ class Sets(Protocol):
         by: str,
         at: datetime,
         rollback_of: str | None = None,
+        trace: str | None = None,
     ) -> DeploymentSet:
         """Store an accepted set and its members (waiting_inventory), devices resolved from ids or query.
 
@@ -680,8 +686,8 @@ class Notifications(Protocol):
         """Back to pending until then, or dead (None)."""
         ...
 
-    def put_off(self, until: datetime, at: datetime) -> None:
-        """All that are due: the mail server does not answer."""
+    def put_off(self, channel: str, until: datetime, at: datetime) -> None:
+        """All that are due that way: its service does not answer."""
         ...
 
     def of_set(self, set_id: str) -> tuple[Notification, ...]: ...
@@ -925,6 +931,23 @@ class Retention(Protocol):
         ...
 
 
+class Traces(Protocol):
+    """W3C traceparents of the orders that work is done for; sets that were ordered unwatched have none."""
+
+    def of_sets(self, set_ids: Collection[str]) -> Mapping[str, str]: ...
+    def of_patch(self, patch_id: str) -> Sequence[str]:
+        """Of the started sets that wait for it, oldest first."""
+        ...
+
+    def of_transfers(self, transfer_ids: Collection[str]) -> Sequence[tuple[str, str, str]]:
+        """(transfer, set, traceparent)."""
+        ...
+
+
+class Censuses(Protocol):
+    def take(self, at: datetime) -> Census: ...
+
+
 class Store(Protocol):
     """All of the above on one database; implemented by store.sql.SqlStore."""
 
@@ -954,6 +977,10 @@ class Store(Protocol):
     def quarantine(self) -> Quarantine: ...
     @property
     def restored(self) -> Restored: ...
+    @property
+    def traces(self) -> Traces: ...
+    @property
+    def census(self) -> Censuses: ...
 
     def together(self, work: Callable[[], T]) -> T:
         """Run ``work``, whose calls of this store then are one transaction. It may be run more than once."""

@@ -17,7 +17,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-_PORTS = {"services.deps", "services.ports", "services.store_port", "services.plan_facts", "services.origin_rules"}
+_PORTS = {
+    "services.deps",
+    "services.ports",
+    "services.store_port",
+    "services.plan_facts",
+    "services.origin_rules",
+    "services.telemetry",
+    "services.metrics",
+    "services.log_fields",
+}
 """What steps and triggers see of services: Protocols, and questions asked through them; no adapter."""
 
 MAY_SEE: dict[str, set[str]] = {
@@ -75,6 +84,7 @@ ONLY_IN: dict[str, set[str]] = {
         "services/blobs_http.py",
         "services/http_bounded.py",
         "services/hub_transport.py",
+        "services/webhook_http.py",
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/hub_choice.py",
@@ -85,6 +95,8 @@ ONLY_IN: dict[str, set[str]] = {
         "demo/",
     },
     "aiohttp": {"imagedelta_host/", "imagedelta_local/"},
+    # telemetry
+    "opentelemetry": {"services/telemetry_otel.py"},
     # mail
     "smtplib": {"services/mail_smtp.py"},
     "aiosmtpd": {"demo/"},
@@ -94,7 +106,17 @@ ONLY_IN: dict[str, set[str]] = {
     "azure.identity": {"services/identity.py"},
 }
 
-ONE_FILE = ("azure.storage", "azure.iot", "azure.identity", "azure.keyvault", "docker", "pyodbc", "smtplib", "paho")
+ONE_FILE = (
+    "azure.monitor",
+    "azure.storage",
+    "azure.iot",
+    "azure.identity",
+    "azure.keyvault",
+    "docker",
+    "pyodbc",
+    "smtplib",
+    "paho",
+)
 """SDKs of outside systems: each is known to one file of a room at most, its adapter."""
 
 NO_WORLD = (

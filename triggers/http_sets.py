@@ -83,6 +83,7 @@ def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders
             by=request.who,
             at=deps.now(),
             rollback_of=request.params.get("setId"),
+            trace=request.trace,
         )
         detail = {
             "name": created.name,

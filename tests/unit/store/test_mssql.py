@@ -73,7 +73,7 @@ def test_a_whole_life_of_sets_says_nothing_that_sql_server_does_not_know(world: 
     world.confirm(of, "ship-0", "applied")
     store.releases.own_versions("ship-0", 1)
     store.transfers.wanted_bundles("ship-0")
-    store.notifications.put_off(world.now, world.now)
+    store.notifications.put_off("mail", world.now, world.now)
     store.sets.figures([of.set_id, newer.set_id])
     store.sets.figures_of_members(of.set_id)
     store.sets.member_states(of.set_id)
