@@ -36,9 +36,35 @@ ROOMS += ("imagedelta_registry", "orchestrators", "planning", "services", "store
 FILES = [*ROOT.glob("*.py"), *(file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py")))]
 DURABLE_2 = {"DFApp", "RetryOptions", "OrchestrationRuntimeStatus"}
 """What the app uses of azure.durable_functions; all of it is in 2.x (2.0.0rc3), which has no ``models`` any more."""
-GONE = set(
-    ["aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "pkg_resources", "setuptools", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"]
-)
+GONE = {
+    "aifc",
+    "asynchat",
+    "asyncore",
+    "audioop",
+    "cgi",
+    "cgitb",
+    "chunk",
+    "crypt",
+    "distutils",
+    "imghdr",
+    "imp",
+    "lib2to3",
+    "mailcap",
+    "msilib",
+    "nis",
+    "nntplib",
+    "ossaudiodev",
+    "pipes",
+    "pkg_resources",
+    "setuptools",
+    "smtpd",
+    "sndhdr",
+    "spwd",
+    "sunau",
+    "telnetlib",
+    "uu",
+    "xdrlib",
+}
 """Modules that 3.12 and 3.13 no longer have, and those that a virtual environment of theirs has no more."""
 DEPRECATED = {"utcnow", "utcfromtimestamp", "getdefaultlocale", "get_event_loop_policy", "set_event_loop_policy"}
 
