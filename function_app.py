@@ -18,6 +18,7 @@ from activities.purge import purge
 from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
 from services.hub_settings import hub_names, hub_variable
+from services.logs import set_up_logs
 from services.quiet_libraries import quiet_libraries
 from triggers.due import serve_start_due
 from triggers.gate import KeyGate, RoleGate
@@ -28,7 +29,9 @@ from triggers.timer import serve_timer
 from triggers.timer_retention import serve_retention
 
 quiet_libraries()
-callers = check_settings().callers
+settings = check_settings()
+set_up_logs(settings.telemetry.log_format)
+callers = settings.callers
 gate = RoleGate(callers.tenant) if callers.by_platform else KeyGate()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)

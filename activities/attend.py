@@ -13,17 +13,22 @@ from typing import Any
 
 from activities.confirm_members import ConfirmMembers
 from activities.due_work import DueWork, Run
+from activities.notices.send import SendNotifications
 from activities.release_members import ReleaseMembers
-from activities.send_mails import SendMails
 from activities.settle_sets import SettleSets
 from activities.sync_twins import SyncTwins
 from activities.tidy_layers import TidyLayers
+from activities.watching import tell_how_things_stand, working_on
 from imagedelta.errors import ImageDeltaError
 from services.deps import Deps
+from services.metrics import ATTENDED
 
 log = logging.getLogger(__name__)
 
-KINDS: Sequence[DueWork] = (SettleSets(), ReleaseMembers(), ConfirmMembers(), SendMails(), SyncTwins(), TidyLayers())
+KINDS: Sequence[DueWork] = (
+    *(SettleSets(), ReleaseMembers(), ConfirmMembers(), SendNotifications()),
+    *(SyncTwins(), TidyLayers()),
+)
 """In the order of their turns: what one makes due, the next ones do."""
 TURN = 20
 """Items of one kind before the next kind has its turn."""
@@ -41,6 +46,7 @@ def attend(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
     attendance = _Attendance(deps, payload["seconds"])
     more = attendance.work()
     deps.store.attendance.done([kind.name for kind in KINDS], attendance.failures, deps.now())
+    tell_how_things_stand(deps)
     return {"done": dict(attendance.counted), "more": more}
 
 
@@ -72,6 +78,8 @@ class _Attendance:
         items = [item for item in found if (kind.name, item) not in self._failed]
         for item, failure in self._each(kind, items, threads if kind.is_remote else None):
             self.counted[kind.name] += 1
+            result = "done" if failure is None else "put off"
+            self._deps.telemetry.record(ATTENDED, 1, kind=kind.name, result=result)
             if failure is not None:
                 self._put_off(kind, item, failure)
         return bool(items)
@@ -84,7 +92,7 @@ class _Attendance:
             for item in items:
                 if self._is_late():
                     return
-                yield item, _failure_of(lambda item=item: kind.do(self._run, item))  # type: ignore[misc]
+                yield item, _failure_of(lambda item=item: self._do(kind, item))  # type: ignore[misc]
             return
         begun = [(item, threads.submit(self._unless_late, kind, item)) for item in items]
         for item, future in begun:
@@ -92,6 +100,11 @@ class _Attendance:
 
     def _unless_late(self, kind: DueWork, item: Any) -> None:
         if not self._is_late():
+            self._do(kind, item)
+
+    def _do(self, kind: DueWork, item: Any) -> None:
+        subject = kind.subject(item)
+        with working_on(self._deps, kind.name, subject.sets, **subject.ids):
             kind.do(self._run, item)
 
     def _is_late(self) -> bool:

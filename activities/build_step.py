@@ -30,6 +30,7 @@ from imagedelta.delta.format.profiles import profile_named
 from imagedelta.errors import DependencyError, ImageDeltaError
 from imagedelta.limits import MIB
 from services.deps import Deps
+from services.metrics import BUILD_SECONDS, PATCH_BYTES
 
 _WHOLE_BYTES = 128 * MIB
 """Of files that are compared or carried: so much is built in one step, of at most two minutes of a core."""
@@ -128,6 +129,9 @@ class _Step:
         )
         if self._scratch:
             self._clear(self._scratch)
+        if mine:
+            self._tell("verified")
+            self._deps.telemetry.record(PATCH_BYTES, built.size)
         return {"state": "verified" if mine else "left"}
 
     def _in_vain(self, error: Exception) -> dict[str, Any]:
@@ -145,7 +149,13 @@ class _Step:
         if not self._patches.failed(self._patch_id, self._worker, code, detail, self._deps.now()):
             return {"state": "left"}
         self._clear(self._scratch)
+        self._tell("failed")
         return {"state": "failed", "code": code, "detail": detail}
+
+    def _tell(self, result: str) -> None:
+        """Of the whole build: the steps before this one are in SQL."""
+        patch = self._patches.patch(self._patch_id)
+        self._deps.telemetry.record(BUILD_SECONDS, (patch.seconds or 0.0) if patch else 0.0, result=result)
 
     def _left(self) -> dict[str, Any]:
         if self._patches.abandon(self._patch_id, self._worker, self._deps.now()):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from activities.due_work import SERVICE_PAUSE, Run, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
 from contracts import work
 from contracts.records import Release
 from contracts.work import pause_after
@@ -66,6 +66,10 @@ class ConfirmMembers:
     def put_off(self, deps: Deps, item: Batch, until: datetime) -> None:
         for one in item[1]:
             deps.store.releases.put_off(one.set_id, one.device_id, until)
+
+    def subject(self, item: Batch) -> Subject:
+        hub, these = item
+        return Subject({one.set_id for one in these}, {"hub": hub})
 
 
 def _unanswered(run: Run, hub: str, claims: Sequence[MemberClaim], error: DependencyError) -> None:

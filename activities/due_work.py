@@ -8,7 +8,7 @@ rest. A service that does not answer several times in a row has all that needs i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
@@ -52,6 +52,16 @@ class Run:
     silence: Silence = field(default_factory=Silence)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What an item is about, for whoever watches."""
+
+    sets: Collection[str] = ()
+    """That it is done for."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """On its log lines: names of services.log_fields.IDS."""
+
+
 class DueWork(Protocol):
     """Items are whatever ``due`` gives; what became of one is in SQL."""
 
@@ -74,6 +84,8 @@ class DueWork(Protocol):
     def put_off(self, deps: Deps, item: Any, until: datetime) -> None:
         """After a failure that nobody foresaw."""
         ...
+
+    def subject(self, item: Any) -> Subject: ...
 
 
 def pause_of(error: DependencyError, otherwise: timedelta) -> timedelta:

@@ -13,7 +13,7 @@ from typing import Any
 
 from activities.refused_release import Refused
 from contracts.records import DeploymentSet, Device, Release
-from imagedelta.errors import DependencyError, RequestError
+from imagedelta.errors import RequestError
 from planning.layers import Layer, family, layer_in, new_layer, tag_of
 from services.deps import Deps
 from services.ports import Deployment, DeviceTags, Hub, Twin
@@ -33,7 +33,14 @@ def goes_by_layer(of: DeploymentSet, device_id: str, twin: Twin) -> bool:
             code="release.by_condition",
             state="conflict",
         )
-    if of.release_by == "condition" and not by_condition:
+    has_base = "applied" in twin.configurations.values()
+    if by_condition and not has_base:  # not yet, or never: a layer stays with what it names until a base is there
+        raise Refused(
+            f"no base deployment is applied to {device_id}, which is only targeted",
+            code="release.no_base",
+            state="ready",
+        )
+    if of.release_by == "condition" and not has_base:
         raise Refused(
             f"{device_id} has no base deployment by target condition that a layer could lie on",
             code="release.no_base",
@@ -99,8 +106,10 @@ def _make(deps: Deps, of: DeploymentSet, device: Device, hub: Hub, layer: Layer)
     """Have the layer in the hub. The first of a set's devices makes it; two at once make the same."""
     layers = deps.store.releases.layers
     wanted = layers.want(HubLayer(device.hub, layer.layer_id, of.set_id, of.workstream), deps.now())
-    if wanted == "leaving":
-        raise DependencyError(f"{layer.layer_id} is being taken out of the hub", code="release.layer_leaves")
+    if wanted == "wait":
+        raise Refused(
+            f"{layer.layer_id} is being made in the hub, or taken out of it", code="release.layer_waits", state="ready"
+        )
     if wanted == "too_many":
         raise Refused(
             f"{device.device_id} would need a deployment of its own: the devices of the set are too unlike",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from activities.due_work import SERVICE_PAUSE, Run, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
 from activities.failures import final_failure
 from activities.refused_release import Refused
 from activities.release_by_layer import goes_by_layer, put_into_layer
@@ -59,6 +59,9 @@ class ReleaseMembers:
 
     def put_off(self, deps: Deps, item: MemberDue, until: datetime) -> None:
         deps.store.releases.put_off(item.set_id, item.device_id, until)
+
+    def subject(self, item: MemberDue) -> Subject:
+        return Subject([item.set_id], {"set_id": item.set_id, "device_id": item.device_id, "hub": item.hub})
 
 
 def _unanswered(run: Run, item: MemberDue, claim: MemberClaim, error: DependencyError) -> None:

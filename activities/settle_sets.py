@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from activities.due_work import Run
+from activities.due_work import Run, Subject
 from contracts import work
 from services.deps import Deps
 
@@ -24,3 +24,6 @@ class SettleSets:
 
     def put_off(self, deps: Deps, set_id: str, until: datetime) -> None:
         deps.store.sets.put_off_settling(set_id, until, deps.now())
+
+    def subject(self, set_id: str) -> Subject:
+        return Subject([set_id], {"set_id": set_id})

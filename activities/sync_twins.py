@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from activities.due_work import SERVICE_PAUSE, Run, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
 from activities.patch_access import lose_patch, patch_access
 from contracts import work
 from contracts.messages import DesiredProperties, OutboxAccess
@@ -48,6 +48,9 @@ class SyncTwins:
     def put_off(self, deps: Deps, device_id: str, until: datetime) -> None:
         """Its claim runs out by itself."""
 
+    def subject(self, device_id: str) -> Subject:
+        return Subject(ids={"device_id": device_id})
+
 
 def _service(hub: str) -> str:
     """Counted apart from what releases ask of the hub: blobs are needed here too."""
@@ -79,7 +82,7 @@ def _sync(deps: Deps, claim: SyncClaim) -> None:
     if lost := [patch for patch in facts["patches"] if deps.blobs.info("patches", patch) is None]:
         for patch in lost:
             lose_patch(deps, patch)
-        raise DependencyError(f"patches are built anew: {', '.join(lost)}", code="dependency.blobs")
+        raise ImageDeltaError(f"patches are built anew: {', '.join(lost)}", code="patch.rebuilding")
     grant = None if retired else _grant(deps, device)
     patches, patches_end = patch_access(deps.blobs, facts["patches"], deps.settings.patch_grant_lifetime)
     ends = [end for end in (grant and grant.expires_at, patches_end) if end]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from activities.due_work import SERVICE_PAUSE, Run, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
 from contracts import work
 from imagedelta.errors import DependencyError
 from services.deps import Deps
@@ -42,3 +42,6 @@ class TidyLayers:
 
     def put_off(self, deps: Deps, item: Item, until: datetime) -> None:
         deps.store.releases.layers.put_off(*item, until + _PAUSE)
+
+    def subject(self, item: Item) -> Subject:
+        return Subject(ids={"hub": item[0]})

@@ -16,7 +16,7 @@ _SLUG_LENGTH = 63 - len("outbox--") - _DIGEST_LENGTH
 SHARED = ".shared"
 """Ends the name of the file that stands for a shared bundle."""
 _DIGITS = {"urgent": 1, "normal": 2, "background": 3}
-_BUNDLE = re.compile(r"\d-\d{12}-(.+)-(\d+)\.(?:bundle(?:\.chunks)?|shared)")
+_BUNDLE = re.compile(r"\d-(\d{12})-(.+)-(\d+)\.(?:bundle(?:\.chunks)?|shared)")
 
 
 def outbox_container(device_id: str) -> str:
@@ -45,4 +45,10 @@ def bundle_name(priority: int, number: int, transfer_id: str, attempt: int, *, s
 def transfer_of(name: str) -> tuple[str, int] | None:
     """(transfer, attempt) of a bundle or chunk list by its name; None for anything else."""
     found = _BUNDLE.fullmatch(name)
-    return (found[1], int(found[2])) if found else None
+    return (found[2], int(found[3])) if found else None
+
+
+def number_of(name: str) -> int | None:
+    """Of a bundle or chunk list by its name; None for anything else."""
+    found = _BUNDLE.fullmatch(name)
+    return int(found[1]) if found else None

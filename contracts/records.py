@@ -154,6 +154,8 @@ class DeploymentSet:
     rollback_of: str | None
     created_at: datetime
     updated_at: datetime
+    trace: str | None = None
+    """W3C traceparent of its order: what is done for it belongs to that trace."""
 
 
 @dataclass(frozen=True)
@@ -368,13 +370,14 @@ class TransferEvent:
 class Notification:
     notification_id: str
     set_id: str
+    channel: str
+    """Of contracts.channels."""
     kind: str
     """arrived, completed, failed, overdue, awaiting_approval, member_failed, conflict, apply_failed."""
     number: int
     """A further one of the kind tells what happened since the one before was on its way."""
-    recipient: str
-    message_id: str
-    """RFC 5322 Message-ID, the same in every try."""
+    recipient: str | None
+    """Mail address; of a mail alone."""
     subject: str | None
     """As it was sent; so is the body."""
     body: str | None
@@ -383,6 +386,20 @@ class Notification:
     detail: str | None
     created_at: datetime
     sent_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Census:
+    """How many there are now, by state."""
+
+    transfers: Mapping[str, int]
+    """Under way."""
+    dead_notifications: Mapping[str, int]
+    """By channel."""
+    devices: Mapping[str, int]
+    """Without retired ones."""
+    silent_devices: int
+    """Active, and without an inventory for three days."""
 
 
 @dataclass(frozen=True)
@@ -464,3 +481,11 @@ class Page:
 
     items: tuple[Any, ...]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A transfer that is not over, and the name of its attempt's bundle; None before it has one."""
+
+    transfer_id: str
+    bundle: str | None

@@ -235,11 +235,11 @@ class MemberDetail(MemberView):
 
 
 class NotificationView(View):
-    notification_id: str
+    notification_id: str = Field(description="The webhook-id; of a mail, the part of its Message-ID before the @.")
+    channel: Literal["mail", "webhook"]
     kind: str
     number: int = Field(description="A further one tells what happened since the one before was on its way.")
-    recipient: str
-    message_id: str
+    recipient: str | None = Field(description="Null for the webhook.")
     subject: str | None = Field(description="As it was sent.")
     state: str = _states(NOTIFICATION)
     tries: int

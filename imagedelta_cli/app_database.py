@@ -1,15 +1,19 @@
-"""The database of a function app: what its folder says is to be done before this version of the app starts."""
+"""The database of a function app: what its folder says is to be done with it, before this version of the app starts or
+after a backup was restored."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 from imagedelta.errors import RequestError
 
-_SCRIPT = "database_upgrade.py"
+_UPGRADE = "database_upgrade.py"
+_RECONCILE = "database_reconcile.py"
 
 
 def upgrade_database(app: Path) -> str | None:
@@ -19,9 +23,23 @@ def upgrade_database(app: Path) -> str | None:
 
     Raises: what it raises, as it is.
     """
-    script = app.resolve() / _SCRIPT
-    if not script.is_file():
+    if not (app / _UPGRADE).is_file():
         return None
+    return str(_run(app, _UPGRADE, "upgrade"))
+
+
+def reconcile_database(app: Path, *, dry_run: bool, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Run ``reconcile`` of ``database_reconcile.py`` in the app's folder; returns what it found and did.
+
+    Raises: RequestError ``cli.no_database`` for an app without one; what it raises, as it is.
+    """
+    if not (app / _RECONCILE).is_file():
+        raise RequestError(f"the app in {app.resolve()} has no {_RECONCILE}", code="cli.no_database")
+    return dict(_run(app, _RECONCILE, "reconcile", dry_run=dry_run, progress=progress))
+
+
+def _run(app: Path, name: str, function: str, **arguments: Any) -> Any:
+    script = app.resolve() / name
     if str(script.parent) not in sys.path:
         sys.path.insert(0, str(script.parent))
     spec = importlib.util.spec_from_file_location(script.stem, script)
@@ -30,4 +48,4 @@ def upgrade_database(app: Path) -> str | None:
     module = importlib.util.module_from_spec(spec)
     with chdir(script.parent):
         spec.loader.exec_module(module)
-        return str(module.upgrade())
+        return getattr(module, function)(**arguments)

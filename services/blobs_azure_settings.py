@@ -33,6 +33,11 @@ class StorageSettings:
     key: str | None = field(repr=False)
     """base64; None where the app is let in by its identity."""
 
+    @property
+    def is_emulator(self) -> bool:
+        """Azurite, and so a host on somebody's own machine."""
+        return self.account == _DEVELOPMENT["accountname"]
+
 
 def read_storage(read: Values) -> StorageSettings | None:
     """None when blobs lie in a folder."""
@@ -83,6 +88,6 @@ def _url_and_account(text: str) -> tuple[str, str]:
     """An emulator and a private address have the account as the first part of the path, Azure as that of the host."""
     parts = urlsplit(text)
     account = parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
-    if parts.scheme not in ("http", "https") or not account.isalnum():
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or not account.isalnum():
         raise ValueError(f"holds no address of a storage account: {_FORMS}")
     return text.rstrip("/"), account

@@ -23,9 +23,13 @@ REMEDIES = {
     "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",
     "dependency.vault": "Nothing to do if it was busy. Else give the app's identity the role Key Vault Crypto User on "
     "the key, look whether the key is enabled and not expired, and whether the vault's network lets the app in.",
+    "dependency.webhook": "Nothing to do: the event is tried again. Look at the receiver if this lasts.",
     "hub.changed": "Nothing to do: the deployment is read again and judged anew.",
     "hub.deployment_exists": "Give the deployment an id of its own, or delete the one that has it.",
     "hub.unknown_device": "Create the device and its module in the hub, or correct the hub it is enrolled with.",
+    "mail.deferred": "Nothing to do: the mail server takes it later. Ask its operator why if this lasts.",
     "mail.refused": "Correct the owner's mail address; the mail server does not take it.",
+    "webhook.gone": "The receiver wants no more events: correct or take away IMAGEDELTA_WEBHOOK_URL.",
+    "webhook.rejected": "Nothing to do: the event is tried again. Look into the receiver's log: URL, secret, format.",
 }
 explain(REMEDIES)

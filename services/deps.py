@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imagedelta.bundles.seal import Sealer
-from services.ports import Blobs, Clock, Hub, Mailer, Registry
+from services.ports import Blobs, Clock, Hub, Mailer, Registry, Webhook
 from services.settings import Settings
 from services.store_port import Store
+from services.telemetry import NoTelemetry, Telemetry
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,6 @@ class Deps:
     sealers: Mapping[str, Sealer]
     """By key id; the first is the preferred one, the others serve devices that do not trust it yet."""
     now: Clock
+    webhook: Webhook | None = None
+    """None: events go out by mail alone."""
+    telemetry: Telemetry = field(default_factory=NoTelemetry)

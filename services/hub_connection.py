@@ -43,7 +43,7 @@ class HubConnection:
         """
         text = text.strip()
         if "=" not in text:
-            if not _HOST.fullmatch(text):
+            if not _HOST.fullmatch(text) or "." not in text:
                 raise ValueError(f"is neither a host name nor {_FORM}")
             return HubConnection(text)
         parts = dict(part.partition("=")[::2] for part in text.split(";") if part)

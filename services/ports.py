@@ -266,17 +266,49 @@ class Registry(Protocol):
 
 @dataclass(frozen=True)
 class Mail:
+    """Text and HTML say the same; every text is one line but for these two."""
+
     message_id: str
     recipient: str
+    recipient_name: str
+    copies: tuple[str, ...]
+    """Addresses of others who are to see it."""
     subject: str
-    body: str
+    text: str
+    html: str
+    thread: str
+    """Mails of the same are shown together."""
+    topic: str
+    """What a thread is about, for people."""
+    workstream: str
+    """By which people sort their mail."""
 
 
 class Mailer(Protocol):
     def send(self, mail: Mail) -> None:
-        """Returns once the server has taken the message.
+        """Returns once the server has taken the message for its recipient; a copy that is refused is only logged.
 
-        Raises: RequestError ``mail.refused`` when the recipient is refused for good; DependencyError else.
+        Raises: RequestError ``mail.refused`` when recipient or message are refused for good; DependencyError
+            ``mail.deferred`` when they are for now, ``dependency.mail`` for all that is about the server or ourselves.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Event:
+    event_id: str
+    """The same in every try."""
+    subject: str
+    text: str
+    """JSON, as it is signed."""
+
+
+class Webhook(Protocol):
+    def post(self, event: Event) -> None:
+        """Returns once the receiver has taken the event.
+
+        Raises: RequestError ``webhook.gone`` when it wants no more of them; DependencyError ``webhook.rejected`` when
+            it did not take this one, ``dependency.webhook`` when it does not answer or asks to be left alone.
         """
         ...
 

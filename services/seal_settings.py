@@ -31,6 +31,9 @@ def read_seal_settings(read: Values) -> SealSettings:
 def _keys(read: Values) -> tuple[Path | str, ...]:
     name = "IMAGEDELTA_SEAL_KEYS"
     keys: list[Path | str] = []
+    if "@" in read.text(name):
+        read.wrong(name, "holds an @, which neither the path of a key file nor the address of a vault's key has")
+        return ()
     for part in _PART.findall(read.text(name)):
         if part.startswith("https://"):
             keys.append(part)

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from imagedelta.errors import RequestError
+from services.masking import masked
 
 _PREFIX = "IMAGEDELTA_"
 _MAX_NUMBER = 1 << 53
@@ -41,8 +42,8 @@ class Values:
     known: set[str] = field(default_factory=set)
 
     def wrong(self, name: str, why: str) -> None:
-        """Note a problem; ``why`` goes on after the name."""
-        self.problems.append(f"{name} {why}")
+        """Note a problem; ``why`` goes on after the name. A login or a signature that it repeats is hidden."""
+        self.problems.append(f"{name} {masked(why)}")
 
     def text(self, name: str, default: str = "") -> str:
         self.known.add(name)

@@ -20,28 +20,21 @@ from services.blobs_azure_settings import StorageSettings, read_storage
 from services.caller_settings import CallerSettings, read_caller_settings
 from services.hub_settings import HubSettings, read_hubs
 from services.intake_settings import IntakeSettings, read_intake
+from services.mail_settings import MailSettings, read_mail
 from services.ports import OWN_CONTAINERS
 from services.rules_file import read_rules
 from services.seal_settings import SealSettings, read_seal_settings
 from services.setting_values import Values
+from services.telemetry_settings import TelemetrySettings, read_telemetry
+from services.webhook_settings import WebhookSettings, read_webhook
 
 _DATABASES = ("sqlite", "mssql+pyodbc")
-_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+_SET_PAGE = re.compile(r"https?://[^\s\"'<>{}\\^`|]*\{set\}[^\s\"'<>{}\\^`|]*")
 _MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
 _OTHERS_CONTAINERS = ("outbox-", "azure-webjobs-", "insights-", "$")
 """Devices' outboxes, and what Azure keeps in a storage account of a function app: keys, leases, logs."""
-
-
-@dataclass(frozen=True)
-class MailSettings:
-    host: str
-    port: int
-    sender: str
-    username: str | None
-    password: str | None = field(repr=False)
-    starttls: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,11 @@ class Settings:
     module_id: str
     """The only module whose messages are believed."""
     mail: MailSettings
+    webhook: WebhookSettings | None
+    """None: events go out by mail alone."""
+    telemetry: TelemetrySettings
+    set_page: str
+    """URL of the page of a set, ``{set}`` for its id; empty for none."""
     seals: SealSettings
     priorities_file: Path
     grant_lifetime: timedelta
@@ -73,7 +71,8 @@ class Settings:
     claim_lease: timedelta
     max_attempts: int
     """Attempts of a transfer, each with other sources, before it fails."""
-    max_mail_tries: int
+    max_notify_tries: int
+    """Of a mail, or of an event of the webhook."""
     attend_seconds: int
     """How long one call of the timer works on what is due."""
     attend_threads: int
@@ -111,7 +110,10 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         blobs_key=read.base64("LOCAL_BLOBS_KEY"),
         hubs=read_hubs(read),
         module_id=_module(read),
-        mail=_mail(read),
+        mail=read_mail(read),
+        webhook=read_webhook(read),
+        telemetry=read_telemetry(read),
+        set_page=_set_page(read),
         seals=read_seal_settings(read),
         priorities_file=_priorities(read),
         grant_lifetime=read.seconds("IMAGEDELTA_GRANT_SECONDS", 30 * 86_400),
@@ -121,7 +123,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         max_build_tries=read.number("IMAGEDELTA_MAX_BUILD_TRIES", 10),
         claim_lease=read.seconds("IMAGEDELTA_CLAIM_LEASE_SECONDS", 120),
         max_attempts=read.number("IMAGEDELTA_MAX_ATTEMPTS", 4),
-        max_mail_tries=read.number("IMAGEDELTA_MAX_MAIL_TRIES", 10),
+        max_notify_tries=read.number("IMAGEDELTA_MAX_NOTIFY_TRIES", 24),
         attend_seconds=read.number("IMAGEDELTA_ATTEND_SECONDS", 50, most=600),
         attend_threads=read.number("IMAGEDELTA_ATTEND_THREADS", 8, most=64),
         batch_size=read.number("IMAGEDELTA_BATCH_SIZE", 100, most=_MAX_BATCH),
@@ -159,23 +161,13 @@ def _database(read: Values) -> str | None:
     return url
 
 
-def _mail(read: Values) -> MailSettings:
-    return MailSettings(
-        host=read.text("IMAGEDELTA_SMTP_HOST", "127.0.0.1"),
-        port=read.number("IMAGEDELTA_SMTP_PORT", 25, most=65_535),
-        sender=_sender(read),
-        username=read.text("IMAGEDELTA_SMTP_USER") or None,
-        password=read.text("IMAGEDELTA_SMTP_PASSWORD") or None,
-        starttls=read.truth("IMAGEDELTA_SMTP_STARTTLS"),
-    )
-
-
-def _sender(read: Values) -> str:
-    name = "IMAGEDELTA_MAIL_FROM"
-    sender = read.text(name, "imagedelta@localhost")
-    if not _ADDRESS.fullmatch(sender):
-        read.wrong(name, f"must be a mail address, not {sender[:60]!r}")
-    return sender
+def _set_page(read: Values) -> str:
+    name = "IMAGEDELTA_SET_PAGE"
+    page = read.text(name)
+    if page and not (_SET_PAGE.fullmatch(page) and page.count("{set}") == 1):
+        read.wrong(name, "must be an http(s):// URL that holds {set} once, where the id of a set goes")
+        return ""
+    return page
 
 
 def _priorities(read: Values) -> Path:

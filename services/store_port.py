@@ -16,6 +16,7 @@ from contracts.messages import Inventory, Report
 from contracts.records import (
     ARCHIVE,
     AuditEntry,
+    Census,
     Cost,
     DeploymentSet,
     Device,
@@ -34,6 +35,7 @@ from contracts.records import (
     Transfer,
     TransferEvent,
     Trouble,
+    Underway,
     Unregistered,
     Waiting,
 )
@@ -63,6 +65,10 @@ class Outcome:
     result: str
     detail: str
     set_ids: tuple[str, ...] = ()
+    transfer: Transfer | None = None
+    """As it is now, where a report moved it."""
+    arrived_bytes: int = 0
+    """Of its bundle, once, when it is first known to be on the device."""
 
 
 @dataclass(frozen=True)
@@ -363,6 +369,7 @@ class Sets(Protocol):
         by: str,
         at: datetime,
         rollback_of: str | None = None,
+        trace: str | None = None,
     ) -> DeploymentSet:
         """Store an accepted set and its members (waiting_inventory), devices resolved from ids or query.
 
@@ -680,8 +687,8 @@ class Notifications(Protocol):
         """Back to pending until then, or dead (None)."""
         ...
 
-    def put_off(self, until: datetime, at: datetime) -> None:
-        """All that are due: the mail server does not answer."""
+    def put_off(self, channel: str, until: datetime, at: datetime) -> None:
+        """All that are due that way: its service does not answer."""
         ...
 
     def of_set(self, set_id: str) -> tuple[Notification, ...]: ...
@@ -770,7 +777,7 @@ class Layers(Protocol):
 
     def want(self, layer: HubLayer, at: datetime) -> str:
         """What is to be done before a device's tag may name it: ``made``: nothing; ``make`` it in the hub;
-        ``leaving``: wait, it is being taken away; ``too_many``: not this one, the set's devices are too unlike."""
+        ``wait``: it is being made or taken away; ``too_many``: not this one, the set's devices are too unlike."""
         ...
 
     def made(self, hub: str, layer_id: str, at: datetime) -> None: ...
@@ -836,6 +843,73 @@ class Quarantine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What SQL knows of a device that may have gone on without it."""
+
+    device_id: str
+    hub: str
+    version: int | None
+    """Newest ``$version`` of its deployment that SQL knows."""
+    underway: tuple[Underway, ...]
+
+
+@dataclass(frozen=True)
+class Disbelieved:
+    """What is no longer believed of a device: transfers that are given up, and its last number."""
+
+    device_id: str
+    given_up: tuple[str, ...]
+    number: int
+
+
+class Restored(Protocol):
+    """For after the database was restored from a backup (imagedelta db reconcile)."""
+
+    def newest(self) -> datetime | None:
+        """When the last thing happened that SQL knows of."""
+        ...
+
+    def stop(self, number: int, resync: int, at: datetime) -> int:
+        """Wait for an inventory of every device that is not retired before anything is sent to it, write its twin
+        anew, and number its next bundle above ``number``; in one statement. Doing it again asks for another inventory.
+
+        Args:
+            resync: Higher than any that a twin may hold: a device tells what it has when the number changes.
+
+        Returns: How many devices.
+        """
+        ...
+
+    def devices(self, after: str, limit: int) -> tuple[Remembered, ...]:
+        """Those that are not retired, behind device ``after``, in order of id."""
+        ...
+
+    def disbelieve(self, these: Sequence[Disbelieved], at: datetime) -> int:
+        """In one transaction: cancel transfers and have planned anew what waited for them, and raise numbers. Doing it
+        again changes nothing.
+
+        Returns: How many transfers it cancelled.
+        """
+        ...
+
+    def patches(self, after: str, limit: int) -> Mapping[str, str]:
+        """Of verified patches behind ``after``, in order of id: patch -> its blob."""
+        ...
+
+    def lose_patches(self, patch_ids: Sequence[str], at: datetime) -> int:
+        """Their blobs are gone: they are built again when somebody waits. How many it changed."""
+        ...
+
+    def layers(self, after: str, limit: int) -> Sequence[str]:
+        """diff_ids behind ``after``, in order."""
+        ...
+
+    def images_of(self, diff_ids: Sequence[str]) -> Sequence[str]:
+        """Images that have one of these layers, in order."""
+        ...
+
+
 class OldPatches(Protocol):
     def take(self, at: datetime) -> tuple[str, str | None] | None:
         """The id and blob of a patch that nobody has used for long, held under a lease so that nobody builds it; the
@@ -866,6 +940,23 @@ class Retention(Protocol):
         ...
 
 
+class Traces(Protocol):
+    """W3C traceparents of the orders that work is done for; sets that were ordered unwatched have none."""
+
+    def of_sets(self, set_ids: Collection[str]) -> Mapping[str, str]: ...
+    def of_patch(self, patch_id: str) -> Sequence[str]:
+        """Of the started sets that wait for it, oldest first."""
+        ...
+
+    def of_transfers(self, transfer_ids: Collection[str]) -> Sequence[tuple[str, str, str]]:
+        """(transfer, set, traceparent)."""
+        ...
+
+
+class Censuses(Protocol):
+    def take(self, at: datetime) -> Census: ...
+
+
 class Store(Protocol):
     """All of the above on one database; implemented by store.sql.SqlStore."""
 
@@ -893,6 +984,12 @@ class Store(Protocol):
     def attendance(self) -> Attendance: ...
     @property
     def quarantine(self) -> Quarantine: ...
+    @property
+    def restored(self) -> Restored: ...
+    @property
+    def traces(self) -> Traces: ...
+    @property
+    def census(self) -> Censuses: ...
 
     def together(self, work: Callable[[], T]) -> T:
         """Run ``work``, whose calls of this store then are one transaction. It may be run more than once."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from contracts.channels import MAIL
 from imagedelta.errors import DependencyError
 from store.attendance import SqlAttendance
 from store.audit import SqlAudit
+from store.census import SqlCensus
 from store.devices.devices import SqlDevices
 from store.devices.tag_query import tag_condition
 from store.images import SqlImages
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
 from store.quarantine import SqlQuarantine
+from store.restored import SqlRestored
 from store.retention import SqlRetention
 from store.sets.notifications import SqlNotifications
 from store.sets.releases import SqlReleases
 from store.sets.sets import SqlSets
+from store.traces import SqlTraces
 from store.transfers.patches import SqlPatches
 from store.transfers.publications import SqlPublications
 from store.transfers.transfers import SqlTransfers
@@ -35,14 +39,16 @@ class SqlStore:
         module_id: str = "imagereconstruction",
         max_attempts: int = 4,
         access_token: Callable[[], str] | None = None,
+        channels: Sequence[str] = (MAIL,),
     ) -> None:
         """Args:
         url: ``sqlite:///file`` or ``mssql+pyodbc://…``.
         module_id: The only module whose reports and inventories are believed.
         max_attempts: Of a transfer whose source is missing, also when only an inventory says so.
         access_token: Gives an Entra token for each new SQL Server connection whose URL holds no login.
+        channels: Of contracts.channels, by which what happens is told.
         """
-        self._db = database = Database(url, access_token)
+        self._db = database = Database(url, access_token, channels=channels)
         self.images = SqlImages(database)
         self.devices = SqlDevices(database, module_id, max_attempts)
         self.sets = SqlSets(database)
@@ -55,6 +61,9 @@ class SqlStore:
         self.retention = SqlRetention(database)
         self.attendance = SqlAttendance(database)
         self.quarantine = SqlQuarantine(database)
+        self.restored = SqlRestored(database)
+        self.traces = SqlTraces(database)
+        self.census = SqlCensus(database)
 
     def migrate(self) -> str:
         """Bring the database to this version's schema and return its revision; safe in several processes at once."""

@@ -17,7 +17,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-_PORTS = {"services.deps", "services.ports", "services.store_port", "services.plan_facts", "services.origin_rules"}
+_PORTS = {
+    "services.deps",
+    "services.ports",
+    "services.store_port",
+    "services.plan_facts",
+    "services.origin_rules",
+    "services.telemetry",
+    "services.metrics",
+    "services.log_fields",
+}
 """What steps and triggers see of services: Protocols, and questions asked through them; no adapter."""
 
 MAY_SEE: dict[str, set[str]] = {
@@ -49,6 +58,7 @@ MAY_SEE: dict[str, set[str]] = {
     "demo": {"imagedelta", "edge_module", "imagedelta_local.hub_service"},
     "function_app": {"activities", "orchestrators", "triggers", "services"},
     "database_upgrade": {"services"},
+    "database_reconcile": {"activities", "services"},
 }
 
 WIRING = {("services/factory.py", "store.sql")}
@@ -74,6 +84,7 @@ ONLY_IN: dict[str, set[str]] = {
         "services/blobs_http.py",
         "services/http_bounded.py",
         "services/hub_transport.py",
+        "services/webhook_http.py",
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/hub_choice.py",
@@ -84,16 +95,36 @@ ONLY_IN: dict[str, set[str]] = {
         "demo/",
     },
     "aiohttp": {"imagedelta_host/", "imagedelta_local/"},
+    # telemetry
+    "opentelemetry": {"services/telemetry_otel.py"},
     # mail
     "smtplib": {"services/mail_smtp.py"},
     "aiosmtpd": {"demo/"},
     # what Azure's library for IoT Hub sends by
     "msrest": {"services/hub_sdk.py"},
     # tokens of Entra ID
-    "azure.identity": {"services/identity.py"},
+    "azure.identity": {"services/identity.py", "imagedelta_cli/checks/blob_storage.py"},
+    # blobs: the SDK in one file of each room, its errors beside it
+    "azure.storage": {"services/blobs_azure_account.py", "imagedelta_cli/checks/blob_storage.py", "demo/azurite.py"},
+    "azure.core": {
+        "services/blobs_azure_account.py",
+        "services/blobs_azure_errors.py",
+        "services/identity.py",
+        "imagedelta_cli/checks/blob_storage.py",
+    },
 }
 
-ONE_FILE = ("azure.storage", "azure.iot", "azure.identity", "azure.keyvault", "docker", "pyodbc", "smtplib", "paho")
+ONE_FILE = (
+    "azure.monitor",
+    "azure.storage",
+    "azure.iot",
+    "azure.identity",
+    "azure.keyvault",
+    "docker",
+    "pyodbc",
+    "smtplib",
+    "paho",
+)
 """SDKs of outside systems: each is known to one file of a room at most, its adapter."""
 
 NO_WORLD = (
@@ -142,7 +173,7 @@ BUILDERS = ("imagedelta.delta.encode", "imagedelta.ranking", "imagedelta.signatu
 
 
 def files_of(room: str) -> list[Path]:
-    """The room's Python files; ``function_app`` and ``database_upgrade`` are one file each."""
+    """The room's Python files; ``function_app`` and the two of the database are one file each."""
     single = ROOT / f"{room}.py"
     return [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
 

@@ -37,6 +37,8 @@ class Request:
     body: bytes
     caller: Caller = KEY
     """Of an anonymous operation it is nobody in particular."""
+    trace: str | None = None
+    """W3C traceparent of the work that the request begins."""
 
     @property
     def who(self) -> str:

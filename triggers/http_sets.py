@@ -83,8 +83,15 @@ def _create(request: Request, deps: Deps, action: str, read: Callable[[], orders
             by=request.who,
             at=deps.now(),
             rollback_of=request.params.get("setId"),
+            trace=request.trace,
         )
-        detail = {"name": created.name, "workstream": created.workstream, "owner": created.owner_email}
+        detail = {
+            "name": created.name,
+            "workstream": created.workstream,
+            "owner": created.owner_email,
+            "release": created.release_policy,
+            "releaseBy": created.release_by,
+        }
         return audit.Done(created.set_id, detail)
 
     def show(done: audit.Done) -> Answer:

@@ -22,8 +22,11 @@ import azure.functions as func
 from contracts.messages import Inventory, Report, parse_inventory, parse_report
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from services.deps import Deps
+from services.log_fields import about
+from services.metrics import MESSAGES, QUARANTINED
 from services.store_port import Origin, Outcome, Untaken
 from triggers.http import ATTEND, Start, deploy_set
+from triggers.report_telemetry import tell_reports
 from triggers.starting import Starter, start_all
 
 log = logging.getLogger(__name__)
@@ -125,7 +128,9 @@ class _Batch:
 
     def _reports(self, together: Sequence[Parsed]) -> Sequence[Outcome]:
         reports = [(one.origin, one.says) for one in together if isinstance(one.says, Report)]
-        return self._deps.store.transfers.record_reports(reports, max_attempts=self._deps.settings.max_attempts)
+        outcomes = self._deps.store.transfers.record_reports(reports, max_attempts=self._deps.settings.max_attempts)
+        tell_reports(self._deps, outcomes)
+        return outcomes
 
     def _inventory(self, together: Sequence[Parsed]) -> Sequence[Outcome]:
         inventories = [(one.origin, one.says) for one in together if isinstance(one.says, Inventory)]
@@ -150,14 +155,19 @@ class _Batch:
                 self._note(one, outcome)
 
     def _note(self, one: Parsed, outcome: Outcome) -> None:
-        log.info("%s/%s: %s (%s)", self._hub, one.origin.device_id, outcome.result, outcome.detail)
+        device_id, transfer_id = one.origin.device_id, getattr(one.says, "transfer_id", None)
+        with about(hub=self._hub, device_id=device_id, transfer_id=transfer_id):
+            log.info("%s/%s: %s (%s)", self._hub, device_id, outcome.result, outcome.detail)
+        self._deps.telemetry.record(MESSAGES, 1, kind=one.says.kind, result=outcome.result)
         self._sets.update(outcome.set_ids)
         self._moved = self._moved or outcome.result == "applied"
 
     def _refuse(self, message: HubMessage, error: Exception) -> None:
         reason = error.code if isinstance(error, ImageDeltaError) else "internal"
         trace = error if reason == "internal" else None
-        log.warning("%s/%s: to quarantine: %s: %s", self._hub, message.device_id, reason, error, exc_info=trace)
+        with about(hub=self._hub, device_id=message.device_id):
+            log.warning("%s/%s: to quarantine: %s: %s", self._hub, message.device_id, reason, error, exc_info=trace)
+        self._deps.telemetry.record(QUARANTINED, 1, code=reason)
         sender = (self._hub, message.device_id, message.module_id)
         self.untaken.append(Untaken(*sender, reason, str(error), message.body, dict(message.properties)))
 

@@ -14,8 +14,11 @@ import azure.functions as func
 
 from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
-from imagedelta.errors import DependencyError, RequestError
+from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from services.deps import Deps
+from services.log_fields import about
+from services.metrics import REFUSALS
+from services.telemetry import traceparent_of
 from triggers.gate import Gate
 from triggers.http import MAX_BODY_BYTES, Answer, Request, not_found
 from triggers.operations import Operation, Resource
@@ -26,20 +29,45 @@ log = logging.getLogger(__name__)
 
 GetDeps = Callable[[], Deps]
 
+_IDS = {
+    "setId": "set_id",
+    "deviceId": "device_id",
+    "imageId": "image_id",
+    "transferId": "transfer_id",
+    "registrationId": "registration_id",
+}
+"""Of a route -> on log lines."""
+
 
 def answer_to(resource: Resource, request: Request, deps: GetDeps, gate: Gate) -> Answer:
     """Run the handler for ``request``; every error becomes an answer.
 
     Who may not call learns nothing but that: neither what else is wrong with the request nor with the settings.
     """
+    with about(**{name: request.params[given] for given, name in _IDS.items() if given in request.params}):
+        try:
+            operation = _operation(resource, request)
+            if not resource.anonymous:
+                request = replace(request, caller=gate.admit(operation.role, request.headers))
+            request = _checked(operation, request)
+            return _handled(resource, operation, request, deps())
+        except Exception as error:
+            return _problem_answer(resource, problem_of(error, request.path))
+
+
+def _handled(resource: Resource, operation: Operation, request: Request, deps: Deps) -> Answer:
+    """What changes something begins a trace, or goes on with its caller's; reading is not watched."""
+    if operation.method == "GET":
+        return operation.handler(request, deps)
+    name, caller = f"{operation.method} {resource.path}", traceparent_of(request.headers.get("traceparent"))
     try:
-        operation = _operation(resource, request)
-        if not resource.anonymous:
-            request = replace(request, caller=gate.admit(operation.role, request.headers))
-        request = _checked(operation, request)
-        return operation.handler(request, deps())
-    except Exception as error:
-        return _problem_answer(resource, problem_of(error, request.path))
+        with deps.telemetry.span(name, parent=caller) as span:
+            answer = operation.handler(replace(request, trace=span.traceparent), deps)
+            span.attributes["http.response.status_code"] = answer.status
+            return answer
+    except ImageDeltaError as error:
+        deps.telemetry.record(REFUSALS, 1, operation=name, code=error.code)
+        raise
 
 
 def serve_read(resource: Resource, deps: GetDeps, gate: Gate) -> Callable[[func.HttpRequest], func.HttpResponse]:

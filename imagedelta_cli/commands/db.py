@@ -1,16 +1,19 @@
-"""Bring the database of the function app to the schema that its version needs."""
+"""Look after the database of the function app: its schema, and its truth after a backup was restored."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from imagedelta.errors import RequestError
-from imagedelta_cli.app_database import upgrade_database
+from imagedelta_cli.app_database import reconcile_database, upgrade_database
 from imagedelta_cli.options import json_option
-from imagedelta_cli.output import emit
+from imagedelta_cli.output import emit, progress
+from imagedelta_cli.terminal import say, say_json
 from imagedelta_host.settings import apply_local_settings
 
 _PLACES = ("IMAGEDELTA_DATABASE_URL", "IMAGEDELTA_BLOBS_DIR", "LOCAL_BLOBS_DIR")
@@ -22,13 +25,16 @@ def command() -> None:
     pass
 
 
-@command.command("upgrade")
-@click.option(
+_app_option = click.option(
     "--app",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
     help="Folder of function_app.py, in the version that is deployed; the current one unless given.",
 )
+
+
+@command.command("upgrade")
+@_app_option
 @json_option
 def upgrade(app: Path, as_json: bool) -> None:
     """Upgrade the database that IMAGEDELTA_DATABASE_URL names: once for each deployment, before the app starts.
@@ -36,13 +42,64 @@ def upgrade(app: Path, as_json: bool) -> None:
     The login needs the right to change the schema, which the app's own does not. One process upgrades at a time, all
     or nothing; a database that is up to date stays as it is.
     """
-    apply_local_settings(app, os.environ)
-    if not any(os.environ.get(place) for place in _PLACES):
-        raise RequestError(
-            f"{_PLACES[0]} is not set: a host that makes its own database brings it up to date when it starts",
-            code="cli.no_database",
-        )
+    _settings(app, "a host that makes its own database brings it up to date when it starts")
     revision = upgrade_database(app)
     if revision is None:
         raise RequestError(f"the app in {app.resolve()} has no database_upgrade.py", code="cli.no_database")
     emit({"schema": revision}, as_json)
+
+
+@command.command("reconcile")
+@_app_option
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@json_option
+def reconcile(app: Path, dry_run: bool, as_json: bool) -> None:
+    """Bring a database that was restored from a backup to what is true by now, before the app starts again.
+
+    The outboxes in the storage tell what is really on its way, the hubs whose manifest has changed; every device is
+    asked for an inventory, and nothing is sent to it before that has come. Numbers of bundles go on behind all that
+    devices can have seen. May be interrupted, and run again.
+    """
+    _settings(app, "its settings say which database and storage are the app's")
+    with progress("Comparing devices") as bar:
+        found = reconcile_database(app, dry_run=dry_run, progress=lambda done: bar(done, 0))
+    if as_json:
+        say_json(found)
+        return
+    for sentence in _sentences(found):
+        say(sentence)
+
+
+def _settings(app: Path, why: str) -> None:
+    apply_local_settings(app, os.environ)
+    if not any(os.environ.get(place) for place in _PLACES):
+        raise RequestError(f"{_PLACES[0]} is not set: {why}", code="cli.no_database")
+
+
+def _sentences(found: Mapping[str, Any]) -> Iterator[str]:
+    """What was found and done, and what is left to a person; nothing of what there was none."""
+    would = "would be" if found["dryRun"] else "were"
+    yield f"The database knows of nothing after {found['newestKnown'] or 'its beginning'}."
+    yield f"{found['devicesAsked']} devices {would} asked for an inventory; nothing is sent to them before it has come."
+    counted = {
+        "transfersPlannedAnew": "transfers whose bundle does not lie in its outbox {} given up, to be planned anew.",
+        "bundlesRemoved": "files in outboxes that belong to nothing under way {} removed.",
+        "patchesToBuildAgain": "patches whose blob is gone {} marked to be built again.",
+        "unknownPatchesRemoved": "patches that the database does not know {} removed from the storage.",
+    }
+    for name, text in counted.items():
+        if found[name]:
+            yield f"{found[name]} {text.format(would)}"
+    if names := found["devicesWithBundlesRemoved"]:
+        yield f"  On {', '.join(names)}: their sets may be lost. Order again what was ordered since then."
+    if found["manifestsChangedSince"]:
+        names = ", ".join(found["devicesWithChangedManifests"])
+        yield f"{found['manifestsChangedSince']} devices run a manifest that the database does not know: {names}."
+        yield "  Their open sets come to a conflict: `imagedelta sets rebase` or `skip` them, when you have looked."
+    for name, code in found["hubsNotAsked"].items():
+        yield f"Hub {name} was not asked for manifests ({code})."
+    if found["imagesToRegisterAgain"]:
+        yield f"{found['layersMissing']} layers are missing in the storage. Register these images again:"
+        yield from (f"  {image}" for image in found["imagesToRegisterAgain"])
+    if found["unknownLayers"]:
+        yield f"{found['unknownLayers']} layers belong to no image that is known: register again what came since then."

@@ -65,6 +65,7 @@ class Evidence:
     def inventory(self, present: Mapping[str, PresentImage], max_attempts: int) -> None:
         self._repeat_results(max_attempts)
         self._finish_present(present)
+        self._give_up_forgotten()
         for one in self._believed:
             heard_before = one.account.evidence_at is None or one.account.evidence_at < self._at
             gone = one.transfer.state in ON_DEVICE and one.transfer.image_id not in present
@@ -94,6 +95,15 @@ class Evidence:
             failed = transfer.state == "failed" and one.wanted and self._active(transfer.image_id) is None
             if image is not None and (transfer.state in ACTIVE_TRANSFER or failed):
                 one.account.arrived(self._at, image.local_digest)
+
+    def _give_up_forgotten(self) -> None:
+        """A device that knows a later attempt than SQL was sent it before a backup was restored: that id is taken, and
+        what became of it is over. What is still wanted is planned anew, as a transfer of its own."""
+        later = {result.transfer_id: result.attempt for result in self._results}
+        for one in self._believed:
+            transfer = one.transfer
+            if transfer.state in ACTIVE_TRANSFER and later.get(transfer.transfer_id, 0) > transfer.attempt:
+                one.account.cancel(self._at, "the device knows a later attempt, which the database has forgotten")
 
     def _send_again(self, one: Believed, detail: str) -> None:
         other = self._active(one.transfer.image_id)

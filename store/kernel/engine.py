@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError
 
+from contracts.channels import MAIL
 from imagedelta.errors import RequestError
 from store.kernel.retries import Retries
 from store.kernel.sql_server import sql_server_engine
@@ -27,6 +28,8 @@ BUSY_SECONDS = 20
 """How long a SQLite transaction waits for another process's."""
 RIVALS = 3
 """Tries of a transaction that meets rows of rivals."""
+CHANNELS = "channels"
+"""Execution option of every connection: the channels by which people and programs are told (contracts.channels)."""
 
 
 class Database:
@@ -35,12 +38,16 @@ class Database:
     ``work`` may run more than once, so it must change nothing but the database.
     """
 
-    def __init__(self, url: str, access_token: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, url: str, access_token: Callable[[], str] | None = None, *, channels: Sequence[str] = (MAIL,)
+    ) -> None:
         """Args:
         url: ``sqlite:///file`` or ``mssql+pyodbc://…``.
         access_token: Gives an Entra token for each new SQL Server connection whose URL holds no login.
+        channels: By which what happens is told.
         """
         self.engine = _make_engine(_parsed(url), access_token)
+        self.engine.update_execution_options(**{CHANNELS: tuple(channels)})
         self._writer = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         self._of_thread = _Joined()
         self._retries = Retries()

@@ -66,6 +66,7 @@ def create_set(
     by: str,
     at: datetime,
     rollback_of: str | None,
+    trace: str | None,
 ) -> DeploymentSet:
     """The ordinal is taken in this transaction, so that ordinals follow the order of commits."""
     chosen = select_devices(connection, request)
@@ -73,7 +74,8 @@ def create_set(
     ordinal = next_value(connection, "set")
     lock_devices(connection, [device.device_id for device in chosen])
     values = _values(request, images, manifest, by, at)
-    connection.execute(sets.insert().values(set_id=set_id, ordinal=ordinal, rollback_of=rollback_of, **values))
+    kept = {"set_id": set_id, "ordinal": ordinal, "rollback_of": rollback_of, "trace": trace}
+    connection.execute(sets.insert().values(**values, **kept))
     connection.execute(members.insert(), [_member(set_id, device, at) for device in chosen])
     remember(connection, "set", set_id, None, SET.initial, at, set_id=set_id, who=by)
     return known_set(connection, set_id)

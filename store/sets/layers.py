@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select
 
 from contracts.records import Release
 from services.store_port import HubLayer
@@ -22,15 +22,20 @@ GRACE = timedelta(days=1)
 devices minutes after their tags have changed, and would take the modules away meanwhile."""
 
 
+MAKING = timedelta(minutes=1)
+"""From somebody's wanting to make it to somebody else's: a hub takes few such requests a minute."""
+
+
 def want(connection: Connection, layer: HubLayer, at: datetime) -> str:
-    """``made``; ``make`` it first; ``leaving``: wait; ``too_many``: its set has more than devices that are alike need.
+    """``made``; ``make`` it first; ``wait``: others make it or take it away; ``too_many``: its set has more than
+    devices that are alike need.
 
     Two who want the same new one at once: the second's insert fails and its transaction is run again.
     """
     this = _this(layer.hub, layer.layer_id)
     row = connection.execute(select(hub_layers).where(this)).mappings().first()
-    if row is not None and row["leaves_until"] is not None and row["leaves_until"] > at:
-        return "leaving"
+    if row is not None and _is_busy(row, at):
+        return "wait"
     if row is not None:
         wanted = {"wanted_at": at, "look_at": None, "leaves_until": None}
         connection.execute(hub_layers.update().where(this).values(**wanted))
@@ -41,6 +46,13 @@ def want(connection: Connection, layer: HubLayer, at: datetime) -> str:
         return "too_many"
     connection.execute(hub_layers.insert().values(**vars(layer), wanted_at=at))
     return "make"
+
+
+def _is_busy(row: RowMapping, at: datetime) -> bool:
+    if row["leaves_until"] is not None and row["leaves_until"] > at:
+        return True
+    is_new: bool = row["made_at"] is None and row["wanted_at"] > at - MAKING
+    return is_new
 
 
 def made(connection: Connection, hub: str, layer_id: str, at: datetime) -> None:

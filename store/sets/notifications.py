@@ -49,8 +49,12 @@ class SqlNotifications:
             return self._leave_claim(notification_id, "dead", {"detail": detail})
         return self._leave_claim(notification_id, "pending", {"detail": detail, "not_before": until})
 
-    def put_off(self, until: datetime, at: datetime) -> None:
-        these = (notifications.c.state == "pending", notifications.c.not_before <= at)
+    def put_off(self, channel: str, until: datetime, at: datetime) -> None:
+        these = (
+            notifications.c.channel == channel,
+            notifications.c.state == "pending",
+            notifications.c.not_before <= at,
+        )
         statement = notifications.update().where(*these).values(not_before=until)
         self._db.write(lambda connection: connection.execute(statement))
 
@@ -58,7 +62,7 @@ class SqlNotifications:
         query = (
             select(notifications)
             .where(notifications.c.set_id == set_id)
-            .order_by(notifications.c.created_at, notifications.c.kind, notifications.c.number)
+            .order_by(notifications.c.created_at, notifications.c.kind, notifications.c.number, notifications.c.channel)
         )
         return self._db.read(
             lambda connection: tuple(as_record(Notification, row) for row in connection.execute(query).mappings())
@@ -96,9 +100,12 @@ def _claim(
 
 
 def _follows_another(at: datetime) -> ColumnElement[bool]:
-    """Whether an earlier mail of the set goes out now; one that is tried again later holds nothing up."""
+    """Whether an earlier one of the set goes out now that way; one that is tried again later holds nothing up."""
     earlier = notifications.alias("earlier")
     goes_out = or_(earlier.c.state == "claimed", and_(earlier.c.state == "pending", earlier.c.not_before <= at))
     return exists().where(
-        earlier.c.set_id == notifications.c.set_id, earlier.c.created_at < notifications.c.created_at, goes_out
+        earlier.c.set_id == notifications.c.set_id,
+        earlier.c.channel == notifications.c.channel,
+        earlier.c.created_at < notifications.c.created_at,
+        goes_out,
     )

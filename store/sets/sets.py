@@ -40,8 +40,11 @@ class SqlSets:
         by: str,
         at: datetime,
         rollback_of: str | None = None,
+        trace: str | None = None,
     ) -> DeploymentSet:
-        return self._db.write(lambda connection: create_set(connection, request, images, manifest, by, at, rollback_of))
+        return self._db.write(
+            lambda connection: create_set(connection, request, images, manifest, by, at, rollback_of, trace)
+        )
 
     def select_devices(self, request: StartDeployment) -> tuple[Device, ...]:
         return self._db.read(lambda connection: select_devices(connection, request))

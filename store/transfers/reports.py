@@ -79,12 +79,17 @@ class _Batch:
         if account is None or not _is_about(account, origin, report):
             return Outcome(UNKNOWN, f"{origin.device_id} has no transfer {report.transfer_id} of {report.image_id}")
         state = account.now.state
+        steps = len(account.steps)
         result = account.tell(Told(report, origin.enqueued_at, self._max_attempts))
         if account.steps:
             self._told[report.transfer_id] = account
         if account.has_failed:
             self._failing.add(origin.device_id)
-        return Outcome(result, f"{report.state} of {report.message_id} while {state}")
+        told = f"{report.state} of {report.message_id} while {state}"
+        if result != APPLIED:
+            return Outcome(result, told)
+        arrived = sum(step.bytes or 0 for step in account.steps[steps:])
+        return Outcome(result, told, transfer=account.now, arrived_bytes=arrived)
 
     def _write(self) -> None:
         if self._told:

@@ -27,11 +27,11 @@ def withdraw(ledger: Ledger, set_id: str, device_ids: Iterable[str], states: Col
             not_(wanted_by_a_member(transfers.c.transfer_id)),
         )
         ledger.transfers((transfer for _set, _device, transfer in unwanted), "cancelled", detail=detail)
-        _revoke_bundles(ledger, [transfer.transfer_id for _set, _device, transfer in unwanted])
+        revoke_bundles(ledger, [transfer.transfer_id for _set, _device, transfer in unwanted])
         ledger.twins_changed(part)
 
 
-def _revoke_bundles(ledger: Ledger, transfer_ids: Collection[str]) -> None:
+def revoke_bundles(ledger: Ledger, transfer_ids: Collection[str]) -> None:
     """Those of the present attempts; earlier ones are over."""
     present = select(transfers.c.attempt).where(transfers.c.transfer_id == bundles.c.transfer_id).scalar_subquery()
     for part in chunks(transfer_ids):

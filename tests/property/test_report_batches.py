@@ -25,7 +25,7 @@ STATES = ("receiving", "received", "applying", "succeeded", "failed", "blocked",
 BASE = "app:1"
 DUE = frozenset({"settle_at", "sync_at", "next_try_at", "not_before", "created_at"})
 """Only whether there is such a moment counts: a batch says one for all that became due by it."""
-OWN = frozenset({"event_id", "locks", "notification_id", "message_id"})
+OWN = frozenset({"event_id", "locks", "notification_id"})
 """Of each database its own."""
 MARK = "plan_at"
 """A batch leaves it out when a later report of it took the need away: the set would have found nothing to plan."""

@@ -129,7 +129,14 @@ class FleetSimulator:
 
     # ------------------------------------------------------------ orders
 
-    def start(self, *references: str, devices: Sequence[str] = (), manifest: bool = True, **options: Any) -> str:
+    def start(
+        self,
+        *references: str,
+        devices: Sequence[str] = (),
+        manifest: bool = True,
+        trace: str | None = None,
+        **options: Any,
+    ) -> str:
         """Order a set for these devices, or all, with a manifest made of the references or for these images
         alone. Returns its id."""
         request = StartDeployment(
@@ -142,7 +149,12 @@ class FleetSimulator:
         )
         order = read_order(request, self.deps)
         created = self.deps.store.sets.create(
-            order.request, images=order.images, manifest=order.manifest, by="olga", at=self.now.forward(seconds=1)
+            order.request,
+            images=order.images,
+            manifest=order.manifest,
+            by="olga",
+            at=self.now.forward(seconds=1),
+            trace=trace,
         )
         return created.set_id
 

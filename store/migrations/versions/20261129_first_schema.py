@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("detail", types.long_text(), nullable=True),
         sa.Column("asked_bytes", sa.BigInteger(), nullable=True),
         sa.Column("rollback_of", types.key(64), nullable=True),
+        sa.Column("trace", types.key(64), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
         sa.Column("settled_at", types.UtcDateTime(), nullable=True),
@@ -290,10 +291,10 @@ def upgrade() -> None:
         "notifications",
         sa.Column("notification_id", types.key(64), nullable=False),
         sa.Column("set_id", types.key(64), nullable=False),
+        sa.Column("channel", types.key(64), nullable=False),
         sa.Column("kind", types.key(64), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("recipient", types.text(256), nullable=False),
-        sa.Column("message_id", types.key(255), nullable=False),
+        sa.Column("recipient", types.text(256), nullable=True),
         sa.Column("subject", types.text(256), nullable=True),
         sa.Column("body", types.long_text(), nullable=True),
         sa.Column("state", types.key(64), nullable=False),
@@ -305,7 +306,9 @@ def upgrade() -> None:
         sa.Column("locks", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["set_id"], ["deployment_sets.set_id"], name=op.f("fk_notifications_set_id")),
         sa.PrimaryKeyConstraint("notification_id", name=op.f("pk_notifications")),
-        sa.UniqueConstraint("set_id", "kind", "number", name=op.f("uq_notifications_set_id_kind_number")),
+        sa.UniqueConstraint(
+            "set_id", "channel", "kind", "number", name=op.f("uq_notifications_set_id_channel_kind_number")
+        ),
     )
     op.create_index("ix_notifications_state_not_before", "notifications", ["state", "not_before"], unique=False)
     op.create_table(

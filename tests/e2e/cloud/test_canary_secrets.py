@@ -1,7 +1,7 @@
 """Secrets planted everywhere, the whole way of an image at the log level DEBUG, and then every trace of it searched.
 
 A secret is where it has to be (settings, key files, the hub's own store, twins, the answer that gives an upload's URL)
-and nowhere else: no line of a log, no answer, mail, row of SQL or of Durable's history, no name and no content of a blob.
+and nowhere else: no line of a log, no answer, mail, row of SQL or of Durable's history, no name or content of a blob.
 """
 
 from __future__ import annotations

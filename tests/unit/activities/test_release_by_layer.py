@@ -130,6 +130,39 @@ def test_devices_of_different_digests_get_a_layer_each_and_too_many_are_refused(
     assert fleet.hub.images("odd-3")["app"] == f"localhost:5000/app@sha256:{3:064x}"
 
 
+def test_while_one_makes_the_layer_the_others_wait_instead_of_making_it_too(fleet: Fleet) -> None:
+    set_id = fleet.order(APP2)
+    fleet.hub.calls.fail("create_deployment", error=Crash())
+    with pytest.raises(Crash):
+        fleet.release(set_id)
+
+    states = fleet.release(set_id)
+    asked = fleet.hub.calls.count["create_deployment"]
+    fleet.bench.now.forward(minutes=3)
+
+    assert sorted(states.values()) == ["ready", "ready", "releasing"]
+    assert asked == 1
+    assert fleet.release(set_id) == ALL_RELEASED
+    assert fleet.hub.calls.count["create_deployment"] == 2
+
+
+def test_a_device_that_is_only_targeted_waits_for_its_base_and_then_goes_by_itself(fleet: Fleet) -> None:
+    """github.com/Azure/iotedge/issues/2994: a layer without a base below it does nothing."""
+    fleet.enrol("raft", site="south")
+    layer = {"$edgeAgent": {"properties.desired.modules.sonar": {"settings": {"image": "sonar:1"}}}}
+    fleet.hub.create_deployment(Deployment("theirs", "tags.site = 'south'", 20, layer))
+    set_id = fleet.order(APP2, devices=("raft",))
+    assert fleet.release(set_id) == {"raft": "ready"}
+    assert fleet.member(set_id, "raft").code == "release.no_base"
+    assert fleet.hub.applied == []
+
+    fleet.hub.tag("raft", {"site": "north"})
+    fleet.bench.now.forward(minutes=1)
+
+    assert fleet.release(set_id) == {"raft": "released"}
+    assert fleet.hub.images("raft")["app"] == "localhost:5000/app:2"
+
+
 @pytest.mark.parametrize("call", ["module_twin", "device_tags", "create_deployment", "set_tags"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_release_that_dies_at_any_request_is_taken_up_and_made_once(fleet: Fleet, call: str, after: bool) -> None:
@@ -331,8 +364,8 @@ def test_a_layer_that_is_being_taken_away_is_not_wanted_meanwhile_and_made_again
     with pytest.raises(Crash):
         fleet.tidy()
 
-    assert fleet.release(set_id) == {"boat-1": "releasing"}
-    assert fleet.member(set_id).code == "release.layer_leaves"
+    assert fleet.release(set_id) == {"boat-1": "ready"}
+    assert fleet.member(set_id).code == "release.layer_waits"
     fleet.bench.now.forward(minutes=11)
     assert fleet.tidy() == ["base"]
     fleet.bench.now.forward(minutes=11)

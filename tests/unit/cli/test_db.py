@@ -1,14 +1,21 @@
-"""``imagedelta db upgrade``: the schema belongs to the deployment."""
+"""``imagedelta db``: the schema belongs to the deployment, and a restored database is brought to the truth."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from contracts.outbox import outbox_container
+from contracts.requests import EnrolDevice
 from imagedelta_cli.main import run
+from services.blobs_folder import FolderBlobs
+from store.sql import SqlStore
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,3 +72,64 @@ def test_without_a_database_to_upgrade_it_says_so(
 
     assert "cli.no_database" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def fleet_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqlStore:
+    """The settings and the database of an app with one device, whose outbox holds a bundle of a set that is lost."""
+    monkeypatch.setenv("IMAGEDELTA_DATABASE_URL", f"sqlite:///{tmp_path / 'x.db'}")
+    monkeypatch.setenv("LOCAL_BLOBS_DIR", str(tmp_path / "blobs"))
+    monkeypatch.setenv("LOCAL_BLOBS_KEY", "a2V5")
+    assert run(["db", "upgrade", "--app", str(ROOT)]) == 0
+    store = SqlStore(f"sqlite:///{tmp_path / 'x.db'}")
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    store.devices.enrol("ship-1", EnrolDevice(hub="north"), "olga", now)
+    FolderBlobs(tmp_path / "blobs", url="", key="a2V5").put(outbox_container("ship-1"), BUNDLE, [b"x"])
+    return store
+
+
+BUNDLE = "2-000000000007-transfer-0123-1.bundle"
+
+
+def test_the_commands_of_the_runbook_say_what_they_find_and_do(
+    fleet_of_one: SqlStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "runbooks" / "restored-database.md").read_text()
+    commands = re.findall(r"^ *imagedelta (db .*)$", page, re.MULTILINE)
+    capsys.readouterr()
+
+    said = [(run(shlex.split(command)), capsys.readouterr().out) for command in commands]
+
+    (dry_code, dry), (code, done) = said
+    assert (dry_code, code) == (0, 0)
+    assert "1 devices would be asked" in dry and "1 files in outboxes" in dry
+    assert "1 devices were asked" in done and "On ship-1: their sets may be lost" in done
+    device = fleet_of_one.devices.device("ship-1")
+    assert device is not None and device.resync > 10**8
+    fleet_of_one.close()
+
+
+def test_what_is_found_is_one_line_of_json_for_programs(
+    fleet_of_one: SqlStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+
+    codes = [run(["db", "reconcile", "--app", str(ROOT), "--json"]) for _ in range(2)]
+
+    first, again = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert codes == [0, 0]
+    assert (first["bundlesRemoved"], again["bundlesRemoved"]) == (1, 0)
+    assert first["hubsNotAsked"] == {"north": "request.unknown_hub"}
+    fleet_of_one.close()
+
+
+def test_a_database_without_devices_is_not_reconciled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEDELTA_BLOBS_DIR", str(tmp_path / "blobs"))
+    run(["db", "upgrade", "--app", str(ROOT)])
+
+    assert run(["db", "reconcile", "--app", str(ROOT)]) != 0
+
+    assert "reconcile.no_device" in capsys.readouterr().err

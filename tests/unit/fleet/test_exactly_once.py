@@ -9,8 +9,8 @@ import pytest
 from activities import STEPS
 from activities.confirm_members import ConfirmMembers
 from activities.due_work import Run
+from activities.notices.send import SendNotifications
 from activities.release_members import ReleaseMembers
-from activities.send_mails import SendMails
 from activities.settle_sets import SettleSets
 from imagedelta.errors import DependencyError
 from services.store_port import MemberDue
@@ -46,7 +46,7 @@ def test_a_mail_that_is_sent_is_not_sent_again(fleet: FleetSimulator) -> None:
     notification_id = a_due_mail(fleet)
 
     for _ in range(3):
-        SendMails().do(Run(fleet.deps), notification_id)
+        SendNotifications().do(Run(fleet.deps), notification_id)
     fleet.now.forward(days=1)
     fleet.run()
 
@@ -78,7 +78,7 @@ def test_a_crash_between_the_mail_servers_answer_and_our_mark_sends_the_same_mes
     fleet.tick()
 
     assert while_the_lease_runs == 1
-    assert [mail.message_id for mail in fleet.mail.taken] == [f"<{notification_id}@imagedelta>"] * 2
+    assert [mail.message_id for mail in fleet.mail.taken] == [f"<{notification_id}@localhost>"] * 2
 
 
 def test_a_recipient_who_is_refused_for_good_is_not_tried_again(fleet: FleetSimulator) -> None:

@@ -9,10 +9,11 @@ from email.message import EmailMessage
 import pytest
 from aiosmtpd.controller import Controller
 
+from activities.notices.story import bytes_text
+from services.mail_settings import MailSettings
 from services.mail_smtp import SmtpMailer
-from services.settings import MailSettings
 from tests.simulators.fleet import FleetSimulator
-from tests.unit.services.test_mail_smtp import Sink, free_port
+from tests.unit.services.test_mail_smtp import Sink, free_port, part_of
 from triggers.http import deploy_set
 
 
@@ -26,7 +27,7 @@ def mailed(fleet: FleetSimulator, sink: Sink) -> Iterator[FleetSimulator]:
     """Its mails go to a server that keeps what it is sent."""
     controller = Controller(sink, hostname="127.0.0.1", port=free_port())
     controller.start()
-    settings = MailSettings("127.0.0.1", controller.port, "cloud@example.org", None, None, starttls=False)
+    settings = MailSettings("127.0.0.1", controller.port, "none", "cloud@example.org")
     fleet.deps = replace(fleet.deps, mailer=SmtpMailer(settings, now=fleet.now))
     fleet.register("app:1", "app:2")
     yield fleet
@@ -34,11 +35,11 @@ def mailed(fleet: FleetSimulator, sink: Sink) -> Iterator[FleetSimulator]:
 
 
 def told(sink: Sink) -> list[str]:
-    return [str(mail["Subject"]).removeprefix("Deployment set March ") for mail in sink.received]
+    return [str(mail["Subject"]).removeprefix("March ") for mail in sink.received]
 
 
 def text_of(mail: EmailMessage) -> str:
-    return str(mail.get_content()).replace("\r\n", "\n")
+    return part_of(mail, "plain")
 
 
 def test_the_owner_is_told_when_all_has_arrived_and_again_when_the_release_is_applied(
@@ -56,7 +57,7 @@ def test_the_owner_is_told_when_all_has_arrived_and_again_when_the_release_is_ap
     figures = mailed.deps.store.sets.figures([set_id])[set_id]
     assert arrived == ["has arrived on 1 device"]
     assert told(sink) == ["has arrived on 1 device", "is complete"]
-    assert f"Sent: {figures.sent_bytes:,} bytes instead of {figures.whole_bytes:,} of whole" in text_of(
+    assert f"Sent: {bytes_text(figures.sent_bytes)} instead of {bytes_text(figures.whole_bytes)}" in text_of(
         sink.received[0]
     )
     assert figures.sent_bytes == mailed.transfer(set_id, "ship-1").bytes_fetched
@@ -125,7 +126,7 @@ def test_a_rollback_says_that_it_cost_nothing(mailed: FleetSimulator, sink: Sink
 
     assert mailed.set(back).state == "completed"
     assert len(sink.received) == 2
-    assert all("Planned: 0 bytes" in text_of(mail) for mail in sink.received)
+    assert all("Planned: 0 B" in text_of(mail) for mail in sink.received)
     assert not any("Sent:" in text_of(mail) for mail in sink.received)
 
 

@@ -214,10 +214,10 @@ def test_a_mail_that_raises_odd_things_is_tried_a_number_of_times(
         raise UnicodeEncodeError("idna", "x", 0, 1, "label too long")
 
     monkeypatch.setattr(fleet.mail, "send", odd)
-    for _ in range(40):
+    for _ in range(60):
         fleet.tick()
         fleet.now.forward(hours=6)
 
     (notice,) = fleet.notifications(set_id)
-    assert (len(tries), notice.state) == (fleet.deps.settings.max_mail_tries, "dead")
+    assert (len(tries), notice.state) == (fleet.deps.settings.max_notify_tries, "dead")
     assert "UnicodeEncodeError" in (notice.detail or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -13,15 +14,21 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from imagedelta.errors import DependencyError, RequestError
+from services.mail_settings import MailSettings
 from services.mail_smtp import SmtpMailer
 from services.ports import Mail
-from services.settings import MailSettings
 
 MAIL = Mail(
-    message_id="<set-1.completed@imagedelta>",
+    message_id="<notification-1@example.org>",
     recipient="owner@example.org",
+    recipient_name="Özlem, von der Werft",
+    copies=(),
     subject="Fertig: Schiff Ä — Bilder",
-    body="Alle Geräte haben die Bilder.\n.\nGruß\n",
+    text="Alle Geräte haben die Bilder.\n.\nGruß\n",
+    html="<p>Alle Geräte haben die Bilder.</p>\n",
+    thread="set-1",
+    topic="Fertig",
+    workstream="engine room",
 )
 
 
@@ -86,7 +93,13 @@ def server(sink: Sink) -> Iterator[MailSettings]:
 
 
 def _settings(port: int, user: str | None = None, password: str | None = None) -> MailSettings:
-    return MailSettings("127.0.0.1", port, "imagedelta@example.org", user, password, starttls=False)
+    return MailSettings("127.0.0.1", port, "none", "imagedelta@example.org", user, password)
+
+
+def part_of(mail: EmailMessage, subtype: str) -> str:
+    part = mail.get_body((subtype,))
+    assert part is not None
+    return str(part.get_content()).replace("\r\n", "\n")
 
 
 def _mailer(settings: MailSettings) -> SmtpMailer:
@@ -98,11 +111,14 @@ def test_a_mail_arrives_with_its_id_date_and_text(server: MailSettings, sink: Si
 
     (mail,) = sink.received
     assert mail["Message-ID"] == MAIL.message_id
-    assert (mail["To"], mail["From"]) == (MAIL.recipient, "imagedelta@example.org")
+    [to] = mail["To"].addresses
+    assert (to.display_name, to.addr_spec) == (MAIL.recipient_name, MAIL.recipient)
+    assert mail["From"] == "imagedelta <imagedelta@example.org>"
     assert mail["Subject"] == MAIL.subject
     assert mail["Date"] == "Thu, 31 Jan 2030 12:00:00 +0000"
-    assert mail.get_content_type() == "text/plain"
-    assert mail.get_content().replace("\r\n", "\n") == MAIL.body
+    assert mail.get_content_type() == "multipart/alternative"
+    assert part_of(mail, "plain") == MAIL.text
+    assert part_of(mail, "html") == MAIL.html
 
 
 def test_sending_again_keeps_the_message_id(server: MailSettings, sink: Sink) -> None:
@@ -127,7 +143,7 @@ def test_a_wrong_login_is_tried_again_because_a_person_can_heal_it(server: MailS
 
 
 def test_a_recipient_refused_for_good_is_final(server: MailSettings) -> None:
-    mail = Mail(MAIL.message_id, "550@example.org", MAIL.subject, MAIL.body)
+    mail = replace(MAIL, recipient="550@example.org")
 
     with pytest.raises(RequestError, match="550 as you wish") as caught:
         _mailer(server).send(mail)
@@ -135,7 +151,7 @@ def test_a_recipient_refused_for_good_is_final(server: MailSettings) -> None:
 
 
 def test_a_recipient_refused_for_now_is_tried_again(server: MailSettings) -> None:
-    mail = Mail(MAIL.message_id, "450@example.org", MAIL.subject, MAIL.body)
+    mail = replace(MAIL, recipient="450@example.org")
 
     with pytest.raises(DependencyError):
         _mailer(server).send(mail)
@@ -149,7 +165,7 @@ def test_a_message_refused_for_its_content_is_final(server: MailSettings, sink: 
 
 
 def test_a_refusal_of_ourselves_is_tried_again_because_a_person_can_heal_it(server: MailSettings) -> None:
-    blocked = MailSettings("127.0.0.1", server.port, "blocked@example.org", None, None, starttls=False)
+    blocked = MailSettings("127.0.0.1", server.port, "none", "blocked@example.org")
 
     with pytest.raises(DependencyError, match="you may not send"):
         _mailer(blocked).send(MAIL)
@@ -172,7 +188,7 @@ def test_a_server_that_is_not_there_is_tried_again() -> None:
 
 
 def test_a_subject_that_would_add_headers_is_refused(server: MailSettings, sink: Sink) -> None:
-    mail = Mail(MAIL.message_id, MAIL.recipient, "Done\r\nBcc: everyone@example.org", MAIL.body)
+    mail = replace(MAIL, subject="Done\r\nBcc: everyone@example.org")
 
     with pytest.raises(RequestError) as caught:
         _mailer(server).send(mail)

@@ -48,7 +48,7 @@ def test_no_setting_at_all_names_no_hub() -> None:
 
 
 def test_an_empty_setting_is_one_that_is_not_set() -> None:
-    names = ("GRANT_SECONDS", "SMTP_PORT", "SMTP_STARTTLS", "PROFILE", "SEAL_KEYS", "PRIORITIES", "HUBS", "MAIL_FROM")
+    names = ("GRANT_SECONDS", "SMTP_PORT", "SMTP_SECURITY", "PROFILE", "SEAL_KEYS", "PRIORITIES", "HUBS", "MAIL_FROM")
 
     assert load_settings({f"IMAGEDELTA_{name}": "" for name in names}) == load_settings({})
 
@@ -100,7 +100,19 @@ def hub(name: str, connection: str) -> dict[str, str]:
     [
         ({"IMAGEDELTA_SMTP_PORT": "smtp"}, "IMAGEDELTA_SMTP_PORT must be a whole number from 1 to 65535, not 'smtp'"),
         ({"IMAGEDELTA_SMTP_PORT": "65536"}, "IMAGEDELTA_SMTP_PORT must be a whole number from 1 to 65535"),
-        ({"IMAGEDELTA_SMTP_STARTTLS": "yes"}, "IMAGEDELTA_SMTP_STARTTLS must be true or false"),
+        ({"IMAGEDELTA_SMTP_SECURITY": "ssl"}, "IMAGEDELTA_SMTP_SECURITY must be one of none, starttls, tls"),
+        (
+            {"IMAGEDELTA_SMTP_HOST": "mail.example", "IMAGEDELTA_SMTP_SECURITY": "none", "IMAGEDELTA_SMTP_USER": "u"},
+            "password of IMAGEDELTA_SMTP_USER would cross the network in the clear to mail.example",
+        ),
+        ({"IMAGEDELTA_SMTP_PASSWORD": "Öl"}, "IMAGEDELTA_SMTP_PASSWORD must be ASCII"),
+        ({"IMAGEDELTA_MAIL_COPIES": "ops@example.org, plant"}, "IMAGEDELTA_MAIL_COPIES holds 'plant'"),
+        ({"IMAGEDELTA_WEBHOOK_URL": "https://example.org/x"}, "IMAGEDELTA_WEBHOOK_SECRET is not set"),
+        ({"IMAGEDELTA_WEBHOOK_URL": "http://example.org/x"}, "IMAGEDELTA_WEBHOOK_URL must begin with https://"),
+        ({"IMAGEDELTA_WEBHOOK_URL": "https://u:p@example.org"}, "IMAGEDELTA_WEBHOOK_URL must hold no login"),
+        ({"IMAGEDELTA_WEBHOOK_URL": "https://[::1/"}, "IMAGEDELTA_WEBHOOK_URL must be an absolute https:// URL"),
+        ({"IMAGEDELTA_WEBHOOK_SECRET": "whsec_c2hvcnQ="}, "IMAGEDELTA_WEBHOOK_SECRET must be whsec_ and 24 to 64"),
+        ({"IMAGEDELTA_SET_PAGE": "https://example.org/"}, "IMAGEDELTA_SET_PAGE must be an http(s):// URL that holds"),
         ({"IMAGEDELTA_MAIL_FROM": "fleet"}, "IMAGEDELTA_MAIL_FROM must be a mail address"),
         ({"IMAGEDELTA_MAX_ATTEMPTS": "-1"}, "IMAGEDELTA_MAX_ATTEMPTS must be"),
         ({"IMAGEDELTA_MAX_ATTEMPTS": "0"}, "IMAGEDELTA_MAX_ATTEMPTS must be"),
@@ -117,8 +129,8 @@ def hub(name: str, connection: str) -> dict[str, str]:
         (hub("north", "north hub"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
         (hub("north", "https://x/y"), "IMAGEDELTA_HUB_NORTH_SERVICE is neither a host name nor HostName="),
         (hub("north", CONNECTION.format("a b")), "IMAGEDELTA_HUB_NORTH_SERVICE has a HostName that is none"),
-        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "_NORTH_CLIENT must be one of auto, sdk, rest"),
-        ({**hub("north", "n"), "IMAGEDELTA_HUB_NORTH_UNITS": "0"}, "_NORTH_UNITS must be a whole number from 1"),
+        ({**hub("north", "n.io"), "IMAGEDELTA_HUB_NORTH_CLIENT": "amqp"}, "must be one of auto, sdk, rest"),
+        ({**hub("north", "n.io"), "IMAGEDELTA_HUB_NORTH_UNITS": "0"}, "_NORTH_UNITS must be a whole number from 1"),
         ({"IMAGEDELTA_HUBS": "the north"}, "IMAGEDELTA_HUBS holds 'the north'"),
         ({"IMAGEDELTA_HUBS": "a_b"}, "IMAGEDELTA_HUBS holds 'a_b'"),
         ({"IMAGEDELTA_HUBS": "x" * 51}, "IMAGEDELTA_HUBS holds"),
@@ -222,3 +234,39 @@ def test_a_wrong_setting_keeps_the_app_from_starting(name: str, value: str, why:
 
     assert said.startswith("imagedelta.errors.RequestError: ")
     assert f"{name} {why}" in said
+
+
+def test_mail_to_another_machine_is_encrypted_unless_the_settings_say_otherwise() -> None:
+    here, there = load_settings({}).mail, load_settings({"IMAGEDELTA_SMTP_HOST": "smtp.example"}).mail
+    implicit = load_settings({"IMAGEDELTA_SMTP_HOST": "smtp.example", "IMAGEDELTA_SMTP_SECURITY": "tls"}).mail
+
+    assert [(one.security, one.port) for one in (here, there, implicit)] == [
+        ("none", 25),
+        ("starttls", 587),
+        ("tls", 465),
+    ]
+
+
+def test_copies_go_to_those_of_every_workstream_and_to_those_of_one() -> None:
+    mail = load_settings(
+        {"IMAGEDELTA_MAIL_COPIES": "ops@a.example, engines=plant@b.example,engines = ops@a.example"}
+    ).mail
+
+    assert mail.copies_of("engines") == ("ops@a.example", "plant@b.example")
+    assert mail.copies_of("bridge") == ("ops@a.example",)
+
+
+def test_no_secret_of_mail_or_webhook_is_in_what_the_settings_look_like() -> None:
+    secret = "whsec_" + "c2VjcmV0" * 4
+    settings = load_settings(
+        {
+            "IMAGEDELTA_SMTP_PASSWORD": "canary-1",
+            "IMAGEDELTA_WEBHOOK_URL": "https://example.org/canary-2",
+            "IMAGEDELTA_WEBHOOK_SECRET": secret,
+        }
+    )
+
+    shown = repr(settings)
+
+    assert settings.webhook is not None and settings.webhook.host == "example.org"
+    assert "canary" not in shown and "secretsecret" not in shown

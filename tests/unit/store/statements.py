@@ -50,14 +50,18 @@ def planned(store: SqlStore) -> Iterator[dict[str, list[str]]]:
 
 
 @contextmanager
-def failing_once(store: SqlStore, at: int) -> Iterator[list[int]]:
-    """The statement with this number, from 0, finds the database locked, once; how many ran in all."""
+def failing_once(store: SqlStore, at: int, error: Exception | None = None) -> Iterator[list[int]]:
+    """The statement with this number, from 0, finds the database locked, once; how many ran in all.
+
+    Args:
+        error: What it raises instead.
+    """
     ran = [0]
 
     def fail(_connection: Any, _cursor: Any, _text: str, *_rest: Any) -> None:
         ran[0] += 1
         if ran[0] == at + 1:
-            raise store._db.engine.dialect.dbapi.OperationalError("database is locked")  # type: ignore[union-attr]
+            raise error or store._db.engine.dialect.dbapi.OperationalError("database is locked")  # type: ignore[union-attr]
 
     engine = store._db.engine
     event.listen(engine, "before_cursor_execute", fail)

@@ -48,12 +48,19 @@ def start(world: World, **change: Any) -> Any:
     return world.call("POST", "/api/deployment-sets", {**ORDER, **change}, headers={"X-ImageDelta-User": "grace"})
 
 
-def released(world: World, version: str, *devices: str) -> str:
+def released(world: World, version: str, *devices: str, **options: Any) -> str:
     """A set of app:``version`` whose devices have everything already, released to them."""
     store = world.deps.store
     reference = f"app:{version}"
     order = StartDeployment.model_validate(
-        {**ORDER, "name": f"set {version}", "devices": {"ids": devices}, "images": None, "manifest": {"v": version}}
+        {
+            **ORDER,
+            "name": f"set {version}",
+            "devices": {"ids": devices},
+            "images": None,
+            "manifest": {"v": version},
+            **options,
+        }
     )
     frozen = {reference: {"linux/amd64": APP[version]}}
     set_id = store.sets.create(order, images=frozen, manifest={"v": version}, by="test", at=START).set_id
@@ -270,6 +277,20 @@ def test_a_rollback_orders_again_what_the_devices_ran_before(world: World) -> No
     assert created.ordinal > world.call("GET", f"/api/deployment-sets/{first}").body["ordinal"]
     members = world.call("GET", f"{reply.headers['Location']}/members").body["items"]
     assert [member["deviceId"] for member in members] == ["boat", "buoy"]
+
+
+def test_how_manifests_reach_devices_is_ordered_shown_audited_and_kept_by_a_rollback(world: World) -> None:
+    released(world, "1", "boat")
+    second = released(world, "2", "boat", releaseBy="condition", release="device")
+    by_api = start(world, releaseBy="device").body
+
+    back = world.call("POST", f"/api/deployment-sets/{second}/rollback").body
+    entries = world.deps.store.audit.list_entries(who=None, subject=by_api["setId"], limit=10, after=None).items
+
+    assert (by_api["releaseBy"], start(world).body["releaseBy"]) == ("device", "auto")
+    assert (back["releaseBy"], back["releasePolicy"]) == ("condition", "device")
+    assert [entry.detail["releaseBy"] for entry in entries] == ["device"]
+    assert start(world, releaseBy="tag").status == 400
 
 
 def test_a_rollback_without_a_body_keeps_the_owner(world: World) -> None:

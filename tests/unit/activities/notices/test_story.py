@@ -1,4 +1,4 @@
-"""What mails to the owner of a set say, and when they say nothing because it is no longer so."""
+"""What the owner of a set is told, and when nothing because it is no longer so."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import re
 import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from activities.mail_kinds import KINDS, Facts
-from activities.mail_text import mail_text, one_line
+from activities.notices.html import html_text
+from activities.notices.kinds import KINDS, Facts
+from activities.notices.story import bytes_text, one_line, story_of
+from activities.notices.text import plain_text
 from contracts.records import DeploymentSet, Figures, Trouble, Waiting
 from contracts.states import MEMBER, SET
 from imagedelta_cli.commands.sets import command
@@ -63,7 +66,7 @@ def facts(*troubles: Trouble, **changes: Any) -> Facts:
 
 
 def body_of(kind: str, told: Facts) -> str:
-    return mail_text(KINDS[kind], told)[1]
+    return plain_text(story_of(KINDS[kind], told))
 
 
 def test_every_kind_that_is_announced_has_its_words() -> None:
@@ -71,9 +74,10 @@ def test_every_kind_that_is_announced_has_its_words() -> None:
 
 
 def test_a_mail_has_the_reason_what_to_do_commands_and_the_numbers() -> None:
-    subject, body = mail_text(KINDS["member_failed"], facts(LOST))
+    story = story_of(KINDS["member_failed"], facts(LOST), "https://fleet.example/sets/{set}")
+    body = plain_text(story)
 
-    assert subject == "Deployment set March failed on 400 devices"
+    assert story.subject == "March failed on 400 devices"
     assert body.splitlines() == [
         "Hello Olga,",
         "",
@@ -95,10 +99,11 @@ def test_a_mail_has_the_reason_what_to_do_commands_and_the_numbers() -> None:
         "Images: app:2",
         "Workstream: default",
         "Deadline: 2030-01-01 12:00 UTC",
-        "Planned: 2,000 bytes",
-        "Sent: 1,500 bytes instead of 30,000 of whole images (5.0%)",
+        "Planned: 2.00 kB",
+        "Sent: 1.50 kB instead of 30.0 kB (5.0%)",
         "",
         "Set: set-1",
+        "Page: https://fleet.example/sets/set-1",
         "Look: imagedelta sets show set-1",
         "More: docs/runbooks/transfer-trouble.md",
     ]
@@ -110,7 +115,7 @@ def test_a_set_that_waits_says_what_it_would_send_before_anything_is_planned() -
     body = body_of("awaiting_approval", waiting)
 
     assert "Reason: plan.needs_approval. 9>1" in body
-    assert "Planned: 5,000 bytes" in body
+    assert "Planned: 5.00 kB" in body
     assert "    imagedelta sets approve set-1\n    imagedelta sets cancel set-1\n" in body
 
 
@@ -120,8 +125,8 @@ def test_an_overdue_set_says_what_it_is_held_up_by() -> None:
 
     body = body_of("overdue", facts(late, waiting=waiting))
 
-    assert "2 held up, the first of them ship. Reason: device.no_inventory. Start the Image Recon" in body
-    assert "1 held up, the first of them boat. Reason: hub.unknown_device. Create the device" in body
+    assert "2 held up: ship is the first\n  Reason: device.no_inventory. Start the Image Recon" in body
+    assert "1 held up: boat is the first\n  Reason: hub.unknown_device. Create the device" in body
     assert "    imagedelta sets exclude set-1 boat\n" in body
 
 
@@ -161,6 +166,18 @@ def test_what_waits_for_approval_is_approved_and_not_retried() -> None:
     assert "imagedelta sets approve set-1" in body
     assert "retry set-1 ship-1" in body
     assert "retry set-1 ship-9" not in body
+
+
+def test_a_conflict_is_only_blamed_on_somebody_where_somebody_changed_something() -> None:
+    changed = Trouble("conflict", "release.conflict", "version 7 instead of 5", 1, ("ship-1",))
+    no_base = Trouble("conflict", "release.no_base", "ship-2 has no base deployment", 1, ("ship-2",))
+
+    assert "Somebody else changed the deployment there." in body_of("conflict", facts(changed))
+    body = body_of("conflict", facts(changed, no_base))
+    assert "Somebody else" not in body
+    assert "Nothing is released there before you decide." in body
+    assert "Give the device a base deployment by target condition" in " ".join(body.split())
+    assert "imagedelta sets rebase set-1 ship-2" in body
 
 
 @pytest.mark.parametrize(
@@ -208,10 +225,99 @@ def test_every_command_in_a_mail_is_one_that_the_command_line_knows(
     trouble = Trouble(member, "plan.needs_approval" if "a" in words else "seal.invalid", words, 1, (device,))
     told = facts(trouble, state=state, name=words, owner_name=words, canaries=("boat",), detail=words, code="internal")
 
-    subject, body = mail_text(KINDS[kind], told)
+    story = story_of(KINDS[kind], told)
+    body = plain_text(story)
 
-    assert len(subject.splitlines()) <= 1
+    assert len(story.subject.splitlines()) <= 1
     for line in re.findall(r"^(?:    |Look: )(imagedelta .*)$", body, re.MULTILINE):
         _, group, verb, *arguments = shlex.split(line)
         wanted = [one for one in command.commands[verb].params if isinstance(one, click.Argument)]
         assert (group, arguments[0], len(arguments)) == ("sets", "set-1", len(wanted)), line
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (3_210_000_000, "3.21 GB"),
+    ],
+)
+def test_bytes_are_told_in_three_digits(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+class Tags(HTMLParser):
+    """What a mail program would see of a document."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.commands: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(document)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._inside == "pre":
+            self.commands.append(data)
+
+
+HARMLESS = {
+    *("html", "head", "meta", "title", "body", "div", "table", "tr", "td", "h1", "p", "b", "br", "pre", "span", "a"),
+}
+ATTRIBUTES = {
+    *("lang", "charset", "name", "content", "style", "role", "width", "cellpadding", "cellspacing", "border"),
+    *("bgcolor", "href"),
+}
+
+
+@given(st.sampled_from(sorted(KINDS)), st.sampled_from(sorted(SET.states)), st.text(min_size=1, max_size=80))
+@example("failed", "failed", "<script>alert(1)</script>")
+@example("failed", "failed", '"><img src=https://evil.example/x.png onerror=a()>')
+@example("failed", "failed", "</pre><a href=https://evil.example>click</a>&lt;")
+def test_whatever_others_write_a_mail_fetches_nothing_and_runs_nothing(kind: str, state: str, words: str) -> None:
+    trouble = Trouble("failed", "seal.invalid", words, 1, ("ship-1",))
+    changes = {"state": state, "name": words, "owner_name": words, "detail": words, "code": "internal"}
+    told = facts(trouble, images={words: {}}, workstream=words, **changes)
+
+    story = story_of(KINDS[kind], told, "https://fleet.example/?a=1&set={set}")
+    tags = Tags(html_text(story))
+
+    assert {tag for tag, _ in tags.seen} <= HARMLESS
+    assert {name for _, attributes in tags.seen for name in attributes} <= ATTRIBUTES
+    assert [attributes["href"] for tag, attributes in tags.seen if tag == "a"] == [
+        "https://fleet.example/?a=1&set=set-1"
+    ]
+    assert not any("url(" in (attributes.get("style") or "") for _, attributes in tags.seen)
+    assert tags.commands == [*story.commands, story.look]
+    assert f"{one_line(words)} {story.happened}" in tags.text
+
+
+def test_html_and_text_say_the_same() -> None:
+    story = story_of(KINDS["failed"], facts(LOST, state="failed", code="plan.impossible", detail="none < left"))
+    shown = Tags(html_text(story)).text
+
+    for line in plain_text(story).splitlines()[3:]:
+        for part in re.split(r"Reason: [\w.]+\.|Look: |: |, ", line):
+            assert part.strip(" .") in shown, part
+
+
+def test_a_set_of_a_hundred_images_is_a_short_mail() -> None:
+    many = {f"registry.example/team/app-{number:03}:1": {} for number in range(100)}
+    story = story_of(KINDS["arrived"], facts(state="ready", images=many))
+
+    assert "app-009:1 and 90 more" in plain_text(story)
+    assert len(html_text(story)) < 20_000

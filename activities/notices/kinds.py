@@ -1,4 +1,4 @@
-"""The kinds of mail that the owner of a set gets: when each is true, what happened, what there is to do. Pure."""
+"""The kinds of thing that the owner of a set is told: when each is true, what happened, what there is to do. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contracts.states import ARRIVED, NEEDS_APPROVAL, OPEN_SET, OUT
 
 APPROVABLE = OPEN_SET | {"failed", "completed_with_failures"}
 """Set states in which such members can still be approved."""
-COPIED = 5
+COPIED = 3
 """Commands of one sort for single devices in one mail."""
 
 Advice = tuple[str, list[str]]
@@ -28,7 +28,7 @@ class Facts:
     figures: Figures | None
     """None before a plan is recorded."""
     troubles: tuple[Trouble, ...]
-    """Members that a mail of the kind names."""
+    """Members that one of the kind names."""
     waiting: tuple[Waiting, ...]
 
     def command(self, verb: str, *more: str) -> str:
@@ -60,6 +60,11 @@ class Kind:
     states: frozenset[str] = frozenset()
     """Of the members that it names."""
     runbook = "set-does-not-finish.md"
+    tone = "bad"
+    """good, bad or waits (for a person)."""
+
+    def tone_of(self, facts: Facts) -> str:
+        return self.tone
 
     def names(self, trouble: Trouble) -> bool:
         return True
@@ -77,6 +82,7 @@ class Kind:
 
 class Arrived(Kind):
     runbook = ""
+    tone = "good"
 
     def is_so(self, facts: Facts) -> bool:
         return facts.of.state in ("ready", "releasing", "released", "completed", "completed_with_failures")
@@ -101,6 +107,9 @@ class Arrived(Kind):
 class Completed(Kind):
     states = frozenset({"failed", "apply_failed", "excluded"})
     runbook = ""
+
+    def tone_of(self, facts: Facts) -> str:
+        return "waits" if facts.of.state == "completed_with_failures" else "good"
 
     def is_so(self, facts: Facts) -> bool:
         return facts.of.state in ("completed", "completed_with_failures")
@@ -137,6 +146,7 @@ class Failed(Kind):
 
 class Overdue(Kind):
     states = frozenset({"waiting_inventory", "planned", "in_transit", "ready", "conflict", "failed", "released"})
+    tone = "waits"
 
     def is_so(self, facts: Facts) -> bool:
         return facts.of.state in OPEN_SET
@@ -155,6 +165,7 @@ class AwaitingApproval(Kind):
     """Of a whole set, or of devices that were planned after it had started."""
 
     states = frozenset({"failed"})
+    tone = "waits"
 
     def names(self, trouble: Trouble) -> bool:
         return trouble.code == NEEDS_APPROVAL
@@ -191,12 +202,16 @@ class MemberFailed(Kind):
 
 class Conflict(Kind):
     states = frozenset({"conflict"})
+    tone = "waits"
 
     def title(self, facts: Facts) -> str:
         return f"was not released on {facts.devices()}"
 
     def advice(self, facts: Facts) -> Advice:
-        what = "Somebody else changed the deployment there. Release on top of their change, or leave it as it is:"
+        if {trouble.code for trouble in facts.troubles} == {"release.conflict"}:
+            what = "Somebody else changed the deployment there. Release on top of their change, or leave it as it is:"
+        else:
+            what = "Nothing is released there before you decide. Mend the reason, then release after all; or leave it:"
         return what, [*facts.each("rebase"), *facts.each("skip")]
 
 
