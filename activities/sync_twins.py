@@ -82,7 +82,7 @@ def _sync(deps: Deps, claim: SyncClaim) -> None:
     if lost := [patch for patch in facts["patches"] if deps.blobs.info("patches", patch) is None]:
         for patch in lost:
             lose_patch(deps, patch)
-        raise DependencyError(f"patches are built anew: {', '.join(lost)}", code="dependency.blobs")
+        raise ImageDeltaError(f"patches are built anew: {', '.join(lost)}", code="patch.rebuilding")
     grant = None if retired else _grant(deps, device)
     patches, patches_end = patch_access(deps.blobs, facts["patches"], deps.settings.patch_grant_lifetime)
     ends = [end for end in (grant and grant.expires_at, patches_end) if end]

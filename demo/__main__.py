@@ -13,6 +13,7 @@ from types import FrameType
 import httpx
 from rich.console import Console
 
+from demo.azurite import AzuriteMissing
 from demo.cloud import CommandFailed, NotReady
 from demo.processes import ProcessEnded
 from demo.progress import Show
@@ -26,6 +27,7 @@ _HELD, _FAILED, _INTERRUPTED = 0, 1, 130
 _EXPECTED = (
     FolderNotOurs,
     WheelsUnavailable,
+    AzuriteMissing,
     ProcessEnded,
     CommandFailed,
     NotReady,
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         with workspace.start_clean(), ExitStack() as stack:
-            return _HELD if Demo(workspace, Show(console), stack).run() else _FAILED
+            return _HELD if Demo(workspace, Show(console), stack, options.azurite).run() else _FAILED
     except KeyboardInterrupt:
         console.print("\nInterrupted; no process is left.")
         return _INTERRUPTED
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Run the main job on real images.")
     parser.add_argument("--folder", type=Path, default=default.root, help="Everything of the run; emptied at start.")
     parser.add_argument("--downloads", type=Path, default=default.downloads, help="Packages, kept between runs.")
+    parser.add_argument("--azurite", action="store_true", help="Keep blobs in Azurite instead of a folder.")
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,7 +16,6 @@ from demo.images import BuiltImage
 from demo.mail_sink import MailSink
 from demo.pulls import pulled_bytes
 from demo.record import DeviceFact, Event, ReleaseFact, RunRecord, Span, TransferFact
-from demo.workspace import Workspace
 from imagedelta_local.hub_service import HubService
 
 _PRESENT = "already_present"
@@ -32,7 +31,8 @@ class Witnesses:
     hubs: Mapping[str, HubService]
     devices: Mapping[str, Device]
     mail: MailSink
-    workspace: Workspace
+    blob_names: Callable[[str], list[str]]
+    """Of a container, asked of the storage itself."""
     images: Mapping[str, BuiltImage]
     """By the name that the demo made it under."""
 
@@ -123,8 +123,7 @@ def _transfer(row: Mapping[str, Any], pulls: Mapping[tuple[str, str], int], witn
 
 def _patch_blobs(witnesses: Witnesses, wanted: set[str]) -> dict[str, int]:
     """How many blobs each patch has. One that no patch names would be an orphan, counted under its own name."""
-    folder = witnesses.workspace.blobs / "patches"
-    names = [path.name for path in folder.glob("[0-9a-f]*") if path.suffix != ".chunks"] if folder.is_dir() else []
+    names = [name for name in witnesses.blob_names("patches") if not name.endswith(".chunks")]
     counts = dict.fromkeys(wanted, 0)
     for patch in witnesses.cloud.items("patches"):
         blob = (patch["sha256"] or "").removeprefix("sha256:")

@@ -21,6 +21,8 @@ _PIECE = 8 * 1024
 """Bytes passed on at once: small against a second's worth, so that a rate feels even."""
 _QUEUE = 64
 _REQUEST_LINE = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
+_PORT = re.compile(rb"[A-Z]+ http://127\.0\.0\.1:(\d{1,5})/")
+"""As a client asks a proxy: the connection is for that server alone."""
 _BUNDLE_PATH = re.compile(rb"/(?:outbox-[^/]+/[^?]+\.(?:bundle|shared)|patches/[0-9a-f]{64})(\?|$)")
 
 
@@ -53,7 +55,7 @@ class Traffic:
 
 
 class ThinLink:
-    """One link; runs on the loop of a ``LinkRoom``."""
+    """One link; runs on the loop of a ``LinkRoom``. A proxy for HTTP, and a relay to one port for all else."""
 
     def __init__(self, profile: LinkProfile, target_port: int) -> None:
         self.profile = profile
@@ -90,11 +92,14 @@ class ThinLink:
             self._open.discard(task)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        first = await reader.read(_PIECE)
+        asked_for = _PORT.match(first)
+        port = int(asked_for[1]) if asked_for else self._target_port
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", port)
         asked = _Asked()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump("up", reader, target_writer, asked))
+                group.create_task(self._pump("up", reader, target_writer, asked, first))
                 group.create_task(self._pump("down", target_reader, writer, asked))
         except* OSError:
             pass
@@ -102,13 +107,19 @@ class ThinLink:
             target_writer.transport.abort()
 
     async def _pump(
-        self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: _Asked
+        self,
+        direction: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        asked: _Asked,
+        first: bytes = b"",
     ) -> None:
-        """Pass pieces on, each no earlier than the rate and the latency allow."""
+        """Pass pieces on, each no earlier than the rate and the latency allow; ``first`` has been read already."""
         delayed: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUE)
         deliver = asyncio.create_task(_deliver(delayed, writer))
         try:
-            while piece := await reader.read(_PIECE):
+            while piece := first or await reader.read(_PIECE):
+                first = b""
                 if direction == "up":
                     asked.see(piece)
                 await self._wait_for_room(direction, len(piece))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from demo import scenario, words
+from demo.azurite import Azurite
 from demo.checks import Check, check_run
 from demo.cloud import Cloud, run_command
 from demo.evidence import Course, Witnesses, read_back
@@ -38,6 +39,8 @@ class Demo:
     workspace: Workspace
     show: Show
     stack: ExitStack
+    with_azurite: bool = False
+    """Blobs lie in Azurite instead of the host's folder."""
     started: float = field(default_factory=time.time)
     images: dict[str, BuiltImage] = field(default_factory=dict)
     archives: dict[str, Path] = field(default_factory=dict)
@@ -76,7 +79,8 @@ class Demo:
         made = run_command("keys", "new", str(key))
         self.show.line(f"key {made['keyId']} seals bundles")
         port = free_port()
-        self.cloud = self.stack.enter_context(Cloud(room, self.workspace, _settings(key, mail.port), port))
+        settings = _settings(key, mail.port) | self._storage(room)
+        self.cloud = self.stack.enter_context(Cloud(room, self.workspace, settings, port))
         self.hubs = {
             name: self.stack.enter_context(HubService(connection))
             for name, connection in self.cloud.endpoint["hubs"].items()
@@ -86,6 +90,15 @@ class Demo:
         self.fleet = self.stack.enter_context(Fleet(room, links, self.hubs, self.workspace, port, public))
         self.mail, self.room = mail, room
         self.show.line(f"function_app.py is served at {self.cloud.endpoint['url']}, hubs {listing(scenario.HUBS)}")
+
+    def _storage(self, room: ProcessRoom) -> dict[str, str]:
+        self.blob_names: Callable[[str], list[str]] = self.workspace.blob_names
+        if not self.with_azurite:
+            return {}
+        azurite = Azurite(room, self.workspace.azurite)
+        self.blob_names = azurite.names
+        self.show.line(f"blobs lie in the storage account {azurite.url}")
+        return {"IMAGEDELTA_STORAGE": azurite.connection}
 
     def _register_and_enrol(self) -> None:
         self.show.step("Registering images, enrolling three ships")
@@ -152,7 +165,7 @@ class Demo:
     def _record(self, watch: Watch, plan: Mapping[str, Any]) -> RunRecord:
         self.show.step("Reading everything back: SQL, blobs, hubs, mail, each device's own store")
         witnesses = Witnesses(
-            *(self.cloud, self.hubs, self.fleet.devices, self.mail, self.workspace, self.images),
+            *(self.cloud, self.hubs, self.fleet.devices, self.mail, self.blob_names, self.images),
         )
         downtimes = tuple(watch.downtimes)
         course = Course(watch.set_id, self.started, time.time(), plan, watch.kills, tuple(watch.events), downtimes)
@@ -195,6 +208,7 @@ def _settings(key: Path, smtp_port: int) -> dict[str, str]:
         "IMAGEDELTA_SMTP_PORT": str(smtp_port),
         "IMAGEDELTA_MAIL_FROM": "imagedelta@fleet.example",
         "IMAGEDELTA_RECON_REFERENCE": RECON,
+        "IMAGEDELTA_PREPARE_PATCHES": "false",  # so that what is built is what was ordered
         "TIMER_SCHEDULE": "*/2 * * * * *",
         "PYTHONUNBUFFERED": "1",
     } | {name: "" for name in ("IMAGEDELTA_STORAGE", "IMAGEDELTA_DATABASE_URL") if name in os.environ}

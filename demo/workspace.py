@@ -57,6 +57,16 @@ class Workspace:
     def blobs(self) -> Path:
         return self.host / "blobs"
 
+    def blob_names(self, container: str) -> list[str]:
+        """What the folder of blobs holds of a container; names that begin with a dot are none."""
+        folder = self.blobs / container
+        return sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+
+    @property
+    def azurite(self) -> Path:
+        """What Azurite keeps, where it is used."""
+        return self.root / "azurite"
+
     @property
     def keys(self) -> Path:
         return self.root / "keys"

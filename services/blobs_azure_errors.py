@@ -88,7 +88,7 @@ def _ours(what: str, error: Exception) -> ImageDeltaError:
         return DependencyError(f"{what} was replaced meanwhile", code="blob.changed")
     if status == 416:
         return Truncated(f"{what} ends before the bytes that were asked for")
-    if status in (401, 403):
+    if status in (401, 403) or code == "InvalidAuthenticationInfo":
         return DependencyError(said, code="dependency.blobs_denied")
     after = _after(headers.get("retry-after"))
     return (Busy if status in _BUSY else DependencyError)(said, code="dependency.blobs", retry_after=after)

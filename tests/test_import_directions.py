@@ -103,7 +103,15 @@ ONLY_IN: dict[str, set[str]] = {
     # what Azure's library for IoT Hub sends by
     "msrest": {"services/hub_sdk.py"},
     # tokens of Entra ID
-    "azure.identity": {"services/identity.py"},
+    "azure.identity": {"services/identity.py", "imagedelta_cli/checks/blob_storage.py"},
+    # blobs: the SDK in one file of each room, its errors beside it
+    "azure.storage": {"services/blobs_azure_account.py", "imagedelta_cli/checks/blob_storage.py", "demo/azurite.py"},
+    "azure.core": {
+        "services/blobs_azure_account.py",
+        "services/blobs_azure_errors.py",
+        "services/identity.py",
+        "imagedelta_cli/checks/blob_storage.py",
+    },
 }
 
 ONE_FILE = (

@@ -208,7 +208,10 @@ class Conflict(Kind):
         return f"was not released on {facts.devices()}"
 
     def advice(self, facts: Facts) -> Advice:
-        what = "Somebody else changed the deployment there. Release on top of their change, or leave it as it is:"
+        if {trouble.code for trouble in facts.troubles} == {"release.conflict"}:
+            what = "Somebody else changed the deployment there. Release on top of their change, or leave it as it is:"
+        else:
+            what = "Nothing is released there before you decide. Mend the reason, then release after all; or leave it:"
         return what, [*facts.each("rebase"), *facts.each("skip")]
 
 

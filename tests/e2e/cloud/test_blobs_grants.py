@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -17,7 +18,8 @@ from services.blobs_azure_account import Account
 from services.blobs_http import BlobContainer
 from services.clock import utc_now
 from services.http_bounded import bounded_client
-from services.ports import BlobInfo, Grant
+from services.ports import BlobInfo, BlobRange, Grant
+from tests.blobs.suite import noise
 from tests.e2e.cloud.blob_accounts import account_of, blobs_of, trust
 from tests.e2e.parts.azurite import Azurite
 from tests.e2e.parts.certificates import Authority
@@ -217,3 +219,34 @@ def test_a_blob_that_was_listed_is_that_of_its_etag(
     with bounded_client() as client:
         grant = blobs.read_grant("outbox-etags", HOUR)
         assert BlobContainer(client, blobs.container_url("outbox-etags"), grant.query).list() == [put]
+
+
+@KINDS
+def test_whoever_watches_an_outbox_sees_whole_bundles_alone_and_their_chunk_lists_first(
+    blobs: AzureBlobs, device: httpx.Client, box: str
+) -> None:
+    """As a transfer tool does that takes what it sees: names are seen once, and what they mean never changes."""
+    patch = noise(300_000)
+    blobs.put("patches", box, [patch])
+    own = BlobContainer(device, blobs.container_url(box), blobs.read_grant(box, HOUR).query)
+    names = [f"2-{number:012d}-transfer-1.bundle" for number in range(6)]
+
+    def publish(name: str) -> None:
+        blobs.put_if_absent(box, f"{name}.chunks", [b"chunks of " + name.encode()])
+        blobs.compose_if_absent(box, name, [b"<", BlobRange("patches", box, 0, len(patch)), b">"])
+
+    seen: dict[str, BlobInfo] = {}
+    with ThreadPoolExecutor(3) as pool:
+        work = [pool.submit(publish, name) for name in names for _ in range(2)]
+        while not all(each.done() for each in work) or len(seen) < 2 * len(names):
+            for blob in own.list():
+                if blob.name.endswith(".bundle"):
+                    assert f"{blob.name}.chunks" in seen or blob.name in seen or blobs.info(box, f"{blob.name}.chunks")
+                if blob.name not in seen:
+                    whole = b"".join(own.stream(blob, 0, blob.size))
+                    assert whole in (b"<" + patch + b">", b"chunks of " + blob.name.removesuffix(".chunks").encode())
+                assert seen.setdefault(blob.name, blob) == blob
+        for each in work:
+            each.result()
+
+    assert sorted(seen) == sorted([*names, *(f"{name}.chunks" for name in names)])

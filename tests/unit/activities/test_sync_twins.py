@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs
 
 import pytest
 from sqlalchemy import event
@@ -351,3 +352,29 @@ def test_a_composed_bundle_that_lies_in_the_outbox_needs_its_patch_no_more(bench
 
     assert (bench.current(transfer).state, bench.current(transfer).attempt) == ("published", 1)
     assert bench.store.patches.lost("none", bench.now()) == 0
+
+
+@pytest.mark.parametrize("days", [7, 30], ids=["delegation", "policy"])
+def test_a_device_that_wakes_after_weeks_finds_access_that_still_lasts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Nobody hears of it meanwhile, and its twin is written all the same; no more often than is needed."""
+    give = bench.blobs.read_grant
+
+    def limited(container: str, lifetime: timedelta) -> Grant:
+        return give(container, min(lifetime, timedelta(days=days)))
+
+    monkeypatch.setattr(bench.blobs, "read_grant", limited)
+    published(bench, forms=["shared"])
+    writes, least = 0, timedelta(days=99)
+    for _ in range(8 * 7 * 2):
+        writes += sync(bench)
+        twin = bench.hub.module_twin(DEVICE, MODULE)
+        assert twin is not None
+        for query in (twin.desired["outbox"]["query"], twin.desired["patches"]["query"]):
+            ends = datetime.fromisoformat(parse_qs(query)["se"][0])
+            least = min(least, ends - bench.now())
+        bench.now.forward(hours=12)
+
+    assert least >= timedelta(days=3, hours=12), "at any moment it has half of a week"
+    assert writes == pytest.approx(8 * 7 / 3.5, abs=2), "by the patch's grant, which ends first"

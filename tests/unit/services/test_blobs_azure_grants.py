@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from azure.core.credentials import TokenCredential
+from azure.storage.blob import UserDelegationKey
 
+from activities.patch_access import patch_access
+from contracts.outbox import outbox_container
 from imagedelta.errors import DependencyError
+from planning.desired import GRANT_BYTES, MAX_BYTES, size_of
+from services.blobs_azure import AzureBlobs
+from services.blobs_azure_account import Account
 from services.blobs_azure_grants import KEY_LIFETIME, SKEW, DelegatedGrants
+from services.blobs_azure_settings import StorageSettings
+from tests.e2e.parts.storage_identity import StorageIdentity
 from tests.simulators.clock import ClockSimulator
 
 DAY = timedelta(days=1)
+HUB_BYTES = 32 * 1024
+"""Of desired properties. Source: "Understand and use module twins in IoT Hub", "Module twin size"."""
 
 
 class Keys:
@@ -124,3 +136,32 @@ def test_the_end_is_in_utc_and_whole_seconds(now: ClockSimulator) -> None:
     end = grants(now, Keys(now)).blob("patches", "a", timedelta(seconds=1.7)).expires_at
 
     assert (end.tzinfo, end.microsecond) == (UTC, 0)
+
+
+def test_a_twin_has_room_for_the_longest_grants_of_an_outbox_and_thirty_two_patches(now: ClockSimulator) -> None:
+    """What planning leaves for them (planning.desired) is enough, as long as an account's name may be."""
+    url = f"https://{'a' * 24}.blob.core.windows.net"
+    account = Account(StorageSettings(url, "a" * 24, None), cast(TokenCredential, StorageIdentity()))
+    key = UserDelegationKey()
+    key.signed_oid = key.signed_tid = "23657296-5cd5-45b0-a809-d972a7f4dfe1"
+    key.signed_start, key.signed_expiry, key.signed_service = "2030-01-01T12:00:00Z", "2030-01-08T12:00:00Z", "b"
+    key.signed_version, key.value = "2026-06-06", "a2V5" * 11
+    account.delegation_key = lambda start, end: key  # type: ignore[method-assign]
+    account.make_container = lambda container: None  # type: ignore[method-assign]
+    blobs = AzureBlobs(account, now)
+    patches = [hashlib.sha256(bytes([number])).hexdigest() for number in range(32)]
+
+    access, _ = patch_access(blobs, patches, 7 * DAY)
+    outbox = outbox_container("x" * 128)
+    written = {
+        "outbox": {
+            "url": blobs.container_url(outbox),
+            "query": blobs.read_grant(outbox, 7 * DAY).query,
+            "renewAfter": "x" * 32,
+        },
+        "patches": access.model_dump(mode="json", by_alias=True) if access else None,
+    }
+
+    assert access is not None
+    assert all("sig=" in grant.query and len(grant.query) < 80 for grant in access.grants), "the rest is written once"
+    assert size_of(written) <= HUB_BYTES - MAX_BYTES + len(patches) * (GRANT_BYTES + 64)

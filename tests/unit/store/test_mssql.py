@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from contracts.requests import DeviceSelection
 from imagedelta.errors import RequestError
-from services.store_port import Decisions
+from services.store_port import Decisions, HubLayer
 from store.kernel.schema import metadata
 from store.sql import SqlStore
 from tests.unit.store.test_inventories import state_of
@@ -118,6 +118,31 @@ def test_what_people_order_and_what_is_forgotten_is_known_to_sql_server(world: W
     store.retention.patches.forget(taken[0], world.now)
 
     assert len(statements) > 80
+
+
+def test_a_layer_from_its_first_device_to_its_last_is_known_to_sql_server(world: World, statements: set[str]) -> None:
+    world.device("ship-1", "-")
+    layers, day = world.store.releases.layers, timedelta(days=1)
+    first, second = (
+        world.deliver(world.set(["ship-1"], f"app:{version}", manifest=MANIFEST), "ship-1") for version in (1, 2)
+    )
+    old, new = (HubLayer("north", f"layer-of-{of.set_id}", of.set_id, "default") for of in (first, second))
+
+    said = [layers.want(old, world.now), layers.want(old, world.now)]
+    layers.made("north", old.layer_id, world.now)
+    said.append(layers.want(old, world.now))
+    world.release(second, "ship-1", layer_id=new.layer_id)
+    layers.put_off("north", old.layer_id, world.now)
+    due = layers.due(world.now, 10)
+    taken = [layers.claim_leaving("north", old.layer_id, day, world.now)]
+    taken.append(layers.claim_leaving("north", old.layer_id, day, world.later(2 * 86_400)))
+    said.append(layers.want(old, world.now))
+    layers.gone("north", old.layer_id)
+
+    assert said == ["make", "wait", "made", "wait"]
+    assert (due, taken) == ((("north", old.layer_id),), [False, True])
+    assert layers.due(world.later(10 * 86_400), 10) == ()
+    assert any("hub_layers" in text for text in statements)
 
 
 def listings(store: SqlStore) -> list[Any]:

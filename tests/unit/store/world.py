@@ -264,12 +264,24 @@ class World:
 
     # ------------------------------------------------------------ releases
 
-    def release(self, of: DeploymentSet, device_id: str, version: int = 8, modules: Sequence[str] = ("app",)) -> bool:
+    def release(
+        self,
+        of: DeploymentSet,
+        device_id: str,
+        version: int = 8,
+        modules: Sequence[str] = ("app",),
+        layer_id: str | None = None,
+    ) -> bool:
         claimed = self.store.releases.claim(of.set_id, device_id, timedelta(minutes=2), self.later())
-        return claimed is not None and self.record_release(of, device_id, version, modules)
+        return claimed is not None and self.record_release(of, device_id, version, modules, layer_id)
 
     def record_release(
-        self, of: DeploymentSet, device_id: str, version: int = 8, modules: Sequence[str] = ("app",)
+        self,
+        of: DeploymentSet,
+        device_id: str,
+        version: int = 8,
+        modules: Sequence[str] = ("app",),
+        layer_id: str | None = None,
     ) -> bool:
         release = Release(
             of.set_id,
@@ -283,6 +295,7 @@ class World:
             True,
             self.now,
             base_version=version - 1,
+            layer_id=layer_id,
         )
         return self.store.releases.record(release, self.now)
 

@@ -168,6 +168,18 @@ def test_what_waits_for_approval_is_approved_and_not_retried() -> None:
     assert "retry set-1 ship-9" not in body
 
 
+def test_a_conflict_is_only_blamed_on_somebody_where_somebody_changed_something() -> None:
+    changed = Trouble("conflict", "release.conflict", "version 7 instead of 5", 1, ("ship-1",))
+    no_base = Trouble("conflict", "release.no_base", "ship-2 has no base deployment", 1, ("ship-2",))
+
+    assert "Somebody else changed the deployment there." in body_of("conflict", facts(changed))
+    body = body_of("conflict", facts(changed, no_base))
+    assert "Somebody else" not in body
+    assert "Nothing is released there before you decide." in body
+    assert "Give the device a base deployment by target condition" in " ".join(body.split())
+    assert "imagedelta sets rebase set-1 ship-2" in body
+
+
 @pytest.mark.parametrize(
     ("kind", "state", "so"),
     [
