@@ -554,8 +554,17 @@ class Transfers(Protocol):
         ...
 
     def history(self, transfer_id: str) -> tuple[TransferEvent, ...]: ...
-    def timeseries(self, bucket: str, start: datetime, end: datetime) -> tuple[Mapping[str, Any], ...]:
-        """[{bucketStart, succeeded, failed, bytes}], bucket hour, day or week (ISO)."""
+    def timeseries(
+        self,
+        bucket: str,
+        start: datetime,
+        end: datetime,
+        *,
+        set_id: str | None = None,
+        device_id: str | None = None,
+        workstream: str | None = None,
+    ) -> tuple[Mapping[str, Any], ...]:
+        """[{bucketStart, succeeded, failed, bytes}], bucket hour, day or week (ISO); of what is named alone."""
         ...
 
     def stages(self, set_id: str) -> Mapping[str, int]:
@@ -830,7 +839,19 @@ class Audit(Protocol):
         """What was done for this order; None while it was not."""
         ...
 
-    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page: ...
+    def list_entries(
+        self,
+        *,
+        who: str | None,
+        subject: str | None,
+        action: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int,
+        after: str | None,
+    ) -> Page:
+        """Newest first; of the time from ``start`` to before ``end``."""
+        ...
 
 
 class Quarantine(Protocol):

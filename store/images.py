@@ -174,11 +174,10 @@ class SqlImages:
         )
 
     def devices_with(self, image_id: str, *, limit: int, after: str | None) -> Page:
-        query = select(devices).join(device_images).where(device_images.c.image_id == image_id)
+        having = device_images.c.device_id.label("having")  # in the order of its index: no page sorts all of them
+        query = select(devices, having).join(device_images).where(device_images.c.image_id == image_id)
         return self._db.read(
-            lambda connection: fetch_page(
-                connection, query, (devices.c.device_id,), device_records, limit=limit, after=after
-            )
+            lambda connection: fetch_page(connection, query, (having,), device_records, limit=limit, after=after)
         )
 
 
