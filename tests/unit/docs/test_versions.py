@@ -9,7 +9,7 @@ import ast
 import re
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,18 +36,44 @@ ROOMS += ("imagedelta_registry", "orchestrators", "planning", "services", "store
 FILES = [*ROOT.glob("*.py"), *(file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py")))]
 DURABLE_2 = {"DFApp", "RetryOptions", "OrchestrationRuntimeStatus"}
 """What the app uses of azure.durable_functions; all of it is in 2.x (2.0.0rc3), which has no ``models`` any more."""
-GONE = set(
-    ["aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "pkg_resources", "setuptools", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"]
-)
+GONE = {
+    "aifc",
+    "asynchat",
+    "asyncore",
+    "audioop",
+    "cgi",
+    "cgitb",
+    "chunk",
+    "crypt",
+    "distutils",
+    "imghdr",
+    "imp",
+    "lib2to3",
+    "mailcap",
+    "msilib",
+    "nis",
+    "nntplib",
+    "ossaudiodev",
+    "pipes",
+    "pkg_resources",
+    "setuptools",
+    "smtpd",
+    "sndhdr",
+    "spwd",
+    "sunau",
+    "telnetlib",
+    "uu",
+    "xdrlib",
+}
 """Modules that 3.12 and 3.13 no longer have, and those that a virtual environment of theirs has no more."""
 DEPRECATED = {"utcnow", "utcfromtimestamp", "getdefaultlocale", "get_event_loop_policy", "set_event_loop_policy"}
 
 
-def named(version: str, machine: str) -> dict[str, str]:
+def named(version: str, machine: str) -> Mapping[str, str]:
     """Canonical name -> pin, as pip reads requirements.txt there."""
     environment = {"python_version": version, "python_full_version": f"{version}.1", "platform_machine": machine}
     fitting = [pin for pin in PINS if pin.marker is None or pin.marker.evaluate(environment)]
-    found = {canonicalize_name(pin.name): str(pin.specifier) for pin in fitting}
+    found = {str(canonicalize_name(pin.name)): str(pin.specifier) for pin in fitting}
     assert len(found) == len(fitting), "a package is named twice for one version"
     return found
 
