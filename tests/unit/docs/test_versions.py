@@ -9,7 +9,7 @@ import ast
 import re
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -69,11 +69,11 @@ GONE = {
 DEPRECATED = {"utcnow", "utcfromtimestamp", "getdefaultlocale", "get_event_loop_policy", "set_event_loop_policy"}
 
 
-def named(version: str, machine: str) -> dict[str, str]:
+def named(version: str, machine: str) -> Mapping[str, str]:
     """Canonical name -> pin, as pip reads requirements.txt there."""
     environment = {"python_version": version, "python_full_version": f"{version}.1", "platform_machine": machine}
     fitting = [pin for pin in PINS if pin.marker is None or pin.marker.evaluate(environment)]
-    found = {canonicalize_name(pin.name): str(pin.specifier) for pin in fitting}
+    found = {str(canonicalize_name(pin.name)): str(pin.specifier) for pin in fitting}
     assert len(found) == len(fitting), "a package is named twice for one version"
     return found
 
