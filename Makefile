@@ -14,7 +14,7 @@ DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 CLOUD := tests/e2e/cloud
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-azurite test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
+.PHONY: check-versions help setup demo demo-azurite test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,6 +57,9 @@ test-sql: $(STAMP) ## Run the tests of the store on the SQL Server that IMAGEDEL
 	scripts/setup-debian
 	$(PYTEST) -m "not sqlite" tests/unit/store
 
+test-host: $(STAMP) ## Try the whole job on a running host: URL=… [KEY=…] [HUB=… | DEVICE=…] (docs/azure.md)
+	@$(BIN)/python -m tests.any_host "$(URL)" --key "$(KEY)" --hub "$(HUB)" --device "$(DEVICE)"
+
 test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
@@ -75,6 +78,9 @@ bench: $(STAMP) ## Build images, measure this engine and its peers on them, prin
 
 fleet: $(STAMP) ## Take a simulated fleet of 10,000 devices in all kinds of trouble from order to last mail
 	$(BIN)/python -m benchmarks voyage --devices 10000
+
+check-versions: $(STAMP) ## Resolve the requirements for Python 3.11 to 3.13, x86-64 and arm64 (asks PyPI)
+	scripts/check-versions
 
 check: $(STAMP) ## Lint and type-check
 	scripts/check

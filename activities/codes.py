@@ -9,7 +9,7 @@ REMEDIES = {
     "dependency.scratch": "Nothing to do: it is tried again. Look at the temporary folder's disk if this lasts.",
     "request.many_images": "Register the images of the archive one by one, each under a reference of its own.",
     "bundle.exists": "Retry the member: the next attempt has a name of its own.",
-    "patch.rebuilding": "Nothing to do: somebody removed patches from the storage; the twin follows once they are back.",
+    "patch.rebuilding": "Nothing to do: the storage lost patches; the twin follows once they are built anew.",
     "seal.no_trusted_key": "Give the device the public half of a key that the cloud seals with, then retry.",
     "twin.too_large": "Nothing to do at once: what does not fit comes later. Let sets of the device end.",
     "release.by_condition": "Order the set with releaseBy condition or auto, or take the device out of the deployments "

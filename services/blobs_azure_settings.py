@@ -33,6 +33,11 @@ class StorageSettings:
     key: str | None = field(repr=False)
     """base64; None where the app is let in by its identity."""
 
+    @property
+    def is_emulator(self) -> bool:
+        """Azurite, and so a host on somebody's own machine."""
+        return self.account == _DEVELOPMENT["accountname"]
+
 
 def read_storage(read: Values) -> StorageSettings | None:
     """None when blobs lie in a folder."""

@@ -208,9 +208,11 @@ def _local_database(settings: Settings) -> str:
 
 
 def _local_key(settings: Settings) -> Path:
-    """The key of a local host that was given none: made once beside its blobs, the public half as ``.pub``."""
-    if settings.blobs_folder is None:
-        raise RequestError("IMAGEDELTA_SEAL_KEYS is not set", code="settings.invalid")
+    """The key of a local host that was given none: made once in its state folder, the public half as ``.pub``."""
+    if settings.blobs_folder is None and not (settings.storage and settings.storage.is_emulator):
+        raise RequestError(
+            "IMAGEDELTA_SEAL_KEYS is not set: `imagedelta keys new` makes a key file", code="settings.invalid"
+        )
     path = settings.state_folder / "seal.key"
     if not path.exists():
         _make_key(path)

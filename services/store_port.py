@@ -254,11 +254,12 @@ class Images(Protocol):
     def fail_registration(self, registration_id: str, code: str, detail: str) -> None: ...
     def known_layers(self, diff_ids: Sequence[str]) -> Mapping[str, LayerRecord]: ...
     def add_layer(self, layer: LayerRecord) -> None: ...
-    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE, asked_at: datetime | None = None) -> None:
         """Adding what is known changes nothing but its references and origins.
 
         Args:
             origin: Configured name of the registry that it comes from.
+            asked_at: When that was asked for: a reference that was given to another image since then stays there.
         """
         ...
 
@@ -553,8 +554,17 @@ class Transfers(Protocol):
         ...
 
     def history(self, transfer_id: str) -> tuple[TransferEvent, ...]: ...
-    def timeseries(self, bucket: str, start: datetime, end: datetime) -> tuple[Mapping[str, Any], ...]:
-        """[{bucketStart, succeeded, failed, bytes}], bucket hour, day or week (ISO)."""
+    def timeseries(
+        self,
+        bucket: str,
+        start: datetime,
+        end: datetime,
+        *,
+        set_id: str | None = None,
+        device_id: str | None = None,
+        workstream: str | None = None,
+    ) -> tuple[Mapping[str, Any], ...]:
+        """[{bucketStart, succeeded, failed, bytes}], bucket hour, day or week (ISO); of what is named alone."""
         ...
 
     def stages(self, set_id: str) -> Mapping[str, int]:
@@ -829,7 +839,19 @@ class Audit(Protocol):
         """What was done for this order; None while it was not."""
         ...
 
-    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page: ...
+    def list_entries(
+        self,
+        *,
+        who: str | None,
+        subject: str | None,
+        action: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int,
+        after: str | None,
+    ) -> Page:
+        """Newest first; of the time from ``start`` to before ``end``."""
+        ...
 
 
 class Quarantine(Protocol):

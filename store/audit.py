@@ -43,15 +43,26 @@ class SqlAudit:
         row = self._db.read(lambda connection: connection.execute(query).mappings().first())
         return as_record(AuditEntry, row) if row else None
 
-    def list_entries(self, *, who: str | None, subject: str | None, limit: int, after: str | None) -> Page:
+    def list_entries(
+        self,
+        *,
+        who: str | None,
+        subject: str | None,
+        action: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int,
+        after: str | None,
+    ) -> Page:
         query = select(audit)
-        if who is not None:
-            query = query.where(audit.c.who == who)
-        if subject is not None:
-            query = query.where(audit.c.subject == subject)
-        make = each(lambda row: as_record(AuditEntry, row))
+        for column, wanted in ((audit.c.who, who), (audit.c.subject, subject), (audit.c.action, action)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if start is not None:
+            query = query.where(audit.c.at >= start)
+        if end is not None:
+            query = query.where(audit.c.at < end)
+        keys, make = (audit.c.at, audit.c.entry_id), each(lambda row: as_record(AuditEntry, row))
         return self._db.read(
-            lambda connection: fetch_page(
-                connection, query, (audit.c.entry_id,), make, limit=limit, after=after, newest_first=True
-            )
+            lambda connection: fetch_page(connection, query, keys, make, limit=limit, after=after, newest_first=True)
         )

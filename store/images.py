@@ -77,7 +77,7 @@ class SqlImages:
                 return
             if record.reference is not None:
                 for platform, image_id in sorted(images.items()):
-                    _point(connection, record.reference, platform, image_id)
+                    _point(connection, record.reference, platform, image_id, record.requested_at)
 
         self._db.write(work)
 
@@ -96,14 +96,14 @@ class SqlImages:
         values = {"diff_id": layer.diff_id, "size": layer.size, "file_index": layer.index}
         self._db.write(lambda connection: _add(connection, layers, layers.c.diff_id == layer.diff_id, values))
 
-    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE, asked_at: datetime | None = None) -> None:
         def work(connection: Connection) -> None:
             if not _add(connection, images, images.c.image_id == image.image_id, _image_values(image)):
                 _restate_platform(connection, image)
             elif image.diff_ids:
                 connection.execute(image_layers.insert(), _layer_rows(image))
             for reference in image.references:
-                _point(connection, reference, image.platform, image.image_id)
+                _point(connection, reference, image.platform, image.image_id, asked_at or image.registered_at)
             for repository in sorted({parse_name(reference).path for reference in image.references} or {""}):
                 _came_from(connection, image, origin, repository)
 
@@ -174,11 +174,10 @@ class SqlImages:
         )
 
     def devices_with(self, image_id: str, *, limit: int, after: str | None) -> Page:
-        query = select(devices).join(device_images).where(device_images.c.image_id == image_id)
+        having = device_images.c.device_id.label("having")  # in the order of its index: no page sorts all of them
+        query = select(devices, having).join(device_images).where(device_images.c.image_id == image_id)
         return self._db.read(
-            lambda connection: fetch_page(
-                connection, query, (devices.c.device_id,), device_records, limit=limit, after=after
-            )
+            lambda connection: fetch_page(connection, query, (having,), device_records, limit=limit, after=after)
         )
 
 
@@ -234,20 +233,21 @@ def _layer_rows(image: ImageRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _point(connection: Connection, reference: str, platform: str, image_id: str) -> None:
-    """Let the reference name this image on this platform from now on."""
+def _point(connection: Connection, reference: str, platform: str, image_id: str, since: datetime) -> None:
+    """Let the reference name this image on this platform, unless it was given to another one since it was asked for."""
     where = (image_references.c.reference == reference, image_references.c.platform == platform)
-    update = image_references.update().where(*where).values(image_id=image_id)
-    if connection.execute(update).rowcount:
+    older = image_references.update().where(*where, image_references.c.since <= since)
+    update = older.values(image_id=image_id, since=since)
+    if connection.execute(update).rowcount or connection.execute(select(image_references).where(*where)).first():
         return
+    values = {"reference": reference, "platform": platform, "image_id": image_id, "since": since}
     try:
         with connection.begin_nested():
-            connection.execute(
-                image_references.insert().values(reference=reference, platform=platform, image_id=image_id)
-            )
+            connection.execute(image_references.insert().values(**values))
     except IntegrityError as error:
-        if not connection.execute(update).rowcount:
+        if not connection.execute(select(images.c.image_id).where(images.c.image_id == image_id)).first():
             raise RequestError(f"image {image_id} is not registered", code="request.unknown_image") from error
+        connection.execute(update)
 
 
 def _came_from(connection: Connection, image: ImageRecord, origin: str, repository: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal, select
 
 from contracts.records import Underway
 from contracts.states import (
@@ -164,10 +164,16 @@ def _disbelieve(connection: Connection, these: Sequence[Disbelieved], at: dateti
         ledger.transfers(found, "cancelled", detail=_WHY)
         revoke_bundles(ledger, [transfer.transfer_id for transfer in found])
     _plan_anew(connection, [transfer.transfer_id for transfer in found], at)
-    for one in these:
-        lower = (devices.c.device_id == one.device_id, devices.c.last_number < one.number)
-        connection.execute(devices.update().where(*lower).values(last_number=one.number))
+    if these:
+        connection.execute(_RAISE, [{"this": one.device_id, "seen": one.number} for one in these])
     return len(found)
+
+
+_RAISE = (
+    devices.update()
+    .where(devices.c.device_id == bindparam("this"), devices.c.last_number < bindparam("seen"))
+    .values(last_number=bindparam("seen"))
+)
 
 
 def _plan_anew(connection: Connection, transfer_ids: Collection[str], at: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.parameters import PAGING, Parameter
+from contracts.parameters import PAGING, Moment, Parameter
 from contracts.responses import AuditView, QuarantineView, page_of
 from services.deps import Deps
 from triggers.http import Answer, Request
@@ -12,7 +12,12 @@ from triggers.paging import page_answer
 
 def list_audit(request: Request, deps: Deps) -> Answer:
     page = deps.store.audit.list_entries(
-        who=request.query.get("who"), subject=request.query.get("subject"), **request.page()
+        who=request.query.get("who"),
+        subject=request.query.get("subject"),
+        action=request.query.get("action"),
+        start=request.query.get("from"),
+        end=request.query.get("to"),
+        **request.page(),
     )
     return page_answer(AuditView, page)
 
@@ -35,6 +40,9 @@ RESOURCES = (
                     *PAGING,
                     Parameter("who", "Only by this person or key."),
                     Parameter("subject", "Only on this thing."),
+                    Parameter("action", "Only this, e.g. set.start."),
+                    Parameter("from", "Only at this time or later.", Moment),
+                    Parameter("to", "Only before this time.", Moment),
                 ),
             ),
         ),

@@ -45,7 +45,14 @@ def timeseries(request: Request, deps: Deps) -> Answer:
     end = request.query.get("to", deps.now())
     start = request.query.get("from") or max(end, _EARLIEST) - _DEFAULT_BUCKETS * _BUCKETS[bucket]
     _check_span(start, end, _BUCKETS[bucket])
-    rows = deps.store.transfers.timeseries(bucket, start, end)
+    rows = deps.store.transfers.timeseries(
+        bucket,
+        start,
+        end,
+        set_id=request.query.get("set"),
+        device_id=request.query.get("device"),
+        workstream=request.query.get("workstream"),
+    )
     items = [Bucket.model_validate(row) for row in rows]
     return Answer(200, TimeSeries.model_validate({"bucket": bucket, "from": start, "to": end, "items": items}))
 
@@ -114,12 +121,15 @@ RESOURCES = (
             Operation(
                 "GET",
                 timeseries,
-                "Success, failure and bytes over time.",
+                "Success, failure and bytes over time; of a set, device or workstream as long as lines are kept.",
                 {200: TimeSeries},
                 query=(
                     Parameter("bucket", "Width of a bucket; day when absent.", one_of(_BUCKETS)),
                     Parameter("from", "Start; 30 buckets before the end when absent.", Moment),
                     Parameter("to", "End; now when absent.", Moment),
+                    Parameter("set", "Only what was sent for this deployment set."),
+                    Parameter("device", "Only to this device."),
+                    Parameter("workstream", "Only for sets of this workstream."),
                 ),
             ),
         ),

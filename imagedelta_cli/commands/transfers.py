@@ -93,10 +93,22 @@ def history(api: Api, transfer_id: str, as_json: bool) -> None:
 @click.option("--bucket", type=click.Choice(["hour", "day", "week"]), default="day", show_default=True)
 @click.option("--from", "start", help="UTC, e.g. 2030-01-31T00:00:00Z; 30 buckets before the end when absent.")
 @click.option("--to", "end", help="UTC; now when absent.")
+@click.option("--set", "set_id", help="Only what was sent for this deployment set.")
+@click.option("--device", help="Only to this device.")
+@click.option("--workstream", help="Only for sets of this workstream.")
 @host_command
-def timeseries(api: Api, bucket: str, start: str | None, end: str | None, as_json: bool) -> None:
+def timeseries(
+    api: Api,
+    bucket: str,
+    start: str | None,
+    end: str | None,
+    set_id: str | None,
+    device: str | None,
+    workstream: str | None,
+    as_json: bool,
+) -> None:
     """Success, failure and bytes over time."""
-    query = {"bucket": bucket, "from": start, "to": end}
+    query = {"bucket": bucket, "from": start, "to": end, "set": set_id, "device": device, "workstream": workstream}
     show_items(api.get("transfers/timeseries", **query)["items"], _BUCKETS, as_json)
 
 

@@ -85,6 +85,7 @@ image_references = Table(
     Column("reference", key(REFERENCE), nullable=False),
     Column("platform", key(NAME), nullable=False),
     Column("image_id", ForeignKey("images.image_id"), nullable=False, index=True),
+    Column("since", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("reference", "platform"),
 )
 
@@ -161,11 +162,12 @@ device_images = Table(
     "device_images",
     metadata,
     Column("device_id", ForeignKey("devices.device_id"), nullable=False),
-    Column("image_id", key(DIGEST), nullable=False, index=True),
+    Column("image_id", key(DIGEST), nullable=False),
     Column("references", Json, nullable=False),
     Column("local_digest", text(256)),
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("device_id", "image_id"),
+    Index("ix_device_images_image_id_device_id", "image_id", "device_id"),
 )
 
 device_installations = Table(
@@ -460,11 +462,15 @@ audit = Table(
     Column("order_id", key(ID), nullable=False, unique=True),
     Column("request_digest", key(DIGEST), nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    Column("who", text(256), nullable=False, index=True),
+    Column("who", text(256), nullable=False),
     Column("how", key(NAME), nullable=False),
     Column("action", key(NAME), nullable=False),
-    Column("subject", key(REFERENCE), nullable=False, index=True),
+    Column("subject", key(REFERENCE), nullable=False),
     Column("detail", Json, nullable=False),
+    Index("ix_audit_at_entry_id", "at", "entry_id"),
+    Index("ix_audit_who_at_entry_id", "who", "at", "entry_id"),
+    Index("ix_audit_action_at_entry_id", "action", "at", "entry_id"),
+    Index("ix_audit_subject_at_entry_id", "subject", "at", "entry_id"),
     sqlite_autoincrement=True,
 )
 

@@ -71,8 +71,18 @@ class SqlTransfers:
     def history(self, transfer_id: str) -> tuple[TransferEvent, ...]:
         return self._db.read(lambda connection: history.of_transfer(connection, transfer_id))
 
-    def timeseries(self, bucket: str, start: datetime, end: datetime) -> tuple[Mapping[str, Any], ...]:
-        return self._db.read(lambda connection: outcomes_over_time(connection, bucket, start, end))
+    def timeseries(
+        self,
+        bucket: str,
+        start: datetime,
+        end: datetime,
+        *,
+        set_id: str | None = None,
+        device_id: str | None = None,
+        workstream: str | None = None,
+    ) -> tuple[Mapping[str, Any], ...]:
+        only = {"set_id": set_id, "device_id": device_id, "workstream": workstream}
+        return self._db.read(lambda connection: outcomes_over_time(connection, bucket, start, end, **only))
 
     def stages(self, set_id: str) -> Mapping[str, int]:
         return self._db.read(lambda connection: stages(connection, set_id))

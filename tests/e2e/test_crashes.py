@@ -7,28 +7,22 @@ one step is armed (tests/e2e/crashing_app), and the host is started again whenev
 from __future__ import annotations
 
 import shutil
-import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
 import pytest
 
 from activities import STEPS
 from activities.publish_batch import publish_batch
-from contracts.outbox import outbox_container
-from demo.edge_agent import reported_properties
-from tests.e2e.cloud_process import APP, MODULE, CloudProcess, DeviceStandIn, manifest_of, order_of
-from tests.e2e.host_process import HubClient, hub_key, wait_for
+from tests.e2e.cloud_process import APP, CloudProcess, manifest_of, order_of
+from tests.e2e.host_process import wait_for
+from tests.e2e.mortal_cloud import Boat, MortalCloud
 from tests.images import BuiltImage, an_image, docker_save
 
 pytestmark = pytest.mark.e2e
 
-_T = TypeVar("_T")
 CRASHING_APP = Path(__file__).parent / "crashing_app"
 DEVICES = {"boat": "north", "ship": "south"}
 EFFECTS = {"deliver_step": 4, "read_image": 3}
@@ -43,21 +37,18 @@ def boundaries(step: str) -> list[str]:
     return ["before", *within, *CALLS.get(step, ()), "after"]
 
 
-class MortalCloud(CloudProcess):
-    """A cloud whose host dies at armed boundaries and is started again, as a service manager does."""
+class CrashingCloud(MortalCloud):
+    """It dies at armed boundaries."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.crashes = folder / "crashes"
         self.crashes.mkdir()
-        self.deaths = 0
         super().__init__(
             folder,
             CRASHING_APP,
             CRASH_FOLDER=str(self.crashes),
             CRASH_STATE=str(folder / "state"),
             IMAGEDELTA_PRIORITIES=str(APP / "priorities.yaml"),
-            IMAGEDELTA_CLAIM_LEASE_SECONDS="1",
         )
 
     def arm(self, step: str, *boundaries: str) -> None:
@@ -68,84 +59,6 @@ class MortalCloud(CloudProcess):
     def waiting(self) -> list[str]:
         """Armed boundaries that no step has come to yet."""
         return [path.name for path in self.crashes.iterdir() if not path.name.endswith("-taken")]
-
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return self.surely(lambda: super(MortalCloud, self).ask(method, path, **options))
-
-    def surely(self, do: Callable[[], _T], seconds: float = 60) -> _T:
-        """Do something that may be repeated, until a host that lives has answered."""
-        deadline = time.monotonic() + seconds
-        while True:
-            self.revive()
-            try:
-                return do()
-            except (httpx.TransportError, OSError, ValueError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-
-    def revive(self) -> None:
-        process = self.host.process
-        if process is not None and process.poll() is not None:
-            self.deaths += 1
-            with suppress(AssertionError):  # killed again while it started: the next look starts it again
-                self.host.start()
-
-    def wait_for(self, look: Callable[[], _T], seconds: float = 60) -> _T:
-        """Look until something true comes back, while the host is kept alive."""
-
-        def alive() -> _T:
-            self.revive()
-            return look()
-
-        found: _T = wait_for(alive, seconds, pause=0.1)
-        return found
-
-    # What the world has at the end.
-
-    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.host.state / "imagedelta.db")) as database:
-            return database.execute(query, values).fetchall()
-
-    def bundles(self, device_id: str) -> list[str]:
-        return [name for name in self.stored(outbox_container(device_id)) if not name.endswith(".chunks")]
-
-    def stored(self, container: str) -> list[str]:
-        """Names of the blobs; hidden files are none (services/blobs_folder.py)."""
-        folder = self.host.state / "blobs" / container
-        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
-class Boat:
-    """A device that reports what it is told to, and its edgeAgent."""
-
-    def __init__(self, cloud: MortalCloud, device_id: str, hub: str) -> None:
-        self._cloud = cloud
-        self._hub = HubClient(cloud.host, hub, hub_key(cloud.host.state, hub))
-        self.device_id = device_id
-        self._speaker = DeviceStandIn(cloud, self._hub, device_id, self._key(MODULE))
-
-    def _key(self, module: str) -> str:
-        path = f"/devices/{self.device_id}/modules/{module}"
-        answer = self._cloud.surely(lambda: self._hub.service("GET", path)).json()
-        return str(answer["authentication"]["symmetricKey"]["primaryKey"])
-
-    def succeeds(self, transfer: dict[str, Any]) -> None:
-        self._cloud.surely(lambda: self._speaker.reports(transfer, "received", "applying", "succeeded"))
-
-    def desired(self) -> dict[str, Any]:
-        path = f"/twins/{self.device_id}/modules/$edgeAgent"
-        twin = self._cloud.surely(lambda: self._hub.service("GET", path)).json()
-        desired: dict[str, Any] = twin["properties"]["desired"]
-        return desired
-
-    def runs_what_is_desired(self) -> None:
-        resource = f"/devices/{self.device_id}/modules/$edgeAgent"
-        report = reported_properties(self.desired(), lambda image: True)
-        key = self._key("$edgeAgent")
-        path = f"{resource}/twin/properties/reported"
-        answer = self._cloud.surely(lambda: self._hub.device("PATCH", path, key, resource, json=report))
-        assert answer.is_success, answer.text
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +76,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cloud(template: Path, tmp_path: Path) -> Iterator[MortalCloud]:
+def cloud(template: Path, tmp_path: Path) -> Iterator[CrashingCloud]:
     shutil.copytree(template, tmp_path / "state", symlinks=True)
-    cloud = MortalCloud(tmp_path)
+    cloud = CrashingCloud(tmp_path)
     yield cloud
     cloud.stop()
 
 
-def register(cloud: MortalCloud, image: BuiltImage) -> None:
+def register(cloud: CrashingCloud, image: BuiltImage) -> None:
     upload = cloud.upload(docker_save(image))
     headers = {"Idempotency-Key": "the image"}
     accepted = cloud.ask("POST", "/api/images", json={"upload": upload}, headers=headers)
@@ -178,14 +91,14 @@ def register(cloud: MortalCloud, image: BuiltImage) -> None:
     assert cloud.settled(accepted.headers["location"], "registered", "failed")["state"] == "registered"
 
 
-def order(cloud: MortalCloud, owner: str) -> str:
+def order(cloud: CrashingCloud, owner: str) -> str:
     wanted = order_of(*DEVICES, manifest=manifest_of("app:2"), release="set", owner={"name": "Ada", "email": owner})
     accepted = cloud.ask("POST", "/api/deployment-sets", json=wanted, headers={"Idempotency-Key": "the set"})
     assert accepted.status_code == 202, accepted.text
     return str(accepted.headers["location"])
 
 
-def carry(cloud: MortalCloud, boats: list[Boat], path: str) -> dict[str, Any]:
+def carry(cloud: CrashingCloud, boats: list[Boat], path: str) -> dict[str, Any]:
     """From the order to the end: the devices rebuild the image, the manifest is set, their modules run."""
     transfers = wait_for(lambda: _all_in_transit(cloud, path), 60, pause=0.1)
     assert [len(cloud.bundles(boat.device_id)) for boat in boats] == [1, 1]
@@ -197,12 +110,12 @@ def carry(cloud: MortalCloud, boats: list[Boat], path: str) -> dict[str, Any]:
     return cloud.settled(path, "completed", "completed_with_failures", "failed")
 
 
-def _all_in_transit(cloud: MortalCloud, path: str) -> dict[str, dict[str, Any]] | None:
+def _all_in_transit(cloud: CrashingCloud, path: str) -> dict[str, dict[str, Any]] | None:
     found = cloud.items(f"/api/transfers?set={path.rpartition('/')[2]}&state=in_transit")
     return {each["deviceId"]: each for each in found} if len(found) == len(DEVICES) else None
 
 
-def whole_job(cloud: MortalCloud, owner: str) -> list[EmailMessage]:
+def whole_job(cloud: CrashingCloud, owner: str) -> list[EmailMessage]:
     """From the image to the mail through every armed boundary; what must hold of all but the mails holds."""
     boats = [Boat(cloud, device_id, hub) for device_id, hub in DEVICES.items()]
     versions = [boat.desired()["$version"] for boat in boats]
@@ -234,7 +147,9 @@ ALONE = [step.__name__ for step in STEPS if step is not publish_batch]
 
 
 @pytest.mark.parametrize("step", ALONE)
-def test_a_set_completes_and_nothing_happens_twice_when_the_power_is_cut_around(step: str, cloud: MortalCloud) -> None:
+def test_a_set_completes_and_nothing_happens_twice_when_the_power_is_cut_around(
+    step: str, cloud: CrashingCloud
+) -> None:
     cloud.arm(step, *boundaries(step))
 
     mails = whole_job(cloud, "ada@example.org")
@@ -243,7 +158,7 @@ def test_a_set_completes_and_nothing_happens_twice_when_the_power_is_cut_around(
 
 
 def test_only_a_mail_whose_mark_was_lost_after_the_server_took_it_goes_out_twice_under_one_message_id(
-    cloud: MortalCloud,
+    cloud: CrashingCloud,
 ) -> None:
     cloud.arm("attend", "send")
 

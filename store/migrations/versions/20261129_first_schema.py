@@ -33,8 +33,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("order_id", name=op.f("uq_audit_order_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
-    op.create_index(op.f("ix_audit_who"), "audit", ["who"], unique=False)
+    op.create_index("ix_audit_action_at_entry_id", "audit", ["action", "at", "entry_id"], unique=False)
+    op.create_index("ix_audit_at_entry_id", "audit", ["at", "entry_id"], unique=False)
+    op.create_index("ix_audit_subject_at_entry_id", "audit", ["subject", "at", "entry_id"], unique=False)
+    op.create_index("ix_audit_who_at_entry_id", "audit", ["who", "at", "entry_id"], unique=False)
     op.create_table(
         "counters",
         sa.Column("name", types.key(64), nullable=False),
@@ -213,7 +215,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["device_id"], ["devices.device_id"], name=op.f("fk_device_images_device_id")),
         sa.PrimaryKeyConstraint("device_id", "image_id", name=op.f("pk_device_images")),
     )
-    op.create_index(op.f("ix_device_images_image_id"), "device_images", ["image_id"], unique=False)
+    op.create_index("ix_device_images_image_id_device_id", "device_images", ["image_id", "device_id"], unique=False)
     op.create_table(
         "device_installations",
         sa.Column("device_id", types.key(128), nullable=False),
@@ -258,6 +260,7 @@ def upgrade() -> None:
         sa.Column("reference", types.key(255), nullable=False),
         sa.Column("platform", types.key(64), nullable=False),
         sa.Column("image_id", types.key(71), nullable=False),
+        sa.Column("since", types.UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["image_id"], ["images.image_id"], name=op.f("fk_image_references_image_id")),
         sa.PrimaryKeyConstraint("reference", "platform", name=op.f("pk_image_references")),
     )
@@ -509,7 +512,7 @@ def downgrade() -> None:
     op.drop_index("ix_device_tags_name_value", table_name="device_tags")
     op.drop_table("device_tags")
     op.drop_table("device_installations")
-    op.drop_index(op.f("ix_device_images_image_id"), table_name="device_images")
+    op.drop_index("ix_device_images_image_id_device_id", table_name="device_images")
     op.drop_table("device_images")
     op.drop_index(op.f("ix_registrations_state"), table_name="registrations")
     op.drop_table("registrations")
@@ -526,6 +529,8 @@ def downgrade() -> None:
     op.drop_index("ix_deployment_sets_owner_email_ordinal", table_name="deployment_sets")
     op.drop_table("deployment_sets")
     op.drop_table("counters")
-    op.drop_index(op.f("ix_audit_who"), table_name="audit")
-    op.drop_index(op.f("ix_audit_subject"), table_name="audit")
+    op.drop_index("ix_audit_who_at_entry_id", table_name="audit")
+    op.drop_index("ix_audit_subject_at_entry_id", table_name="audit")
+    op.drop_index("ix_audit_at_entry_id", table_name="audit")
+    op.drop_index("ix_audit_action_at_entry_id", table_name="audit")
     op.drop_table("audit")

@@ -11,12 +11,29 @@ from tests.e2e.parts.azurite import Azurite
 from tests.e2e.parts.certificates import Authority
 from tests.e2e.parts.registry_process import RegistryProcess
 from tests.e2e.parts.smtp_server import SmtpServer, server_tls
+from tests.e2e.parts.storage_identity import storage_token
+from tests.simulators.managed_identity import managed_identity
 
 
 @pytest.fixture(scope="session")
 def authority() -> Authority:
     """Vouches for every part that speaks TLS."""
     return Authority()
+
+
+@pytest.fixture(scope="session")
+def trust(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> dict[str, str]:
+    """How a process is told whose certificates it believes: the Azure SDK reads the first, all others the second."""
+    path = str(authority.write(tmp_path_factory.mktemp("trust")))
+    return {"REQUESTS_CA_BUNDLE": path, "SSL_CERT_FILE": path}
+
+
+@pytest.fixture(scope="session")
+def identity() -> Iterator[dict[str, str]]:
+    """How an app is told where tokens of its managed identity are had; ``azurite`` believes them."""
+    with managed_identity() as endpoint:
+        endpoint.tokens["https://storage.azure.com"] = storage_token()
+        yield endpoint.environment
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,8 @@ class SmtpServer:
         tls: From ``server_tls``: then nobody sends without STARTTLS and a login as ``USER``.
         """
         self.received: list[Received] = []
-        self.answer = "250 kept"
-        """To whoever has sent a message; it is kept whatever this says."""
+        self.refusals: list[str] = []
+        """Answers to the next messages, which are not kept."""
         self.host = "127.0.0.1"
         self.port = free_port()
         self._tls = tls
@@ -65,11 +65,13 @@ class SmtpServer:
         return [mail.message for mail in self.received if recipient in mail.recipients]
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.refusals:
+            return self.refusals.pop()
         content = envelope.content
         assert isinstance(content, bytes)
         login = session.auth_data.login.decode() if session.auth_data else None
         self.received.append(Received(envelope.rcpt_tos, content, login, session.ssl is not None))
-        return self.answer
+        return "250 kept"
 
 
 def server_tls(authority: Authority, folder: Path) -> ssl.SSLContext:

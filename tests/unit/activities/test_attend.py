@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from activities.attend import attend
-from activities.due_work import Run, Silence
+from activities.due_work import Run, Silence, Subject
 from contracts.requests import EnrolDevice
 from imagedelta.errors import DependencyError
 from services.deps import Deps
@@ -140,6 +140,9 @@ def test_what_cannot_even_be_put_off_is_tried_once_in_an_attendance(
 
         def put_off(self, deps: Deps, item: str, until: datetime) -> None:
             """It stays due."""
+
+        def subject(self, item: str) -> Subject:
+            return Subject()
 
     tries: list[str] = []
     enrolled(bench, "ship-1")

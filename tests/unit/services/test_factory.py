@@ -113,3 +113,18 @@ def test_where_the_library_cannot_be_a_hub_is_asked_by_ourselves(monkeypatch: py
     with pytest.raises(RequestError, match="IMAGEDELTA_HUB_NORTH_CLIENT is sdk") as caught:
         hub_calls(HubSettings("north", CLOUD, "sdk"), Identity({}))
     assert caught.value.code == "settings.invalid"
+
+
+def test_with_azurite_a_host_of_this_machine_makes_its_key_and_its_database_as_with_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    deps = make_deps(load_settings({"IMAGEDELTA_STORAGE": "UseDevelopmentStorage=true"}))
+
+    assert list(read_trusted_keys(tmp_path / ".imagedelta/seal.key.pub")) == list(deps.sealers)
+
+
+def test_an_account_in_azure_wants_a_key_that_outlives_this_machine() -> None:
+    with pytest.raises(RequestError, match="IMAGEDELTA_SEAL_KEYS is not set: `imagedelta keys new`"):
+        make_deps(load_settings({"IMAGEDELTA_STORAGE": "https://account.blob.core.windows.net"}))

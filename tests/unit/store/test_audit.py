@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -38,3 +41,26 @@ def test_an_order_has_one_line_and_what_it_did_is_found_by_its_id(world: World) 
     assert found is not None
     assert (found.subject, found.request_digest, found.how) == ("set-1", "sha256:a", "person 0d1d")
     assert audit.entry_of("order-2") is None
+
+
+def test_what_was_done_is_found_by_who_what_and_when_page_by_page(world: World) -> None:
+    audit = world.store.audit
+    for number in range(6):
+        action = "set.start" if number % 2 else "set.cancel"
+        line = {"request_digest": "", "how": "key", "subject": f"set-{number % 3}", "detail": {}}
+        audit.record(f"order-{number}", **line, who=f"person-{number % 2}", action=action, at=world.later(3600))
+    start, end = world.now - timedelta(hours=3), world.now
+
+    def found(**only: Any) -> list[str]:
+        ids, after = [], None
+        while True:
+            page = audit.list_entries(**{"who": None, "subject": None, **only}, limit=2, after=after)
+            ids += [entry.order_id.removeprefix("order-") for entry in page.items]
+            after = page.next
+            if after is None:
+                return ids
+
+    assert found() == ["5", "4", "3", "2", "1", "0"]
+    assert found(action="set.start") == ["5", "3", "1"]
+    assert found(start=start, end=end) == ["4", "3", "2"]
+    assert found(who="person-1", action="set.start", subject="set-0", start=start) == ["3"]

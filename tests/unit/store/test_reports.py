@@ -212,3 +212,33 @@ def test_outcomes_are_counted_over_time(world: World, published: DeploymentSet) 
 
     assert [(entry["succeeded"], entry["failed"], entry["bytes"]) for entry in days] == [(1, 0, 120), (0, 0, 0)]
     assert days[0]["bucketStart"] == start.replace(minute=0, second=0, microsecond=0)
+
+
+def test_outcomes_of_a_set_a_device_and_a_workstream_are_counted_apart(world: World) -> None:
+    for ship in ("ship-1", "ship-2"):
+        world.device(ship, "-")
+    first = world.deliver(world.set(["ship-1", "ship-2"], "app:2", workstream="a"), "ship-1", "ship-2")
+    other = world.deliver(world.set(["ship-1"], "tool:1", workstream="b"), "ship-1")
+    start = world.now.replace(hour=0)
+
+    def succeeded(**only: Any) -> int:
+        days = world.store.transfers.timeseries("day", start, world.later(1), **only)
+        return sum(day["succeeded"] for day in days)
+
+    assert succeeded() == 3
+    assert (succeeded(set_id=first.set_id), succeeded(set_id=other.set_id)) == (2, 1)
+    assert (succeeded(device_id="ship-1"), succeeded(device_id="ship-2")) == (2, 1)
+    assert (succeeded(workstream="a"), succeeded(workstream="b"), succeeded(workstream="c")) == (2, 1, 0)
+    assert succeeded(set_id=first.set_id, device_id="ship-2", workstream="a") == 1
+    assert succeeded(set_id=other.set_id, device_id="ship-2") == 0
+
+
+def test_a_set_that_found_an_image_there_counts_nothing_that_was_sent_for_another(world: World) -> None:
+    world.device("ship-1", "-")
+    world.deliver(world.set(["ship-1"], "app:2", workstream="a"), "ship-1")
+    world.inventory("ship-1", world.image("app:2"))
+    later = world.set(["ship-1"], "app:2", workstream="b")
+
+    days = world.store.transfers.timeseries("day", world.now.replace(hour=0), world.later(1), set_id=later.set_id)
+
+    assert sum(day["succeeded"] + day["bytes"] for day in days) == 0

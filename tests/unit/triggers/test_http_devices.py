@@ -116,6 +116,9 @@ def test_who_changed_a_device_stands_in_the_audit_log(world: World) -> None:
         ("function-key", "device.resync"),
     }
     assert len(world.call("GET", "/api/audit", who="ada").body["items"]) == 1
+    assert len(world.call("GET", "/api/audit", action="device.resync").body["items"]) == 1
+    assert world.call("GET", "/api/audit", to="2020-01-01T00:00:00Z").body["items"] == []
+    assert len(world.call("GET", "/api/audit", **{"from": "2020-01-01T00:00:00Z"}).body["items"]) == 2
 
 
 def test_a_retired_device_stays_retired(world: World) -> None:
