@@ -88,11 +88,14 @@ def test_each_version_and_machine_gets_what_there_is_for_it(version: str, machin
     assert ("azure-iot-hub" in pins) == (machine == "x86_64")
 
 
-def test_what_is_pinned_lies_in_the_range_that_the_project_allows() -> None:
+def test_what_is_deployed_is_complete_and_lies_in_the_ranges_that_the_project_allows() -> None:
     extras = PROJECT["optional-dependencies"]
     ranges = [Requirement(text) for text in (*PROJECT["dependencies"], *extras["app"])]
+    wanted = {canonicalize_name(Requirement(text).name) for text in extras["app"]}
+    assert wanted <= {canonicalize_name(pin.name) for pin in PINS}
     for pin in PINS:
-        (version,) = (each.version for each in pin.specifier)
+        ((operator, version),) = ((each.operator, each.version) for each in pin.specifier)
+        assert operator == "=="
         fitting = [one for one in ranges if canonicalize_name(one.name) == canonicalize_name(pin.name)]
         assert fitting, pin.name
         assert any(one.specifier.contains(version) for one in fitting), pin
