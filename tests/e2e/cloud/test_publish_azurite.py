@@ -73,6 +73,11 @@ def transfers(cloud: CloudProcess, path: str) -> dict[str, dict[str, Any]]:
     return {each["deviceId"]: each for each in found}
 
 
+def on_their_way(cloud: CloudProcess, path: str) -> list[str]:
+    """The cloud has done its part: what is cut from now on is the devices' link."""
+    return [name for name, each in transfers(cloud, path).items() if each["state"] not in ("queued", "building")]
+
+
 def test_both_forms_of_a_bundle_arrive_by_user_delegation_through_a_link_that_is_cut(
     cloud: CloudProcess, azurite: Azurite, link: TcpProxy, tmp_path: Path
 ) -> None:
@@ -80,11 +85,11 @@ def test_both_forms_of_a_bundle_arrive_by_user_delegation_through_a_link_that_is
         assert cloud.register(docker_save(image))["state"] == "registered"
     with ExitStack() as stack:
         aboard = ships(cloud, tmp_path, stack)
-        link.bytes_per_second = 3_000_000
+        link.bytes_per_second = 2_000_000
         path = cloud.start(*aboard, images=["azapp:2"])
-        wait_for(lambda: all(each["bundle"] for each in transfers(cloud, path).values()), 60, pause=0.1)
+        wait_for(lambda: len(on_their_way(cloud, path)) == len(aboard), 60, pause=0.1)
         link.cut_after = CUT_AFTER
-        wait_for(lambda: {each["state"] for each in transfers(cloud, path).values()} == {"succeeded"}, 90, pause=0.3)
+        wait_for(lambda: {each["state"] for each in transfers(cloud, path).values()} == {"succeeded"}, 150, pause=0.3)
         done = transfers(cloud, path)
         hub = stack.enter_context(HubService(cloud.host.endpoint()["hubs"]["north"]))
         twins = {name: hub.twin(name, MODULE).desired for name in aboard}
@@ -96,7 +101,7 @@ def test_both_forms_of_a_bundle_arrive_by_user_delegation_through_a_link_that_is
     for each in done.values():
         assert each["bundleBytes"] > 4 * MIB
         assert each["bytesFetched"] <= each["bundleBytes"] * 1.02, "no byte came twice"
-    assert link.cuts >= 8 * MIB // CUT_AFTER
+    assert link.cuts >= 4
     for twin in twins.values():
         fields = parse_qs(twin["outbox"]["query"])
         assert fields.keys() >= {"skoid", "ske", "sig"}

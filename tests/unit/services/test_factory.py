@@ -128,3 +128,13 @@ def test_with_azurite_a_host_of_this_machine_makes_its_key_and_its_database_as_w
 def test_an_account_in_azure_wants_a_key_that_outlives_this_machine() -> None:
     with pytest.raises(RequestError, match="IMAGEDELTA_SEAL_KEYS is not set: `imagedelta keys new`"):
         make_deps(load_settings({"IMAGEDELTA_STORAGE": "https://account.blob.core.windows.net"}))
+
+
+@pytest.mark.parametrize("storage", ["UseDevelopmentStorage=true", "https://fleet.blob.core.windows.net"])
+def test_an_account_goes_before_the_folder_of_a_local_host_and_is_not_asked_for_anything_yet(
+    tmp_path: Path, storage: str
+) -> None:
+    deps = make_deps(local(tmp_path, IMAGEDELTA_STORAGE=storage))
+
+    assert deps.blobs.container_url("patches").startswith(("http://127.0.0.1:10000/dev", "https://fleet.blob"))
+    assert not (tmp_path / "blobs").exists()
