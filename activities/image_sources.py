@@ -25,7 +25,8 @@ def open_source(deps: Deps, registration: Registration) -> Iterator[tuple[ImageS
     Raises: RequestError when there is no such thing; ContentError for what holds no image; DependencyError.
     """
     if "registry" in registration.origin:
-        yield _open_registry(deps, registration)
+        with _settling(deps, registration):
+            yield _open_registry(deps, registration)
         return
     container, name = _blob_of(registration)
     with (
@@ -47,10 +48,17 @@ def _blob_of(registration: Registration) -> tuple[str, str]:
 def _open_registry(deps: Deps, registration: Registration) -> tuple[ImageSource, str]:
     reference = registration.origin["registry"]
     name = deps.settings.intake.registry_of(reference).name
+    return deps.registries[name].open(reference, _machines(deps, registration)), name
+
+
+@contextmanager
+def _settling(deps: Deps, registration: Registration) -> Iterator[None]:
+    """What was just pushed and is not here, manifest or layer, is on its way (github.com/Azure/acr, issue 588)."""
     try:
-        return deps.registries[name].open(reference, _machines(deps, registration)), name
+        yield
     except RequestError as error:
-        if error.code == "request.no_image" and "event" in registration.origin and _is_fresh(deps, registration):
+        is_fresh = deps.now() - registration.requested_at < _SETTLING
+        if error.code == "request.no_image" and "event" in registration.origin and is_fresh:
             raise DependencyError(f"{error}, which says that it was pushed") from error
         raise
 
@@ -60,7 +68,3 @@ def _machines(deps: Deps, registration: Registration) -> Sequence[Sequence[str]]
     if registration.platform:
         return [[registration.platform]]
     return [] if deps.settings.intake.all_platforms else deps.store.devices.machines()
-
-
-def _is_fresh(deps: Deps, registration: Registration) -> bool:
-    return deps.now() - registration.requested_at < _SETTLING

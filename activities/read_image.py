@@ -8,6 +8,7 @@ read them again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from activities.failures import final_failure
@@ -57,13 +58,13 @@ def _read(deps: Deps, registration: Registration) -> tuple[dict[str, str], str |
     with open_source(deps, registration) as (source, origin):
         images = chosen_images(source.images, registration, deps.store.images.images)
         for image in images:
-            _keep_image(deps, source, image, origin)
+            _keep_image(deps, source, image, origin, registration.requested_at)
         unreadable = [str(over) for over in source.passed_over if over.error]
     detail = f"passed over: {'; '.join(unreadable)}"[:_MAX_DETAIL] if unreadable else None
     return {image.platform: image.image_id for image in images}, detail
 
 
-def _keep_image(deps: Deps, source: ImageSource, image: Image, origin: str) -> None:
+def _keep_image(deps: Deps, source: ImageSource, image: Image, origin: str, asked_at: datetime) -> None:
     known = dict(deps.store.images.known_layers(image.diff_ids))
     indexes = []
     for position, diff_id in enumerate(image.diff_ids):
@@ -82,7 +83,7 @@ def _keep_image(deps: Deps, source: ImageSource, image: Image, origin: str) -> N
         references=image.references,
         registered_at=deps.now(),
     )
-    deps.store.images.add_image(record, origin)
+    deps.store.images.add_image(record, origin, asked_at)
 
 
 def _keep_layer(deps: Deps, source: ImageSource, image: Image, position: int) -> tuple[LayerRecord, LayerIndex]:

@@ -27,6 +27,8 @@ Choose = Callable[[Sequence[Choice]], Sequence[Choice]]
 """Which entries of an image index are taken. Raises RequestError when none fits."""
 
 _MAX_NESTING = 3
+_MAX_MANIFESTS = 200
+"""Manifests and indexes that are read for one name: each costs a request, and indexes may name indexes."""
 
 
 class RegistryImages:
@@ -44,6 +46,7 @@ class RegistryImages:
         self._name = name
         self._choose = choose
         self._limits = limits
+        self._manifests_read = 0
         self._layers: dict[str, tuple[Blob, ...]] = {}
         """Image ID -> blobs, lowest first."""
         found: dict[str, Image] = {}
@@ -80,6 +83,9 @@ class RegistryImages:
                 yield from self._manifests(choice.blob.digest, choice.blob.size, choice.platform or platform, deep - 1)
 
     def _read_manifest(self, reference: str, size: int | None) -> bytes:
+        self._manifests_read += 1
+        if self._manifests_read > _MAX_MANIFESTS:
+            raise LimitExceeded(f"{self._name}: its image indexes name more than {_MAX_MANIFESTS} manifests")
         path = f"{self._name.repository}/manifests/{reference}"
         data, headers = self._registry.document(path, self._limits.max_manifest_bytes, ACCEPT)
         promised = reference if reference.startswith("sha256:") else headers.get("docker-content-digest", "")

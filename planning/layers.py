@@ -69,10 +69,14 @@ def new_layer(
 
 
 def tag_name(workstream: str) -> str:
-    """A name that a target condition takes as it stands: no dots and dashes, no reserved word, no upper case."""
-    plain = re.sub(r"[^a-z0-9]", "_", workstream.lower())
-    unlike = "" if plain == workstream else f"_{hashlib.sha256(workstream.encode()).hexdigest()[:8]}"
-    return f"ws_{plain}{unlike}"
+    """A name that a target condition takes as it stands: no dots and dashes, no reserved word, no upper case.
+
+    What is not plain gets a digest, so that no workstream can be named to take another's tag.
+    """
+    if re.fullmatch(r"[a-z0-9]+", workstream):
+        return f"ws_{workstream}"
+    digest = hashlib.sha256(workstream.encode()).hexdigest()[:8]
+    return f"ws_{re.sub(r'[^a-z0-9]', '_', workstream.lower())}_{digest}"
 
 
 def family(workstream: str) -> str:

@@ -15,12 +15,13 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import TypeVar
 
 from imagedelta.errors import DependencyError, Truncated
 from services.blobs_azure_account import Account
-from services.blobs_azure_errors import BlobMissing, BlobThere, BlocksGone, ContainerMissing
+from services.blobs_azure_errors import BlobThere, BlocksGone, ContainerMissing
 from services.ports import BlobInfo, BlobRange
 
 BLOCK_BYTES = 4 << 20
@@ -47,11 +48,12 @@ class Uploads:
         """With ``only_new`` a blob that is there stays and is returned. Holds three blocks in memory at most."""
         blocks = _blocks(chunks)
         first, second = next(blocks, b""), next(blocks, None)
-        if second is None:
-            return self._put_small(container, name, first, only_new)
-        if only_new and (there := self._account.info(container, name)):
-            return there
-        return self._put_blocks(container, name, chain((first, second), blocks), only_new)
+        with _still_there(container):
+            if second is None:
+                return self._put_small(container, name, first, only_new)
+            if only_new and (there := self._account.info(container, name)):
+                return there
+            return self._put_blocks(container, name, chain((first, second), blocks), only_new)
 
     def compose(self, container: str, name: str, parts: Sequence[bytes | BlobRange]) -> BlobInfo:
         """A blob that is there stays and is returned.
@@ -76,10 +78,11 @@ class Uploads:
                 self._account.stage_from(container, name, block_id, source, piece.offset, piece.length)
 
         first, *others = pieces.items()
-        self._in_container(container, lambda: stage(first))
-        with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="compose") as pool:
-            list(pool.map(stage, others))
-        return self._commit_checked(container, name, pieces)
+        with _still_there(container):
+            self._in_container(container, lambda: stage(first))
+            with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="compose") as pool:
+                list(pool.map(stage, others))
+            return self._commit_checked(container, name, pieces)
 
     def _put_small(self, container: str, name: str, data: bytes, only_new: bool) -> BlobInfo:
         def put() -> BlobInfo:
@@ -128,10 +131,16 @@ class Uploads:
             return ask()
         except ContainerMissing:
             self._account.make_container(container)
-        try:
-            return ask()
-        except BlobMissing as error:
-            raise DependencyError(f"{container} was made, and is not there yet", code="dependency.blobs") from error
+        return ask()
+
+
+@contextmanager
+def _still_there(container: str) -> Iterator[None]:
+    """A container that somebody deletes meanwhile is no content that is missing: it can be made anew."""
+    try:
+        yield
+    except ContainerMissing as error:
+        raise DependencyError(f"{container} was deleted meanwhile", code="dependency.blobs") from error
 
 
 def _id(number: int, own: str) -> str:

@@ -53,7 +53,7 @@ class Blobs(Protocol):
     """
 
     def put(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:
-        """Store the chunks, replacing an older blob of the name atomically. Memory: one chunk."""
+        """Store the chunks, replacing an older blob of the name atomically. Memory: a few MiB."""
         ...
 
     def put_if_absent(self, container: str, name: str, chunks: Iterable[bytes]) -> BlobInfo:

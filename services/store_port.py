@@ -254,11 +254,12 @@ class Images(Protocol):
     def fail_registration(self, registration_id: str, code: str, detail: str) -> None: ...
     def known_layers(self, diff_ids: Sequence[str]) -> Mapping[str, LayerRecord]: ...
     def add_layer(self, layer: LayerRecord) -> None: ...
-    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE, asked_at: datetime | None = None) -> None:
         """Adding what is known changes nothing but its references and origins.
 
         Args:
             origin: Configured name of the registry that it comes from.
+            asked_at: When that was asked for: a reference that was given to another image since then stays there.
         """
         ...
 

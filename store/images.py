@@ -77,7 +77,7 @@ class SqlImages:
                 return
             if record.reference is not None:
                 for platform, image_id in sorted(images.items()):
-                    _point(connection, record.reference, platform, image_id)
+                    _point(connection, record.reference, platform, image_id, record.requested_at)
 
         self._db.write(work)
 
@@ -96,14 +96,14 @@ class SqlImages:
         values = {"diff_id": layer.diff_id, "size": layer.size, "file_index": layer.index}
         self._db.write(lambda connection: _add(connection, layers, layers.c.diff_id == layer.diff_id, values))
 
-    def add_image(self, image: ImageRecord, origin: str = ARCHIVE) -> None:
+    def add_image(self, image: ImageRecord, origin: str = ARCHIVE, asked_at: datetime | None = None) -> None:
         def work(connection: Connection) -> None:
             if not _add(connection, images, images.c.image_id == image.image_id, _image_values(image)):
                 _restate_platform(connection, image)
             elif image.diff_ids:
                 connection.execute(image_layers.insert(), _layer_rows(image))
             for reference in image.references:
-                _point(connection, reference, image.platform, image.image_id)
+                _point(connection, reference, image.platform, image.image_id, asked_at or image.registered_at)
             for repository in sorted({parse_name(reference).path for reference in image.references} or {""}):
                 _came_from(connection, image, origin, repository)
 
@@ -233,20 +233,21 @@ def _layer_rows(image: ImageRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _point(connection: Connection, reference: str, platform: str, image_id: str) -> None:
-    """Let the reference name this image on this platform from now on."""
+def _point(connection: Connection, reference: str, platform: str, image_id: str, since: datetime) -> None:
+    """Let the reference name this image on this platform, unless it was given to another one since it was asked for."""
     where = (image_references.c.reference == reference, image_references.c.platform == platform)
-    update = image_references.update().where(*where).values(image_id=image_id)
-    if connection.execute(update).rowcount:
+    older = image_references.update().where(*where, image_references.c.since <= since)
+    update = older.values(image_id=image_id, since=since)
+    if connection.execute(update).rowcount or connection.execute(select(image_references).where(*where)).first():
         return
+    values = {"reference": reference, "platform": platform, "image_id": image_id, "since": since}
     try:
         with connection.begin_nested():
-            connection.execute(
-                image_references.insert().values(reference=reference, platform=platform, image_id=image_id)
-            )
+            connection.execute(image_references.insert().values(**values))
     except IntegrityError as error:
-        if not connection.execute(update).rowcount:
+        if not connection.execute(select(images.c.image_id).where(images.c.image_id == image_id)).first():
             raise RequestError(f"image {image_id} is not registered", code="request.unknown_image") from error
+        connection.execute(update)
 
 
 def _came_from(connection: Connection, image: ImageRecord, origin: str, repository: str) -> None:

@@ -85,6 +85,7 @@ image_references = Table(
     Column("reference", key(REFERENCE), nullable=False),
     Column("platform", key(NAME), nullable=False),
     Column("image_id", ForeignKey("images.image_id"), nullable=False, index=True),
+    Column("since", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("reference", "platform"),
 )
 

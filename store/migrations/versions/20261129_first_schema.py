@@ -260,6 +260,7 @@ def upgrade() -> None:
         sa.Column("reference", types.key(255), nullable=False),
         sa.Column("platform", types.key(64), nullable=False),
         sa.Column("image_id", types.key(71), nullable=False),
+        sa.Column("since", types.UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["image_id"], ["images.image_id"], name=op.f("fk_image_references_image_id")),
         sa.PrimaryKeyConstraint("reference", "platform", name=op.f("pk_image_references")),
     )

@@ -46,6 +46,17 @@ class StorageLink(HTTPAdapter):
 
         self._fault = fault
 
+    def before(self, nth: int, do: Callable[[], object]) -> None:
+        """Something else happens right before the ``nth`` request from now on."""
+        at = self.count + nth
+
+        def meanwhile(number: int, request: requests.PreparedRequest, send: Send) -> requests.Response:
+            if number == at:
+                do()
+            return send()
+
+        self._fault = meanwhile
+
     def heal(self) -> None:
         self._fault = None
 

@@ -199,6 +199,22 @@ def test_blocks_that_another_content_left_behind_never_get_into_a_blob(way: Call
     assert at.blobs.read(box, "blob") == noise(3 * BLOCK, 4)
 
 
+@pytest.mark.parametrize("at_request", [4, 5])
+@pytest.mark.parametrize("compose_it", [True, False])
+def test_a_container_that_goes_while_it_is_written_to_is_no_content_that_is_missing(
+    way: Callable[..., Way], compose_it: bool, at_request: int
+) -> None:
+    """A publisher would take that for a patch that is lost, and have it built anew for everybody."""
+    at, other = way(), way()
+    box = f"faults-{secrets.token_hex(6)}"
+    at.blobs.put("patches", "of-faults", [BIG])
+    at.blobs.put(box, "other", [b"x"])
+    at.link.before(at_request, lambda: other.blobs.delete_container(box))
+
+    with pytest.raises(DependencyError):
+        compose(at.blobs, box) if compose_it else put_if_absent(at.blobs, box)
+
+
 # Publishing
 
 

@@ -40,6 +40,8 @@ OLD = an_image({"lib": b"library " * 9_000}, {"app/code": CODE}, references=["ca
 NEW = an_image({"lib": b"library " * 9_000}, {"app/code": CODE[:-900] + b"changed" * 100}, references=["canary:2"])
 GIVEN = "canary-of-a-caller-0123456789abcdef"
 """What callers put where it does not belong."""
+HOOK, HOOK_SECRET = "canary-path-of-a-webhook", "canary secret that signs events"
+"""Nobody listens there: each try is an error that is told."""
 _OWN_PLACES = ("keys.json", "endpoint.json", "seal.key", "iothub", "hubs")
 """Parts of names of files in the host's state folder that hold secrets by design, or are the hub's side."""
 
@@ -92,16 +94,20 @@ def traces(
         REQUESTS_CA_BUNDLE=trust,
         IMAGEDELTA_STORAGE=azurite.connection_string,
         IMAGEDELTA_SEAL_KEY_PEM=pem,
-        IMAGEDELTA_SMTP_STARTTLS="true",
+        IMAGEDELTA_SMTP_SECURITY="starttls",
         IMAGEDELTA_SMTP_USER=smtp_server.USER,
         IMAGEDELTA_SMTP_PASSWORD=smtp_server.PASSWORD,
         IMAGEDELTA_MAIL_FROM="fleet@example.org",
+        IMAGEDELTA_WEBHOOK_URL=f"http://127.0.0.1:9/{HOOK}",
+        IMAGEDELTA_WEBHOOK_SECRET=f"whsec_{base64.b64encode(HOOK_SECRET.encode()).decode()}",
     )
     traces = Traces()
     traces.secrets = {
         "the private key that seals": pem.splitlines()[1],
         "the storage account's key": azurite_part.KEY,
         "the mail server's password": smtp_server.PASSWORD,
+        "the path of the webhook": HOOK,
+        "the secret of the webhook": HOOK_SECRET,
         "the hub's key": hub_key(cloud.host.state, "north"),
         "the function key": cloud.host.endpoint()["key"],
         "the master key": cloud.host.endpoint()["masterKey"],

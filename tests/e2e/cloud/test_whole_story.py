@@ -47,7 +47,7 @@ def cloud(
         **trust,
         **identity,
         IMAGEDELTA_STORAGE=azurite.url,
-        IMAGEDELTA_SMTP_STARTTLS="true",
+        IMAGEDELTA_SMTP_SECURITY="starttls",
         IMAGEDELTA_SMTP_USER=smtp_server.USER,
         IMAGEDELTA_SMTP_PASSWORD=smtp_server.PASSWORD,
         IMAGEDELTA_MAIL_FROM="fleet@example.org",
@@ -94,7 +94,7 @@ def outboxes(azurite: Azurite) -> list[str]:
 
 
 def subject(mail: Any) -> str:
-    return str(mail["Subject"]).removeprefix("Deployment set a set ")
+    return str(mail["Subject"]).removeprefix("a set ")
 
 
 def transfers(cloud: CloudProcess, path: str) -> list[tuple[str, str, int]]:

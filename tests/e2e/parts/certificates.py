@@ -15,6 +15,20 @@ from cryptography.x509.oid import NameOID
 _DAY = timedelta(days=1)
 
 
+_AUTHORITY = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=True,
+    key_encipherment=False,
+    key_agreement=False,
+    content_commitment=False,
+    data_encipherment=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""With this and identifiers of keys Python 3.13 believes it, whose default is the strict reading of RFC 5280."""
+
+
 class Authority:
     """Signs for whoever asks; ``pem`` is what a client has to know of it."""
 
@@ -25,6 +39,8 @@ class Authority:
             _builder(self._name, self._key.public_key(), datetime.now(UTC) - _DAY)
             .issuer_name(self._name)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_AUTHORITY, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .add_extension(_names("127.0.0.1"), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -52,6 +68,7 @@ class Authority:
             _builder(name, key.public_key(), valid_from or datetime.now(UTC) - _DAY)
             .issuer_name(self._name)
             .add_extension(_names(address), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return _written(folder, certificate, key)

@@ -145,9 +145,9 @@ class Bench:
         request = RegisterImage(blob=f"intake/{name}", reference=reference, platform=platform)
         return self.store.images.request_registration(request, "pipeline", self.now()).registration_id
 
-    def request_pushed(self, reference: str, event: str | None = None, **more: str) -> str:
+    def request_pushed(self, pushed: str, event: str | None = None, **more: str) -> str:
         """A registration of what lies in the registry. Returns its id."""
-        request = RegisterImage(registry=reference, **more)
+        request = RegisterImage(registry=pushed, **more)
         return self.store.images.request_registration(request, "pipeline", self.now(), event).registration_id
 
     def set_up(self, **environment: str) -> None:
@@ -249,12 +249,16 @@ class Bench:
         )
         images, sets = self.store.images.resolve([reference]), self.store.sets
         of = sets.create(request, images=images, manifest=None, by="olga", at=self.now.forward(seconds=1))
-        begin_plan(self.deps, {"setId": of.set_id})
-        plan_batch(self.deps, {"setId": of.set_id, "range": [device_id, device_id]})
+        self.plan(of.set_id, device_id, device_id)
         sets.move(of.set_id, "planning", "preparing", ORCHESTRATOR, self.now())
         sets.start(of.set_id, (device_id, device_id), self.now(), self.now())
         (transfer,) = self.store.transfers.of_set(of.set_id)
         return transfer
+
+    def plan(self, set_id: str, first: str, last: str) -> None:
+        """Members from the first to the last device."""
+        begin_plan(self.deps, {"setId": set_id})
+        plan_batch(self.deps, {"setId": set_id, "range": [first, last]})
 
     def report(self, transfer: Transfer, state: ReportedState) -> None:
         report = Report(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.requests import EnrolDevice
-from imagedelta.errors import DependencyError
+from imagedelta.errors import DependencyError, RequestError
 from tests.images import an_image, docker_save
 from tests.simulators.calls import Crash
 from tests.unit.activities.bench import Bench, noise
@@ -122,6 +122,16 @@ def test_what_was_just_pushed_may_come_to_a_replica_later(bench: Bench) -> None:
     assert bench.read(registration_id)["code"] is None
 
 
+def test_a_layer_may_come_to_a_replica_later_than_its_manifest(bench: Bench) -> None:
+    bench.registry.push("fleet.example/app:1", APP_1)
+    registration_id = bench.request_pushed("fleet.example/app:1", event="e-1")
+    bench.registry.calls.fail("open_layer", 2, error=RequestError("no such blob", code="request.no_image"))
+    with pytest.raises(DependencyError):
+        bench.read(registration_id)
+
+    assert bench.read(registration_id)["code"] is None
+
+
 def test_what_never_comes_to_the_replica_fails_as_what_a_person_misspells(bench: Bench) -> None:
     pushed, misspelt = (
         bench.request_pushed("fleet.example/app:9", event="e-1"),
@@ -177,3 +187,31 @@ def test_registering_again_does_not_make_an_image_its_own_successor(bench: Bench
         bench.register(built)
 
     assert bench.store.images.previous(APP_1.image_id) == APP_2.image_id
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_what_was_asked_for_earlier_and_ends_later_does_not_take_the_name_back(bench: Bench) -> None:
+    """Two pushes of a tag within seconds, whose registrations run side by side."""
+    for reference, built in (("fleet.example/x:1", APP_1), ("fleet.example/x:2", APP_2)):
+        bench.registry.push(reference, built)
+    first = bench.request_pushed("fleet.example/x:1", reference="fleet.example/app:latest")
+    bench.now.forward(seconds=1)
+    second = bench.request_pushed("fleet.example/x:2", reference="fleet.example/app:latest")
+    bench.now.forward(seconds=1)
+
+    for registration_id in (second, first):
+        assert bench.read(registration_id)["code"] is None
+
+    assert bench.store.images.resolve(["fleet.example/app:latest"]) == {
+        "fleet.example/app:latest": {"linux/amd64": APP_2.image_id}
+    }
+
+
+def test_a_person_may_give_a_name_back_to_an_older_image(bench: Bench) -> None:
+    for built in (APP_1, APP_2, APP_1):
+        bench.now.forward(seconds=1)
+        bench.read(bench.request(docker_save(built), "app:latest"))
+
+    assert bench.store.images.resolve(["app:latest"]) == {"app:latest": {"linux/amd64": APP_1.image_id}}

@@ -19,8 +19,8 @@ def test_a_set_goes_from_order_to_running_modules(fleet: FleetSimulator) -> None
     assert fleet.image_id("app:2") in fleet.devices["ship-1"].images
     assert fleet.devices["ship-1"].runs(fleet.hubs["north"].images("ship-1")["app"])
     assert [mail.subject for mail in fleet.mail.taken] == [
-        "Deployment set March has arrived on 1 device",
-        "Deployment set March is complete",
+        "March has arrived on 1 device",
+        "March is complete",
     ]
 
 
@@ -106,9 +106,9 @@ def test_a_failing_device_is_told_of_once_and_the_others_go_on(fleet: FleetSimul
     assert fleet.members(set_id) == {"ship-1": "applied", "ship-2": "failed", "ship-3": "applied"}
     assert fleet.set(set_id).state == "completed_with_failures"
     arrived, complete = fleet.mail.taken
-    assert arrived.subject == "Deployment set March has arrived on 2 devices of 3"
-    assert complete.subject == "Deployment set March is complete, but not on every device"
-    assert "1 failed: ship-2\n  Reason: content.digest." in complete.body
+    assert arrived.subject == "March has arrived on 2 devices of 3"
+    assert complete.subject == "March is complete, but not on every device"
+    assert "1 failed: ship-2\n  Reason: content.digest." in complete.text
 
 
 def test_a_device_without_inventory_waits_while_the_others_go_on(fleet: FleetSimulator) -> None:

@@ -110,7 +110,7 @@ def test_modules_that_do_not_run_in_time_are_told_of_once_and_may_still_recover(
         "has arrived on 1 device",
         "is complete, but not on every device",
     ]
-    assert "release.unhealthy" in fleet.mail.taken[1].body
+    assert "release.unhealthy" in fleet.mail.taken[1].text
 
 
 def test_a_device_whose_link_is_down_after_its_release_stays_released(two_ships: FleetSimulator) -> None:

@@ -15,7 +15,10 @@ import pytest
 from imagedelta.errors import ContentError, DependencyError, DigestMismatch, LimitExceeded, RequestError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta_cli.sources.registry_image import Access, open_registry_image
+from imagedelta_registry.client import Registry
+from imagedelta_registry.images import RegistryImages
 from imagedelta_registry.login import NO_LOGIN, Login
+from imagedelta_registry.manifests import for_machines
 from imagedelta_registry.names import is_loopback, parse_registry_name
 from tests.images import an_image, descriptor, gzipped, plain, zstd_packed
 from tests.unit.registry.http_world import HttpWorld, send
@@ -473,3 +476,19 @@ def test_a_registry_that_asks_to_be_left_alone_for_long_is_left_alone(world, rea
 
         assert len(world.seen) == 1
         assert timedelta(minutes=59) < refusal.value.retry_after <= timedelta(hours=1)
+
+
+def test_an_index_that_names_indexes_costs_a_bounded_number_of_requests(world):
+    """Fifty times fifty, and nobody says what they are for."""
+    manifest = world.routes["/v2/app/manifests/1"][2]
+    data, kind = manifest, "application/vnd.oci.image.manifest.v1+json"
+    for _ in range(2):
+        entry = descriptor(kind, data)
+        world.routes[f"/v2/app/manifests/{entry['digest']}"] = (200, {}, data)
+        data, kind = json.dumps({"manifests": [entry] * 50}).encode(), "application/vnd.oci.image.index.v1+json"
+    world.routes["/v2/app/manifests/1"] = (200, {}, data)
+
+    name = parse_registry_name(f"registry://{world.address}/app:1")
+    with Registry(world.address, lambda: NO_LOGIN) as registry, pytest.raises(LimitExceeded, match="name more than"):
+        RegistryImages(registry, name, for_machines([]))
+    assert len(world.seen) < 500
