@@ -43,15 +43,20 @@ def _sql_server(url: URL) -> Iterator[Finding]:
     except ImportError as error:
         yield Finding(_CHECK, State.FAILED, f"pyodbc: {first_line(error)}", _DRIVER)
         return
-    wanted = str(url.query.get("driver", ""))
-    drivers = pyodbc.drivers()
+    drivers = [name for name in pyodbc.drivers() if "SQL Server" in name]
+    wanted = str(url.query.get("driver", max(drivers, default="")))
     if wanted not in drivers:
         there = ", ".join(drivers) or "none"
         yield Finding(
             _CHECK, State.FAILED, f"ODBC driver {wanted or '(unnamed)'} is not there; there are: {there}", _DRIVER
         )
         return
-    yield _ask(url, url.render_as_string(hide_password=True))
+    shown = url.render_as_string(hide_password=True)
+    if url.username is None and not _LOGIN_WORDS & {word.lower() for word in url.query}:
+        found = f"{shown} names no login: the app logs in as its managed identity, which is not at hand here"
+        yield Finding(_CHECK, State.WARNING, found, "Look at GET /api/health of the app.")
+        return
+    yield _ask(url.update_query_dict({"driver": wanted}), shown)
 
 
 def _remedy(problem: str) -> str:
@@ -60,6 +65,7 @@ def _remedy(problem: str) -> str:
     return "Look at the database and its login."
 
 
+_LOGIN_WORDS = frozenset({"uid", "authentication", "trusted_connection", "odbc_connect"})
 _DRIVER = "Install unixODBC and Microsoft's msodbcsql18, and name it in the URL: ?driver=ODBC+Driver+18+for+SQL+Server."
 
 

@@ -76,30 +76,36 @@ def _settings(app: Path, why: str) -> None:
         raise RequestError(f"{_PLACES[0]} is not set: {why}", code="cli.no_database")
 
 
+_COUNTED = {
+    "devicesAsked": ("Devices asked", "Devices to ask", "for an inventory, before which nothing is sent to them"),
+    "transfersPlannedAnew": (
+        "Transfers given up",
+        "Transfers to give up",
+        "and plan anew: their bundle is in no outbox",
+    ),
+    "bundlesRemoved": ("Files removed", "Files to remove", "from outboxes: they belong to nothing under way"),
+    "patchesToBuildAgain": ("Patches given up", "Patches to give up", "and build again: their blob is gone"),
+    "unknownPatchesRemoved": ("Patches removed", "Patches to remove", "that the database does not know"),
+}
+"""What was done, what a dry run would do, and the rest of the words."""
+
+
 def _sentences(found: Mapping[str, Any]) -> Iterator[str]:
     """What was found and done, and what is left to a person; nothing of what there was none."""
-    would = "would be" if found["dryRun"] else "were"
     yield f"The database knows of nothing after {found['newestKnown'] or 'its beginning'}."
-    yield f"{found['devicesAsked']} devices {would} asked for an inventory; nothing is sent to them before it has come."
-    counted = {
-        "transfersPlannedAnew": "transfers whose bundle does not lie in its outbox {} given up, to be planned anew.",
-        "bundlesRemoved": "files in outboxes that belong to nothing under way {} removed.",
-        "patchesToBuildAgain": "patches whose blob is gone {} marked to be built again.",
-        "unknownPatchesRemoved": "patches that the database does not know {} removed from the storage.",
-    }
-    for name, text in counted.items():
+    for name, (done, to_do, rest) in _COUNTED.items():
         if found[name]:
-            yield f"{found[name]} {text.format(would)}"
+            yield f"{to_do if found['dryRun'] else done} {rest}: {found[name]}"
     if names := found["devicesWithBundlesRemoved"]:
         yield f"  On {', '.join(names)}: their sets may be lost. Order again what was ordered since then."
     if found["manifestsChangedSince"]:
         names = ", ".join(found["devicesWithChangedManifests"])
-        yield f"{found['manifestsChangedSince']} devices run a manifest that the database does not know: {names}."
+        yield f"Manifests that the database does not know: {found['manifestsChangedSince']}, on {names}."
         yield "  Their open sets come to a conflict: `imagedelta sets rebase` or `skip` them, when you have looked."
     for name, code in found["hubsNotAsked"].items():
         yield f"Hub {name} was not asked for manifests ({code})."
     if found["imagesToRegisterAgain"]:
-        yield f"{found['layersMissing']} layers are missing in the storage. Register these images again:"
+        yield f"Layers missing in the storage: {found['layersMissing']}. Register these images again:"
         yield from (f"  {image}" for image in found["imagesToRegisterAgain"])
     if found["unknownLayers"]:
-        yield f"{found['unknownLayers']} layers belong to no image that is known: register again what came since then."
+        yield f"Layers of no known image: {found['unknownLayers']}. Register again what was registered since then."

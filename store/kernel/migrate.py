@@ -46,7 +46,8 @@ def _check_known(version: str | None) -> None:
 
 def _lock(connection: Connection) -> None:
     statement = text(
-        "DECLARE @got int; EXEC @got = sp_getapplock @Resource = 'imagedelta-schema', @LockMode = 'Exclusive', "
+        "SET NOCOUNT ON; DECLARE @got int; "
+        "EXEC @got = sp_getapplock @Resource = 'imagedelta-schema', @LockMode = 'Exclusive', "
         f"@LockOwner = 'Transaction', @LockTimeout = {LOCK_MILLISECONDS}; SELECT @got"
     )
     if connection.execute(statement).scalar_one() < 0:

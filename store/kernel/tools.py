@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, Table, bindparam, select
+from sqlalchemy.exc import IntegrityError
 
 from imagedelta.errors import RequestError
 from store.kernel.schema import counters, devices, sets
@@ -55,8 +56,13 @@ def as_record(record: type[R], row: RowMapping, **others: Any) -> R:
 def next_value(connection: Connection, counter: str) -> int:
     """The next number of a counter; the row stays locked until commit, so numbers follow commits."""
     row = counters.c.name == counter
-    if not connection.execute(counters.update().where(row).values(value=counters.c.value + 1)).rowcount:
-        connection.execute(counters.insert().values(name=counter, value=1))
+    count = counters.update().where(row).values(value=counters.c.value + 1)
+    if not connection.execute(count).rowcount:
+        try:
+            with connection.begin_nested():
+                connection.execute(counters.insert().values(name=counter, value=1))
+        except IntegrityError:  # a rival began the counter between the question and now
+            connection.execute(count)
     return int(connection.execute(select(counters.c.value).where(row)).scalar_one())
 
 

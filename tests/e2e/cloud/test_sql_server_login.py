@@ -176,6 +176,13 @@ def test_the_doctor_says_what_is_wrong_with_a_login(server: TdsServer) -> None:
     assert "secret-word" not in str(finding)
 
 
+def test_the_doctor_leaves_the_login_by_identity_to_the_app(server: TdsServer) -> None:
+    (finding,) = check_database(url(server, ""))
+
+    assert "managed identity" in finding.found
+    assert server.logins == 0
+
+
 def certificate(folder: Path) -> Path:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])

@@ -103,8 +103,9 @@ def test_the_commands_of_the_runbook_say_what_they_find_and_do(
 
     (dry_code, dry), (code, done) = said
     assert (dry_code, code) == (0, 0)
-    assert "1 devices would be asked" in dry and "1 files in outboxes" in dry
-    assert "1 devices were asked" in done and "On ship-1: their sets may be lost" in done
+    assert "Devices to ask for an inventory, before which nothing is sent to them: 1" in dry
+    assert "Files removed from outboxes: they belong to nothing under way: 1" in done
+    assert "On ship-1: their sets may be lost" in done
     device = fleet_of_one.devices.device("ship-1")
     assert device is not None and device.resync > 10**8
     fleet_of_one.close()

@@ -263,7 +263,7 @@ def outcome(fleet: FleetSimulator, set_id: str) -> Any:
     return sorted(tuple(row) for row in numbers), transfers, fleet.members(set_id), outboxes
 
 
-def test_the_app_may_run_meanwhile(
+def test_the_app_and_a_second_run_may_go_on_meanwhile(
     voyage: Voyage, fleet_store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(activities.reconcile, "BATCH", 1)
@@ -275,6 +275,8 @@ def test_the_app_may_run_meanwhile(
     restore(fleet_store, tmp_path / "backup.db")
 
     def meanwhile(done: int) -> None:
+        if done == 1:
+            reconcile(fleet.deps)
         fleet.tick()
         fleet.sail(SHIPS[done - 1])
 
@@ -306,6 +308,29 @@ def test_a_device_that_knows_a_later_attempt_heals_without_anybody(
     (transfer,) = [one for one in fleet.transfers(voyage.set_id) if one.device_id == "ship-2"]
 
     assert (transfer.state, fleet.members(voyage.set_id)["ship-2"]) == ("cancelled", "planned")
+
+
+def test_what_is_forgotten_and_newer_is_not_replaced_by_what_is_older(
+    voyage: Voyage, fleet_store: SqlStore, tmp_path: Path
+) -> None:
+    """Restored to the same backup twice: numbers and ids stay apart, and a person decides about the manifests."""
+    fleet = voyage.fleet
+    voyage.order()
+    fleet.tick()
+    back_up(fleet_store, tmp_path / "backup.db")
+    for _ in range(2):
+        voyage.go_on()
+        voyage.set_id, older = fleet.start("app:3"), voyage.set_id
+        voyage.go_on()
+        applied = len(fleet.hubs["north"].applied)
+        voyage.set_id = older
+        restore(fleet_store, tmp_path / "backup.db")
+        reconcile(fleet.deps)
+        voyage.go_on()
+
+        assert set(fleet.members(older).values()) == {"conflict"}
+        assert len(fleet.hubs["north"].applied) == applied
+    voyage.check_bundles(at_most=3)
 
 
 def test_manifests_that_were_set_since_are_named(voyage: Voyage, fleet_store: SqlStore, tmp_path: Path) -> None:
