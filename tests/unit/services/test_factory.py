@@ -44,7 +44,9 @@ def test_the_folder_of_the_default_database_is_made(tmp_path: Path) -> None:
     place = local(tmp_path / "not" / "there" / "yet")
     upgrade_database(place)
 
-    make_deps(place).store.healthy()
+    store = make_deps(place).store
+    store.healthy()
+    store.close()
     assert (tmp_path / "not" / "there" / "yet" / "imagedelta.db").is_file()
 
 
