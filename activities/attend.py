@@ -13,7 +13,9 @@ from typing import Any
 
 from activities.confirm_members import ConfirmMembers
 from activities.due_work import DueWork, Run
+from activities.notice_silent import NoticeSilent
 from activities.notices.send import SendNotifications
+from activities.read_hubs import ReadHubs, kept_in_step
 from activities.release_members import ReleaseMembers
 from activities.settle_sets import SettleSets
 from activities.sync_twins import SyncTwins
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 KINDS: Sequence[DueWork] = (
     *(SettleSets(), ReleaseMembers(), ConfirmMembers(), SendNotifications()),
-    *(SyncTwins(), TidyLayers()),
+    *(SyncTwins(), TidyLayers(), ReadHubs(), NoticeSilent()),
 )
 """In the order of their turns: what one makes due, the next ones do."""
 TURN = 20
@@ -43,6 +45,8 @@ def attend(deps: Deps, payload: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises: DependencyError when SQL does not answer; what was begun is due again when its lease is over.
     """
+    if synced := kept_in_step(deps):
+        deps.store.hubs.expect(synced, deps.now())
     attendance = _Attendance(deps, payload["seconds"])
     more = attendance.work()
     deps.store.attendance.done([kind.name for kind in KINDS], attendance.failures, deps.now())

@@ -39,7 +39,7 @@ class BundleBlobs:
         head = _head(publication)
         chunks = self._chunk_list(head)
         before, after = compose(head, self._sealer(publication), publication.patch_crc32, head.patch_bytes)
-        container, name = outbox_container(head.device_id), publication.transfer.bundle or ""
+        container, name = outbox_container(publication.transfer.device_id), publication.transfer.bundle or ""
         blobs = self._deps.blobs
         if name.endswith(SHARED):
             blobs.put_if_absent(container, name, [share(before, chunks)])
@@ -103,7 +103,7 @@ def _head(publication: Publication) -> BundleHead:
     transfer = publication.transfer
     return BundleHead(
         bundle_id=transfer.bundle_id,
-        device_id=transfer.device_id,
+        device_id=publication.hub_device_id,
         transfer_id=transfer.transfer_id,
         attempt=transfer.attempt,
         number=transfer.number or 0,

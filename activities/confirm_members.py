@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of, rest_of
 from contracts import work
 from contracts.records import Release
 from contracts.work import pause_after
@@ -49,8 +49,9 @@ class ConfirmMembers:
         if not claims:
             return
         hub = deps.hubs.get(hub_name)
+        ids = {one.device_id: one.hub_device_id or one.device_id for one in these}
         try:
-            agents = hub.agents([claim.member.device_id for claim in claims]) if hub else {}
+            agents = hub.agents([ids[claim.member.device_id] for claim in claims]) if hub else {}
             run.silence.heard(hub_name)
         except DependencyError as error:
             _unanswered(run, hub_name, claims, error)
@@ -58,7 +59,7 @@ class ConfirmMembers:
         released = deps.store.releases.of_members(claims)
         now, timeout = deps.now(), deps.settings.apply_timeout
         found = [
-            _found(claim, released.get(_key(claim)), agents.get(claim.member.device_id), now, timeout)
+            _found(claim, released.get(_key(claim)), agents.get(ids[claim.member.device_id]), now, timeout)
             for claim in claims
         ]
         deps.store.releases.confirm(found, now)
@@ -73,9 +74,10 @@ class ConfirmMembers:
 
 
 def _unanswered(run: Run, hub: str, claims: Sequence[MemberClaim], error: DependencyError) -> None:
-    deps, now = run.deps, run.deps.now()
-    deps.store.releases.confirm([_unchanged(claim, now + pause_of(error, _pause(claim))) for claim in claims], now)
-    if run.silence.unheard(hub):
+    deps, now, rest = run.deps, run.deps.now(), rest_of(error)
+    again = [_unchanged(claim, now + (rest or pause_of(error, _pause(claim)))) for claim in claims]
+    deps.store.releases.confirm(again, now)
+    if rest is None and run.silence.unheard(hub):
         deps.store.releases.put_off_hub(hub, now + pause_of(error, SERVICE_PAUSE), now)
 
 

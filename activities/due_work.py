@@ -88,6 +88,11 @@ class DueWork(Protocol):
     def subject(self, item: Any) -> Subject: ...
 
 
+def rest_of(error: DependencyError) -> timedelta | None:
+    """How long to wait when nothing is wrong but that a hub takes no more just now; None when something is."""
+    return error.retry_after if error.code == "hub.budget" else None
+
+
 def pause_of(error: DependencyError, otherwise: timedelta) -> timedelta:
     """As long as the service asks to be left alone, else as long as is usual."""
     return max(error.retry_after, otherwise) if error.retry_after is not None else otherwise

@@ -59,7 +59,7 @@ def put_into_layer(
     local_digests: Mapping[str, str | None],
 ) -> Release:
     """Raises: Refused; DependencyError when the hub does not answer."""
-    tags = hub.device_tags(device.device_id)
+    tags = hub.device_tags(device.hub_device_id)
     if tags is None:
         raise Refused(f"the hub has no {device.device_id}", code="request.not_in_hub", state="failed")
     layer = new_layer(
@@ -123,7 +123,7 @@ def _make(deps: Deps, of: DeploymentSet, device: Device, hub: Hub, layer: Layer)
 
 def _tag(hub: Hub, device: Device, layer: Layer, workstream: str, tags: DeviceTags) -> None:
     try:
-        hub.set_tags(device.device_id, tag_of(layer, workstream), etag=tags.etag)
+        hub.set_tags(device.hub_device_id, tag_of(layer, workstream), etag=tags.etag)
     except RequestError as error:
         if error.code == "hub.changed":  # the next try reads them again
             raise Refused(str(error), code=error.code, state="ready") from error

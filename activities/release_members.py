@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of, rest_of
 from activities.failures import final_failure
 from activities.refused_release import Refused
 from activities.release_by_layer import goes_by_layer, put_into_layer
@@ -34,7 +34,9 @@ class ReleaseMembers:
     is_remote = True
 
     def due(self, deps: Deps, at: datetime, limit: int) -> Sequence[MemberDue]:
-        return deps.store.releases.due(at, limit)
+        """No more than the hubs take now: the others stay due, and are not claimed in vain."""
+        room = {name: hub.room for name, hub in deps.hubs.items()}
+        return deps.store.releases.due(at, limit, room)
 
     def do(self, run: Run, item: MemberDue) -> None:
         deps = run.deps
@@ -67,17 +69,18 @@ class ReleaseMembers:
 def _unanswered(run: Run, item: MemberDue, claim: MemberClaim, error: DependencyError) -> None:
     """The next try reads the twin first, and finds it if this one was written after all."""
     deps, now = run.deps, run.deps.now()
-    again = now + pause_of(error, pause_after(claim.tries))
+    rest = rest_of(error)
+    again = now + (rest or pause_of(error, pause_after(claim.tries)))
     reason = {"code": error.code, "detail": str(error)}
     deps.store.releases.put_off(item.set_id, item.device_id, again, claim=claim, **reason)
-    if run.silence.unheard(item.hub):
+    if rest is None and run.silence.unheard(item.hub):
         deps.store.releases.put_off_hub(item.hub, now + pause_of(error, SERVICE_PAUSE), now)
 
 
 def set_manifest(deps: Deps, of: DeploymentSet, manifest: Mapping[str, Any], member: Member, device: Device) -> Release:
     """Raises: Refused; DependencyError when the hub does not answer."""
     hub = _hub(deps, device)
-    twin = hub.module_twin(device.device_id, _AGENT)  # first: a change while the rest is read is noticed
+    twin = hub.module_twin(device.hub_device_id, _AGENT)  # first: a change while the rest is read is noticed
     if twin is None:
         raise _not_in_hub(device)
     digests = _local_digests(deps, of, device)
@@ -96,7 +99,7 @@ def _written_to_it(
     twin: Twin,
     local_digests: Mapping[str, str | None],
 ) -> Release:
-    before = hub.modules_content(device.device_id)
+    before = hub.modules_content(device.hub_device_id)
     if before is None:
         raise _not_in_hub(device)
     new = new_content(
@@ -118,7 +121,7 @@ def _written_to_it(
         modules=tuple(sorted(new.images)),
         content=new.content,
         previous=before,
-        version=_written(hub, device.device_id, new, twin) if new.changes else twin.version,
+        version=_written(hub, device.hub_device_id, new, twin) if new.changes else twin.version,
         applied_by_us=new.changes,
         released_at=deps.now(),
         base_version=twin.version if new.changes else versions.before(twin.version),

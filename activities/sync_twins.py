@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of
+from activities.due_work import SERVICE_PAUSE, Run, Subject, pause_of, rest_of
 from activities.patch_access import lose_patch, patch_access
 from contracts import work
 from contracts.messages import DesiredProperties, OutboxAccess
@@ -58,9 +58,10 @@ def _service(hub: str) -> str:
 
 
 def _unanswered(run: Run, claim: SyncClaim, error: DependencyError) -> None:
-    deps, device, now = run.deps, claim.device, run.deps.now()
-    deps.store.devices.sync_failed(claim, device.twin_code, now + pause_of(error, pause_after(claim.tries)))
-    if run.silence.unheard(_service(device.hub)):
+    deps, device, now, rest = run.deps, claim.device, run.deps.now(), rest_of(error)
+    again = now + (rest or pause_of(error, pause_after(claim.tries)))
+    deps.store.devices.sync_failed(claim, device.twin_code, again)
+    if rest is None and run.silence.unheard(_service(device.hub)):
         deps.store.devices.put_off_syncs(device.hub, now + pause_of(error, SERVICE_PAUSE), now)
 
 
@@ -75,7 +76,7 @@ def _sync(deps: Deps, claim: SyncClaim) -> None:
     wanted = deps.store.devices.desired_facts(device.device_id)
     facts, cut = fitted(wanted, MAX_BYTES - GRANT_BYTES * len(wanted["patches"]))
     code = TOO_LARGE if cut else None
-    digest = sha256_id(canonical_bytes({**facts, "hub": device.hub, "retired": retired}))
+    digest = sha256_id(canonical_bytes({**facts, "hub": list(device.binding), "retired": retired}))
     if digest == device.desired_digest and (retired or _is_fresh(deps, device)):
         deps.store.devices.synced(claim, digest, device.outbox_renew_after, code)
         return  # nothing new to say: a twin's update costs bytes on the link
@@ -89,7 +90,7 @@ def _sync(deps: Deps, claim: SyncClaim) -> None:
     renew_after = deps.now() + (min(ends) - deps.now()) / 2 if ends else None
     document = _document(deps, device, {**facts, "patches": patches}, grant, renew_after)
     try:
-        hub.update_desired(device.device_id, deps.settings.module_id, document)
+        hub.update_desired(device.hub_device_id, deps.settings.module_id, document)
     except RequestError as error:
         if not retired or error.code != "hub.unknown_device":
             raise  # a retired device may be gone from its hub: nothing is left there to take back

@@ -89,6 +89,18 @@ class Device:
     """Further platforms that the device states, best first."""
     twin_code: str | None = None
     """Why its twin could not be written the last time; None once it was, or before the first try."""
+    hub_device_id: str = ""
+    """Its id in the hub, which may become another."""
+    heard_at: datetime | None = None
+    """When its last message was sent that was believed."""
+    silent_since: datetime | None = None
+    """It was to be heard from by then, and was not."""
+    missing_since: datetime | None = None
+    """Its hub does not know it, or not its module."""
+
+    @property
+    def binding(self) -> tuple[str, str]:
+        return self.hub, self.hub_device_id
 
     @property
     def waits_for(self) -> str | None:
@@ -340,6 +352,8 @@ class Publication:
     transfer: Transfer
     """Building; ``number``, ``floor`` and ``bundle`` are given."""
     platform: str
+    hub_device_id: str
+    """Of the device, which knows itself by that name."""
     trusted_keys: tuple[str, ...]
     """Of the device."""
     patch_sha256: str

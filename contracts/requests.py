@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -51,10 +52,34 @@ Reference = Annotated[
 RegistryAddress = Annotated[str, StringConstraints(pattern=names.ADDRESS_PATTERN, max_length=names.MAX_NAME)]
 _NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]"
 r"""Spelt out: what ``\s`` means differs between readers of a JSON schema."""
+HubDeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}$")]
+"""Source: learn.microsoft.com, "Device identity properties" of IoT Hub."""
 Email = Annotated[str, StringConstraints(pattern=rf"^{_NO_SPACE}{{1,64}}@{_NO_SPACE}{{1,189}}$")]
 Priority = Literal["urgent", "normal", "background"]
 Tags = dict[Name, Annotated[str, StringConstraints(max_length=256, strip_whitespace=True)]]
 """Values compare by case; spaces around them are dropped."""
+MAX_TAGS = 32
+_TAGS = TypeAdapter(Tags)
+_DEVICE_ID = TypeAdapter(DeviceId)
+
+
+def is_device_id(text: str) -> bool:
+    """Whether a device may have it as its own."""
+    try:
+        return bool(_DEVICE_ID.validate_python(text))
+    except ValidationError:
+        return False
+
+
+def tag_of(name: str, value: object) -> str | None:
+    """A tag as its hub has it, as one of ours; None when it cannot be one."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if not isinstance(value, str | int | float) or not text.strip():
+        return None
+    try:
+        return _TAGS.validate_python({name: text})[name]
+    except ValidationError:
+        return None
 
 
 def _in_variants(schema: dict[str, Any], alternatives: Sequence[str]) -> dict[str, Any]:
@@ -133,11 +158,14 @@ class EnrolDevice(RequestBody):
     """Enrol a device, or change what is known of it."""
 
     hub: Name
+    hub_device_id: HubDeviceId | None = Field(
+        default=None, description="Its id in the hub; the device's own when absent, or what it was."
+    )
     platform: Platform = "linux/amd64"
     also_runs: list[Platform] = Field(
         default_factory=list, max_length=16, description="Further platforms that the device runs, best first."
     )
-    tags: Tags = Field(default_factory=dict, max_length=32)
+    tags: Tags = Field(default_factory=dict, max_length=MAX_TAGS)
     registry_address: RegistryAddress | None = Field(
         default="localhost:5000", description="Where modules on the device pull from."
     )
@@ -151,6 +179,13 @@ class EnrolDevice(RequestBody):
         default=None,
         description="Hours (UTC) in which it fetches bundles: 22-6,12-13:30; empty: any; null: as it is set.",
     )
+
+
+class RebindDevice(RequestBody):
+    """Give a device another identity: of another hub, or another one of its hub. What is known of it stays."""
+
+    hub: Name
+    hub_device_id: HubDeviceId | None = Field(default=None, description="Its id there; what it was when absent.")
 
 
 class Owner(RequestBody):

@@ -74,6 +74,11 @@ class WorkHealth(View):
     late: bool = Field(description="It waits, or was not looked after, for longer than it should.")
 
 
+class DeviceHealth(View):
+    silent: int = Field(description="Devices that are not heard from as they should.")
+    missing: int = Field(description="Devices that their hub does not know.")
+
+
 class Health(View):
     status: Literal["ok", "late", "unavailable"] = Field(
         description="late: it answers, but work that is due is not done. Let a watchdog look for ok."
@@ -81,6 +86,7 @@ class Health(View):
     version: str
     checks: dict[str, Literal["ok", "unavailable"]]
     work: dict[str, WorkHealth] = Field(description="By kind of work; empty while the database does not answer.")
+    devices: DeviceHealth | None = Field(description="Null while the database does not answer.")
     remedies: dict[str, str] = Field(description="What to do about a check that is not ok, where we know it.")
 
 
@@ -132,6 +138,7 @@ class DeviceView(View):
     device_id: str
     state: str = _states(DEVICE_STATES)
     hub: str
+    hub_device_id: str = Field(description="Its id in the hub.")
     platform: str
     also_runs: list[str]
     tags: dict[str, str]
@@ -147,6 +154,9 @@ class DeviceView(View):
     free_disk_bytes: int | None
     held_reason: str | None
     last_inventory_at: datetime | None
+    heard_at: datetime | None = Field(description="When its last message that was believed was sent.")
+    silent_since: datetime | None = Field(description="It was to be heard from by then, and was not.")
+    missing_since: datetime | None = Field(description="Since then its hub does not know it, or not its module.")
     enrolled_at: datetime
     waits_for: str | None = Field(description=_WAITS)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 SETTLE, NOTIFY, RELEASE, CONFIRM, SYNC, TIDY = "settle", "notify", "release", "confirm", "sync", "tidy"
-KINDS = (SETTLE, NOTIFY, RELEASE, CONFIRM, SYNC, TIDY)
+READ_HUBS, SILENCE = "read_hubs", "silence"
+KINDS = (SETTLE, NOTIFY, RELEASE, CONFIRM, SYNC, TIDY, READ_HUBS, SILENCE)
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(hours=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "hub.budget": "Nothing to do: it goes on as fast as the hub's units allow. Add units to the hub and to "
+    "IMAGEDELTA_HUB_<NAME>_UNITS if that is too slow.",
     "outbox.denied": "Nothing to do: the device takes the fresh access from its twin. Check it was written.",
     "blob.changed": "Nothing to do: the outbox is listed again, and what is here already is kept.",
     "blob.missing": "Nothing to do if it was withdrawn. Else look who removes blobs from the outbox.",

@@ -19,6 +19,7 @@ from services.blobs_azure_settings import StorageSettings
 from services.blobs_folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
+from services.hub_budget import RESERVED, BudgetedCalls, Budgets
 from services.hub_calls import HubCalls
 from services.hub_port import IotHub
 from services.hub_rest import RestCalls
@@ -116,6 +117,7 @@ def _store(settings: Settings, url: str) -> SqlStore:
         url,
         module_id=settings.module_id,
         max_attempts=settings.max_attempts,
+        silent_after=settings.silent_after,
         channels=CHANNELS if settings.webhook else (MAIL,),
         access_token=lambda: identity.token(_SQL_SCOPE),
     )
@@ -140,7 +142,11 @@ def _account(storage: StorageSettings, identity: Identity) -> Blobs:
 
 
 def _hub(hub: HubSettings, identity: Identity) -> Hub:
-    return IotHub(hub_calls(hub, identity))
+    calls = hub_calls(hub, identity)
+    if hub.connection.is_local:
+        return IotHub(calls)  # it has no limits
+    budgets = Budgets(hub.units)
+    return IotHub(BudgetedCalls(calls, budgets), BudgetedCalls(calls, budgets, RESERVED), budgets.writes.left)
 
 
 def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:

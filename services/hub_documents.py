@@ -16,7 +16,9 @@ PAGE = 100
 """Twins that one page of a query holds at most."""
 _MAX_QUERY = 8192
 """Characters of a query. Source: "Queries for IoT Hub device and module twins", limitations."""
-_QUERY = "SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent' AND deviceId IN [{}]"
+_AGENTS = "SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent' AND deviceId IN [{}]"
+_TAGS = "SELECT deviceId, tags FROM devices WHERE deviceId IN [{}]"
+_MODULES = "SELECT deviceId FROM devices.modules WHERE moduleId = {}"
 _BOOKKEEPING = ("$version", "$metadata")
 
 
@@ -41,7 +43,7 @@ def read_twin(document: object) -> Twin:
 def read_tags(document: object) -> DeviceTags:
     """Raises: ContentError: It is not a device's twin."""
     twin = _object(document, "twin")
-    return DeviceTags(_own(_object(twin.get("tags", {}), "tags")), str(twin.get("etag", "")))
+    return DeviceTags(_own(_object(twin.get("tags") or {}, "tags")), str(twin.get("etag", "")))
 
 
 def read_deployment(document: object) -> Deployment:
@@ -65,17 +67,31 @@ def deployment_document(deployment: Deployment) -> dict[str, Any]:
 
 def agent_queries(device_ids: Collection[str]) -> Iterator[tuple[str, int]]:
     """Queries for the $edgeAgent twins of these devices, each with how many it asks for: one page, if they fit."""
+    return _queries(_AGENTS, device_ids)
+
+
+def tag_queries(device_ids: Collection[str]) -> Iterator[tuple[str, int]]:
+    """The same for their tags."""
+    return _queries(_TAGS, device_ids)
+
+
+def module_query(module_id: str) -> str:
+    """For the devices that have the module."""
+    return _MODULES.format(_literal(module_id))
+
+
+def _queries(form: str, device_ids: Collection[str]) -> Iterator[tuple[str, int]]:
     few: list[str] = []
-    length = room = _MAX_QUERY - len(_QUERY)
+    length = room = _MAX_QUERY - len(form)
     for device_id in dict.fromkeys(device_ids):
         literal = _literal(device_id)
         if few and (len(few) == PAGE or length < len(literal) + 1):
-            yield _QUERY.format(",".join(few)), len(few)
+            yield form.format(",".join(few)), len(few)
             few, length = [], room
         few.append(literal)
         length -= len(literal) + 1
     if few:
-        yield _QUERY.format(",".join(few)), len(few)
+        yield form.format(",".join(few)), len(few)
 
 
 def _literal(text: str) -> str:

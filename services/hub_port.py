@@ -10,13 +10,23 @@ from typing import Any, TypeVar
 
 from imagedelta.errors import ContentError, RequestError
 from services.hub_calls import Document, HubCalls, unanswered
-from services.hub_documents import PAGE, agent_queries, deployment_document, read_deployment, read_tags, read_twin
-from services.ports import Deployment, DeviceTags, Twin
+from services.hub_documents import (
+    PAGE,
+    agent_queries,
+    deployment_document,
+    module_query,
+    read_deployment,
+    read_tags,
+    read_twin,
+    tag_queries,
+)
+from services.ports import Deployment, DeviceTags, HubDevices, Twin
 
 T = TypeVar("T")
 
 _MAX_MODULES = 50
 """An IoT Edge deployment holds at most 50 modules. Source: IoT Hub quotas."""
+_NO_BUDGET = 1_000_000
 _MORE_PAGES = 3
 """A query may be answered in smaller pages than were asked for; one that goes on beyond that has no end."""
 
@@ -24,8 +34,20 @@ _MORE_PAGES = 3
 class IotHub:
     """The port ``Hub``."""
 
-    def __init__(self, calls: HubCalls) -> None:
+    def __init__(
+        self, calls: HubCalls, idle: HubCalls | None = None, room: Callable[[], int] = lambda: _NO_BUDGET
+    ) -> None:
+        """Args:
+        idle: For what can wait.
+        room: How many manifests may be written now.
+        """
         self._calls = calls
+        self._idle = idle or calls
+        self._room = room
+
+    @property
+    def room(self) -> int:
+        return self._room()
 
     def module_twin(self, device_id: str, module_id: str) -> Twin | None:
         document = self._calls.module_twin(device_id, module_id)
@@ -39,6 +61,18 @@ class IotHub:
                 if isinstance(device_id, str) and device_id in wanted:
                     found[device_id] = self._twin(document)
         return found
+
+    def devices_with(self, module_id: str, after: str | None) -> HubDevices:
+        page = self._idle.query(module_query(module_id), PAGE, after)
+        ids = [
+            one["deviceId"] for one in page.rows if isinstance(one, Mapping) and isinstance(one.get("deviceId"), str)
+        ]
+        found: dict[str, Mapping[str, Any]] = {}
+        for query, most in tag_queries(ids):
+            for document in self._rows(query, most):
+                if isinstance(document, Mapping) and document.get("deviceId") in ids:
+                    found[document["deviceId"]] = self._read(read_tags, document).tags
+        return HubDevices(found, page.next)
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         document = self._calls.patch_desired(device_id, module_id, patch)

@@ -14,6 +14,7 @@ from services.setting_values import Values
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 """Of Azure IoT Hub; it becomes part of a function's name and of variables."""
 _CLIENTS = ("auto", "sdk", "rest")
+_SYNCS = ("off", "tags", "enrol")
 _MAX_UNITS = 200
 """Of one hub. Source: learn.microsoft.com, "Azure IoT Hub pricing", editions S1 and S2."""
 
@@ -27,6 +28,10 @@ class HubSettings:
     """``sdk``: Azure's library; ``rest``: by ourselves; ``auto``: the library where it can be."""
     units: int = 1
     """What the hub takes in a minute grows with them."""
+    sync: str = "off"
+    """``tags``: those of known devices are taken from the hub; ``enrol``: new devices, too."""
+    enrol_tag: tuple[str, str] | None = None
+    """Only devices that have this tag are enrolled."""
 
 
 def hub_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -61,8 +66,19 @@ def read_hubs(read: Values) -> dict[str, HubSettings]:
         elif connection := _connection(read, name):
             client = read.choice(own_variable(name, "CLIENT"), "auto", _CLIENTS)
             units = read.number(own_variable(name, "UNITS"), 1, most=_MAX_UNITS)
-            hubs[name] = HubSettings(name, connection, client, units)
+            sync = read.choice(own_variable(name, "SYNC"), "off", _SYNCS)
+            hubs[name] = HubSettings(name, connection, client, units, sync, _enrol_tag(read, name))
     return hubs
+
+
+def _enrol_tag(read: Values, name: str) -> tuple[str, str] | None:
+    variable = own_variable(name, "ENROL_TAG")
+    tag, given, value = read.text(variable).partition("=")
+    if not tag and not given:
+        return None
+    if not tag or not value:
+        read.wrong(variable, "must be NAME=VALUE")
+    return tag, value
 
 
 def _connection(read: Values, name: str) -> HubConnection | None:

@@ -95,21 +95,21 @@ class Agents:
 
 def agents_of(deps: Deps, devices: Iterable[Device]) -> Agents:
     found = Agents()
-    of_hub: dict[str, list[str]] = {}
+    of_hub: dict[str, dict[str, str]] = {}
     for device in devices:
-        of_hub.setdefault(device.hub, []).append(device.device_id)
-    for name, device_ids in sorted(of_hub.items()):
+        of_hub.setdefault(device.hub, {})[device.device_id] = device.hub_device_id
+    for name, identities in sorted(of_hub.items()):
         if (hub := deps.hubs.get(name)) is None:
-            found.versions.update(dict.fromkeys(device_ids, 0))
+            found.versions.update(dict.fromkeys(identities, 0))
         else:
-            _ask(hub, device_ids, found)
+            _ask(hub, list(identities), identities, found)
     return found
 
 
-def _ask(hub: Hub, device_ids: Sequence[str], found: Agents) -> None:
+def _ask(hub: Hub, device_ids: Sequence[str], identities: Mapping[str, str], found: Agents) -> None:
     """One question for all of them; where one device spoils the answer, halves are asked until it is alone."""
     try:
-        twins = hub.agents(device_ids)
+        twins = hub.agents([identities[device_id] for device_id in device_ids])
     except DependencyError as error:
         found.silent.update(dict.fromkeys(device_ids, error))
     except ImageDeltaError as error:
@@ -117,8 +117,9 @@ def _ask(hub: Hub, device_ids: Sequence[str], found: Agents) -> None:
             found.refused[device_ids[0]] = error
             return
         middle = len(device_ids) // 2
-        _ask(hub, device_ids[:middle], found)
-        _ask(hub, device_ids[middle:], found)
+        _ask(hub, device_ids[:middle], identities, found)
+        _ask(hub, device_ids[middle:], identities, found)
     else:
         for device_id in device_ids:
-            found.versions[device_id] = twins[device_id].version if device_id in twins else 0
+            twin = twins.get(identities[device_id])
+            found.versions[device_id] = twin.version if twin is not None else 0

@@ -159,8 +159,27 @@ class Deployment:
     modules_content: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class HubDevices:
+    """A page of a hub's devices."""
+
+    devices: Mapping[str, Mapping[str, Any]]
+    """Id in the hub -> tags."""
+    next: str | None
+    """Asks for the page behind it; it may end, and be refused then."""
+
+
 class Hub(Protocol):
-    """The service side of one IoT Hub."""
+    """The service side of one IoT Hub.
+
+    Every method raises DependencyError ``hub.budget`` when as much was asked of the hub as it takes: ``retry_after``
+    says when it is worth asking again, and nothing is wrong with the hub.
+    """
+
+    @property
+    def room(self) -> int:
+        """How many manifests may be written now."""
+        ...
 
     def module_twin(self, device_id: str, module_id: str) -> Twin | None:
         """None when the device or module does not exist in this hub."""
@@ -174,6 +193,13 @@ class Hub(Protocol):
         read here may be older than one that we have written ourselves since: whoever keeps it takes the later of the
         two. What must be the present state (whether a deployment may be written) is asked of ``module_twin``.
         Source: docs/adr/0018-hubs-are-asked-by-query-and-by-twin.md.
+        """
+        ...
+
+    def devices_with(self, module_id: str, after: str | None) -> HubDevices:
+        """The edge devices that have this module, a page of about a hundred, by two queries.
+
+        Raises: RequestError ``hub.refused`` when ``after`` is not known any more.
         """
         ...
 

@@ -79,6 +79,12 @@ class Settings:
     """Calls of hubs and mail servers side by side."""
     batch_size: int
     """Activities in one fan-out; 50 to 200."""
+    silent_after: timedelta
+    """A device that is not heard from for so long is silent."""
+    read_hubs_every: timedelta
+    """How often hubs are read whose devices are kept in step."""
+    platform_tag: str
+    """Tag of a hub's device that names its platform, for devices that are enrolled from there."""
     apply_timeout: timedelta
     """After this long with the link up, a released member whose modules do not run is apply_failed."""
     default_profile: str
@@ -127,6 +133,9 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         attend_seconds=read.number("IMAGEDELTA_ATTEND_SECONDS", 50, most=600),
         attend_threads=read.number("IMAGEDELTA_ATTEND_THREADS", 8, most=64),
         batch_size=read.number("IMAGEDELTA_BATCH_SIZE", 100, most=_MAX_BATCH),
+        silent_after=read.seconds("IMAGEDELTA_SILENT_SECONDS", 14 * 86_400),
+        read_hubs_every=read.seconds("IMAGEDELTA_READ_HUBS_SECONDS", 6 * 3_600),
+        platform_tag=read.text("IMAGEDELTA_PLATFORM_TAG", "platform"),
         apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
         default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
         recon_repository=_recon_repository(read),

@@ -53,6 +53,22 @@ class Origin:
     module_id: str | None
     message_id: str | None
     enqueued_at: datetime
+    hub_device_id: str = ""
+    """The sender's id in its hub; ``device_id`` when empty."""
+
+    @property
+    def binding(self) -> tuple[str, str]:
+        return self.hub, self.hub_device_id or self.device_id
+
+
+@dataclass(frozen=True)
+class Senders:
+    """Who identities of a hub are."""
+
+    devices: Mapping[str, str]
+    """Id in the hub -> device."""
+    past: frozenset[str]
+    """Ids in the hub that were a device's before it got another."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,8 @@ class MemberDue:
     set_id: str
     device_id: str
     hub: str
+    hub_device_id: str = ""
+    """The device's id there; ``device_id`` when empty."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +311,19 @@ class Images(Protocol):
 
 class Devices(Protocol):
     def enrol(self, device_id: str, request: EnrolDevice, by: str, at: datetime) -> tuple[Device, bool]:
-        """The device and whether it is new. Another hub than before holds the device (``hub mismatch``)."""
+        """The device and whether it is new. Another hub than before, or another id there, holds the device until it is
+        heard from under its new binding (``hub mismatch``).
+
+        Raises: RequestError ``request.binding_taken`` (409): Another device has that identity.
+        """
+        ...
+
+    def rebind(self, device_id: str, hub: str, hub_device_id: str, by: str, at: datetime) -> Device:
+        """Give the device another identity, as ``enrol`` does, and change nothing else of it."""
+        ...
+
+    def senders(self, hub: str, hub_device_ids: Collection[str]) -> Senders:
+        """Which devices these identities of a hub are."""
         ...
 
     def device(self, device_id: str) -> Device | None: ...
@@ -303,6 +333,8 @@ class Devices(Protocol):
         state: str | None,
         hub: str | None,
         tag: tuple[str, str] | None,
+        silent: bool | None = None,
+        missing: bool | None = None,
         limit: int,
         after: str | None,
     ) -> Page: ...
@@ -350,6 +382,19 @@ class Devices(Protocol):
         """
         ...
 
+    def unwell(self) -> Mapping[str, int]:
+        """How many are ``silent``, how many ``missing``."""
+        ...
+
+    def to_notice(self, at: datetime, limit: int) -> tuple[str, ...]:
+        """Devices that were to be heard from by now."""
+        ...
+
+    def notice_silent(self, device_ids: Sequence[str], at: datetime) -> None:
+        """Mark those that were not, and have the owners of open sets told that wait for them."""
+        ...
+
+    def put_off_silence(self, device_ids: Sequence[str], until: datetime) -> None: ...
     def put_off_syncs(self, hub: str, until: datetime, at: datetime) -> None:
         """All that are due of a hub that does not answer."""
         ...
@@ -357,6 +402,65 @@ class Devices(Protocol):
     def sync_failed(self, claim: SyncClaim, code: str | None, until: datetime) -> None:
         """Keep why the twin cannot be written, until it is; it is due again then, or at the next change."""
         ...
+
+
+@dataclass(frozen=True)
+class HubDevice:
+    """A device that has our module, as its hub says."""
+
+    hub_device_id: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ReadingClaim:
+    """The right to read the next page of a hub's devices, until then."""
+
+    hub: str
+    until: datetime
+    began_at: datetime
+    """When the first page was read."""
+    after: str | None
+    """Asks for the page; None for the first."""
+    tries: int
+
+
+@dataclass(frozen=True)
+class PageOutcome:
+    enrolled: tuple[str, ...]
+    changed: tuple[str, ...]
+    """Devices whose tags are other ones now."""
+    taken: tuple[str, ...]
+    """Ids of new ones that another device has already."""
+
+
+class Hubs(Protocol):
+    """Reading the hubs' devices: which have our module, and what their tags are."""
+
+    def expect(self, hubs: Collection[str], at: datetime) -> None:
+        """These are to be read, others not any more."""
+        ...
+
+    def to_read(self, at: datetime) -> tuple[str, ...]:
+        """Hubs of which a page is due, longest waiting first."""
+        ...
+
+    def claim(self, hub: str, lease: timedelta, at: datetime) -> ReadingClaim | None: ...
+    def record(
+        self, claim: ReadingClaim, seen: Sequence[HubDevice], enrol: Mapping[str, EnrolDevice], at: datetime
+    ) -> PageOutcome:
+        """Take a page: known devices are there and have these tags; ``enrol`` (id in the hub -> order) are new ones
+        that may come in. Recording it twice changes nothing."""
+        ...
+
+    def go_on(self, claim: ReadingClaim, after: str, at: datetime) -> None: ...
+    def begin_anew(self, claim: ReadingClaim, at: datetime) -> None: ...
+    def end(self, claim: ReadingClaim, next_at: datetime, at: datetime) -> int:
+        """Devices of the hub that were on no page are missing from now on; how many came to be."""
+        ...
+
+    def failed(self, claim: ReadingClaim, code: str, detail: str, until: datetime) -> None: ...
+    def put_off(self, hub: str, until: datetime) -> None: ...
 
 
 class Sets(Protocol):
@@ -494,6 +598,10 @@ class Sets(Protocol):
 
     def waiting(self, set_id: str) -> tuple[Waiting, ...]:
         """What devices themselves keep their members waiting for: unseen, silent or held."""
+        ...
+
+    def silent(self, set_id: str) -> tuple[Waiting, ...]:
+        """Devices that the set waits for and that are not heard from."""
         ...
 
     def unregistered(self, set_id: str) -> tuple[Unregistered, ...]: ...
@@ -707,8 +815,13 @@ class Notifications(Protocol):
 
 
 class Releases(Protocol):
-    def due(self, at: datetime, limit: int) -> tuple[MemberDue, ...]:
-        """Members that may be released, or whose release was begun and has to be taken over; longest waiting first."""
+    def due(self, at: datetime, limit: int, room: Mapping[str, int] | None = None) -> tuple[MemberDue, ...]:
+        """Members that may be released, or whose release was begun and has to be taken over; longest waiting first, and
+        of every set some when there are more than ``limit``.
+
+        Args:
+            room: Hub -> how many manifests it takes now.
+        """
         ...
 
     def claim(self, set_id: str, device_id: str, lease: timedelta, at: datetime) -> MemberClaim | None:
@@ -985,6 +1098,8 @@ class Store(Protocol):
     def images(self) -> Images: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def hubs(self) -> Hubs: ...
     @property
     def sets(self) -> Sets: ...
     @property

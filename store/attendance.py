@@ -12,7 +12,7 @@ from contracts import work
 from contracts.records import Heartbeat
 from contracts.states import CONFIRMABLE, NOTIFIABLE, RELEASABLE
 from store.kernel.engine import Database
-from store.kernel.schema import devices, heartbeats, hub_layers, members, notifications, sets
+from store.kernel.schema import devices, heartbeats, hub_layers, hub_readings, members, notifications, sets
 from store.kernel.tools import as_record
 from store.kernel.types import UtcDateTime
 
@@ -54,6 +54,8 @@ def _every_kind() -> Iterator[Any]:
         yield _oldest(work.CONFIRM, members.c.next_try_at, members.c.state == state)
     yield _oldest(work.SYNC, devices.c.sync_at)
     yield _oldest(work.TIDY, hub_layers.c.look_at)
+    yield _oldest(work.READ_HUBS, hub_readings.c.read_at)
+    yield _oldest(work.SILENCE, devices.c.silent_at)
 
 
 _OLDEST = union_all(*_every_kind())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 from contracts.channels import MAIL
@@ -12,6 +13,7 @@ from store.audit import SqlAudit
 from store.census import SqlCensus
 from store.devices.devices import SqlDevices
 from store.devices.tag_query import tag_condition
+from store.hubs import SqlHubs
 from store.images import SqlImages
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
@@ -38,6 +40,7 @@ class SqlStore:
         *,
         module_id: str = "imagereconstruction",
         max_attempts: int = 4,
+        silent_after: timedelta = timedelta(days=14),
         access_token: Callable[[], str] | None = None,
         channels: Sequence[str] = (MAIL,),
     ) -> None:
@@ -45,14 +48,16 @@ class SqlStore:
         url: ``sqlite:///file`` or ``mssql+pyodbc://…``.
         module_id: The only module whose reports and inventories are believed.
         max_attempts: Of a transfer whose source is missing, also when only an inventory says so.
+        silent_after: A device that is not heard from for so long is silent.
         access_token: Gives an Entra token for each new SQL Server connection whose URL holds no login.
         channels: Of contracts.channels, by which what happens is told.
         """
         self._db = database = Database(url, access_token, channels=channels)
         self.images = SqlImages(database)
-        self.devices = SqlDevices(database, module_id, max_attempts)
+        self.devices = SqlDevices(database, module_id, max_attempts, silent_after)
+        self.hubs = SqlHubs(database, silent_after)
         self.sets = SqlSets(database)
-        self.transfers = SqlTransfers(database, module_id)
+        self.transfers = SqlTransfers(database, module_id, silent_after)
         self.patches = SqlPatches(database)
         self.publications = SqlPublications(database)
         self.notifications = SqlNotifications(database)

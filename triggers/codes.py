@@ -21,6 +21,8 @@ REMEDIES = {
     "names repositories, and only pushes of tagged images count.",
     "request.no_previous": "Start an ordinary set with the images and manifest you want to go back to.",
     "message.unknown_sender": "Give the module that reports the identity that IMAGEDELTA_MODULE_ID names.",
+    "message.old_binding": "Nothing to do if the device was moved lately: what it sent before is dropped, and its next "
+    "inventory tells all. Else look who still uses the old identity, and disable it in its hub.",
     "message.unknown_kind": "Update the function app: the device speaks a newer language, or something else sends.",
 }
 explain(REMEDIES)

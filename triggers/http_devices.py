@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from contracts.callers import ENROL
-from contracts.parameters import PAGING, Parameter, TagFilter, one_of
+from contracts.parameters import PAGING, Flag, Parameter, TagFilter, one_of
 from contracts.records import Device
-from contracts.requests import EnrolDevice
+from contracts.requests import EnrolDevice, RebindDevice
 from contracts.responses import DeviceImageList, DeviceImageView, DeviceView, page_of
 from contracts.states import DEVICE_STATES
 from imagedelta.errors import RequestError
@@ -21,9 +21,7 @@ from triggers.paging import page_answer
 def enrol(request: Request, deps: Deps) -> Answer:
     device_id = request.params["deviceId"]
     order = request.parse(EnrolDevice)
-    if order.hub not in deps.hubs:
-        known = ", ".join(sorted(deps.hubs)) or "none is configured"
-        raise RequestError(f"there is no hub {order.hub}; known: {known}", code="request.unknown_hub")
+    _require_hub(order.hub, deps)
 
     def do() -> audit.Done:
         _, new = deps.store.devices.enrol(device_id, order, request.who, deps.now())
@@ -35,13 +33,35 @@ def enrol(request: Request, deps: Deps) -> Answer:
     return audit.change(request, deps, "device.enrol", do, show)
 
 
+def rebind(request: Request, deps: Deps) -> Answer:
+    device = _known(request, deps)
+    order = request.parse(RebindDevice)
+    _require_hub(order.hub, deps)
+    hub_device_id = order.hub_device_id or device.hub_device_id
+
+    def do() -> audit.Done:
+        deps.store.devices.rebind(device.device_id, order.hub, hub_device_id, request.who, deps.now())
+        old, new = "/".join(device.binding), f"{order.hub}/{hub_device_id}"
+        return audit.Done(device.device_id, {"old": old, "new": new})
+
+    def show(_done: audit.Done) -> Answer:
+        return Answer(200, DeviceView.of(_known(request, deps)), start=(ATTEND,))
+
+    return audit.change(request, deps, "device.rebind", do, show)
+
+
 def get_device(request: Request, deps: Deps) -> Answer:
     return Answer(200, DeviceView.of(_known(request, deps)))
 
 
 def list_devices(request: Request, deps: Deps) -> Answer:
     page = deps.store.devices.list_devices(
-        state=request.query.get("state"), hub=request.query.get("hub"), tag=_tag(request), **request.page()
+        state=request.query.get("state"),
+        hub=request.query.get("hub"),
+        tag=_tag(request),
+        silent=_flag(request, "silent"),
+        missing=_flag(request, "missing"),
+        **request.page(),
     )
     return page_answer(DeviceView, page)
 
@@ -79,11 +99,22 @@ def change(name: str) -> Handler:
     return handler
 
 
+def _require_hub(hub: str, deps: Deps) -> None:
+    if hub not in deps.hubs:
+        known = ", ".join(sorted(deps.hubs)) or "none is configured"
+        raise RequestError(f"there is no hub {hub}; known: {known}", code="request.unknown_hub")
+
+
 def _known(request: Request, deps: Deps) -> Device:
     device = deps.store.devices.device(request.params["deviceId"])
     if device is None:
         raise not_found("device", request.params["deviceId"])
     return device
+
+
+def _flag(request: Request, name: str) -> bool | None:
+    given = request.query.get(name)
+    return None if given is None else given == "true"
 
 
 def _tag(request: Request) -> tuple[str, str] | None:
@@ -114,6 +145,8 @@ RESOURCES = (
                     Parameter("state", "Only devices in this state.", one_of(sorted(DEVICE_STATES.states))),
                     Parameter("hub", "Only devices of this hub."),
                     Parameter("tag", "Only devices with this tag, as name=value.", TagFilter),
+                    Parameter("silent", "Only devices that are not heard from as they should, or only others.", Flag),
+                    Parameter("missing", "Only devices that their hub does not know, or only others.", Flag),
                 ),
             ),
         ),
@@ -140,6 +173,21 @@ RESOURCES = (
         operations=(
             Operation(
                 "GET", images_on, "Images on the device, by its inventory.", {200: DeviceImageList}, errors=(404,)
+            ),
+        ),
+    ),
+    Resource(
+        name="api_devices_one_rebind",
+        path="devices/{deviceId}/rebind",
+        operations=(
+            Operation(
+                "POST",
+                rebind,
+                "Give the device another identity, of another hub or of its own. It keeps its id, images and history.",
+                {200: DeviceView},
+                errors=(404, 409),
+                body=RebindDevice,
+                role=ENROL,
             ),
         ),
     ),

@@ -33,12 +33,15 @@ def health(request: Request, deps: Deps) -> Answer:
     checks = {name: "ok" if failure is None else "unavailable" for name, failure in failures.items()}
     remedies = {name: failure.remedy for name, failure in failures.items() if isinstance(failure, ImageDeltaError)}
     well = all(state == "ok" for state in checks.values())
-    kinds = _work(deps) if failures["database"] is None else {}
+    answers = failures["database"] is None
+    kinds = _work(deps) if answers else {}
+    devices = deps.store.devices.unwell() if answers else None
     late = sorted(name for name, kind in kinds.items() if kind.late)
     if late:
         remedies["work"] = "Look at docs/runbooks/timer-is-late.md."
     status = ("late" if late else "ok") if well else "unavailable"
-    found = {"status": status, "version": __version__, "checks": checks, "work": kinds, "remedies": remedies}
+    told = {"checks": checks, "work": kinds, "devices": devices, "remedies": remedies}
+    found = {"status": status, "version": __version__, **told}
     return Answer(200 if well else 503, Health.model_validate(found))
 
 

@@ -245,7 +245,7 @@ def _agent_version(device_id: str, deps: Deps) -> int:
     """``$version`` of the device's deployment now: what a rebased member takes as its ground."""
     device = deps.store.devices.device(device_id)
     hub = deps.hubs.get(device.hub) if device else None
-    twin = hub.module_twin(device_id, "$edgeAgent") if hub else None
+    twin = hub.module_twin(device.hub_device_id, "$edgeAgent") if device and hub else None
     if twin is None:
         raise RequestError(f"the hub has no $edgeAgent of {device_id}", code="request.not_in_hub", status=409)
     return twin.version

@@ -4,7 +4,8 @@ Reports are recorded many at once. The checkpoint moves on whether a batch succe
 stands alone all the same: one that cannot be taken goes to quarantine and the rest goes on. Only SQL not answering
 fails the batch, which is then run again whole; every message may be taken twice.
 
-Who sent a message is what the hub says of the connection; what the body says of its sender is never asked.
+Who sent a message is what the hub says of the connection; what the body says of its sender is never asked. Which
+device that is, the bindings in SQL say: one that was given up is nobody's any more.
 Source: docs/formats/messages.md.
 """
 
@@ -24,7 +25,7 @@ from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from services.deps import Deps
 from services.log_fields import about
 from services.metrics import MESSAGES, QUARANTINED
-from services.store_port import Origin, Outcome, Untaken
+from services.store_port import Origin, Outcome, Senders, Untaken
 from triggers.http import ATTEND, Start, deploy_set
 from triggers.report_telemetry import tell_reports
 from triggers.starting import Starter, start_all
@@ -104,10 +105,12 @@ class _Batch:
         self._sets: set[str] = set()
         self._moved = False
 
-    def parse(self, messages: Iterable[HubMessage]) -> Iterator[Parsed]:
+    def parse(self, messages: Sequence[HubMessage]) -> Iterator[Parsed]:
+        ids = {message.device_id for message in messages if message.device_id is not None}
+        senders = self._deps.store.devices.senders(self._hub, ids)
         for message in messages:
             try:
-                origin = _origin(self._hub, message, self._deps)
+                origin = _origin(self._hub, message, senders, self._deps)
                 yield Parsed(message, origin, _says(message))
             except Exception as error:
                 self._refuse(message, error)
@@ -172,7 +175,7 @@ class _Batch:
         self.untaken.append(Untaken(*sender, reason, str(error), message.body, dict(message.properties)))
 
 
-def _origin(hub: str, message: HubMessage, deps: Deps) -> Origin:
+def _origin(hub: str, message: HubMessage, senders: Senders, deps: Deps) -> Origin:
     if message.device_id is None:
         raise ContentError("the hub names no device", code="message.unknown_sender")
     allowed = deps.settings.module_id
@@ -181,9 +184,14 @@ def _origin(hub: str, message: HubMessage, deps: Deps) -> Origin:
         raise ContentError(
             f"{message.device_id}: {sender} may not report, only {allowed}", code="message.unknown_sender"
         )
+    if message.device_id in senders.past:
+        raise ContentError(
+            f"{message.device_id} of hub {hub} was a device that has another identity now", code="message.old_binding"
+        )
     return Origin(
         hub=hub,
-        device_id=message.device_id,
+        device_id=senders.devices.get(message.device_id, message.device_id),
+        hub_device_id=message.device_id,
         module_id=message.module_id,
         message_id=_text(message.system.get("message-id")),
         enqueued_at=_moment(message.system.get("iothub-enqueuedtime"), deps.now()),

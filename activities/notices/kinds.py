@@ -226,6 +226,21 @@ class ApplyFailed(Kind):
         return what, [facts.command("rollback")]
 
 
+class Silent(Kind):
+    runbook = "silent-device.md"
+    tone = "waits"
+
+    def is_so(self, facts: Facts) -> bool:
+        return facts.of.state in OPEN_SET and bool(facts.waiting)
+
+    def title(self, facts: Facts) -> str:
+        return f"waits for {counted(sum(one.devices for one in facts.waiting))} that nothing is heard of"
+
+    def advice(self, facts: Facts) -> Advice:
+        what = "Nothing is lost: they go on where they were once they have a link. Look at them, or go on without:"
+        return what, [facts.command("exclude", one.example) for one in facts.waiting]
+
+
 KINDS: Mapping[str, Kind] = {
     "arrived": Arrived(),
     "completed": Completed(),
@@ -234,6 +249,7 @@ KINDS: Mapping[str, Kind] = {
     "awaiting_approval": AwaitingApproval(),
     "member_failed": MemberFailed(),
     "conflict": Conflict(),
+    "silent": Silent(),
     "apply_failed": ApplyFailed(),
 }
 

@@ -18,7 +18,7 @@ from activities.notices.story import story_of
 from activities.watching import working_on
 from contracts import work
 from contracts.channels import WEBHOOK
-from contracts.records import Notification
+from contracts.records import Notification, Waiting
 from contracts.work import pause_after
 from imagedelta.errors import DependencyError, ImageDeltaError
 from services.deps import Deps
@@ -75,6 +75,13 @@ def _send(run: Run, claimed: Notification) -> str:
     return "sent"
 
 
+def _waiting(deps: Deps, claimed: Notification) -> tuple[Waiting, ...]:
+    """Devices that keep the set waiting: for their first word, or for any."""
+    if claimed.kind == "overdue":
+        return deps.store.sets.waiting(claimed.set_id)
+    return deps.store.sets.silent(claimed.set_id) if claimed.kind == "silent" else ()
+
+
 def _message(deps: Deps, claimed: Notification, channel: Channel) -> Any:
     """Read after the claim: what happens from now on is told by the next of the kind. None: there is nothing to tell
     (any more), or nobody to be told."""
@@ -88,7 +95,7 @@ def _message(deps: Deps, claimed: Notification, channel: Channel) -> Any:
         members=sets.member_states(set_id),
         figures=sets.figures([set_id]).get(set_id),
         troubles=tuple(filter(kind.names, sets.troubles(set_id, kind.states))),
-        waiting=sets.waiting(set_id) if claimed.kind == "overdue" else (),
+        waiting=_waiting(deps, claimed),
     )
     if not kind.is_so(facts):
         return None

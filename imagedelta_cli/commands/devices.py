@@ -31,6 +31,7 @@ _DETAILS: tuple[Column, ...] = (
     ("waits for", field("waitsFor")),
     ("what to do", field("remedy")),
     ("hub", field("hub")),
+    ("id in the hub", field("hubDeviceId")),
     ("platform", field("platform")),
     ("tags", field("tags")),
     ("registry", field("registryAddress")),
@@ -43,6 +44,9 @@ _DETAILS: tuple[Column, ...] = (
     ("profiles", field("profiles")),
     ("trusted keys", field("trustedKeys")),
     ("last inventory", when("lastInventoryAt")),
+    ("last heard", when("heardAt")),
+    ("silent since", when("silentSince")),
+    ("not in its hub since", when("missingSince")),
     ("enrolled", when("enrolledAt")),
 )
 _IMAGES: tuple[Column, ...] = (
@@ -75,6 +79,7 @@ def command() -> None:
 @command.command("enrol")
 @click.argument("device_id")
 @click.option("--hub", required=True, help="Name of the device's hub.")
+@click.option("--hub-device-id", help="Its id in the hub, if that is another one.")
 @click.option(
     "--platform",
     "platforms",
@@ -94,6 +99,7 @@ def enrol(
     api: Api,
     device_id: str,
     hub: str,
+    hub_device_id: str | None,
     platforms: tuple[str, ...],
     tags: tuple[str, ...],
     registry_address: str | None,
@@ -105,6 +111,7 @@ def enrol(
 ) -> None:
     """Enrol a device, or change what is known of it."""
     optional = {
+        "hubDeviceId": hub_device_id,
         "registryAddress": registry_address,
         "bytesPerSecond": bytes_per_second,
         "moneyPerMegabyte": money_per_megabyte,
@@ -121,11 +128,23 @@ def enrol(
 @click.option("--state", help="Only in this state.")
 @click.option("--hub", help="Only of this hub.")
 @click.option("--tag", metavar="NAME=VALUE", help="Only with this tag.")
+@click.option("--silent", is_flag=True, help="Only those that are not heard from as they should.")
+@click.option("--missing", is_flag=True, help="Only those that their hub does not know.")
 @limit_option
 @host_command
-def list_(api: Api, state: str | None, hub: str | None, tag: str | None, limit: int, as_json: bool) -> None:
+def list_(
+    api: Api,
+    state: str | None,
+    hub: str | None,
+    tag: str | None,
+    silent: bool,
+    missing: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List enrolled devices."""
-    show_items(api.pages("devices", most=limit, state=state, hub=hub, tag=tag), _COLUMNS, as_json)
+    flags = {name: "true" for name, given in (("silent", silent), ("missing", missing)) if given}
+    show_items(api.pages("devices", most=limit, state=state, hub=hub, tag=tag, **flags), _COLUMNS, as_json)
 
 
 @command.command("show")
@@ -165,6 +184,17 @@ def _action(name: str, help_text: str) -> None:
     @host_command
     def act(api: Api, device_id: str, as_json: bool) -> None:
         show_one(api.post(f"devices/{segment(device_id)}/{name}"), _DETAILS, as_json)
+
+
+@command.command("rebind")
+@click.argument("device_id")
+@click.option("--hub", required=True, help="Name of the hub that the device is in now.")
+@click.option("--hub-device-id", help="Its id there; what it was when left out.")
+@host_command
+def rebind(api: Api, device_id: str, hub: str, hub_device_id: str | None, as_json: bool) -> None:
+    """Give a device another identity: of another hub, or another one of its hub. It keeps its images and history."""
+    body = {"hub": hub} | ({} if hub_device_id is None else {"hubDeviceId": hub_device_id})
+    show_one(api.post(f"devices/{segment(device_id)}/rebind", body), _DETAILS, as_json)
 
 
 _action("retire", "Retire a device: its access is revoked and its outbox emptied.")

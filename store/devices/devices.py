@@ -14,8 +14,9 @@ from contracts.records import Device, DeviceImage, Page
 from contracts.requests import EnrolDevice
 from contracts.states import ACTIVE_TRANSFER, API, DEVICE_STATES, MEMBER, TIMER
 from imagedelta.errors import RequestError
-from services.store_port import Origin, Outcome, SyncClaim
-from store.devices import sync
+from services.store_port import Origin, Outcome, Senders, SyncClaim
+from store.devices import silence, sync
+from store.devices.bindings import rebind, require_free, senders
 from store.devices.desired import wanted_of_device
 from store.devices.inventories import forget_everything, take_inventory
 from store.devices.rows import (
@@ -25,6 +26,7 @@ from store.devices.rows import (
     known_device,
     update_device,
 )
+from store.devices.silence import expect
 from store.devices.states import move_device
 from store.devices.tag_query import tag_condition
 from store.kernel.due import twin_changed
@@ -32,7 +34,7 @@ from store.kernel.engine import Database
 from store.kernel.ledger import Ledger
 from store.kernel.moves import move_member
 from store.kernel.paging import fetch_page
-from store.kernel.schema import device_installations, device_tags, devices, members
+from store.kernel.schema import device_installations, device_tags, devices, members, old_bindings
 from store.kernel.tools import lock_device, rows_in
 from store.sets.rows import open_sets_of_device
 from store.sets.waiting import plan_device, publish_to_device
@@ -42,13 +44,20 @@ from store.transfers.withdraw import withdraw
 class SqlDevices:
     """Implements services.store_port.Devices."""
 
-    def __init__(self, database: Database, module_id: str, max_attempts: int) -> None:
+    def __init__(self, database: Database, module_id: str, max_attempts: int, silent_after: timedelta) -> None:
         self._db = database
         self._module_id = module_id
         self._max_attempts = max_attempts
+        self._silent_after = silent_after
 
     def enrol(self, device_id: str, request: EnrolDevice, by: str, at: datetime) -> tuple[Device, bool]:
-        return self._db.write(lambda connection: _enrol(connection, device_id, request, at))
+        return self._db.write(lambda connection: _enrol(connection, device_id, request, by, at, self._silent_after))
+
+    def rebind(self, device_id: str, hub: str, hub_device_id: str, by: str, at: datetime) -> Device:
+        return self._db.write(lambda connection: _rebind(connection, device_id, hub, hub_device_id, by, at))
+
+    def senders(self, hub: str, hub_device_ids: Collection[str]) -> Senders:
+        return self._db.read(lambda connection: senders(connection, hub, hub_device_ids))
 
     def device(self, device_id: str) -> Device | None:
         return self._db.read(lambda connection: find_device(connection, device_id))
@@ -69,6 +78,8 @@ class SqlDevices:
         state: str | None,
         hub: str | None,
         tag: tuple[str, str] | None,
+        silent: bool | None = None,
+        missing: bool | None = None,
         limit: int,
         after: str | None,
     ) -> Page:
@@ -77,6 +88,9 @@ class SqlDevices:
             query = query.where(devices.c.state == state)
         if hub is not None:
             query = query.where(devices.c.hub == hub)
+        for flag, since in ((silent, devices.c.silent_since), (missing, devices.c.missing_since)):
+            if flag is not None:
+                query = query.where(since.is_not(None) if flag else since.is_(None))
         if tag is not None:
             same = (device_tags.c.name == tag[0], device_tags.c.value == tag[1].strip())
             query = query.where(exists().where(device_tags.c.device_id == devices.c.device_id, *same))
@@ -95,7 +109,9 @@ class SqlDevices:
 
     def record_inventory(self, origin: Origin, inventory: Inventory) -> Outcome:
         return self._db.write(
-            lambda connection: take_inventory(connection, origin, inventory, self._module_id, self._max_attempts)
+            lambda connection: take_inventory(
+                connection, origin, inventory, self._module_id, self._max_attempts, self._silent_after
+            )
         )
 
     def retire(self, device_id: str, by: str, at: datetime) -> Device:
@@ -119,6 +135,18 @@ class SqlDevices:
     def synced(self, claim: SyncClaim, digest: str, renew_after: datetime | None, code: str | None) -> None:
         self._db.write(lambda connection: sync.synced(connection, claim, digest, renew_after, code))
 
+    def unwell(self) -> Mapping[str, int]:
+        return self._db.read(silence.unwell)
+
+    def to_notice(self, at: datetime, limit: int) -> tuple[str, ...]:
+        return self._db.read(lambda connection: silence.due(connection, at, limit))
+
+    def notice_silent(self, device_ids: Sequence[str], at: datetime) -> None:
+        self._db.write(lambda connection: silence.notice(connection, device_ids, at))
+
+    def put_off_silence(self, device_ids: Sequence[str], until: datetime) -> None:
+        self._db.write(lambda connection: silence.put_off(connection, device_ids, until))
+
     def put_off_syncs(self, hub: str, until: datetime, at: datetime) -> None:
         self._db.write(lambda connection: sync.put_off(connection, hub, until, at))
 
@@ -126,14 +154,17 @@ class SqlDevices:
         self._db.write(lambda connection: sync.failed(connection, claim, code, until))
 
 
-def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> tuple[Device, bool]:
+def _enrol(
+    connection: Connection, device_id: str, request: EnrolDevice, by: str, at: datetime, silent_after: timedelta
+) -> tuple[Device, bool]:
     new = find_device(connection, device_id) is None and _insert(connection, device_id, request, at)
     lock_device(connection, device_id)
     device = known_device(connection, device_id)
     if device.state == "retired":
         raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
-    if request.hub != device.hub:
-        _change_hub(connection, device, request.hub, at)
+    hub_device_id = request.hub_device_id or device.hub_device_id
+    if (request.hub, hub_device_id) != device.binding:
+        rebind(connection, device, request.hub, hub_device_id, at, by)
     update_device(
         connection,
         device_id,
@@ -144,6 +175,7 @@ def _enrol(connection: Connection, device_id: str, request: EnrolDevice, at: dat
         **({} if device.last_inventory_at else {"platform": request.platform, "also_runs": request.also_runs}),
     )
     _write_tags(connection, device_id, request.tags)
+    expect(connection, {device_id: device.heard_at or device.enrolled_at}, silent_after)
     return known_device(connection, device_id), new
 
 
@@ -156,10 +188,14 @@ def _link(device: Device, request: EnrolDevice, at: datetime) -> dict[str, Any]:
 
 def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: datetime) -> bool:
     """False when a rival enrolled it between the question and now."""
+    hub_device_id = request.hub_device_id or device_id
+    require_free(connection, device_id, request.hub, hub_device_id)
+    connection.execute(old_bindings.delete().filter_by(hub=request.hub, hub_device_id=hub_device_id))
     values = {
         "device_id": device_id,
         "state": DEVICE_STATES.initial,
         "hub": request.hub,
+        "hub_device_id": hub_device_id,
         "platform": request.platform,
         "also_runs": request.also_runs,
         "profiles": [],
@@ -169,7 +205,8 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
         "resync": 1,  # other than what a device begins with: one that spoke before it was known speaks again
         "last_number": 0,
         "locks": 0,
-        **_twin_due(at),
+        "sync_at": at,
+        "sync_tries": 0,
     }
     try:
         with connection.begin_nested():
@@ -179,19 +216,14 @@ def _insert(connection: Connection, device_id: str, request: EnrolDevice, at: da
     return True
 
 
-def _twin_due(at: datetime) -> dict[str, Any]:
-    """Columns of a device whose twin holds nothing of what it should."""
-    return {"sync_at": at, "sync_tries": 0}
-
-
-def _change_hub(connection: Connection, device: Device, hub: str, at: datetime) -> None:
-    """A device that has spoken must speak from its new hub before it is believed again."""
-    reason = f"hub mismatch: moved from {device.hub} to {hub}"
-    if device.state == "active":
-        move_device(connection, device, "held", API, at, held_reason=reason)
-    elif device.state == "held" and (device.held_reason or "").startswith("hub mismatch"):
-        update_device(connection, device.device_id, held_reason=reason)
-    update_device(connection, device.device_id, hub=hub, desired_digest=None, outbox_renew_after=None, **_twin_due(at))
+def _rebind(connection: Connection, device_id: str, hub: str, hub_device_id: str, by: str, at: datetime) -> Device:
+    lock_device(connection, device_id)
+    device = known_device(connection, device_id)
+    if device.state == "retired":
+        raise RequestError(f"device {device_id} is retired", code="request.retired_device", status=409)
+    if (hub, hub_device_id) != device.binding:
+        rebind(connection, device, hub, hub_device_id, at, by)
+    return known_device(connection, device_id)
 
 
 def _write_tags(connection: Connection, device_id: str, tags: Mapping[str, str]) -> None:
@@ -210,7 +242,7 @@ def _retire(connection: Connection, device_id: str, by: str, at: datetime) -> De
         _leave_set(connection, set_id, device_id, by, at)
         with Ledger(connection, API, at, by) as ledger:
             withdraw(ledger, set_id, [device_id], ACTIVE_TRANSFER, "the device was retired")
-    move_device(connection, device, "retired", API, at, held_reason=None)
+    move_device(connection, device, "retired", API, at, held_reason=None, silent_at=None, silent_since=None)
     return known_device(connection, device_id)
 
 

@@ -52,14 +52,14 @@ class Evidence:
         self._relinks: list[tuple[Transfer, Transfer]] = []
         self._unplanned: list[str] = []
 
-    def replaced(self, keep: Collection[str]) -> None:
+    def replaced(self, keep: Collection[str], why: str = "the device was replaced") -> None:
         """The hardware is another one: nothing that was on the way or arrived is there, but for ``keep``."""
         for one in sorted(self._believed, key=lambda one: one.transfer.state in ACTIVE_TRANSFER):
             if one.transfer.state in SENT | ON_DEVICE and one.unreleased and one.transfer.image_id not in keep:
-                self._send_again(one, "the device was replaced")
+                self._send_again(one, why)
         for one in self._believed:
             if one.transfer.state in SENT:
-                one.account.cancel(self._at, "the device was replaced")
+                one.account.cancel(self._at, why)
         self._forget_plans(frozenset())
 
     def inventory(self, present: Mapping[str, PresentImage], max_attempts: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
@@ -18,10 +18,12 @@ from contracts.messages import Inventory
 from contracts.records import Device
 from contracts.states import DEVICE
 from services.store_port import Origin, Outcome
+from store.devices.bindings import MOVED
 from store.devices.confirmed import confirm_images, forget_images_of
 from store.devices.evidence import read_evidence
 from store.devices.rows import update_device
 from store.devices.senders import heard_from, held_devices, stranger
+from store.devices.silence import heard
 from store.devices.states import hold, move_device
 from store.kernel.ledger import Ledger
 from store.kernel.schema import device_installations
@@ -32,12 +34,17 @@ Installations = Mapping[str, RowMapping]
 
 
 def take_inventory(
-    connection: Connection, origin: Origin, inventory: Inventory, module_id: str, max_attempts: int
+    connection: Connection,
+    origin: Origin,
+    inventory: Inventory,
+    module_id: str,
+    max_attempts: int,
+    silent_after: timedelta,
 ) -> Outcome:
     device = held_devices(connection, [origin.device_id]).get(origin.device_id)
     if device is not None and device.state == "held":
         device = _released_by_its_hub(connection, device, origin)
-    if device is not None and origin.module_id == module_id and origin.hub != device.hub:
+    if device is not None and origin.module_id == module_id and _same_name_elsewhere(device, origin):
         return _held(connection, device, f"hub mismatch: heard from {origin.hub}, enrolled in {device.hub}", origin)
     if refusal := stranger(origin, device, module_id):
         return refusal
@@ -52,17 +59,23 @@ def take_inventory(
     _remember_installation(connection, device.device_id, inventory, installations, origin.enqueued_at)
     _believe(connection, device, inventory, origin.enqueued_at, max_attempts, replaced=is_other)
     heard_from(connection, [device.device_id], origin.enqueued_at)
+    heard(connection, {device.device_id: origin.enqueued_at}, silent_after)
     set_ids = plan_device(connection, device.device_id, origin.enqueued_at)
     return Outcome(APPLIED, f"{len(inventory.images)} images", set_ids)
 
 
 def _released_by_its_hub(connection: Connection, device: Device, origin: Origin) -> Device:
     """A device that was moved to another hub is heard from there: that is what it was held for."""
-    if device.hub == origin.hub and (device.held_reason or "").startswith("hub mismatch: moved"):
+    if device.binding == origin.binding and (device.held_reason or "").startswith(MOVED):
         move_device(connection, device, "active", DEVICE, origin.enqueued_at, held_reason=None)
         publish_to_device(connection, device.device_id, origin.enqueued_at)
         return replace(device, state="active", held_reason=None)
     return device
+
+
+def _same_name_elsewhere(device: Device, origin: Origin) -> bool:
+    """It was enrolled with the wrong hub, or somebody gave another device its name."""
+    return origin.hub != device.hub and origin.binding[1] == device.hub_device_id == device.device_id
 
 
 def _held(connection: Connection, device: Device, reason: str, origin: Origin) -> Outcome:

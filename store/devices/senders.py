@@ -46,8 +46,8 @@ def stranger(origin: Origin, device: Device | None, module_id: str) -> Outcome |
         return Outcome(UNKNOWN, f"device {origin.device_id} is not enrolled")
     if origin.module_id != module_id:
         return Outcome(UNKNOWN, f"module {origin.module_id} of {origin.device_id} may not report")
-    if device.hub != origin.hub:
-        return Outcome(UNKNOWN, f"device {origin.device_id} belongs to hub {device.hub}, not {origin.hub}")
+    if device.binding != origin.binding:
+        return Outcome(UNKNOWN, f"device {origin.device_id} is {device.binding}, not {origin.binding}")
     if device.state == "held":
         return Outcome(HELD, f"device {origin.device_id} is held: {device.held_reason}")
     return None

@@ -32,7 +32,7 @@ OF_SET = {
     "failed": "failed",
     "awaiting_approval": "awaiting_approval",
 }
-_DIGESTS = frozenset(OF_MEMBER.values())
+_DIGESTS = frozenset({*OF_MEMBER.values(), "silent"})
 _RIVALS = 3
 _Where = tuple[ColumnElement[bool], ...]
 

@@ -123,6 +123,7 @@ devices = Table(
     Column("device_id", key(DEVICE), primary_key=True),
     Column("state", key(NAME), nullable=False),
     Column("hub", key(NAME), nullable=False),
+    Column("hub_device_id", key(DEVICE), nullable=False),
     Column("platform", key(NAME), nullable=False),
     Column("also_runs", Json, nullable=False),
     Column("registry_address", key(REFERENCE)),
@@ -145,7 +146,46 @@ devices = Table(
     Column("outbox_renew_after", UtcDateTime),
     Column("sync_at", UtcDateTime, index=True),
     Column("sync_tries", Integer, nullable=False, default=0),
+    Column("heard_at", UtcDateTime),
+    Column("silent_at", UtcDateTime, index=True),
+    Column("silent_since", UtcDateTime, index=True),
+    Column("hub_seen_at", UtcDateTime),
+    Column("missing_since", UtcDateTime, index=True),
     Column("locks", BigInteger, nullable=False),
+)
+
+_bound = devices.c.state != "retired"
+Index(
+    "uq_devices_binding",
+    devices.c.hub,
+    devices.c.hub_device_id,
+    unique=True,
+    sqlite_where=_bound,
+    mssql_where=_bound,
+)
+Index("ix_devices_hub_hub_device_id", devices.c.hub, devices.c.hub_device_id)
+
+old_bindings = Table(
+    "old_bindings",
+    metadata,
+    Column("hub", key(NAME), nullable=False),
+    Column("hub_device_id", key(DEVICE), nullable=False),
+    Column("device_id", ForeignKey("devices.device_id"), nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("hub", "hub_device_id"),
+)
+
+hub_readings = Table(
+    "hub_readings",
+    metadata,
+    Column("hub", key(NAME), primary_key=True),
+    Column("read_at", UtcDateTime, index=True),
+    Column("tries", Integer, nullable=False),
+    Column("began_at", UtcDateTime),
+    Column("after", long_text()),
+    Column("ended_at", UtcDateTime),
+    Column("code", key(NAME)),
+    Column("detail", long_text()),
 )
 
 device_tags = Table(

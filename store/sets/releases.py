@@ -27,6 +27,7 @@ from store.kernel.schema import devices, members, releases, sets
 from store.kernel.tools import as_record, lock_device, lock_set
 from store.sets import confirmations, layers
 from store.sets.release_rules import may_release_to
+from store.sets.release_turns import due_to_release
 from store.sets.rows import known_member, known_set, this_member
 
 REFUSALS = ("conflict", "failed", "ready")
@@ -45,8 +46,8 @@ class SqlReleases:
 
     # ------------------------------------------------------------ releasing
 
-    def due(self, at: datetime, limit: int) -> tuple[MemberDue, ...]:
-        return self._db.read(lambda connection: _due(connection, RELEASABLE, at, limit))
+    def due(self, at: datetime, limit: int, room: Mapping[str, int] | None = None) -> tuple[MemberDue, ...]:
+        return self._db.read(lambda connection: due_to_release(connection, at, limit, room))
 
     def claim(self, set_id: str, device_id: str, lease: timedelta, at: datetime) -> MemberClaim | None:
         return self._db.write(lambda connection: _claim(connection, set_id, device_id, lease, at))
@@ -159,10 +160,10 @@ class SqlLayers:
 
 
 def _due(connection: Connection, states: Collection[str], at: datetime, limit: int) -> tuple[MemberDue, ...]:
-    query = select(members.c.set_id, members.c.device_id, members.c.next_try_at, devices.c.hub)
+    query = select(members.c.set_id, members.c.device_id, members.c.next_try_at, devices.c.hub, devices.c.hub_device_id)
     query = query.join(devices, devices.c.device_id == members.c.device_id)
     rows = oldest_first(connection, query, members.c.state, states, members.c.next_try_at, at, limit)
-    return tuple(MemberDue(row["set_id"], row["device_id"], row["hub"]) for row in rows)
+    return tuple(MemberDue(row["set_id"], row["device_id"], row["hub"], row["hub_device_id"]) for row in rows)
 
 
 def _claim(connection: Connection, set_id: str, device_id: str, lease: timedelta, at: datetime) -> MemberClaim | None:

@@ -12,6 +12,7 @@ from contracts.records import Cost, DeploymentSet, Device, Figures, Member, Page
 from contracts.requests import StartDeployment
 from contracts.states import NEEDS_APPROVAL, ORCHESTRATOR
 from services.store_port import Decisions, PlanningBegun, Range, Unplanned
+from store.devices.silence import silent_of_set
 from store.kernel import history
 from store.kernel.engine import Database
 from store.kernel.moves import move_member, move_set
@@ -168,6 +169,9 @@ class SqlSets:
 
     def list_members(self, set_id: str, *, state: str | None, limit: int, after: str | None) -> Page:
         return self._db.read(lambda connection: views.members_page(connection, set_id, state, limit, after))
+
+    def silent(self, set_id: str) -> tuple[Waiting, ...]:
+        return self._db.read(lambda connection: silent_of_set(connection, set_id))
 
     def waiting(self, set_id: str) -> tuple[Waiting, ...]:
         return self._db.read(lambda connection: views.waiting(connection, set_id))

@@ -106,7 +106,9 @@ def _waiting(patch_id: str, after: str, limit: int) -> Select[Any]:
     columns = [patches.c[name].label(f"patch_{name}") for name in _OF_PATCH]
     return (
         transfer_query()
-        .add_columns(*columns, images.c.platform, devices.c.trusted_keys, devices.c.bundle_forms)
+        .add_columns(
+            *columns, images.c.platform, devices.c.hub_device_id, devices.c.trusted_keys, devices.c.bundle_forms
+        )
         .add_columns(devices.c.last_number, _lowest_wanted())
         .join(devices, devices.c.device_id == transfers.c.device_id)
         .join(images, images.c.image_id == transfers.c.image_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,7 @@ from contracts.records import Device
 from contracts.states import DEVICE
 from services.store_port import Origin, Outcome
 from store.devices.senders import heard_from, held_devices, stranger
+from store.devices.silence import heard
 from store.kernel.ledger import Ledger
 from store.sets.waiting import sets_waiting_for
 from store.transfers.account_rows import accounts_by_id, remember_heard, write_accounts
@@ -25,13 +27,13 @@ Sent = tuple[Origin, Report]
 
 
 def take_reports(
-    connection: Connection, reports: Sequence[Sent], module_id: str, max_attempts: int
+    connection: Connection, reports: Sequence[Sent], module_id: str, max_attempts: int, silent_after: timedelta
 ) -> tuple[Outcome, ...]:
     """What became of each, in their order."""
     senders = held_devices(connection, {origin.device_id for origin, _ in reports})
     accounts = accounts_by_id(connection, {report.transfer_id for _, report in reports})
     remember_heard(connection, accounts, [report for _, report in reports])
-    batch = _Batch(connection, senders, accounts, module_id, max_attempts)
+    batch = _Batch(connection, senders, accounts, module_id, max_attempts, silent_after)
     return tuple(batch.take(reports))
 
 
@@ -43,12 +45,14 @@ class _Batch:
         accounts: dict[str, Account],
         module_id: str,
         max_attempts: int,
+        silent_after: timedelta,
     ) -> None:
         self._connection = connection
         self._senders = senders
         self._accounts = accounts
         self._module_id = module_id
         self._max_attempts = max_attempts
+        self._silent_after = silent_after
         self._told: dict[str, Account] = {}
         """Of transfers that have something to be written."""
         self._failing: set[str] = set()
@@ -66,6 +70,10 @@ class _Batch:
             return outcomes
         first = min(origin.enqueued_at for origin, _ in taken)
         heard_from(self._connection, {origin.device_id for origin, _ in taken}, first)
+        last: dict[str, datetime] = {}
+        for origin, _ in taken:
+            last[origin.device_id] = max(origin.enqueued_at, last.get(origin.device_id, origin.enqueued_at))
+        heard(self._connection, last, self._silent_after)
         waiting = self._to_plan([report for _, report in taken])
         return [
             replace(outcome, set_ids=tuple(waiting.get(report.transfer_id, ())))

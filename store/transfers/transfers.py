@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -25,9 +25,10 @@ from store.transfers.timeseries import outcomes_over_time
 class SqlTransfers:
     """Implements services.store_port.Transfers."""
 
-    def __init__(self, database: Database, module_id: str) -> None:
+    def __init__(self, database: Database, module_id: str, silent_after: timedelta) -> None:
         self._db = database
         self._module_id = module_id
+        self._silent_after = silent_after
 
     def transfer(self, transfer_id: str) -> Transfer | None:
         return self._db.read(lambda connection: find_transfer(connection, transfer_id))
@@ -95,7 +96,9 @@ class SqlTransfers:
         return frozenset((transfer_id, attempt) for transfer_id, attempt in rows)
 
     def record_reports(self, reports: Sequence[tuple[Origin, Report]], *, max_attempts: int) -> tuple[Outcome, ...]:
-        return self._db.write(lambda connection: take_reports(connection, reports, self._module_id, max_attempts))
+        return self._db.write(
+            lambda connection: take_reports(connection, reports, self._module_id, max_attempts, self._silent_after)
+        )
 
 
 def _links(set_id: str) -> Any:

@@ -172,6 +172,31 @@ class HubSuite:
         assert sorted(agents) == sorted(f"ship-{number}" for number in range(130))
         assert all("app" in twin.desired["modules"] for twin in agents.values())
 
+    def test_the_devices_that_have_a_module_come_page_by_page_with_their_tags(self, place: HubPlace) -> None:
+        for number in range(130):
+            place.add_device(f"ship-{number}", content("app"), *(["recon"] if number % 10 else []))
+            place.tag(f"ship-{number}", {"number": number, "deep": {"a": "b"}})
+
+        pages, after = [], None
+        while not pages or after is not None:
+            page = place.hub.devices_with("recon", after)
+            pages.append(dict(page.devices))
+            after = page.next
+
+        all_of_them = {device: dict(tags) for page in pages for device, tags in page.items()}
+        assert all_of_them == {
+            f"ship-{number}": {"number": number, "deep": {"a": "b"}} for number in range(130) if number % 10
+        }
+        assert len(pages) == 2
+        assert sum(map(len, pages)) == len(all_of_them)
+
+    def test_a_hub_without_such_a_module_has_one_empty_page(self, place: HubPlace) -> None:
+        place.add_device("ship-1", content("app"))
+
+        page = place.hub.devices_with("recon", None)
+
+        assert (dict(page.devices), page.next) == ({}, None)
+
     def test_a_deployment_is_made_once_and_deleted(self, place: HubPlace) -> None:
         place.hub.create_deployment(DEPLOYMENT)
         place.hub.create_deployment(DEPLOYMENT)

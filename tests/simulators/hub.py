@@ -14,9 +14,10 @@ from typing import Any
 from imagedelta.errors import RequestError
 from imagedelta_local.iothub import deployments as by_condition
 from services.clock import utc_now
-from services.ports import Clock, Deployment, DeviceTags, Twin
+from services.ports import Clock, Deployment, DeviceTags, HubDevices, Twin
 from tests.simulators.calls import Calls
 
+PAGE = 100
 _AGENT, _HUB = "$edgeAgent", "$edgeHub"
 
 
@@ -38,6 +39,7 @@ class HubSimulator:
         self.name = name
         self._now = now
         self.calls = Calls()
+        self.room = 1_000_000
         self.applied: list[tuple[str, Mapping[str, Any]]] = []
         """(device, modulesContent) of every deployment written, in order."""
         self._devices: dict[str, dict[str, _Module]] = {}
@@ -59,6 +61,18 @@ class HubSimulator:
         with self.calls.call("agents"):
             known = {device: self._devices.get(device, {}).get(_AGENT) for device in device_ids}
             return {device: self._twin(device, _AGENT, agent) for device, agent in known.items() if agent is not None}
+
+    def devices_with(self, module_id: str, after: str | None) -> HubDevices:
+        with self.calls.call("devices_with"):
+            if after is not None and after not in self._devices:
+                raise RequestError(f"the page behind {after} is not known", code="hub.refused")
+            having = sorted(device for device, modules in self._devices.items() if module_id in modules)
+            page = [device for device in having if after is None or device > after][:PAGE]
+            more = page[-1] if page and page[-1] != having[-1] else None
+            return HubDevices({device: copy.deepcopy(self._tags.get(device, {})) for device in page}, more)
+
+    def remove_device(self, device_id: str) -> None:
+        del self._devices[device_id]
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         with self.calls.call("update_desired"):

@@ -93,6 +93,7 @@ def upgrade() -> None:
         sa.Column("device_id", types.key(128), nullable=False),
         sa.Column("state", types.key(64), nullable=False),
         sa.Column("hub", types.key(64), nullable=False),
+        sa.Column("hub_device_id", types.key(128), nullable=False),
         sa.Column("platform", types.key(64), nullable=False),
         sa.Column("also_runs", types.Json(), nullable=False),
         sa.Column("registry_address", types.key(255), nullable=True),
@@ -115,10 +116,40 @@ def upgrade() -> None:
         sa.Column("outbox_renew_after", types.UtcDateTime(), nullable=True),
         sa.Column("sync_at", types.UtcDateTime(), nullable=True),
         sa.Column("sync_tries", sa.Integer(), nullable=False),
+        sa.Column("heard_at", types.UtcDateTime(), nullable=True),
+        sa.Column("silent_at", types.UtcDateTime(), nullable=True),
+        sa.Column("silent_since", types.UtcDateTime(), nullable=True),
+        sa.Column("hub_seen_at", types.UtcDateTime(), nullable=True),
+        sa.Column("missing_since", types.UtcDateTime(), nullable=True),
         sa.Column("locks", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", name=op.f("pk_devices")),
     )
+    op.create_index("ix_devices_hub_hub_device_id", "devices", ["hub", "hub_device_id"], unique=False)
+    op.create_index(op.f("ix_devices_missing_since"), "devices", ["missing_since"], unique=False)
+    op.create_index(op.f("ix_devices_silent_at"), "devices", ["silent_at"], unique=False)
+    op.create_index(op.f("ix_devices_silent_since"), "devices", ["silent_since"], unique=False)
     op.create_index(op.f("ix_devices_sync_at"), "devices", ["sync_at"], unique=False)
+    op.create_index(
+        "uq_devices_binding",
+        "devices",
+        ["hub", "hub_device_id"],
+        unique=True,
+        sqlite_where=sa.text("state != 'retired'"),
+        mssql_where=sa.text("state != 'retired'"),
+    )
+    op.create_table(
+        "hub_readings",
+        sa.Column("hub", types.key(64), nullable=False),
+        sa.Column("read_at", types.UtcDateTime(), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("began_at", types.UtcDateTime(), nullable=True),
+        sa.Column("after", types.long_text(), nullable=True),
+        sa.Column("ended_at", types.UtcDateTime(), nullable=True),
+        sa.Column("code", types.key(64), nullable=True),
+        sa.Column("detail", types.long_text(), nullable=True),
+        sa.PrimaryKeyConstraint("hub", name=op.f("pk_hub_readings")),
+    )
+    op.create_index(op.f("ix_hub_readings_read_at"), "hub_readings", ["read_at"], unique=False)
     op.create_table(
         "images",
         sa.Column("image_id", types.key(71), nullable=False),
@@ -216,6 +247,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("device_id", "image_id", name=op.f("pk_device_images")),
     )
     op.create_index("ix_device_images_image_id_device_id", "device_images", ["image_id", "device_id"], unique=False)
+    op.create_table(
+        "old_bindings",
+        sa.Column("hub", types.key(64), nullable=False),
+        sa.Column("hub_device_id", types.key(128), nullable=False),
+        sa.Column("device_id", types.key(128), nullable=False),
+        sa.Column("ended_at", types.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.device_id"], name=op.f("fk_old_bindings_device_id")),
+        sa.PrimaryKeyConstraint("hub", "hub_device_id", name=op.f("pk_old_bindings")),
+    )
     op.create_table(
         "device_installations",
         sa.Column("device_id", types.key(128), nullable=False),
@@ -511,6 +551,8 @@ def downgrade() -> None:
     op.drop_table("image_layers")
     op.drop_index("ix_device_tags_name_value", table_name="device_tags")
     op.drop_table("device_tags")
+    op.drop_table("old_bindings")
+    op.drop_table("hub_readings")
     op.drop_table("device_installations")
     op.drop_index("ix_device_images_image_id_device_id", table_name="device_images")
     op.drop_table("device_images")

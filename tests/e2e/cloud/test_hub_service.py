@@ -13,6 +13,7 @@ import pytest
 
 from imagedelta.errors import DependencyError
 from services.http_bounded import bounded_client
+from services.hub_budget import BudgetedCalls, Budgets
 from services.hub_connection import HubConnection
 from services.hub_port import IotHub
 from services.hub_rest import RestCalls
@@ -205,3 +206,22 @@ def test_a_hub_that_is_silent_cut_or_gone_lets_go_of_who_asks(place: CloudPlace)
         assert hub.module_twin("ship-1", "$edgeAgent") is not None
     with pytest.raises(DependencyError):
         hub.module_twin("ship-1", "$edgeAgent")
+
+
+def test_within_its_budget_the_hub_never_has_to_refuse(place: CloudPlace) -> None:
+    place.add_device("ship-1", content("app"))
+    known = HubConnection.parse(place.connection)
+    client = bounded_client(1.0)
+    calls = CALLS[place.kind]("north", known, Identity({}), transport=HubTransport("north", known.url, client))
+    budgets = Budgets(1)
+    hub = IotHub(BudgetedCalls(calls, budgets), room=budgets.writes.left)
+
+    with pytest.raises(DependencyError) as caught:
+        for _ in range(30):
+            hub.agents(["ship-1"])
+            hub.deployments()
+    client.close()
+
+    assert (caught.value.code, hub.room) == ("hub.budget", 0)
+    assert place.limits.count == {"query": 18, "configuration": 18}
+    assert place.limits.refused == {}

@@ -47,7 +47,7 @@ def test_with_nothing_due_it_is_one_question_and_a_heartbeat(bench: Bench) -> No
 
     beats = bench.store.attendance.heartbeats()
     assert {kind: beat.done_at for kind, beat in beats.items()} == dict.fromkeys(
-        ("settle", "notify", "release", "confirm", "sync", "tidy"), bench.now()
+        ("settle", "notify", "release", "confirm", "sync", "tidy", "read_hubs", "silence"), bench.now()
     )
 
 

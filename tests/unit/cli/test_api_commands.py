@@ -279,7 +279,7 @@ def test_a_device_says_what_it_waits_for_what_it_has_and_what_is_under_way(
     device |= {"linkRate": None, "linkHours": None}
     device |= {"deviceId": "boat", "state": "active", "hub": "north", "platform": "linux/amd64", "tags": {}}
     device |= {"profiles": [], "trustedKeys": [], "lastInventoryAt": None, "enrolledAt": SET["createdAt"]}
-    device |= {"waitsFor": "hub.unknown_device", "remedy": "Create it."}
+    device |= {"waitsFor": "hub.unknown_device", "remedy": "Create it.", "hubDeviceId": "boat"}
     stray = {"imageId": IMAGE, "references": ["app:1"], "registered": False, "seenAt": None, "localDigest": None}
     moving = {"reference": "app:2", "stage": "building", "estimatedBytes": 3000, "bundleBytes": None, "code": None}
     moving |= {"updatedAt": SET["updatedAt"], "detail": None}
@@ -296,6 +296,24 @@ def test_a_device_says_what_it_waits_for_what_it_has_and_what_is_under_way(
     assert ["waits", "for", "hub.unknown_device"] in rows
     assert ["app:1", "a" * 12, "no", "-", "-"] in rows
     assert [row[:3] for row in rows if row and row[0] in ("app:2", "old:1")] == [["app:2", "building", "3.0"]]
+
+
+def test_a_device_is_rebound_and_silent_ones_are_listed(host: Any) -> None:
+    asked: list[tuple[str, str, Any]] = []
+
+    def answer(method: str, path: str, body: Any) -> Any:
+        asked.append((method, path, body))
+        return {"items": [], "next": None} if method == "GET" else {"deviceId": "boat", "hub": "south"}
+
+    host(answer)
+
+    assert run(["devices", "rebind", "boat", "--hub", "south", "--hub-device-id", "vessel", "--json"]) == 0
+    assert run(["devices", "rebind", "boat", "--hub", "south", "--json"]) == 0
+    assert run(["devices", "list", "--silent"]) == 0
+
+    assert asked[0] == ("POST", "devices/boat/rebind", {"hub": "south", "hubDeviceId": "vessel"})
+    assert asked[1][2] == {"hub": "south"}
+    assert "silent=true" in asked[2][1] and "missing" not in asked[2][1]
 
 
 @pytest.mark.parametrize(("state", "code"), [("completed", 0), ("completed_with_failures", 1), ("cancelled", 1)])

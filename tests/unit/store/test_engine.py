@@ -156,7 +156,7 @@ def enrol_for_ever(url: str, number: int) -> None:
 
         def work(connection: Any, names: list[str] = names) -> None:
             for name in names:
-                connection.execute(devices.insert().values(device_id=name, **ROW))
+                connection.execute(devices.insert().values(device_id=name, hub_device_id=name, **ROW))
             next_value(connection, "pairs")
 
         database.write(work)

@@ -71,6 +71,7 @@ class World:
         sequence: int | None = None,
         results: Sequence[LastResult] = (),
         forms: Sequence[str] = (),
+        hub_device_id: str = "",
     ) -> Outcome:
         place = (device_id, installation)
         self._inventories[place] = sequence or self._inventories.get(place, 0) + 1
@@ -85,10 +86,12 @@ class World:
             images=[PresentImage(image_id=image, references=["app"], local_digest=digest("l")) for image in images],
             results=list(results),
         )
-        return self.store.devices.record_inventory(self.origin(device_id, hub, module), inventory)
+        return self.store.devices.record_inventory(self.origin(device_id, hub, module, hub_device_id), inventory)
 
-    def origin(self, device_id: str, hub: str = "north", module: str | None = MODULE) -> Origin:
-        return Origin(hub, device_id, module, None, self.later(1))
+    def origin(
+        self, device_id: str, hub: str = "north", module: str | None = MODULE, hub_device_id: str = ""
+    ) -> Origin:
+        return Origin(hub, device_id, module, None, self.later(1), hub_device_id)
 
     # ------------------------------------------------------------ sets
 

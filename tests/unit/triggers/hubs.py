@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from services.ports import Deployment, DeviceTags, Twin
+from services.ports import Deployment, DeviceTags, HubDevices, Twin
 
 
 class VersionedHub:
     def __init__(self, version: int | None = None) -> None:
         self.version = version
+        self.room = 1
 
     def module_twin(self, device_id: str, module_id: str) -> Twin | None:
         return None if self.version is None else Twin({}, {}, self.version, "")
 
     def agents(self, device_ids: Collection[str]) -> Mapping[str, Twin]:
         raise AssertionError("triggers ask for one device")
+
+    def devices_with(self, module_id: str, after: str | None) -> HubDevices:
+        raise AssertionError("triggers never read a hub's devices")
 
     def update_desired(self, device_id: str, module_id: str, patch: Mapping[str, Any]) -> Twin:
         raise AssertionError("triggers never write twins")

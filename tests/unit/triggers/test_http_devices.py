@@ -171,3 +171,44 @@ def test_a_device_says_what_it_waits_for_and_which_of_its_images_are_not_registe
     assert (silent["waitsFor"], silent["remedy"]) == ("device.no_inventory", REMEDIES["device.no_inventory"])
     assert lost["waitsFor"] == "hub.unknown_device"
     assert (found["references"], found["registered"]) == (["app:0"], False)
+
+
+def test_a_device_is_given_another_identity_and_keeps_its_id(world: World) -> None:
+    enrol(world)
+    enrol(world, "tug")
+
+    moved = world.call("POST", "/api/devices/boat/rebind", {"hub": "south", "hubDeviceId": "vessel"})
+    again = world.call("POST", "/api/devices/boat/rebind", {"hub": "south"})
+    taken = world.call("POST", "/api/devices/tug/rebind", {"hub": "south", "hubDeviceId": "vessel"})
+    nowhere = world.call("POST", "/api/devices/boat/rebind", {"hub": "east"})
+    nobody = world.call("POST", "/api/devices/none/rebind", {"hub": "south"})
+
+    assert (moved.status, moved.body["hub"], moved.body["hubDeviceId"]) == (200, "south", "vessel")
+    assert (again.status, again.body["hubDeviceId"]) == (200, "vessel")
+    assert (taken.status, taken.body["code"]) == (409, "request.binding_taken")
+    assert (nowhere.status, nowhere.body["code"]) == (422, "request.unknown_hub")
+    assert nobody.status == 404
+    entries = world.call("GET", "/api/audit", subject="boat").body["items"]
+    assert {"old": "north/boat", "new": "south/vessel"} in [entry["detail"] for entry in entries]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 129, "a/b"])
+def test_what_no_hub_takes_as_an_id_is_refused(world: World, name: str) -> None:
+    enrol(world)
+
+    assert world.call("POST", "/api/devices/boat/rebind", {"hub": "south", "hubDeviceId": name}).status == 400
+
+
+def test_silent_and_missing_devices_are_listed(world: World) -> None:
+    enrol(world)
+    enrol(world, "tug", tags={"silent-after-hours": "1"})
+    store, later = world.deps.store, world.deps.now() + timedelta(hours=2)
+    store.devices.notice_silent(store.devices.to_notice(later, 10), later)
+
+    def listed(**query: str) -> list[str]:
+        return [item["deviceId"] for item in world.call("GET", "/api/devices", **query).body["items"]]
+
+    assert (listed(silent="true"), listed(silent="false"), listed(missing="true")) == (["tug"], ["boat"], [])
+    assert world.call("GET", "/api/devices/tug").body["silentSince"] is not None
+    assert world.call("GET", "/api/health").body["devices"] == {"silent": 1, "missing": 0}
+    assert world.call("GET", "/api/devices", silent="yes").status == 400

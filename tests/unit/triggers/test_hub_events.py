@@ -17,7 +17,7 @@ from azure.functions import get_binding_registry, meta
 from contracts.messages import MAX_MESSAGE_BYTES, Inventory, PresentImage, Report, to_json
 from contracts.requests import EnrolDevice
 from imagedelta.errors import DependencyError
-from services.store_port import Outcome
+from services.store_port import Outcome, Senders
 from tests.unit.triggers.world import START, World, make_world
 from triggers.hub_events import HubMessage, ingest, read_events, serve_events
 
@@ -104,6 +104,13 @@ def test_a_message_that_cannot_be_taken_is_kept_and_the_rest_goes_on(
     assert base64.b64decode(kept[0]["body"]) == bad.body[:MAX_MESSAGE_BYTES]
 
 
+def nobody_moved(*_: Any) -> Senders:
+    return Senders({}, frozenset())
+
+
+DEVICES = SimpleNamespace(senders=nobody_moved)
+
+
 def takes_no(*poison: str) -> Any:
     """Takes reports, but for a batch with one of these transfers in it; of the others, in which order they came."""
     taken: list[str] = []
@@ -128,7 +135,7 @@ def test_a_report_that_spoils_its_batch_is_kept_and_the_others_are_taken_in_thei
     world: World, place: int
 ) -> None:
     transfers = takes_no("poison")
-    store = SimpleNamespace(transfers=transfers, quarantine=world.deps.store.quarantine)
+    store = SimpleNamespace(transfers=transfers, devices=DEVICES, quarantine=world.deps.store.quarantine)
     batch = [report_of(f"t{number}") for number in range(6)]
     batch.insert(place, report_of("poison"))
 
@@ -140,7 +147,8 @@ def test_a_report_that_spoils_its_batch_is_kept_and_the_others_are_taken_in_thei
 
 
 def test_a_batch_of_nothing_but_poison_ends(world: World) -> None:
-    store = SimpleNamespace(transfers=takes_no("poison"), quarantine=world.deps.store.quarantine)
+    quarantine = world.deps.store.quarantine
+    store = SimpleNamespace(transfers=takes_no("poison"), devices=DEVICES, quarantine=quarantine)
 
     assert ingest("north", [report_of("poison")] * 33, replace(world.deps, store=store)) == ()  # type: ignore[arg-type]
 
@@ -160,7 +168,7 @@ def test_the_messages_of_one_device_keep_their_order_and_reports_come_together_a
 
     store = SimpleNamespace(
         transfers=SimpleNamespace(record_reports=record_reports),
-        devices=SimpleNamespace(record_inventory=record_inventory),
+        devices=SimpleNamespace(record_inventory=record_inventory, senders=nobody_moved),
         quarantine=world.deps.store.quarantine,
     )
     batch = [
@@ -208,6 +216,34 @@ def test_a_device_that_reports_through_another_hub_is_not_believed(world: World)
     assert images_of(world) == []
 
 
+def test_what_comes_under_an_identity_that_was_given_up_is_kept_apart_and_changes_nothing(world: World) -> None:
+    ingest("north", [message(inventory(1))], world.deps)
+    world.deps.store.devices.rebind("boat", "north", "vessel", "t", world.deps.now())
+
+    starts = ingest("north", [message(inventory(2)), message(report(), "report")], world.deps)
+    held = world.call("GET", "/api/devices/boat").body
+    ingest("north", [message(inventory(3), device="vessel")], world.deps)
+
+    kept = quarantined(world)
+    assert (starts, held["state"]) == ((), "held")
+    assert [(entry["deviceId"], entry["reason"], entry["count"]) for entry in kept] == [
+        ("boat", "message.old_binding", 2)
+    ]
+    assert world.call("GET", "/api/devices/boat").body["state"] == "active"
+    assert images_of(world) == [IMAGE]
+
+
+def test_a_device_is_believed_by_its_identity_and_not_by_its_own_id(world: World) -> None:
+    order = EnrolDevice(hub="north", hub_device_id="vessel")
+    world.deps.store.devices.enrol("other", order, "t", world.deps.now())
+
+    ingest("north", [message(inventory(), device="other")], world.deps)
+    assert world.call("GET", "/api/devices/other").body["state"] == "enrolled"
+
+    ingest("north", [message(inventory(), device="vessel")], world.deps)
+    assert world.call("GET", "/api/devices/other").body["state"] == "active"
+
+
 def test_a_report_for_an_unknown_transfer_changes_nothing(world: World) -> None:
     starts = ingest("north", [message(report(), "report")] * 10, world.deps)
 
@@ -219,7 +255,7 @@ def test_a_database_that_does_not_answer_fails_the_batch_so_that_it_comes_again(
     def down(*args: object) -> None:
         raise DependencyError("database is locked")
 
-    store = SimpleNamespace(devices=SimpleNamespace(record_inventory=down))
+    store = SimpleNamespace(devices=SimpleNamespace(record_inventory=down, senders=nobody_moved))
     broken = replace(world.deps, store=store)  # type: ignore[arg-type]
 
     with pytest.raises(DependencyError):
@@ -230,7 +266,8 @@ def test_an_unforeseen_error_is_kept_as_internal(world: World) -> None:
     def bug(*args: object) -> None:
         raise ZeroDivisionError
 
-    store = SimpleNamespace(devices=SimpleNamespace(record_inventory=bug), quarantine=world.deps.store.quarantine)
+    devices = SimpleNamespace(record_inventory=bug, senders=nobody_moved)
+    store = SimpleNamespace(devices=devices, quarantine=world.deps.store.quarantine)
     broken = replace(world.deps, store=store)  # type: ignore[arg-type]
 
     ingest("north", [message(inventory())], broken)

@@ -70,7 +70,19 @@ def body_of(kind: str, told: Facts) -> str:
 
 
 def test_every_kind_that_is_announced_has_its_words() -> None:
-    assert {*OF_MEMBER.values(), *OF_SET.values(), "overdue"} == KINDS.keys()
+    assert {*OF_MEMBER.values(), *OF_SET.values(), "overdue", "silent"} == KINDS.keys()
+
+
+def test_a_mail_about_silent_devices_names_the_first_and_how_to_go_on_without_it() -> None:
+    told = facts(waiting=(Waiting("device.silent", 12, "ship-1"),))
+
+    story = story_of(KINDS["silent"], told)
+    body = plain_text(story)
+
+    assert story.subject == "March waits for 12 devices that nothing is heard of"
+    assert "12 held up: ship-1 is the first" in body
+    assert "Look at its link and power" in body
+    assert "imagedelta sets exclude set-1 ship-1" in body
 
 
 def test_a_mail_has_the_reason_what_to_do_commands_and_the_numbers() -> None:
