@@ -139,7 +139,7 @@ def whole_job(cloud: CrashingCloud, owner: str) -> list[EmailMessage]:
 
 
 def told(mail: EmailMessage) -> str:
-    return str(mail["Subject"]).removeprefix("Deployment set a set ")
+    return str(mail["Subject"]).removeprefix("a set ")
 
 
 ALONE = [step.__name__ for step in STEPS if step is not publish_batch]
