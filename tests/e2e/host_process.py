@@ -22,7 +22,7 @@ from urllib.parse import quote
 import httpx
 
 APPS = Path(__file__).parents[1] / "apps"
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 def wait_for(look: Callable[[], Any], seconds: float = 20.0, pause: float = 0.02) -> Any:

@@ -63,7 +63,7 @@ class MortalCloud(CloudProcess):
             self.revive()
             return look()
 
-        found: _T = wait_for(alive, seconds, pause=0.1)
+        found: _T = wait_for(alive, seconds, pause=self.look_seconds)
         return found
 
     # What the world has at the end.

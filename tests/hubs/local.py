@@ -31,10 +31,14 @@ class Served:
         self._thread.start()
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
+
+    async def _end(self) -> None:
+        await self._runner.cleanup()
+        await asyncio.sleep(0.3)  # connections over TLS, whose other end was killed, are closed in the turns after it
 
 
 class LocalHubs:

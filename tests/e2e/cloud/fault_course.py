@@ -185,6 +185,9 @@ class FaultCourse:
 
 
 class _Cloud(MortalCloud):
+    checks_answers = False
+    look_seconds = 0.3
+
     def __init__(self, folder: Path, link: TcpProxy, dependency: str, azurite: Azurite, mail: SmtpServer) -> None:
         self._link_to_hub = link if dependency == HUB else None
         settings = {"IMAGEDELTA_PRIORITIES": str(APP / "priorities.yaml")}

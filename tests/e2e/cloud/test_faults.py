@@ -18,7 +18,7 @@ from tests.e2e.parts.smtp_server import SmtpServer
 from tests.simulators.tcp_proxy import TcpProxy
 from tests.worker.azure_worker import ROOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]  # the first one waits for all courses
 Outcomes = Mapping[tuple[str, bool], Outcome | BaseException]
 DEPENDENCIES = tuple(dict.fromkeys(fault.dependency for fault in FAULTS))
 

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from demo.device_store import answers_to, holds
+from demo.device_store import holds, stored_images
 from demo.edge_agent import EdgeAgent
+from imagedelta.names import parse_name
 from imagedelta_local.hub_service import HubService
 from tests.e2e.process_logs import forget, show_on_failure
 from tests.images import BuiltImage, docker_save
@@ -44,7 +45,7 @@ class DeviceProcess:
             "IMAGEDELTA_SILENCE_SECONDS": "10",
             **environment,
         }
-        has_image = partial(answers_to, self._layout, REGISTRY)
+        has_image = partial(_is_here, self._layout)
         self._agent = EdgeAgent(hub.module_connection(device_id, "$edgeAgent"), has_image, time.time, poll_seconds=0.5)
         self._hub = hub
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,3 +81,13 @@ class DeviceProcess:
         """Image by module, as its manifest wants it now."""
         modules: Mapping[str, Any] = self._hub.twin(self.device_id, "$edgeAgent").desired.get("modules", {})
         return {name: module["settings"]["image"] for name, module in modules.items()}
+
+
+def _is_here(layout: Path, image: str) -> bool:
+    """As the device's registry would answer: by path and digest or tag, whatever host the image once came from."""
+    wanted = parse_name(image)
+    for stored in stored_images(layout):
+        name = parse_name(stored.reference)
+        if name.path == wanted.path and (stored.digest == wanted.digest or name.tag == wanted.tag != ""):
+            return True
+    return False
