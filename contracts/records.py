@@ -92,7 +92,7 @@ class Device:
     hub_device_id: str = ""
     """Its id in the hub, which may become another."""
     heard_at: datetime | None = None
-    """When its last message was sent that was believed."""
+    """When its last message was sent that was believed, to the hour."""
     silent_since: datetime | None = None
     """It was to be heard from by then, and was not."""
     missing_since: datetime | None = None

@@ -154,7 +154,7 @@ class DeviceView(View):
     free_disk_bytes: int | None
     held_reason: str | None
     last_inventory_at: datetime | None
-    heard_at: datetime | None = Field(description="When its last message that was believed was sent.")
+    heard_at: datetime | None = Field(description="When its last message that was believed was sent, to the hour.")
     silent_since: datetime | None = Field(description="It was to be heard from by then, and was not.")
     missing_since: datetime | None = Field(description="Since then its hub does not know it, or not its module.")
     enrolled_at: datetime

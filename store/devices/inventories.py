@@ -23,7 +23,7 @@ from store.devices.confirmed import confirm_images, forget_images_of
 from store.devices.evidence import read_evidence
 from store.devices.rows import update_device
 from store.devices.senders import heard_from, held_devices, stranger
-from store.devices.silence import heard
+from store.devices.silence import heard, is_news
 from store.devices.states import hold, move_device
 from store.kernel.ledger import Ledger
 from store.kernel.schema import device_installations
@@ -59,7 +59,8 @@ def take_inventory(
     _remember_installation(connection, device.device_id, inventory, installations, origin.enqueued_at)
     _believe(connection, device, inventory, origin.enqueued_at, max_attempts, replaced=is_other)
     heard_from(connection, [device.device_id], origin.enqueued_at)
-    heard(connection, {device.device_id: origin.enqueued_at}, silent_after)
+    if is_news(device, origin.enqueued_at):
+        heard(connection, {device.device_id: origin.enqueued_at}, silent_after)
     set_ids = plan_device(connection, device.device_id, origin.enqueued_at)
     return Outcome(APPLIED, f"{len(inventory.images)} images", set_ids)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select
 
-from contracts.records import Waiting
+from contracts.records import Device, Waiting
 from contracts.states import BEFORE_ARRIVAL, OPEN_SET
 from store.kernel.notices import announce
 from store.kernel.schema import device_tags, devices, members, sets
@@ -20,12 +20,18 @@ from store.kernel.tools import chunks
 TAG = "silent-after-hours"
 """Of a device that may be silent for longer than others, or not so long."""
 CODE = "device.silent"
+_CLOSE_ENOUGH = timedelta(hours=1)
 _MAX_HOURS = 24 * 3660
 
 _HEARD = devices.update().where(
     devices.c.device_id == bindparam("this"), or_(devices.c.heard_at.is_(None), devices.c.heard_at < bindparam("at"))
 )
 _EXPECT = devices.update().where(devices.c.device_id == bindparam("this"), devices.c.silent_since.is_(None))
+
+
+def is_news(device: Device, at: datetime) -> bool:
+    """Whether a message of then is worth a write: to the hour is close enough, unless the device was missed."""
+    return device.heard_at is None or device.silent_since is not None or at - device.heard_at >= _CLOSE_ENOUGH
 
 
 def heard(connection: Connection, heard_at: Mapping[str, datetime], after: timedelta) -> None:

@@ -17,7 +17,7 @@ from contracts.records import Device
 from contracts.states import DEVICE
 from services.store_port import Origin, Outcome
 from store.devices.senders import heard_from, held_devices, stranger
-from store.devices.silence import heard
+from store.devices.silence import heard, is_news
 from store.kernel.ledger import Ledger
 from store.sets.waiting import sets_waiting_for
 from store.transfers.account_rows import accounts_by_id, remember_heard, write_accounts
@@ -73,7 +73,8 @@ class _Batch:
         last: dict[str, datetime] = {}
         for origin, _ in taken:
             last[origin.device_id] = max(origin.enqueued_at, last.get(origin.device_id, origin.enqueued_at))
-        heard(self._connection, last, self._silent_after)
+        news = {device_id: at for device_id, at in last.items() if is_news(self._senders[device_id], at)}
+        heard(self._connection, news, self._silent_after)
         waiting = self._to_plan([report for _, report in taken])
         return [
             replace(outcome, set_ids=tuple(waiting.get(report.transfer_id, ())))

@@ -29,7 +29,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Cos
 @pytest.mark.parametrize(
     ("step", "most"),
     [
-        ("inventory, in batches", 12),
+        ("inventory, in batches", 14),
         ("first plan", 2),
         ("superseding plan", 2),
         ("plan of one image", 2),
