@@ -190,7 +190,7 @@ class _Cloud(MortalCloud):
 
     def __init__(self, folder: Path, link: TcpProxy, dependency: str, azurite: Azurite, mail: SmtpServer) -> None:
         self._link_to_hub = link if dependency == HUB else None
-        settings = {"IMAGEDELTA_PRIORITIES": str(APP / "priorities.yaml")}
+        settings = {"IMAGEDELTA_PRIORITIES": str(APP / "priorities.yaml"), "IMAGEDELTA_CLAIM_LEASE_SECONDS": "10"}
         if dependency == BLOBS:
             link.target = ("127.0.0.1", azurite.port)
             address = f"http://{link.address}/{ACCOUNT}"
