@@ -24,7 +24,7 @@ class MortalCloud(CloudProcess):
 
     def __init__(self, folder: Path, app: Path = APP, **options: Any) -> None:
         self.deaths = 0
-        super().__init__(folder, app, IMAGEDELTA_CLAIM_LEASE_SECONDS="1", **options)
+        super().__init__(folder, app, **{"IMAGEDELTA_CLAIM_LEASE_SECONDS": "1", **options})
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """What may be asked twice; an answer that asks to come back is followed."""
