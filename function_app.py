@@ -17,9 +17,9 @@ from activities.binding import bind
 from activities.purge import purge
 from orchestrators import ORCHESTRATORS
 from services.factory import check_settings, deps
-from services.hub_settings import hub_names, hub_variable
-from services.logs import set_up_logs
-from services.quiet_libraries import quiet_libraries
+from services.hubs.settings import hub_names, hub_variable
+from services.watching.logs import set_up_logs
+from services.watching.quiet_libraries import quiet_libraries
 from triggers.due import serve_start_due
 from triggers.gate import KeyGate, RoleGate
 from triggers.hub_events import serve_events

@@ -23,7 +23,7 @@ from activities.tidy_layers import TidyLayers
 from activities.watching import tell_how_things_stand, working_on
 from imagedelta.errors import ImageDeltaError
 from services.deps import Deps
-from services.metrics import ATTENDED
+from services.watching.metrics import ATTENDED
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any
 from activities.failures import final_failure
 from activities.watching import working_on
 from services.deps import Deps
-from services.metrics import STEPS_FAILED
-from services.telemetry import Span
+from services.watching.metrics import STEPS_FAILED
+from services.watching.telemetry import Span
 
 log = logging.getLogger("imagedelta.steps")
 

@@ -30,7 +30,7 @@ from imagedelta.delta.format.profiles import profile_named
 from imagedelta.errors import DependencyError, ImageDeltaError
 from imagedelta.limits import MIB
 from services.deps import Deps
-from services.metrics import BUILD_SECONDS, PATCH_BYTES
+from services.watching.metrics import BUILD_SECONDS, PATCH_BYTES
 
 _WHOLE_BYTES = 128 * MIB
 """Of files that are compared or carried: so much is built in one step, of at most two minutes of a core."""

@@ -59,7 +59,7 @@ class Subject:
     sets: Collection[str] = ()
     """That it is done for."""
     ids: Mapping[str, str] = field(default_factory=dict)
-    """On its log lines: names of services.log_fields.IDS."""
+    """On its log lines: names of services.watching.log_fields.IDS."""
 
 
 class DueWork(Protocol):

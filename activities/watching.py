@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from services.deps import Deps
-from services.metrics import DEVICES, DEVICES_SILENT, DUE_AGE, NOTIFICATIONS_DEAD, TRANSFERS
-from services.telemetry import Span
+from services.watching.metrics import DEVICES, DEVICES_SILENT, DUE_AGE, NOTIFICATIONS_DEAD, TRANSFERS
+from services.watching.telemetry import Span
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import click
 from benchmarks.fleet_life import CHAPTERS, FleetLife
 from benchmarks.fleet_meter import Cost
 from benchmarks.fleet_report import details, picture, read, table
+from benchmarks.quiet import quiet
 from benchmarks.results import BadResults
 
 _PATH = click.Path(path_type=Path)
@@ -23,9 +24,9 @@ _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 @click.option("--until", default="", type=click.Choice(["", *CHAPTERS]), help="Chapter to stop after; all by default.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each step and size, as they come.")
 @click.option("--scratch", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Where databases lie.")
+@quiet(logging.WARNING)  # a fleet in which everything fails on purpose
 def fleet(sizes: str, until: str, as_json: bool, scratch: Path | None) -> None:
     """Measure what a deployment of five images costs the cloud, from enrolling to a set that fails everywhere."""
-    logging.disable(logging.WARNING)  # a fleet in which everything fails on purpose
     costs: list[Cost] = []
 
     def done(cost: Cost) -> None:

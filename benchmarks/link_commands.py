@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.quiet import quiet
 from benchmarks.tables import Table
 from tests.simulators.blob_server import BlobServer
 from tests.simulators.link_trial import LinkFigure, fetch_over
@@ -23,9 +24,9 @@ _CUTS = (None, 10_000_000, 1_000_000, 100_000)
 @click.option("--megabytes", type=click.IntRange(1, 1000), default=24, show_default=True, help="Size of the patch.")
 @click.option("--seconds", type=float, default=600, show_default=True, help="That one fetch may take.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@quiet(logging.CRITICAL)  # every cut would be a line
 def link(megabytes: int, seconds: float, as_json: bool) -> None:
     """Fetch a bundle through a TCP proxy that cuts connections; fails where its bytes cost more than 1.02 times."""
-    logging.disable(logging.CRITICAL)  # every cut would be a line
     figures = [_measured(megabytes * 1_000_000, cut, seconds) for cut in _CUTS]
     if as_json:
         click.echo(json.dumps([_document(each) for each in figures]))

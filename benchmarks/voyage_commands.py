@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from benchmarks.quiet import quiet
 from benchmarks.tables import Table
 from tests.simulators.fleet_landfall import document, faults, per_device_and_year
 from tests.simulators.fleet_voyage import DEATHS, TROUBLES, Voyage
@@ -31,9 +32,9 @@ _SHOWN = 40
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Where files lie; in memory where the system has a folder for that, for each of 100,000 blobs is synced.",
 )
+@quiet(logging.CRITICAL)  # a host that dies all the time has much to say
 def voyage(devices: int, deaths: int, seed: int, as_json: bool, scratch: Path | None) -> None:
     """Deploy five images to a simulated fleet in trouble; fails when anything was lost, done twice or got stuck."""
-    logging.disable(logging.CRITICAL)  # a host that dies all the time has much to say
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=scratch or (_MEMORY if _MEMORY.is_dir() else None)) as place:
         under_way = Voyage(devices, Path(place), seed=seed, deaths=deaths)

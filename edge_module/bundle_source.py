@@ -18,7 +18,7 @@ from contracts.messages import OutboxAccess, PatchAccess
 from imagedelta.bundles import HEAD_BYTES, MAX_SHARED_BYTES, BundleHead, parse_head, read_shared, zip_layout
 from imagedelta.bundles.head import TRANSFER_ID
 from imagedelta.errors import ContentError, DependencyError, LimitExceeded, Truncated
-from services.blobs_http import BlobContainer
+from services.blobs.http import BlobContainer
 from services.ports import BlobInfo
 
 FORMS = ("shared",)

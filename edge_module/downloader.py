@@ -27,7 +27,7 @@ from edge_module.turns import Turns
 from edge_module.verdict import Refused, Wait
 from imagedelta.bundles import MAX_SHARED_BYTES
 from imagedelta.errors import ContentError, DependencyError
-from services.blobs_http import RangeIgnored
+from services.blobs.http import RangeIgnored
 from services.ports import BlobInfo
 
 LOOK_SECONDS = 60.0

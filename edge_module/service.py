@@ -23,7 +23,7 @@ from edge_module.refused import RefusedFiles
 from edge_module.settings import Settings, trusted_keys_from_environment
 from edge_module.verdict import STOPPED
 from imagedelta.errors import DependencyError
-from services.blobs_http import BlobContainer
+from services.blobs.http import BlobContainer
 from services.http_bounded import bounded_client
 
 HUNG = 4

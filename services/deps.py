@@ -9,7 +9,7 @@ from imagedelta.bundles.seal import Sealer
 from services.ports import Blobs, Clock, Hub, Mailer, Registry, Webhook
 from services.settings import Settings
 from services.store_port import Store
-from services.telemetry import NoTelemetry, Telemetry
+from services.watching.telemetry import NoTelemetry, Telemetry
 
 
 @dataclass(frozen=True)

@@ -15,25 +15,25 @@ from contracts.records import ARCHIVE
 from imagedelta.bundles.keys import private_key_from_pem, write_key_pair
 from imagedelta.bundles.seal import Ed25519Sealer, FileSealer, Sealer
 from imagedelta.errors import RequestError
-from services.blobs_azure_settings import StorageSettings
-from services.blobs_folder import FolderBlobs
+from services.blobs.azure_settings import StorageSettings
+from services.blobs.folder import FolderBlobs
 from services.clock import utc_now
 from services.deps import Deps
-from services.hub_budget import RESERVED, BudgetedCalls, Budgets
-from services.hub_calls import HubCalls
-from services.hub_port import IotHub
-from services.hub_rest import RestCalls
-from services.hub_settings import HubSettings, own_variable
+from services.hubs.budget import RESERVED, BudgetedCalls, Budgets
+from services.hubs.calls import HubCalls
+from services.hubs.hub import IotHub
+from services.hubs.rest import RestCalls
+from services.hubs.settings import HubSettings, own_variable
 from services.identity import Identity
-from services.intake_settings import registry_variable
-from services.mail_smtp import SmtpMailer
+from services.notices.mail_smtp import SmtpMailer
+from services.notices.webhook_http import HttpWebhook
 from services.ports import Blobs, Hub, Registry
-from services.registry_intake import IntakeRegistry
-from services.seal_keyvault import KeyVaultSealer
-from services.sealers import Sealers
+from services.registries.intake import IntakeRegistry
+from services.registries.settings import registry_variable
+from services.seals.keyvault import KeyVaultSealer
+from services.seals.sealers import Sealers
 from services.settings import Settings, load_settings
-from services.telemetry import NoTelemetry, Telemetry
-from services.webhook_http import HttpWebhook
+from services.watching.telemetry import NoTelemetry, Telemetry
 from store.sql import SqlStore
 
 _SQL_SCOPE = "https://database.windows.net/.default"
@@ -103,7 +103,7 @@ def _telemetry(settings: Settings) -> Telemetry:
     if not settings.telemetry.watched:
         return NoTelemetry()
     try:
-        from services.telemetry_otel import make_telemetry  # 0.1 to 0.4 s and 10 to 40 MB, for those who want it
+        from services.watching.otel import make_telemetry  # 0.1 to 0.4 s and 10 to 40 MB, for those who want it
 
         return make_telemetry(settings.telemetry, Identity())
     except Exception as error:  # whatever an SDK raises: nobody's images wait for figures
@@ -135,8 +135,8 @@ def _blobs(settings: Settings, identity: Identity) -> Blobs:
 
 def _account(storage: StorageSettings, identity: Identity) -> Blobs:
     """Imported here: the SDK takes half a second, and the embedded default needs none."""
-    from services.blobs_azure import AzureBlobs
-    from services.blobs_azure_account import Account
+    from services.blobs.azure import AzureBlobs
+    from services.blobs.azure_account import Account
 
     return AzureBlobs(Account(storage, None if storage.key else identity.credential))
 
@@ -157,7 +157,7 @@ def hub_calls(hub: HubSettings, identity: Identity) -> HubCalls:
     if hub.client == "rest" or hub.connection.is_local:
         return RestCalls(hub.name, hub.connection, identity)
     try:
-        from services.hub_sdk import SdkCalls
+        from services.hubs.sdk import SdkCalls
     except ImportError as error:
         if hub.client == "sdk":
             variable = own_variable(hub.name, "CLIENT")

@@ -16,8 +16,8 @@ from planning import manifest as manifests
 from planning.facts import FleetFacts, Unreadable, Wanted
 from planning.plan import Policy, wanted_images
 from services.deps import Deps
-from services.origin_rules import forbidden
 from services.ports import Hub
+from services.registries.origin_rules import forbidden
 from services.rules_file import read_rules
 
 

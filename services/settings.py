@@ -16,17 +16,17 @@ from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES
 from imagedelta.errors import ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS, Limits, raised_limits
 from imagedelta.names import parse_name
-from services.blobs_azure_settings import StorageSettings, read_storage
+from services.blobs.azure_settings import StorageSettings, read_storage
 from services.caller_settings import CallerSettings, read_caller_settings
-from services.hub_settings import HubSettings, read_hubs
-from services.intake_settings import IntakeSettings, read_intake
-from services.mail_settings import MailSettings, read_mail
+from services.hubs.settings import HubSettings, read_hubs
+from services.notices.mail_settings import MailSettings, read_mail
+from services.notices.webhook_settings import WebhookSettings, read_webhook
 from services.ports import OWN_CONTAINERS
+from services.registries.settings import IntakeSettings, read_intake
 from services.rules_file import read_rules
-from services.seal_settings import SealSettings, read_seal_settings
+from services.seals.settings import SealSettings, read_seal_settings
 from services.setting_values import Values
-from services.telemetry_settings import TelemetrySettings, read_telemetry
-from services.webhook_settings import WebhookSettings, read_webhook
+from services.watching.settings import TelemetrySettings, read_telemetry
 
 _DATABASES = ("sqlite", "mssql+pyodbc")
 _SET_PAGE = re.compile(r"https?://[^\s\"'<>{}\\^`|]*\{set\}[^\s\"'<>{}\\^`|]*")

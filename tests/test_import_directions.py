@@ -22,10 +22,10 @@ _PORTS = {
     "services.ports",
     "services.store_port",
     "services.plan_facts",
-    "services.origin_rules",
-    "services.telemetry",
-    "services.metrics",
-    "services.log_fields",
+    "services.registries.origin_rules",
+    "services.watching.telemetry",
+    "services.watching.metrics",
+    "services.watching.log_fields",
 }
 """What steps and triggers see of services: Protocols, and questions asked through them; no adapter."""
 
@@ -43,7 +43,7 @@ MAY_SEE: dict[str, set[str]] = {
         "imagedelta",
         "contracts",
         "services.ports",
-        "services.blobs_http",
+        "services.blobs.http",
         "services.http_bounded",
     },
     "imagedelta_host": {"imagedelta.errors", "imagedelta.whole_files"},
@@ -81,10 +81,10 @@ ONLY_IN: dict[str, set[str]] = {
     # HTTP: one client file for each outside system and each program; the demo is a program of people
     "httpcore": {"services/http_bounded.py"},
     "httpx": {
-        "services/blobs_http.py",
+        "services/blobs/http.py",
         "services/http_bounded.py",
-        "services/hub_transport.py",
-        "services/webhook_http.py",
+        "services/hubs/transport.py",
+        "services/notices/webhook_http.py",
         "imagedelta_local/hub_service.py",
         "edge_module/hub_local.py",
         "edge_module/hub_choice.py",
@@ -96,19 +96,19 @@ ONLY_IN: dict[str, set[str]] = {
     },
     "aiohttp": {"imagedelta_host/", "imagedelta_local/"},
     # telemetry
-    "opentelemetry": {"services/telemetry_otel.py"},
+    "opentelemetry": {"services/watching/otel.py"},
     # mail
-    "smtplib": {"services/mail_smtp.py"},
+    "smtplib": {"services/notices/mail_smtp.py"},
     "aiosmtpd": {"demo/"},
     # what Azure's library for IoT Hub sends by
-    "msrest": {"services/hub_sdk.py"},
+    "msrest": {"services/hubs/sdk.py"},
     # tokens of Entra ID
     "azure.identity": {"services/identity.py", "imagedelta_cli/checks/blob_storage.py"},
     # blobs: the SDK in one file of each room, its errors beside it
-    "azure.storage": {"services/blobs_azure_account.py", "imagedelta_cli/checks/blob_storage.py", "demo/azurite.py"},
+    "azure.storage": {"services/blobs/azure_account.py", "imagedelta_cli/checks/blob_storage.py", "demo/azurite.py"},
     "azure.core": {
-        "services/blobs_azure_account.py",
-        "services/blobs_azure_errors.py",
+        "services/blobs/azure_account.py",
+        "services/blobs/azure_errors.py",
         "services/identity.py",
         "imagedelta_cli/checks/blob_storage.py",
     },

@@ -23,9 +23,9 @@ import azure.functions as func
 from contracts.messages import Inventory, Report, parse_inventory, parse_report
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from services.deps import Deps
-from services.log_fields import about
-from services.metrics import MESSAGES, QUARANTINED
 from services.store_port import Origin, Outcome, Senders, Untaken
+from services.watching.log_fields import about
+from services.watching.metrics import MESSAGES, QUARANTINED
 from triggers.http import ATTEND, Start, deploy_set
 from triggers.report_telemetry import tell_reports
 from triggers.starting import Starter, start_all

@@ -13,8 +13,8 @@ from planning import manifest as manifests
 from planning.dry_run import page_of, plan_answer
 from planning.plan import plan_fleet
 from services.deps import Deps
-from services.origin_rules import forbidden
 from services.plan_facts import gather_facts, policy_of, wanted_of
+from services.registries.origin_rules import forbidden
 
 _NAMED = 10
 """Names repeated in an error message."""

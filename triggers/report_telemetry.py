@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from contracts.records import Transfer
 from contracts.states import OUTCOMES
 from services.deps import Deps
-from services.metrics import BYTES_SAVED, BYTES_SENT, TRANSFERS_ENDED
 from services.store_port import Outcome
+from services.watching.metrics import BYTES_SAVED, BYTES_SENT, TRANSFERS_ENDED
 
 
 def tell_reports(deps: Deps, outcomes: Iterable[Outcome]) -> None:

@@ -16,9 +16,9 @@ from contracts.parameters import PATH, Parameter
 from contracts.responses import Problem, View
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from services.deps import Deps
-from services.log_fields import about
-from services.metrics import REFUSALS
-from services.telemetry import traceparent_of
+from services.watching.log_fields import about
+from services.watching.metrics import REFUSALS
+from services.watching.telemetry import traceparent_of
 from triggers.gate import Gate
 from triggers.http import MAX_BODY_BYTES, Answer, Request, not_found
 from triggers.operations import Operation, Resource

@@ -22,7 +22,7 @@ from contracts.records import Notification, Waiting
 from contracts.work import pause_after
 from imagedelta.errors import DependencyError, ImageDeltaError
 from services.deps import Deps
-from services.metrics import NOTIFICATIONS
+from services.watching.metrics import NOTIFICATIONS
 
 log = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ class MortalCloud(CloudProcess):
         return [name for name in self.stored(outbox_container(device_id)) if not name.endswith(".chunks")]
 
     def stored(self, container: str) -> list[str]:
-        """Names of the blobs; hidden files are none (services/blobs_folder.py)."""
+        """Names of the blobs; hidden files are none (services/blobs/folder.py)."""
         folder = self.host.state / "blobs" / container
         return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 

@@ -22,9 +22,9 @@ from azure.storage.blob import ContainerClient
 from imagedelta.errors import DependencyError, RequestError
 from imagedelta_cli.uploading import Sender
 from imagedelta_local.blobs.access import sign
-from services.hub_connection import HubConnection
-from services.hub_port import IotHub
-from services.hub_rest import RestCalls
+from services.hubs.connection import HubConnection
+from services.hubs.hub import IotHub
+from services.hubs.rest import RestCalls
 from services.identity import Identity
 from services.ports import Deployment
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for

@@ -105,7 +105,7 @@ def sent(base: Base, drawn: list[tuple[Any, ...]]) -> list[Sent]:
 def after(base: Base, batches: list[list[Sent]]) -> tuple[list[Outcome], dict[str, Any]]:
     """What became of each, and what SQL holds afterwards; taken back, so that the next starts from the same."""
     with base.store._db._writer.connect() as connection, connection.begin() as transaction:
-        outcomes = [one for batch in batches for one in take_reports(connection, batch, MODULE, 2)]
+        outcomes = [one for batch in batches for one in take_reports(connection, batch, MODULE, 2, timedelta(days=14))]
         found = contents(connection)
         transaction.rollback()
     return outcomes, found

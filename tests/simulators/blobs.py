@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import BinaryIO
 
 from imagedelta.errors import ContentError, Truncated
-from services.blob_names import check_container, check_name
+from services.blobs.names import check_container, check_name
 from services.ports import BlobInfo, BlobRange, Clock, Grant
 from tests.simulators.calls import Calls
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from imagedelta.errors import RequestError
 from imagedelta_local.iothub.query import parse
-from services.hub_calls import Document, Rows, unanswered
-from services.hub_documents import deployment_document, read_deployment
+from services.hubs.calls import Document, Rows, unanswered
+from services.hubs.documents import deployment_document, read_deployment
 from services.ports import Twin
 from tests.hubs.limits import Limits, kind_of
 from tests.simulators.hub import HubSimulator

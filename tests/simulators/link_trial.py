@@ -33,7 +33,7 @@ from edge_module.reporting import Reporter
 from edge_module.troubles import Troubles
 from imagedelta.bundles import BundleHead, Ed25519Sealer, chunk_list, compose
 from imagedelta.errors import DependencyError
-from services.blobs_http import BlobContainer
+from services.blobs.http import BlobContainer
 from services.http_bounded import bounded_client
 from tests.simulators.blob_server import BlobServer
 from tests.simulators.tcp_proxy import TcpProxy

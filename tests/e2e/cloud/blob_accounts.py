@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services import blobs_azure_account, blobs_azure_reader, blobs_azure_upload
-from services.blobs_azure import AzureBlobs
-from services.blobs_azure_account import Account
-from services.blobs_azure_settings import StorageSettings
+from services.blobs import azure_account, azure_reader, azure_upload
+from services.blobs.azure import AzureBlobs
+from services.blobs.azure_account import Account
+from services.blobs.azure_settings import StorageSettings
 from services.clock import utc_now
 from services.ports import Clock
 from tests.e2e.parts.azurite import ACCOUNT, KEY, Azurite
@@ -38,8 +38,8 @@ def trust(monkeypatch: pytest.MonkeyPatch, authority: Authority, folder: Path) -
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small blobs have many blocks, ranges, windows and pages."""
-    monkeypatch.setattr(blobs_azure_upload, "BLOCK_BYTES", BLOCK)
-    monkeypatch.setattr(blobs_azure_upload, "RANGE_BYTES", BLOCK // 2)
-    monkeypatch.setattr(blobs_azure_reader, "FIRST_BYTES", 4096)
-    monkeypatch.setattr(blobs_azure_reader, "MOST_BYTES", BLOCK)
-    monkeypatch.setattr(blobs_azure_account, "_PAGE", 4)
+    monkeypatch.setattr(azure_upload, "BLOCK_BYTES", BLOCK)
+    monkeypatch.setattr(azure_upload, "RANGE_BYTES", BLOCK // 2)
+    monkeypatch.setattr(azure_reader, "FIRST_BYTES", 4096)
+    monkeypatch.setattr(azure_reader, "MOST_BYTES", BLOCK)
+    monkeypatch.setattr(azure_account, "_PAGE", 4)

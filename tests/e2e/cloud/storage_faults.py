@@ -11,7 +11,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from services.blobs_azure_account import BoundedTransport
+from services.blobs.azure_account import BoundedTransport
 from tests.simulators.calls import Crash
 
 Send = Callable[[], requests.Response]

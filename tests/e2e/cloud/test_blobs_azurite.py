@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.blobs_azure import AzureBlobs
+from services.blobs.azure import AzureBlobs
 from tests.blobs.suite import BlobsSuite
 from tests.e2e.cloud.blob_accounts import blobs_of, small_blocks, trust
 from tests.e2e.parts.azurite import Azurite

@@ -14,7 +14,7 @@ from activities.publish_batch import publish_batch
 from contracts.outbox import outbox_container
 from contracts.records import Transfer
 from imagedelta.errors import ContentError, DependencyError
-from services.blobs_azure import AzureBlobs
+from services.blobs.azure import AzureBlobs
 from services.ports import BlobRange
 from store.sql import SqlStore
 from tests.blobs.suite import in_chunks, noise

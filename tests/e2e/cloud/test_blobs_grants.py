@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from imagedelta.errors import DependencyError
-from services.blobs_azure import AzureBlobs
-from services.blobs_azure_account import Account
-from services.blobs_http import BlobContainer
+from services.blobs.azure import AzureBlobs
+from services.blobs.azure_account import Account
+from services.blobs.http import BlobContainer
 from services.clock import utc_now
 from services.http_bounded import bounded_client
 from services.ports import BlobInfo, BlobRange, Grant

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from imagedelta.errors import DependencyError
-from services import blobs_azure_account
-from services.blobs_azure import AzureBlobs
+from services.blobs import azure_account
+from services.blobs.azure import AzureBlobs
 from tests.blobs.suite import in_chunks, noise
 from tests.e2e.cloud.blob_accounts import BLOCK, account_of, blobs_of, small_blocks, trust
 from tests.e2e.parts.azurite import ACCOUNT, Azurite
@@ -68,7 +68,7 @@ def test_reads_over_a_way_that_is_cut_again_and_again_are_whole(blobs: AzureBlob
 def test_a_storage_that_is_gone_or_silent_is_told_in_time_and_found_again(
     blobs: AzureBlobs, link: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blobs_azure_account, "TRY_AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr(azure_account, "TRY_AGAIN_SECONDS", 1.0)
     began = time.monotonic()
     link.refusing = True
     with pytest.raises(DependencyError):
@@ -90,12 +90,12 @@ def test_an_upload_that_is_killed_shows_nothing_and_the_next_one_sends_the_rest(
     program = f"""
         import time
         from pathlib import Path
-        from services import blobs_azure_upload
-        from services.blobs_azure import AzureBlobs
-        from services.blobs_azure_account import Account
-        from services.blobs_azure_settings import read_storage
+        from services.blobs import azure_upload
+        from services.blobs.azure import AzureBlobs
+        from services.blobs.azure_account import Account
+        from services.blobs.azure_settings import read_storage
         from services.setting_values import Values
-        blobs_azure_upload.BLOCK_BYTES = {BLOCK}
+        azure_upload.BLOCK_BYTES = {BLOCK}
         text = "AccountName={ACCOUNT};AccountKey={account_of(azurite, by_key=True).key};BlobEndpoint={url}"
         data = Path({str(source)!r}).read_bytes()
         def chunks():

@@ -13,12 +13,12 @@ import pytest
 
 from imagedelta.errors import DependencyError
 from services.http_bounded import bounded_client
-from services.hub_budget import BudgetedCalls, Budgets
-from services.hub_connection import HubConnection
-from services.hub_port import IotHub
-from services.hub_rest import RestCalls
-from services.hub_sdk import SdkCalls
-from services.hub_transport import HubTransport
+from services.hubs.budget import BudgetedCalls, Budgets
+from services.hubs.connection import HubConnection
+from services.hubs.hub import IotHub
+from services.hubs.rest import RestCalls
+from services.hubs.sdk import SdkCalls
+from services.hubs.transport import HubTransport
 from services.identity import Identity
 from services.ports import Hub
 from tests.e2e.device.connect_proxy import ConnectProxy

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from services.hub_connection import HubConnection
-from services.hub_port import IotHub
-from services.hub_rest import RestCalls
-from services.hub_transport import HubTransport
+from services.hubs.connection import HubConnection
+from services.hubs.hub import IotHub
+from services.hubs.rest import RestCalls
+from services.hubs.transport import HubTransport
 from services.identity import Identity
 from store.sql import SqlStore
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key

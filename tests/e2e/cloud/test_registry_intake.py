@@ -17,8 +17,8 @@ from imagedelta.archives.oci import INDEX_TYPE, MANIFEST_TYPE
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta_registry.images import RegistryImages
 from services.identity import Identity
-from services.intake_settings import RegistrySettings
-from services.registry_intake import IntakeRegistry
+from services.registries.intake import IntakeRegistry
+from services.registries.settings import RegistrySettings
 from tests.e2e.archive_tools import skopeo_copy
 from tests.e2e.cli_tools import refused
 from tests.e2e.cli_tools import run as run_command

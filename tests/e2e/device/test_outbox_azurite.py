@@ -10,7 +10,7 @@ import pytest
 
 from contracts.messages import OutboxAccess
 from imagedelta.errors import DependencyError
-from services.blobs_http import BlobContainer
+from services.blobs.http import BlobContainer
 from services.http_bounded import bounded_client
 from services.ports import BlobInfo
 from tests.e2e.parts.azurite import Azurite, Outbox

@@ -24,7 +24,7 @@ from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImag
 from contracts.states import ORCHESTRATOR
 from imagedelta.bundles import Ed25519Sealer
 from imagedelta.bundles.keys import generate_private_key
-from services.blobs_folder import FolderBlobs
+from services.blobs.folder import FolderBlobs
 from services.deps import Deps
 from services.ports import BlobInfo
 from services.settings import load_settings

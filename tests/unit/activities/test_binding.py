@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from activities.binding import bind
 from activities.failures import final_failure
 from imagedelta.errors import ContentError, DependencyError, RequestError
 from services.deps import Deps
+from services.watching.telemetry import NoTelemetry
 
 
 def no_deps() -> Any:
-    return None
+    return SimpleNamespace(telemetry=NoTelemetry())
 
 
 def failing(error: BaseException) -> Any:

@@ -20,7 +20,7 @@ from activities.build_scratch import CONTAINER
 from activities.build_step import build_step
 from contracts.records import Transfer
 from imagedelta.delta.encode import build_patch, chunks, spools, stream_coding
-from services.blobs_folder import FolderBlobs
+from services.blobs.folder import FolderBlobs
 from services.ports import BlobInfo
 from tests.images import an_image
 from tests.simulators.calls import Calls, Crash

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, StartDeployment
 from imagedelta.errors import RequestError
-from services.origin_rules import forbidden
+from services.registries.origin_rules import forbidden
 from tests.images import an_image, docker_save
 from tests.unit.activities.bench import Bench
 from triggers.orders import check_origins, dry_run, read_order

@@ -10,7 +10,7 @@ import pytest
 from activities.patch_access import patch_access
 from contracts.messages import PatchAccess
 from imagedelta_local.blobs.access import AccessRefused, require
-from services.blobs_folder import FolderBlobs
+from services.blobs.folder import FolderBlobs
 from services.ports import Grant
 from tests.simulators.blobs import BlobsSimulator
 from tests.simulators.clock import ClockSimulator

@@ -13,8 +13,8 @@ from activities.read_hubs import ReadHubs
 from contracts.records import Device
 from contracts.requests import EnrolDevice
 from imagedelta.errors import DependencyError, RequestError
-from services.hub_connection import HubConnection
-from services.hub_settings import HubSettings
+from services.hubs.connection import HubConnection
+from services.hubs.settings import HubSettings
 from tests.simulators.hub import HubSimulator
 from tests.simulators.statements import statements
 from tests.unit.activities.bench import MODULE, Bench

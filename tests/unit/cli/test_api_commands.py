@@ -274,7 +274,17 @@ def test_a_device_says_what_it_waits_for_what_it_has_and_what_is_under_way(
     host: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     device = dict.fromkeys(
-        ["heldReason", "registryAddress", "bytesPerSecond", "moneyPerMegabyte", "freeDiskBytes", "installationId"]
+        [
+            "heldReason",
+            "registryAddress",
+            "bytesPerSecond",
+            "moneyPerMegabyte",
+            "freeDiskBytes",
+            "installationId",
+            "heardAt",
+            "silentSince",
+            "missingSince",
+        ]
     )
     device |= {"linkRate": None, "linkHours": None}
     device |= {"deviceId": "boat", "state": "active", "hub": "north", "platform": "linux/amd64", "tags": {}}

@@ -14,7 +14,7 @@ import pytest
 from contracts.outbox import outbox_container
 from contracts.requests import EnrolDevice
 from imagedelta_cli.main import run
-from services.blobs_folder import FolderBlobs
+from services.blobs.folder import FolderBlobs
 from store.sql import SqlStore
 
 ROOT = Path(__file__).parents[3]

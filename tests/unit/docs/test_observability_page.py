@@ -7,8 +7,8 @@ from pathlib import Path
 
 from activities import STEPS
 from activities.attend import KINDS
-from services.log_fields import IDS, TRACE
-from services.metrics import METRICS
+from services.watching.log_fields import IDS, TRACE
+from services.watching.metrics import METRICS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
 

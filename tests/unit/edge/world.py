@@ -27,7 +27,7 @@ from edge_module.rebuilds import Rebuilds, RebuildTask
 from edge_module.refused import RefusedFiles
 from edge_module.settings import Settings
 from imagedelta.bundles import BundleHead, Ed25519Sealer, Sealer, chunk_list, compose, share
-from services.blobs_http import BlobContainer
+from services.blobs.http import BlobContainer
 from tests.images import BuiltImage, an_image, oci_archive
 from tests.simulators.files import FileSystemSimulator
 from tests.simulators.hub_device import HubSimulator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from services.hub_budget import RESERVED, BudgetedCalls, Budgets
-from services.hub_port import IotHub
+from services.hubs.budget import RESERVED, BudgetedCalls, Budgets
+from services.hubs.hub import IotHub
 from tests.simulators.fleet import FleetSimulator
 from tests.simulators.hub_calls import SimulatedCalls
 

@@ -10,8 +10,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from activities.notices.story import bytes_text
-from services.mail_settings import MailSettings
-from services.mail_smtp import SmtpMailer
+from services.notices.mail_settings import MailSettings
+from services.notices.mail_smtp import SmtpMailer
 from tests.simulators.fleet import FleetSimulator
 from tests.unit.services.test_mail_smtp import Sink, free_port, part_of
 from triggers.http import deploy_set

@@ -20,9 +20,9 @@ from sqlalchemy import event
 from activities.watching import tell_how_things_stand
 from contracts.channels import MAIL
 from imagedelta.errors import DependencyError
-from services.metrics import METRICS
-from services.telemetry import NoTelemetry
-from services.telemetry_otel import OtelTelemetry
+from services.watching.metrics import METRICS
+from services.watching.otel import OtelTelemetry
+from services.watching.telemetry import NoTelemetry
 from store.sql import SqlStore
 from tests.simulators.fleet import FleetSimulator
 
@@ -219,7 +219,7 @@ def test_unwatched_nothing_more_is_asked_of_sql(fleet: FleetSimulator) -> None:
 def test_log_lines_say_what_they_speak_of(
     watched: FleetSimulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.logs import _Json
+    from services.watching.logs import _Json
 
     lines: list[Mapping[str, Any]] = []
 

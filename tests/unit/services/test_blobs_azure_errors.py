@@ -12,10 +12,10 @@ from datetime import timedelta
 import pytest
 
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
-from services import blobs_azure_account
-from services.blobs_azure import AzureBlobs
-from services.blobs_azure_account import Account
-from services.blobs_azure_settings import StorageSettings
+from services.blobs import azure_account
+from services.blobs.azure import AzureBlobs
+from services.blobs.azure_account import Account
+from services.blobs.azure_settings import StorageSettings
 
 XML = "<?xml version='1.0' encoding='utf-8'?><Error><Code>{}</Code><Message>no</Message></Error>"
 
@@ -117,8 +117,8 @@ def test_a_short_pause_is_kept_and_a_long_one_is_told() -> None:
 
 
 def test_a_body_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs_azure_account, "BODY_SECONDS", 0.3)
-    monkeypatch.setattr(blobs_azure_account, "_PAUSES", ())
+    monkeypatch.setattr(azure_account, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(azure_account, "_PAUSES", ())
     body = "x" * 64 * 200
     said = answer(206, body=body, Content_Range=f"bytes 0-{len(body) - 1}/{len(body)}", ETag='"1"')
     began = time.monotonic()
@@ -130,8 +130,8 @@ def test_a_body_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs_azure_account, "SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr(blobs_azure_account, "_PAUSES", ())
+    monkeypatch.setattr(azure_account, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(azure_account, "_PAUSES", ())
     with answering(b"HTTP/1.1 200 X\r\n" * 5, pause=5) as url, pytest.raises(DependencyError):
         blobs_at(url).read("layers", "ab")
 

@@ -15,10 +15,10 @@ from activities.patch_access import patch_access
 from contracts.outbox import outbox_container
 from imagedelta.errors import DependencyError
 from planning.desired import GRANT_BYTES, MAX_BYTES, size_of
-from services.blobs_azure import AzureBlobs
-from services.blobs_azure_account import Account
-from services.blobs_azure_grants import KEY_LIFETIME, SKEW, DelegatedGrants
-from services.blobs_azure_settings import StorageSettings
+from services.blobs.azure import AzureBlobs
+from services.blobs.azure_account import Account
+from services.blobs.azure_grants import KEY_LIFETIME, SKEW, DelegatedGrants
+from services.blobs.azure_settings import StorageSettings
 from tests.e2e.parts.storage_identity import StorageIdentity
 from tests.simulators.clock import ClockSimulator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagedelta.errors import RequestError
-from services.blobs_azure_settings import StorageSettings, read_storage
+from services.blobs.azure_settings import StorageSettings, read_storage
 from services.setting_values import Values
 
 KEY = "c2VjcmV0a2V5cw=="

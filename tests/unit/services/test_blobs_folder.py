@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from imagedelta.errors import ContentError, DependencyError, RequestError
-from services.blobs_folder import FolderBlobs, grant_signature
+from services.blobs.folder import FolderBlobs, grant_signature
 from services.ports import BlobRange
 from tests.simulators.calls import Crash
 

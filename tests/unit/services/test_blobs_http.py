@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from imagedelta.errors import ContentError, DependencyError
-from services.blobs_http import MAX_LIST_BYTES, MAX_PAGES, BlobContainer, parse_list
+from services.blobs.http import MAX_LIST_BYTES, MAX_PAGES, BlobContainer, parse_list
 from services.ports import BlobInfo
 from tests.simulators.outbox_http import QUERY, URL, OutboxSimulator
 

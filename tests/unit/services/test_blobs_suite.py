@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.blobs_folder import FolderBlobs
+from services.blobs.folder import FolderBlobs
 from services.clock import utc_now
 from tests.blobs.suite import BlobsSuite
 from tests.simulators.blobs import BlobsSimulator

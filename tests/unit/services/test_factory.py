@@ -10,10 +10,10 @@ import pytest
 from imagedelta.bundles.keys import read_trusted_keys, write_key_pair
 from imagedelta.errors import DependencyError, RequestError
 from services.factory import hub_calls, make_deps, upgrade_database
-from services.hub_connection import HubConnection
-from services.hub_rest import RestCalls
-from services.hub_sdk import SdkCalls
-from services.hub_settings import HubSettings
+from services.hubs.connection import HubConnection
+from services.hubs.rest import RestCalls
+from services.hubs.sdk import SdkCalls
+from services.hubs.settings import HubSettings
 from services.identity import Identity
 from services.settings import Settings, load_settings
 
@@ -109,7 +109,7 @@ def test_a_hub_is_asked_by_the_library_unless_it_is_local_or_the_settings_say_so
 
 def test_where_the_library_cannot_be_a_hub_is_asked_by_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on arm64: uamqp has no wheel there."""
-    monkeypatch.setitem(sys.modules, "services.hub_sdk", None)
+    monkeypatch.setitem(sys.modules, "services.hubs.sdk", None)
 
     assert type(hub_calls(HubSettings("north", CLOUD), Identity({}))) is RestCalls
     with pytest.raises(RequestError, match="IMAGEDELTA_HUB_NORTH_CLIENT is sdk") as caught:

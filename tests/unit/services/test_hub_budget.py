@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from imagedelta.errors import DependencyError
-from services.hub_budget import RESERVED, Budget, BudgetedCalls, Budgets
-from services.hub_calls import Rows, unanswered
+from services.hubs.budget import RESERVED, Budget, BudgetedCalls, Budgets
+from services.hubs.calls import Rows, unanswered
 from tests.hubs.limits import Limits, kind_of
 
 

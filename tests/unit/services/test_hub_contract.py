@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from services.http_bounded import bounded_client
-from services.hub_connection import HubConnection
-from services.hub_port import IotHub
-from services.hub_rest import RestCalls
-from services.hub_transport import HubTransport
+from services.hubs.connection import HubConnection
+from services.hubs.hub import IotHub
+from services.hubs.rest import RestCalls
+from services.hubs.transport import HubTransport
 from services.identity import Identity
 from services.ports import Hub
 from tests.hubs.local import LocalHubs

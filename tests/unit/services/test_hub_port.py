@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from imagedelta.errors import DependencyError, RequestError
-from services.hub_connection import HubConnection
-from services.hub_documents import agent_queries
-from services.hub_port import IotHub
-from services.hub_rest import RestCalls
-from services.hub_sdk import SdkCalls
-from services.hub_transport import HubTransport
+from services.hubs.connection import HubConnection
+from services.hubs.documents import agent_queries
+from services.hubs.hub import IotHub
+from services.hubs.rest import RestCalls
+from services.hubs.sdk import SdkCalls
+from services.hubs.transport import HubTransport
 from services.identity import Identity
 from services.ports import Deployment, DeviceTags
 
@@ -390,7 +390,7 @@ def test_an_answer_without_end_is_left_off() -> None:
 
 def test_an_answer_that_comes_byte_by_byte_is_left_off(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("services.hub_transport.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("services.hubs.transport.time.monotonic", lambda: clock[0])
     slow = Endless(b" ", lambda: clock.__setitem__(0, clock[0] + 9))
 
     with pytest.raises(DependencyError, match="seconds"):

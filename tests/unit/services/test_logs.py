@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from imagedelta.errors import ContentError
-from services.log_fields import about, log_fields
-from services.logs import set_up_logs
-from services.telemetry import NoTelemetry
+from services.watching.log_fields import about, log_fields
+from services.watching.logs import set_up_logs
+from services.watching.telemetry import NoTelemetry
 
 log = logging.getLogger("tests.logs")
 Lines = Callable[[str], list[str]]

@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
-from services.mail_settings import MailSettings
-from services.mail_smtp import SmtpMailer
+from services.notices.mail_settings import MailSettings
+from services.notices.mail_smtp import SmtpMailer
 from tests.unit.services.test_mail_smtp import MAIL
 
 Answer = str | Callable[[socket.socket], object]

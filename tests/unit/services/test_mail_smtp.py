@@ -14,8 +14,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from imagedelta.errors import DependencyError, RequestError
-from services.mail_settings import MailSettings
-from services.mail_smtp import SmtpMailer
+from services.notices.mail_settings import MailSettings
+from services.notices.mail_smtp import SmtpMailer
 from services.ports import Mail
 
 MAIL = Mail(

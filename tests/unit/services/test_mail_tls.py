@@ -13,8 +13,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from imagedelta.errors import DependencyError
-from services.mail_settings import MailSettings
-from services.mail_smtp import SmtpMailer
+from services.notices.mail_settings import MailSettings
+from services.notices.mail_smtp import SmtpMailer
 from tests.e2e.parts.certificates import Authority
 from tests.unit.services.test_mail_smtp import MAIL, Sink, free_port
 

@@ -15,8 +15,8 @@ import pytest
 from imagedelta.bundles import seal, verify_seal
 from imagedelta.errors import DependencyError
 from services.identity import Identity
-from services.seal_keyvault import KeyVaultSealer
-from services.sealers import Sealers
+from services.seals.keyvault import KeyVaultSealer
+from services.seals.sealers import Sealers
 from tests.simulators.key_vault import KEY, VERSION, KeyVault, busy, key_vault, refusal
 from tests.simulators.managed_identity import managed_identity
 from tests.unit.bundles.bundles import SEALER

@@ -6,7 +6,7 @@ import pytest
 
 from imagedelta.bundles.keys import generate_private_key, private_key_pem, public_key_of, write_key_pair
 from services.factory import make_deps
-from services.seal_settings import SealSettings, read_seal_settings
+from services.seals.settings import SealSettings, read_seal_settings
 from services.setting_values import Values
 from services.settings import load_settings
 

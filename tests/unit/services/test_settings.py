@@ -11,7 +11,7 @@ import pytest
 
 from imagedelta.bundles.keys import write_key_pair
 from imagedelta.errors import RequestError
-from services.hub_settings import hub_names, hub_variable
+from services.hubs.settings import hub_names, hub_variable
 from services.settings import load_settings
 
 ROOT = Path(__file__).parents[3]

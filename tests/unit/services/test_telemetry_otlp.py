@@ -23,10 +23,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from imagedelta.errors import DependencyError
 from services.factory import make_deps
 from services.identity import Identity
-from services.metrics import BUILD_SECONDS, BYTES_SENT, DUE_AGE
 from services.settings import load_settings
-from services.telemetry import NoTelemetry, trace_id
-from services.telemetry_otel import OtelTelemetry, make_telemetry
+from services.watching.metrics import BUILD_SECONDS, BYTES_SENT, DUE_AGE
+from services.watching.otel import OtelTelemetry, make_telemetry
+from services.watching.telemetry import NoTelemetry, trace_id
 
 PARENT = "00-" + "a1" * 16 + "-" + "b2" * 8 + "-01"
 

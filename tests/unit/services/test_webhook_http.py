@@ -17,9 +17,9 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from imagedelta.errors import DependencyError, ImageDeltaError, RequestError
 from services.http_bounded import bounded_client
+from services.notices.webhook_http import HttpWebhook
 from services.ports import Event
 from services.settings import load_settings
-from services.webhook_http import HttpWebhook
 
 OLD, NEW = "whsec_" + "b2xk" * 10, "whsec_" + "bmV3" * 10
 EVENT = Event("notification-1", "March has failed", json.dumps({"type": "deployment_set.failed", "data": "ä"}))

@@ -60,7 +60,7 @@ def fill(store: SqlStore, size: int) -> None:
             for number in range(size // DEVICES_OF_SET + IMAGES_OF_DEVICE)
         ],
         devices: [
-            {**ROW, "device_id": name, "state": "active", "hub": f"hub-{number % 10}"}
+            {**ROW, "device_id": name, "hub_device_id": name, "state": "active", "hub": f"hub-{number % 10}"}
             for number, name in enumerate(ship)
         ],
         device_tags: [

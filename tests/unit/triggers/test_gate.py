@@ -31,6 +31,7 @@ CHANGING = [
 BODIES: dict[str, Any] = {
     "api_images": {"upload": "u"},
     "api_devices_one": {"hub": "north"},
+    "api_devices_one_rebind": {"hub": "north"},
     "api_sets": {"name": "a set", "images": ["app:2"], "devices": {"ids": ["boat"]}},
 }
 """Where {} is refused before the line is asked for."""

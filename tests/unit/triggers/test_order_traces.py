@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.telemetry import trace_id
+from services.watching.telemetry import trace_id
 from tests.unit.fleet.test_telemetry import Watcher
 from tests.unit.triggers.test_http_sets import ORDER, hub, world  # noqa: F401 - fixtures
 from tests.unit.triggers.world import World

@@ -16,7 +16,7 @@ from typing import Any
 
 import azure.functions as func
 
-from services.blobs_folder import FolderBlobs
+from services.blobs.folder import FolderBlobs
 from services.deps import Deps
 from services.ports import Hub
 from services.settings import load_settings

@@ -1,4 +1,4 @@
-"""The port ``Hub`` of a hub that answers as Azure IoT Hub does, whichever way it is asked (services.hub_calls).
+"""The port ``Hub`` of a hub that answers as Azure IoT Hub does, whichever way it is asked (services.hubs.calls).
 
 Source: learn.microsoft.com/rest/api/iothub/service (devices/get-twin, query, configuration/apply-on-edge-device).
 """
@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from imagedelta.errors import ContentError, RequestError
-from services.hub_calls import Document, HubCalls, unanswered
-from services.hub_documents import (
+from services.hubs.calls import Document, HubCalls, unanswered
+from services.hubs.documents import (
     PAGE,
     agent_queries,
     deployment_document,

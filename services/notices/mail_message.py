@@ -13,7 +13,7 @@ from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 
 from imagedelta.errors import RequestError
-from services.mail_settings import MailSettings
+from services.notices.mail_settings import MailSettings
 from services.ports import Mail
 
 _SENDER_NAME = "imagedelta"

@@ -2,7 +2,7 @@
 
 One client and one pool of connections for all threads. Every call ends: connecting, each wait for bytes and the whole
 of a body have their times; what is brief is asked again here, what is not is told with its Retry-After.
-Not here: what a blob is made of (services.blobs_azure_upload), who gets what access (services.blobs_azure_grants).
+Not here: what a blob is made of (services.blobs.azure_upload), who gets what access (services.blobs.azure_grants).
 
 Source: learn.microsoft.com/rest/api/storageservices; azure-storage-blob 12.31.
 """
@@ -34,8 +34,8 @@ from azure.storage.blob import (
 from requests.adapters import HTTPAdapter
 
 from imagedelta.errors import ImageDeltaError
-from services.blobs_azure_errors import BlobMissing, BlobThere, Busy, ContainerBusy, ContainerMissing, vendor_errors
-from services.blobs_azure_settings import StorageSettings
+from services.blobs.azure_errors import BlobMissing, BlobThere, Busy, ContainerBusy, ContainerMissing, vendor_errors
+from services.blobs.azure_settings import StorageSettings
 from services.ports import BlobInfo
 
 _Answer = TypeVar("_Answer")

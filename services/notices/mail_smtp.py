@@ -20,8 +20,8 @@ from email.message import EmailMessage
 from imagedelta.errors import DependencyError, RequestError
 from imagedelta.printable import printable
 from services.clock import utc_now
-from services.mail_message import ascii_domain, compose
-from services.mail_settings import STARTTLS, TLS, MailSettings
+from services.notices.mail_message import ascii_domain, compose
+from services.notices.mail_settings import STARTTLS, TLS, MailSettings
 from services.ports import Clock, Mail
 
 log = logging.getLogger(__name__)

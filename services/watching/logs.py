@@ -10,8 +10,8 @@ import logging
 import time
 
 from imagedelta.errors import ImageDeltaError
-from services.log_fields import log_fields
-from services.telemetry_settings import JSON
+from services.watching.log_fields import log_fields
+from services.watching.settings import JSON
 
 _MAX_MESSAGE = 8_000
 """Application Insights cuts at 32,768 bytes; a line of JSON that is cut is none."""

@@ -24,10 +24,10 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from imagedelta.errors import ImageDeltaError
 from services.identity import Identity
-from services.log_fields import TRACE, about
-from services.metrics import COUNTER, GAUGE, METRICS, Metric
-from services.telemetry import Span, traceparent_of
-from services.telemetry_settings import TelemetrySettings
+from services.watching.log_fields import TRACE, about
+from services.watching.metrics import COUNTER, GAUGE, METRICS, Metric
+from services.watching.settings import TelemetrySettings
+from services.watching.telemetry import Span, traceparent_of
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
-from services.blobs_azure_account import Account
+from services.blobs.azure_account import Account
 from services.ports import BlobInfo
 
 FIRST_BYTES = 256 << 10

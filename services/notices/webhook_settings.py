@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from services.mail_settings import is_here
+from services.notices.mail_settings import is_here
 from services.setting_values import Values
 
 _PREFIX = "whsec_"

@@ -1,7 +1,7 @@
 """What is asked of an IoT hub in Azure, by Azure's own library (azure-iot-hub).
 
 The library makes the requests, we send them: its own HTTP client bounds neither time nor bytes, and tries again by
-itself for as long as the hub says, but not what was sent by POST (services.hub_transport). It is imported when the
+itself for as long as the hub says, but not what was sent by POST (services.hubs.transport). It is imported when the
 first hub is made, since it needs uamqp, which has wheels for x86-64 alone.
 Not here: update_configuration, which sends its etag without quotes. An id of ours means one content for ever.
 """
@@ -27,9 +27,9 @@ from msrest.pipeline.universal import RawDeserializer
 
 from imagedelta.errors import DependencyError
 from services.clock import utc_now
-from services.hub_calls import MAX_DEPLOYMENTS, Document, Rows, refusal, unanswered
-from services.hub_connection import HubConnection
-from services.hub_transport import Answer, HubTransport
+from services.hubs.calls import MAX_DEPLOYMENTS, Document, Rows, refusal, unanswered
+from services.hubs.connection import HubConnection
+from services.hubs.transport import Answer, HubTransport
 from services.identity import Identity
 from services.ports import Clock
 
@@ -50,7 +50,7 @@ class SdkCalls:
         transport: HubTransport | None = None,
         now: Clock = utc_now,
     ) -> None:
-        """As of services.hub_rest."""
+        """As of services.hubs.rest."""
         self.name = name
         self._now = now
         self._made_of = connection, identity, transport or HubTransport(name, connection.url)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from services.blobs_azure_account import Account
-from services.blobs_azure_errors import ContainerMissing
+from services.blobs.azure_account import Account
+from services.blobs.azure_errors import ContainerMissing
 from services.ports import Clock, Grant
 
 SKEW = timedelta(minutes=15)

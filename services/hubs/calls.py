@@ -1,7 +1,7 @@
 """What is asked of an IoT hub's service side, one method a request: what the port ``Hub`` is made of.
 
-Two ways to ask the same: services.hub_rest by ourselves, services.hub_sdk by Azure's library. Answers are documents as
-the REST interface has them; what they mean is read in services.hub_documents.
+Two ways to ask the same: services.hubs.rest by ourselves, services.hubs.sdk by Azure's library. Answers are documents
+as the REST interface has them; what they mean is read in services.hubs.documents.
 Source: learn.microsoft.com/rest/api/iothub/service, API version 2021-04-12.
 """
 

@@ -13,7 +13,7 @@ from imagedelta_registry.login import NO_LOGIN, AskLogin, Login
 from imagedelta_registry.manifests import for_machines
 from imagedelta_registry.names import RegistryName, is_loopback, parse_registry_name
 from services.http_bounded import bounded_client
-from services.intake_settings import RegistrySettings
+from services.registries.settings import RegistrySettings
 
 
 class IntakeRegistry:

@@ -19,12 +19,12 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from imagedelta.errors import Truncated
-from services.blob_names import check_container, check_name
-from services.blobs_azure_account import Account
-from services.blobs_azure_errors import BlobMissing
-from services.blobs_azure_grants import DelegatedGrants, Grants, KeyGrants
-from services.blobs_azure_reader import open_blob
-from services.blobs_azure_upload import Uploads
+from services.blobs.azure_account import Account
+from services.blobs.azure_errors import BlobMissing
+from services.blobs.azure_grants import DelegatedGrants, Grants, KeyGrants
+from services.blobs.azure_reader import open_blob
+from services.blobs.azure_upload import Uploads
+from services.blobs.names import check_container, check_name
 from services.clock import utc_now
 from services.ports import BlobInfo, BlobRange, Clock, Grant
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import httpx
 
 from services.http_bounded import bounded_client
-from services.hub_calls import unanswered
+from services.hubs.calls import unanswered
 
 _SILENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0

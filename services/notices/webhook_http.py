@@ -19,8 +19,8 @@ from imagedelta.errors import DependencyError, RequestError
 from imagedelta.printable import printable
 from services.clock import utc_now
 from services.http_bounded import bounded_client, read_bounded
+from services.notices.webhook_settings import WebhookSettings
 from services.ports import Clock, Event
-from services.webhook_settings import WebhookSettings
 
 _SILENCE_SECONDS = 20.0
 """15 to 30 s, says the specification. Within IMAGEDELTA_CLAIM_LEASE_SECONDS, or an event goes out twice."""

@@ -27,7 +27,7 @@ from urllib.parse import quote, urlencode
 
 from imagedelta.errors import ContentError, DependencyError, Truncated
 from imagedelta.whole_files import make_folder, sync_folder, whole_file
-from services.blob_names import check_container, check_name
+from services.blobs.names import check_container, check_name
 from services.clock import utc_now
 from services.ports import BlobInfo, BlobRange, Clock, Grant
 

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from services.log_fields import TRACE, about
-from services.metrics import Metric
+from services.watching.log_fields import TRACE, about
+from services.watching.metrics import Metric
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, version 00, the form that is kept."""
@@ -40,7 +40,7 @@ class Telemetry(Protocol):
         Args:
             parent: traceparent of what it belongs to; None begins a trace of its own.
             links: traceparents of others that it serves, too.
-            ids: Of services.log_fields.IDS.
+            ids: Of services.watching.log_fields.IDS.
         """
         ...
 

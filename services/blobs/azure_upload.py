@@ -20,8 +20,8 @@ from itertools import chain
 from typing import TypeVar
 
 from imagedelta.errors import DependencyError, Truncated
-from services.blobs_azure_account import Account
-from services.blobs_azure_errors import BlobThere, BlocksGone, ContainerMissing
+from services.blobs.azure_account import Account
+from services.blobs.azure_errors import BlobThere, BlocksGone, ContainerMissing
 from services.ports import BlobInfo, BlobRange
 
 BLOCK_BYTES = 4 << 20

@@ -18,9 +18,9 @@ from urllib.parse import quote, quote_plus
 from imagedelta.archives.json_reading import parse
 from imagedelta.errors import ContentError
 from services.clock import utc_now
-from services.hub_calls import MAX_DEPLOYMENTS, Document, Rows, refusal, unanswered
-from services.hub_connection import HubConnection
-from services.hub_transport import Answer, HubTransport
+from services.hubs.calls import MAX_DEPLOYMENTS, Document, Rows, refusal, unanswered
+from services.hubs.connection import HubConnection
+from services.hubs.transport import Answer, HubTransport
 from services.identity import Identity
 from services.ports import Clock
 

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from imagedelta.errors import DependencyError
-from services.hub_calls import Document, HubCalls, Rows
+from services.hubs.calls import Document, HubCalls, Rows
 
 T = TypeVar("T")
 

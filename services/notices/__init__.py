@@ -1,0 +1,1 @@
+"""How people and programs are told: mail by SMTP, and a signed webhook."""

@@ -1,0 +1,1 @@
+"""Keys that seal bundles: files, secrets, and keys that never leave Key Vault."""
