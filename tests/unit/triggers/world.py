@@ -103,7 +103,7 @@ def make_world(folder: Path, hubs: Mapping[str, Hub] | None = None) -> World:
     deps = Deps(
         settings=load_settings(environment),
         store=store,
-        blobs=FolderBlobs(folder / "blobs", url="http://host/blobs", key=KEY),
+        blobs=FolderBlobs(folder / "blobs", url="http://host/blobs", key=KEY, now=lambda: START),
         hubs=hubs or {},
         registries={},
         mailer=SimpleNamespace(send=None),
