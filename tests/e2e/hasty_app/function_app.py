@@ -23,6 +23,8 @@ def _hurry() -> None:
         for name, value in [*names.items()]:
             if isinstance(value, timedelta) and ("PAUSE" in name or name == "_PUT_OFF"):
                 names[name] = value / _HASTE
+    work = sys.modules["contracts.work"]
+    work.pause_after.__defaults__ = (work.FIRST_PAUSE, work.LONGEST_PAUSE)  # they were read when it was defined
 
 
 _spec = importlib.util.spec_from_file_location("project_function_app", PROJECT / "function_app.py")
