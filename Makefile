@@ -8,8 +8,9 @@ WORKER := $(VENV)/.worker
 AZURITE := $(VENV)/.azurite
 PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
-# Tests without processes of their own share the cores; end-to-end tests have the machine to themselves.
+# Tests without processes of their own share the cores. End-to-end tests mostly wait: two at a time, each file as a whole.
 PARALLEL := -n auto --dist loadfile
+TWO := -n 2 --dist loadfile
 DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 CLOUD := tests/e2e/cloud
 
@@ -42,7 +43,7 @@ demo-azurite: $(STAMP) $(AZURITE) ## Run the demo with Azurite, Azure Storage's 
 test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
-	$(PYTEST) -m "e2e and not long"
+	$(PYTEST) $(TWO) -m "e2e and not long"
 
 test-device: $(STAMP) $(AZURITE) ## Run the tests of the device beside real parts: dockerd, registry, broker (12 minutes)
 	scripts/setup-debian
