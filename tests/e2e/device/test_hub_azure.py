@@ -473,7 +473,7 @@ def test_a_proxy_stands_between(broker: Broker, cloud: HubStandIn) -> None:
 
 
 def test_a_link_that_breaks_at_any_byte_only_delays(broker: Broker, cloud: HubStandIn) -> None:
-    """From the proxy's answer through the handshake into the acknowledgement; signatures are a byte longer or shorter."""
+    """From the proxy's answer into the acknowledgement; signatures of a handshake differ by a byte or two."""
     with ConnectProxy() as proxy, TcpProxy(("127.0.0.1", proxy.port)) as link:
         way = access(broker, proxy=Proxy("HTTP", "127.0.0.1", link.port))
         whole = hub_of(way)
