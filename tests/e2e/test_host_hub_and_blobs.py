@@ -25,6 +25,7 @@ from imagedelta_local.blobs.access import sign
 from services.hubs.connection import HubConnection
 from services.hubs.hub import IotHub
 from services.hubs.rest import RestCalls
+from services.hubs.transport import HubTransport
 from services.identity import Identity
 from services.ports import Deployment
 from tests.e2e.host_process import APPS, HostProcess, HubClient, hub_key, lines, wait_for
@@ -182,16 +183,20 @@ def test_the_port_reads_many_agents_and_writes_only_on_what_it_read(host: HostPr
     content = {"$edgeAgent": {"properties.desired": {"modules": {}}}}
     deployment = Deployment("fleet", "deviceId in ['port-1']", 3, content)
 
-    port = IotHub(RestCalls("north", HubConnection.parse(host.endpoint()["hubs"]["north"]), Identity({})))
-    agents = port.agents([*names, "nobody"])
-    port.apply_content("port-0", content, on=agents["port-0"].version)
-    with pytest.raises(RequestError) as caught:
+    connection = HubConnection.parse(host.endpoint()["hubs"]["north"])
+
+    with httpx.Client(timeout=30) as client:
+        transport = HubTransport("north", connection.url, client)
+        port = IotHub(RestCalls("north", connection, Identity({}), transport=transport))
+        agents = port.agents([*names, "nobody"])
         port.apply_content("port-0", content, on=agents["port-0"].version)
-    port.create_deployment(deployment)
-    port.create_deployment(deployment)
-    made, given = port.deployments(), port.agents(["port-1"])
-    port.delete_deployment("fleet")
-    left = port.deployments()
+        with pytest.raises(RequestError) as caught:
+            port.apply_content("port-0", content, on=agents["port-0"].version)
+        port.create_deployment(deployment)
+        port.create_deployment(deployment)
+        made, given = port.deployments(), port.agents(["port-1"])
+        port.delete_deployment("fleet")
+        left = port.deployments()
 
     assert sorted(agents) == sorted(names)
     assert caught.value.code == "hub.changed"
