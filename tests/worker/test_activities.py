@@ -26,6 +26,7 @@ INPUTS: dict[str, Any] = {
     "deliver_step": {"patchId": NONE, "worker": "w"},
     "publish_batch": {"patchId": NONE, "after": ""},
     "read_image": {"registrationId": NONE},
+    "prepare_patches": {"registrationId": NONE},
 }
 ODD: dict[str, Any] = {
     "nothing": None,
