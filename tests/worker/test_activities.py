@@ -51,6 +51,7 @@ def by_embedded_host(both: Both) -> dict[str, Any]:
                 patch.setenv(variable, value)
             process = await Worker.start(ROOT)
         try:
+            await _ended(process, "attend", {"seconds": 60})  # what other tests left to be done
             return {case: await _ended(process, *what) for case, what in CASES.items()}
         finally:
             await process.stop()
