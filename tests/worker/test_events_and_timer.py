@@ -121,7 +121,7 @@ def test_a_tick_does_the_same_work(both: Both) -> None:
 
     assert (done.error, done.returned) == (None, None)
     by_worker = beats(both)
-    assert by_us.keys() == by_worker.keys() == {"settle", "notify", "release", "confirm", "sync", "tidy"}
+    assert by_us.keys() == by_worker.keys() == set(work.KINDS)
     assert all(by_us[kind] < by_worker[kind] for kind in by_us)
 
 
