@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from contracts import work
 from contracts.messages import Inventory, Report, to_json
 from tests.e2e.host_process import APPS, HostProcess, HubClient, lines, wait_for
 from tests.worker.azure_worker import AzureWorker, TypedData
