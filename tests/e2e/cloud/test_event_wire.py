@@ -10,7 +10,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,7 +223,7 @@ def test_what_a_killed_broker_did_not_acknowledge_is_sent_again_as_a_duplicate_a
         broker.freeze()
         client.stdin.write("go\n")
         client.stdin.flush()
-        time.sleep(1)
+        wait_for(lambda: broker.unread() > len(body))
         broker.kill()
         broker.start()
         assert client.stdout.readline() == "acknowledged\n"

@@ -124,9 +124,7 @@ def remove_all(dockerd: DockerDaemon) -> None:
     containers = dockerd.docker("ps", "-aq").split()
     if containers:
         dockerd.docker("rm", "-f", *containers)
-    images = dict.fromkeys(dockerd.docker("images", "-aq", "--no-trunc").split())
-    if images:
-        dockerd.docker("rmi", "-f", *images)
+    dockerd.docker("image", "prune", "--all", "--force")
 
 
 def damage_loaded(dockerd: DockerDaemon, diff_id: str) -> int:
