@@ -109,7 +109,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     try:
         yield broker.start()
     finally:
-        broker.kill()
+        broker.kill_frozen()
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,13 @@ class Broker:
     def kill(self) -> None:
         self._end(lambda process: process.kill())
 
+    def kill_frozen(self) -> None:
+        """It does not wake up before, so it answers nothing of what came meanwhile."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=20)
+        self._process = None
+
     def save(self) -> None:
         """Write sessions and subscriptions to the disk: a kill does not end them."""
         assert self._process is not None
@@ -85,8 +92,8 @@ class Broker:
 
     def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is not None:
-            how(self._process)  # first: a frozen one that woke up before would answer what came meanwhile
             self._process.send_signal(signal.SIGCONT)
+            how(self._process)
             self._process.wait(timeout=20)
             self._process = None
 
