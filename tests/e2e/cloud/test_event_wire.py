@@ -109,7 +109,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     try:
         yield broker.start()
     finally:
-        broker.kill_frozen()
+        broker.kill()
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_what_a_killed_broker_did_not_acknowledge_is_sent_again_as_a_duplicate_a
         client.stdin.write("go\n")
         client.stdin.flush()
         wait_for(lambda: broker.unread() > len(body))
-        broker.kill()
+        broker.kill_frozen()
         broker.start()
         assert client.stdout.readline() == "acknowledged\n"
 
