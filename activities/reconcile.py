@@ -17,6 +17,7 @@ from contracts.outbox import outbox_container
 from imagedelta.errors import ImageDeltaError, RequestError
 from planning.restored import Verdict, judge, number_after
 from services.deps import Deps
+from services.ports import Twin
 from services.store_port import Disbelieved, Remembered
 
 BATCH = 50
@@ -141,18 +142,18 @@ def _compare_twins(deps: Deps, found: Found, batch: Sequence[Remembered]) -> Non
             continue
         hub = deps.hubs.get(name)
         try:
-            agents = hub.agents([one.device_id for one in its]) if hub is not None else None
+            agents = hub.agents([one.hub_device_id for one in its]) if hub is not None else None
         except ImageDeltaError as error:
             found.silent_hubs[name] = error.code
             continue
         if agents is None:
             found.silent_hubs[name] = "request.unknown_hub"
             continue
-        found.manifests_since += [
-            one.device_id
-            for one in its
-            if one.version is not None and one.device_id in agents and agents[one.device_id].version > one.version
-        ]
+        found.manifests_since += [one.device_id for one in its if _is_newer(agents.get(one.hub_device_id), one.version)]
+
+
+def _is_newer(twin: Twin | None, version: int | None) -> bool:
+    return twin is not None and version is not None and twin.version > version
 
 
 # ---------------------------------------------------------------- blobs

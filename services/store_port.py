@@ -983,6 +983,7 @@ class Remembered:
 
     device_id: str
     hub: str
+    hub_device_id: str
     version: int | None
     """Newest ``$version`` of its deployment that SQL knows."""
     underway: tuple[Underway, ...]

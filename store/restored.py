@@ -97,13 +97,13 @@ def _newest(connection: Connection) -> datetime | None:
 
 def _devices(connection: Connection, after: str, limit: int) -> tuple[Remembered, ...]:
     query = (
-        select(devices.c.device_id, devices.c.hub)
+        select(devices.c.device_id, devices.c.hub, devices.c.hub_device_id)
         .where(devices.c.device_id > after, devices.c.state != "retired")
         .order_by(devices.c.device_id)
         .limit(limit)
     )
-    hubs = {row.device_id: row.hub for row in connection.execute(query).all()}
-    versions = _versions(connection, hubs)
+    found = {row.device_id: row for row in connection.execute(query).all()}
+    versions = _versions(connection, found)
     underway: dict[str, list[Underway]] = {}
     this_attempt = (bundles.c.transfer_id == transfers.c.transfer_id) & (bundles.c.attempt == transfers.c.attempt)
     on_the_way = (
@@ -111,11 +111,11 @@ def _devices(connection: Connection, after: str, limit: int) -> tuple[Remembered
         .select_from(transfers.outerjoin(bundles, this_attempt))
         .where(transfers.c.state.in_(sorted(ACTIVE_TRANSFER)))
     )
-    for row in rows_in(connection, on_the_way, transfers.c.device_id, hubs):
+    for row in rows_in(connection, on_the_way, transfers.c.device_id, found):
         underway.setdefault(row["device_id"], []).append(Underway(row["transfer_id"], row["blob"]))
     return tuple(
-        Remembered(device_id, hub, versions.get(device_id), tuple(underway.get(device_id, ())))
-        for device_id, hub in hubs.items()
+        Remembered(device_id, row.hub, row.hub_device_id, versions.get(device_id), tuple(underway.get(device_id, ())))
+        for device_id, row in found.items()
     )
 
 

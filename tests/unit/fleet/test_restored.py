@@ -347,6 +347,27 @@ def test_manifests_that_were_set_since_are_named(voyage: Voyage, fleet_store: Sq
     assert found["hubsNotAsked"] == {}
 
 
+def test_a_device_is_asked_for_by_the_id_that_its_hub_knows(voyage: Voyage) -> None:
+    fleet = voyage.fleet
+    voyage.order()
+    fleet.run()
+    device = fleet.deps.store.devices.device("ship-1")
+    assert device is not None
+    hub = fleet.hubs[device.hub]
+    content = hub.modules_content("ship-1")
+    assert content is not None
+    hub.add_device("vessel", content)
+    for _ in range(9):
+        twin = hub.module_twin("vessel", "$edgeAgent")
+        assert twin is not None
+        hub.apply_content("vessel", content, on=twin.version)
+    fleet.deps.store.devices.rebind("ship-1", device.hub, "vessel", "operator", fleet.now())
+
+    found = reconcile(fleet.deps)
+
+    assert found["devicesWithChangedManifests"] == ["ship-1"]
+
+
 def test_patches_whose_blobs_are_gone_are_built_again_and_unknown_ones_go(
     voyage: Voyage, fleet_store: SqlStore, tmp_path: Path
 ) -> None:
