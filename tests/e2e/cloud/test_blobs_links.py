@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -65,14 +66,17 @@ def test_reads_over_a_way_that_is_cut_again_and_again_are_whole(blobs: AzureBlob
     assert link.cuts >= 10
 
 
-def test_a_storage_that_is_gone_or_silent_is_told_in_time_and_found_again(
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_a_storage_that_is_gone_is_told_in_time_and_found_again(
     blobs: AzureBlobs, link: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Python before 3.12.3 does not close a socket that is reset before its handshake: it is freed here, unclosed."""
     monkeypatch.setattr(azure_account, "TRY_AGAIN_SECONDS", 1.0)
     began = time.monotonic()
     link.refusing = True
     with pytest.raises(DependencyError):
         blobs.read("layers", "of-links")
+    gc.collect()
     assert time.monotonic() - began < 10
     link.refusing = False
     read_all(blobs, 2)

@@ -55,7 +55,8 @@ def test_a_mail_server_takes_nothing_before_starttls_and_a_login(smtp: SmtpServe
         client.login(USER, PASSWORD)
         client.sendmail("a@example.org", ["b@example.org"], MESSAGE)
 
-    assert [(mail.login, mail.encrypted, mail.message["Subject"]) for mail in smtp.received] == [(USER, True, "hello")]
+    of_here = [mail for mail in smtp.received if mail.message["Subject"] == "hello"]  # others share the server
+    assert [(mail.login, mail.encrypted) for mail in of_here] == [(USER, True)]
 
 
 def test_blobs_are_had_over_tls_alone(azurite: Azurite) -> None:
