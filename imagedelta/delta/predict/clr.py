@@ -55,10 +55,15 @@ class ClrFile:
 
     @cached_property
     def tokens(self) -> dict[int, list[tuple[int, int]]]:
-        """Tokens in code as (place, row or index), by their table."""
+        """Tokens in code as (place, row or index), by their table; none lies in a table of the metadata."""
         found: dict[int, list[tuple[int, int]]] = defaultdict(list)
         data = self.metadata.data
+        tables = self.metadata.tables.values()
+        first = min((table.start for table in tables), default=0)
+        end = max((table.start + table.rows * table.row_bytes for table in tables), default=0)
         for place in tokens(data, self.bodies):
+            if first - _U32.size < place < end:
+                continue
             (token,) = _U32.unpack_from(data, place)
             if token & _ROW:
                 found[token >> _ROW_BITS].append((place, token & _ROW))
@@ -79,15 +84,39 @@ def read_clr(data: bytes) -> ClrFile | None:
     return ClrFile(metadata, image) if metadata else None
 
 
-def predicted(file: ClrFile, shifts: Shifts, new_image: PeImage) -> Iterator[Fields]:
-    """Yield every reference of the old file with what it should be in the new one; no two overlap."""
-    moves = _Moves(file, shifts, new_image)
+def starts(metadata: Metadata) -> dict[str, int]:
+    """Return where heaps and tables begin, those of which a start may be corrected, in the order of corrections."""
+    heaps = {"string": metadata.strings, "blob": metadata.blobs, "user string": metadata.user_strings}
+    tables = {f"t{number}": table.start for number, table in metadata.tables.items()}
+    return {name: heap.start for name, heap in heaps.items()} | tables
+
+
+def corrections(old: Metadata, new: Metadata, shifts: Shifts) -> list[int]:
+    """Return by how much heaps and tables of the new file begin elsewhere than the shifts say.
+
+    What comes before a heap or table may have moved otherwise than what is in it: then every index into it would be
+    predicted wrong by the same amount.
+    """
+    new_starts = starts(new)
+    return [new_starts[name] - shifts.moved(start) if name in new_starts else 0 for name, start in starts(old).items()]
+
+
+def predicted(file: ClrFile, shifts: Shifts, new_image: PeImage, corrected: Sequence[int]) -> Iterator[Fields]:
+    """Yield every reference of the old file with what it should be in the new one; no two overlap.
+
+    Args:
+        corrected: What ``corrections`` gave; as many numbers as ``starts``.
+    """
+    names = starts(file.metadata)
+    moves = _Moves(file, shifts, new_image, dict(zip(names, corrected, strict=True)))
     for _, table, column in file.metadata.columns():
         values = file.metadata.values(table, column)
         first = table.start + column.offset
         becomes = moves.column(column.kind, values)
         if becomes is not None:
-            yield Fields(range(first, first + table.rows * table.row_bytes, table.row_bytes), column.width, becomes)
+            places = range(first, first + table.rows * table.row_bytes, table.row_bytes)
+            most = (1 << 8 * column.width) - 1
+            yield Fields(places, column.width, [value & most for value in becomes])
     for number, found in file.tokens.items():
         rows = moves.token_rows(number)
         if rows is not None:
@@ -98,8 +127,8 @@ def predicted(file: ClrFile, shifts: Shifts, new_image: PeImage) -> Iterator[Fie
 class _Rows:
     """What the rows of a table are called in the new file."""
 
-    def __init__(self, table: Table, shifts: Shifts) -> None:
-        first = shifts.moved(table.start)
+    def __init__(self, table: Table, shifts: Shifts, correction: int) -> None:
+        first = shifts.moved(table.start) + correction
         half = table.row_bytes // 2
         end = table.start + table.rows * table.row_bytes
         self._new = [0]
@@ -121,8 +150,8 @@ class _Rows:
 class _Indexes:
     """What the indexes into a heap are in the new file."""
 
-    def __init__(self, heap: Heap, shifts: Shifts) -> None:
-        first = shifts.of(heap.start)
+    def __init__(self, heap: Heap, shifts: Shifts, correction: int) -> None:
+        first = shifts.of(heap.start) + correction
         stretches = list(shifts.constant_between(heap.start, heap.start + max(heap.size, 1)))
         self._starts = [start - heap.start for start, _, _ in stretches]
         self._shifts = [shift - first for _, _, shift in stretches]
@@ -132,14 +161,16 @@ class _Indexes:
 
 
 class _Moves:
-    def __init__(self, file: ClrFile, shifts: Shifts, new_image: PeImage) -> None:
+    def __init__(self, file: ClrFile, shifts: Shifts, new_image: PeImage, corrected: dict[str, int]) -> None:
         metadata = file.metadata
         self._heaps = {
-            "string": _Indexes(metadata.strings, shifts),
-            "blob": _Indexes(metadata.blobs, shifts),
+            "string": _Indexes(metadata.strings, shifts, corrected["string"]),
+            "blob": _Indexes(metadata.blobs, shifts, corrected["blob"]),
         }
-        self._user_strings = _Indexes(metadata.user_strings, shifts)
-        self._rows = {number: _Rows(table, shifts) for number, table in metadata.tables.items()}
+        self._user_strings = _Indexes(metadata.user_strings, shifts, corrected["user string"])
+        self._rows = {
+            number: _Rows(table, shifts, corrected[f"t{number}"]) for number, table in metadata.tables.items()
+        }
         if METHOD_DEF not in self._rows and METHOD_DEBUG_INFORMATION in self._rows:
             self._rows[METHOD_DEF] = self._rows[METHOD_DEBUG_INFORMATION]
         self._old_image, self._new_image, self._shifts = file.image, new_image, shifts
