@@ -18,7 +18,9 @@ from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.format.items import STREAM_OF, Item, ItemReader, ReadItem, Way
 from imagedelta.delta.format.references import Member, References
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.format.zero_runs import ZeroRuns
+from imagedelta.delta.format.zero_runs import RUN, SHORT_RUN, ZeroRuns
+from imagedelta.delta.predict.prediction import MAX_CONTROLS, Kind, parts
+from imagedelta.delta.predict.walk import PredictedWalk, check_predictable, kind_of
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
 from imagedelta.limits import MIB
 
@@ -224,8 +226,18 @@ class LayerMaker:
 
     def _changed(self, item: Item, base: Extent | None) -> Iterator[bytes]:
         """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
+        short = self._tapes[Role.PREDICTIONS].is_there
+        run_bytes = SHORT_RUN if short else RUN
+        differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], run_bytes)
+        kind = self._tapes[Role.PREDICTIONS].number() if short else 0
+        if kind:
+            yield from self._predicted(kind_of(kind), item, base, differences)
+        else:
+            yield from self._unpredicted(item, base, differences)
+        differences.finish()
+
+    def _unpredicted(self, item: Item, base: Extent | None, differences: ZeroRuns) -> Iterator[bytes]:
         position, made = item.offset, 0
-        differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS])
         while made < item.length:
             same, extra, seek = self._control(item.length - made)
             for run in differences.take(same):
@@ -237,7 +249,30 @@ class LayerMaker:
             yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
             position += seek
             made += same + extra
-        differences.finish()
+
+    def _predicted(self, kind: Kind, item: Item, base: Extent | None, differences: ZeroRuns) -> Iterator[bytes]:
+        """As ``_unpredicted``, but differences are added to what the old bytes are predicted to become."""
+        check_predictable(item.length, base)
+        controls = list(self._controls(item.length))
+        walk = PredictedWalk(kind, item.offset, controls, base)
+        for match, extra in walk.steps():
+            for part, may in parts(match):
+                added = b"".join(run.differences or bytes(run.length) for run in differences.take(part.length))
+                if base:
+                    yield walk.made(byte_sums.add(walk.old(part, predict=may), added))
+            for size in _sizes(extra):
+                data = self._tapes[Role.EXTRA].read(size)
+                yield walk.made(data)
+
+    def _controls(self, length: int) -> Iterator[tuple[int, int, int]]:
+        for _ in range(MAX_CONTROLS):
+            if not length:
+                return
+            control = self._control(length)
+            length -= control[0] + control[1]
+            yield control
+        if length:
+            raise LimitExceeded(f"a predicted delta of more than {MAX_CONTROLS} controls")
 
     def _control(self, remaining: int) -> tuple[int, int, int]:
         same = self._tapes[Role.DIFF_LENGTHS].number()
