@@ -26,6 +26,7 @@ from imagedelta.errors import ContentError, DependencyError, RequestError
 from tests.e2e.device.connect_proxy import ConnectProxy
 from tests.e2e.host_process import wait_for
 from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.children import children
 from tests.e2e.parts.hub_stand_in import HubStandIn
 from tests.e2e.parts.workload import Workload
 from tests.simulators.tcp_proxy import TcpProxy
@@ -71,12 +72,7 @@ def code_of(call: Any, *arguments: Any) -> str:
 
 
 def talkers() -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it has just ended
-            if child.status() != psutil.STATUS_ZOMBIE and "edge_module.hub_talker" in child.cmdline():
-                found.append(child)
-    return found
+    return children(psutil.Process(), "edge_module.hub_talker", recursive=True)
 
 
 # Messages
