@@ -10,9 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).parents[3]
-README = ROOT / "README.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "edge_module" / "README.md"])
+from tests.doc_blocks import DOCUMENTS, README, ROOT
+
 MARKDOWN = MarkdownIt().enable("table")
 
 
