@@ -77,7 +77,7 @@ def test_every_block_of_a_page_works_and_says_what_the_page_shows(reader: Reader
     typed = with_expected(page)
     name = page.stem
     said = [reader.folder / f".{name}-{number}.out" for number in range(len(typed))]
-    pieces = [f"{{\n{one.text}}} > {out.name} 2>&1\n" for (one, _), out in zip(typed, said, strict=True)]
+    pieces = [f"{{\n{one.text}}} > {out} 2>&1\n" for (one, _), out in zip(typed, said, strict=True)]
     log = reader.folder / f".{name}.log"
 
     process = reader.bash("".join(pieces), log, URL=reader.endpoint()["url"], KEY=reader.endpoint()["key"])

@@ -34,6 +34,33 @@ def test_every_command_that_a_document_names_exists(page: Path) -> None:
     assert [lost for piece in code for words in NAMED.findall(piece) if (lost := unknown(words.split()))] == []
 
 
+@pytest.mark.parametrize("page", TELLING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_that_a_document_names_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    code = [*(one.text.replace("\\\n", " ") for one in blocks(page)), *re.findall(r"`([^`\n]+)`", text)]
+    calls = [(line, match) for piece in code for line in piece.splitlines() if (match := NAMED.search(line))]
+
+    lost = [
+        f"{match[0]} {option}"
+        for line, match in calls
+        for option in re.findall(r"(?<= )--[a-z-]+", line[match.end() :].partition("#")[0])
+        if option not in options(match[1].split())
+    ]
+    assert lost == []
+
+
+def options(words: list[str]) -> set[str]:
+    """Options of the command that ``imagedelta WORDS`` begins with, and of all."""
+    command: click.Command = cli
+    found = {"--help", "--version"}
+    for word in words:
+        inner = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if inner is None:
+            break
+        command = inner
+    return found | {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
 def unknown(words: list[str]) -> str:
     """What of ``imagedelta WORDS`` the command line does not know."""
     group: click.Command = cli
