@@ -1,7 +1,7 @@
-"""What a fleet uses of Azure's services in a month: `python -m benchmarks.azure_quantities` prints the table of docs/costs.md.
+"""What a fleet uses of Azure's services in a month: `python -m benchmarks.azure_quantities` prints the table.
 
-Derived from what was measured (docs/benchmarks.md, "A fleet of ten thousand"; docs/schema.md, "Sizes") and from defaults of
-settings. Not here: prices (docs/costs.md says why).
+docs/costs.md shows it. Derived from what was measured (docs/benchmarks.md, "A fleet of ten thousand"; docs/schema.md,
+"Sizes") and from defaults of settings. Not here: prices (docs/costs.md says why).
 """
 
 from __future__ import annotations
