@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from imagedelta.delta.predict.clr_blobs import Packed, packed_references, repack
 from imagedelta.delta.predict.clr_code import tokens
 from imagedelta.delta.predict.clr_metadata import Heap, Metadata, Table, read_metadata
 from imagedelta.delta.predict.clr_tables import CODED, METHOD_DEBUG_INFORMATION, METHOD_DEF
@@ -55,19 +56,28 @@ class ClrFile:
 
     @cached_property
     def tokens(self) -> dict[int, list[tuple[int, int]]]:
-        """Tokens in code as (place, row or index), by their table; none lies in a table of the metadata."""
+        """Tokens in code as (place, row or index), by their table; none lies in tables or blobs."""
         found: dict[int, list[tuple[int, int]]] = defaultdict(list)
         data = self.metadata.data
-        tables = self.metadata.tables.values()
-        first = min((table.start for table in tables), default=0)
-        end = max((table.start + table.rows * table.row_bytes for table in tables), default=0)
+        blobs = self.metadata.blobs
         for place in tokens(data, self.bodies):
-            if first - _U32.size < place < end:
+            if self._in_tables(place, _U32.size) or blobs.start - _U32.size < place < blobs.start + blobs.size:
                 continue
             (token,) = _U32.unpack_from(data, place)
             if token & _ROW:
                 found[token >> _ROW_BITS].append((place, token & _ROW))
         return found
+
+    @cached_property
+    def packed(self) -> list[Packed]:
+        """References inside blobs; none lies in tables."""
+        return [found for found in packed_references(self.metadata) if not self._in_tables(found.place, found.width)]
+
+    def _in_tables(self, place: int, width: int) -> bool:
+        tables = self.metadata.tables.values()
+        first = min((table.start for table in tables), default=0)
+        end = max((table.start + table.rows * table.row_bytes for table in tables), default=0)
+        return first - width < place < end
 
 
 def read_clr(data: bytes) -> ClrFile | None:
@@ -122,6 +132,20 @@ def predicted(file: ClrFile, shifts: Shifts, new_image: PeImage, corrected: Sequ
         if rows is not None:
             high = number << _ROW_BITS
             yield Fields([place for place, _ in found], 4, [high | rows(row) & _ROW for _, row in found])
+    yield _packed(file, moves)
+
+
+def _packed(file: ClrFile, moves: _Moves) -> Fields:
+    """Return the bytes of the references inside blobs whose predicted number is packed in as many bytes."""
+    places: list[int] = []
+    values: list[int] = []
+    for place, width, refers_to, value in file.packed:
+        becomes = moves.column(refers_to, [value])
+        packed = repack(becomes[0], width) if becomes else None
+        if packed is not None:
+            places += range(place, place + width)
+            values += packed
+    return Fields(places, 1, values)
 
 
 class _Rows:

@@ -12,6 +12,7 @@ from functools import cache
 from zlib import crc32
 
 from imagedelta.delta.predict.clr import ClrFile
+from imagedelta.delta.predict.clr_blobs import BLOB, blob_at
 from imagedelta.delta.predict.clr_metadata import Heap, Metadata
 from imagedelta.delta.predict.clr_tables import CODED, MEMBER_REF
 
@@ -20,13 +21,18 @@ _NAME_AT_MOST = 512
 _TOKEN_BYTES = 4
 _USER_STRING = 0x70
 _ROW_BYTES = 3
+_PLACE_BYTES = 8
+"""At the start of a list of lines, the numbers that change when the method moves in its document."""
 
 
 def masked(file: ClrFile) -> bytes:
     """Return the file with a hash of what is referred to in the place of each reference."""
     metadata = file.metadata
     out = bytearray(metadata.data)
-    names = _Names(metadata)
+    names = _Names(metadata, out)
+    for place, width, refers_to, value in file.packed:
+        name = names.of_kind(refers_to) if refers_to != BLOB else None
+        out[place : place + width] = (name(value) if name else 0).to_bytes(8, "little")[:width]
     for _, table, column in metadata.columns():
         name_of = names.of_kind(column.kind)
         if name_of is not None:
@@ -48,17 +54,21 @@ def _put_column(out: bytearray, first: int, step: int, width: int, values: Seque
 class _Names:
     """Hashes of what indexes and rows stand for; 0 for what has no name."""
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: Metadata, masked_blobs: bytearray) -> None:
         self._metadata = metadata
+        self._blobs = masked_blobs
         self._rows: dict[int, list[int]] = {}
         self.string = cache(self._string)
         self.user_string = cache(self._user_string)
+        self.blob = cache(self._blob)
 
     def of_kind(self, kind: str) -> Callable[[int], int] | None:
         """Return what hashes the values of such a column; None where they are no references."""
         if kind == "string":
             return self.string
-        if kind in ("blob", "rva"):
+        if kind == "blob":
+            return self.blob
+        if kind == "rva":
             return lambda value: 0
         if kind in CODED:
             return self._coded(kind)
@@ -108,6 +118,13 @@ class _Names:
         head = self._metadata.data[start]
         size = head if head < 0x80 else _NAME_AT_MOST
         return crc32(self._metadata.data[start : start + 1 + min(size, heap.start + heap.size - start)])
+
+    def _blob(self, index: int) -> int:
+        """Hash the end of a blob, whose references are masked already: the lines of a method begin with where it is."""
+        start, end = blob_at(self._metadata, index)
+        if end - start > 2 * _PLACE_BYTES:
+            start += _PLACE_BYTES
+        return crc32(self._blobs[start : min(end, start + _NAME_AT_MOST)])
 
 
 def _hash_to_zero(data: bytes, heap: Heap, index: int) -> int:
