@@ -24,11 +24,6 @@ class StreamTape:
         self._piece = b""
         self._at = 0
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the patch has such a stream, with something in it."""
-        return self._raw_bytes > 0
-
     def read(self, length: int) -> bytes:
         """See ``Tape``."""
         end = self._at + length

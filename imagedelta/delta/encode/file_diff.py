@@ -19,7 +19,7 @@ from bsdiff4 import core
 from imagedelta.delta import byte_sums
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.matches import Match, matches
-from imagedelta.delta.predict.prediction import Kind
+from imagedelta.delta.predict.kinds import Kind
 from imagedelta.limits import KIB
 
 _TRIPLE = struct.Struct("<QQQ")
@@ -45,8 +45,10 @@ class Difference:
     """(bytes that are old + difference, extra bytes after them, how far to move in the old bytes)."""
     difference: bytes
     extra: bytes
-    kind: Kind = Kind.NONE
-    """How references are predicted; the difference is from what they are predicted to be."""
+    kinds: Kind = Kind.NONE
+    """References that are predicted; the difference is from what they are predicted to be."""
+    corrections: tuple[int, ...] = ()
+    """Where parts of a .NET file begin elsewhere than its matches say."""
 
     def cost(self) -> int:
         """Return about how many bytes it packs to."""

@@ -28,7 +28,7 @@ from imagedelta.delta.encode.file_diff import Difference, difference, packed_byt
 from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
-from imagedelta.delta.encode.predicting import predicted_difference
+from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.windows import Windows, window_count
 from imagedelta.delta.format import zero_runs
@@ -282,8 +282,9 @@ class Folded:
             base_folds = unfold(file.old.read_at, file.old.size, unfolded_base.write, limit) if file.old else None
             new = _extent_of(unfolded)
             old, base = (_extent_of(unfolded_base), file.base) if base_folds else (None, None)
+            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.predicts)
             item = Item(Way.FOLDED, file.new.size, base, inner_length=new.size)
-            yield Piece(item, {Role.FOLDS: write_folds(folds, base_folds)}, scratch_bytes=old.size if old else 0)
+            yield Piece(item, {Role.FOLDS: listed}, scratch_bytes=old.size if old else 0)
             yield from _as_it_is(ChangedFile(file.encoding, new, old))
 
     def memory(self) -> int:
@@ -336,7 +337,7 @@ def _delta(found: Difference, base: int | None, offset: int, predicts: bool) -> 
         Role.EXTRA: found.extra,
     }
     if predicts:
-        streams[Role.PREDICTIONS] = leb128.encode(found.kind)
+        streams[Role.PREDICTIONS] = prediction_numbers(found)
     return Piece(Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start), streams)
 
 

@@ -6,36 +6,88 @@ found whole. The second search is begun only where the first left something to w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from imagedelta import leb128
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, between
+from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
+from imagedelta.delta.predict import clr, differences
+from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
 from imagedelta.delta.predict.elf_image import read_elf
-from imagedelta.delta.predict.prediction import MAX_BYTES, MAX_CONTROLS, START_BYTES, Kind, parts
-from imagedelta.delta.predict.walk import PredictedWalk
-from imagedelta.delta.predict.x86_64 import masked
+from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.pe_image import read_pe
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
+from imagedelta.delta.predict.shifts import Shifts
+from imagedelta.errors import LimitExceeded
 
 _WORTH_A_SEARCH = 300
 """A difference that packs to less is taken as it is."""
+_WORTH_CHOOSING = 1000
+"""Beyond it, kinds are tried without one or another."""
+_X86_64 = 62
+_FIXED_ADDRESS = 2
+_ELF = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES | Kind.NUMBERS
+_ELF_MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES
+_PE = Kind.CODE | Kind.JUMPS | Kind.NUMBERS
 
 
 def predicted_difference(plain: Difference, old: bytes, new: bytes, min_match: int) -> Difference:
     """Return the difference that packs best: ``plain``, or one with references predicted."""
-    old_image, new_image = read_elf(old[:START_BYTES]), read_elf(new[:START_BYTES])
-    if max(len(old), len(new)) > MAX_BYTES or not old_image or not new_image or plain.cost() < _WORTH_A_SEARCH:
+    if plain.cost() < _WORTH_A_SEARCH or len(new) < START_BYTES:
         return plain
-    old_masked, new_masked = masked(old, old_image), masked(new, new_image)
+    choices = [kinds for kinds in _kinds(old, new) if _is_allowed(kinds, old, new)]
+    best = plain
+    for kinds in choices:
+        ways = [plain, *_masked_ways(old, new, kinds, min_match)]
+        tried = [_predicted(way, old, new, kinds) for way in ways if len(way.controls) <= MAX_CONTROLS]
+        best = min((best, *tried), key=Difference.cost)
+    return _chosen(best, old, new)
+
+
+def _kinds(old: bytes, new: bytes) -> list[Kind]:
+    """Return the sets of kinds that are worth trying for a file."""
+    if read_elf(old[:START_BYTES]) and read_elf(new[:START_BYTES]):
+        return [_ELF] if new[18:20] == bytes([_X86_64, 0]) else []
+    file = clr.read_clr(old)
+    found = [Kind.CLR] if file and clr.read_clr(new) else []
+    if read_pe(old[:START_BYTES]) and read_pe(new[:START_BYTES]) and not _is_bytecode_alone(new):
+        found += [kinds | _PE for kinds in found or [Kind.NONE]]
+    return found
+
+
+def _is_bytecode_alone(data: bytes) -> bool:
+    header = int.from_bytes(data[60:64], "little")
+    return int.from_bytes(data[header + 4 : header + 6], "little") == 0x14C
+
+
+def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
+    try:
+        check_predictable(kinds, len(new), len(old))
+    except LimitExceeded:
+        return False
+    return True
+
+
+def _chosen(best: Difference, old: bytes, new: bytes) -> Difference:
+    """Return the difference without the kinds that cost more than they save."""
+    for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
+        if best.kinds & kind and best.cost() > _WORTH_CHOOSING:
+            best = min(best, _predicted(best, old, new, best.kinds & ~kind), key=Difference.cost)
+    return best
+
+
+def _masked_ways(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Iterator[Difference]:
+    mask = kinds & (_ELF_MASK | Kind.CLR)
+    old_masked, new_masked = masked(old, mask), masked(new, mask)
     found = matches(old_masked, new_masked)
-    ways = [plain]
-    for line in (found, straighten(found, old_masked, new_masked)):
-        kept = _good(line, old_masked, new_masked, min_match)
-        ways.append(between(old, new, kept, 1))
-    candidates = [_predicted(way, old, new) for way in ways if len(way.controls) <= MAX_CONTROLS]
-    return min((plain, *candidates), key=Difference.cost)
+    straight = straighten(found, old_masked, new_masked)
+    for line in [found] if found == straight else [found, straight]:
+        yield between(old, new, _good(line, old_masked, new_masked, min_match), 1)
 
 
 def _good(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
@@ -49,14 +101,35 @@ def _good(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> lis
     return good
 
 
-def _predicted(way: Difference, old: bytes, new: bytes) -> Difference:
+def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Difference:
     """Return the difference along the same matches from what the references are predicted to be."""
-    base = Extent(BytesReader(old), 0, len(old))
-    walk = PredictedWalk(Kind.X86_64, way.start, way.controls, base)
-    walk.made(new[:START_BYTES])
+    controls = Controls(way.start, way.controls)
+    corrections = _corrections(old, new, controls) if kinds & Kind.CLR else []
+    prediction = Prediction(kinds, corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    prediction.show(new[:START_BYTES])
     out = bytearray()
-    for match, _ in walk.steps():
-        for part, may in parts(match):
-            made = new[part.new : part.new + part.length]
-            out += byte_sums.subtract(made, walk.old(part, predict=may))
-    return replace(way, difference=bytes(out), kind=Kind.X86_64)
+    for match, _ in controls.steps():
+        at = match.new
+        for part in prediction.parts(match):
+            out += differences.subtract(new[at : at + part.length], prediction.predicted(part))
+            at += part.length
+    return replace(way, difference=bytes(out), kinds=kinds, corrections=tuple(corrections))
+
+
+def _corrections(old: bytes, new: bytes, controls: Controls) -> list[int]:
+    old_file, new_file = clr.read_clr(old), clr.read_clr(new)
+    if old_file is None or new_file is None:
+        return []
+    found = clr.corrections(old_file.metadata, new_file.metadata, Shifts(controls.matches()))
+    while found and not found[-1]:
+        found.pop()
+    return found
+
+
+def prediction_numbers(found: Difference) -> bytes:
+    """Return what a patch says of the predictions of a delta."""
+    out = leb128.encode(found.kinds)
+    if found.kinds & Kind.CLR:
+        out += leb128.encode(len(found.corrections))
+        out += b"".join(leb128.encode(leb128.zigzag(value)) for value in found.corrections)
+    return out

@@ -45,7 +45,7 @@ class Role(IntEnum):
     """How many zeros were cut from each long run in DIFF."""
 
     PREDICTIONS = 21
-    """How the references of each delta are predicted. Where a patch has this stream, zero runs are short."""
+    """Which references of each delta are predicted."""
 
     MASKS = 32
     """From here on: the columns of tar headers, in the order of header_columns.Column."""

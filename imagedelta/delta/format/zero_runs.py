@@ -18,7 +18,7 @@ from imagedelta.delta.format.tape import Tape
 from imagedelta.errors import ContentError
 
 RUN, SHORT_RUN = 32, 8
-"""Zeros after which the rest of a run is counted; the second in patches with predictions."""
+"""Zeros after which the rest of a run is counted; the second in patches of the second format."""
 
 
 class Run(NamedTuple):

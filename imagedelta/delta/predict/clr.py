@@ -9,32 +9,29 @@ Source: docs/formats/patch.md, section on predictions; ECMA-335 (6th edition), p
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from imagedelta.delta.predict.clr_blobs import Packed, packed_references, repack
 from imagedelta.delta.predict.clr_code import tokens
-from imagedelta.delta.predict.clr_metadata import Heap, Metadata, Table, read_metadata
+from imagedelta.delta.predict.clr_metadata import Column, Heap, Metadata, Table, read_metadata
 from imagedelta.delta.predict.clr_tables import CODED, METHOD_DEBUG_INFORMATION, METHOD_DEF
-from imagedelta.delta.predict.pe_image import PeImage, metadata_root, read_pe
+from imagedelta.delta.predict.image import Image
+from imagedelta.delta.predict.pe_image import metadata_root, read_pe
 from imagedelta.delta.predict.shifts import Shifts
 
-_U32 = struct.Struct("<I")
 _USER_STRING = 0x70
 _ROW_BITS = 24
-_ROW = (1 << _ROW_BITS) - 1
-
-
-class Fields(NamedTuple):
-    """Numbers of one width at places of the old file, and what they are predicted to become."""
-
-    offsets: Sequence[int]
-    width: int
-    values: Sequence[int]
+_ROW_BYTES = 3
+_TOKEN_BYTES = 4
+_ROW_END = 1 << _ROW_BITS
+_ROWS_AT_ONCE = 4096
+CORRECTIONS_AT_MOST = 67
+"""A file has 64 kinds of tables, and three heaps whose start may be corrected."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class ClrFile:
     """An assembly or a portable PDB."""
 
     metadata: Metadata
-    image: PeImage
+    image: Image
 
     @cached_property
     def bodies(self) -> list[int]:
@@ -55,35 +52,36 @@ class ClrFile:
         return [place for place in places if place is not None]
 
     @cached_property
-    def tokens(self) -> dict[int, list[tuple[int, int]]]:
-        """Tokens in code as (place, row or index), by their table; none lies in tables or blobs."""
-        found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    def tokens(self) -> dict[int, array[int]]:
+        """Places of the tokens in code, by their table; none lies in tables or blobs."""
+        found: dict[int, array[int]] = defaultdict(lambda: array("I"))
         data = self.metadata.data
         blobs = self.metadata.blobs
         for place in tokens(data, self.bodies):
-            if self._in_tables(place, _U32.size) or blobs.start - _U32.size < place < blobs.start + blobs.size:
+            if self._in_tables(place, _TOKEN_BYTES) or blobs.start - _TOKEN_BYTES < place < blobs.start + blobs.size:
                 continue
-            (token,) = _U32.unpack_from(data, place)
-            if token & _ROW:
-                found[token >> _ROW_BITS].append((place, token & _ROW))
+            if any(data[place : place + _ROW_BYTES]):
+                found[data[place + _ROW_BYTES]].append(place)
         return found
 
-    @cached_property
-    def packed(self) -> list[Packed]:
-        """References inside blobs; none lies in tables."""
-        return [found for found in packed_references(self.metadata) if not self._in_tables(found.place, found.width)]
+    def rows_at(self, places: Iterable[int]) -> Iterator[int]:
+        """Yield the rows, or the indexes, that tokens name."""
+        data = self.metadata.data
+        return (int.from_bytes(data[place : place + _ROW_BYTES], "little") for place in places)
+
+    def packed(self) -> Iterator[Packed]:
+        """Yield the references inside blobs; none lies in tables."""
+        return (one for one in packed_references(self.metadata) if not self._in_tables(one.place, one.width))
 
     def _in_tables(self, place: int, width: int) -> bool:
-        tables = self.metadata.tables.values()
-        first = min((table.start for table in tables), default=0)
-        end = max((table.start + table.rows * table.row_bytes for table in tables), default=0)
+        first, end = self.metadata.tables_at
         return first - width < place < end
 
 
 def read_clr(data: bytes) -> ClrFile | None:
     """Return the assembly or portable PDB that ``data`` is; None where it is neither."""
     if data[:4] == b"BSJB":
-        image, root = PeImage(()), 0
+        image, root = Image(()), 0
     else:
         found = read_pe(data)
         place = metadata_root(data, found) if found else None
@@ -111,41 +109,45 @@ def corrections(old: Metadata, new: Metadata, shifts: Shifts) -> list[int]:
     return [new_starts[name] - shifts.moved(start) if name in new_starts else 0 for name, start in starts(old).items()]
 
 
-def predicted(file: ClrFile, shifts: Shifts, new_image: PeImage, corrected: Sequence[int]) -> Iterator[Fields]:
-    """Yield every reference of the old file with what it should be in the new one; no two overlap.
+def predicted(file: ClrFile, shifts: Shifts, new_image: Image, corrected: Sequence[int]) -> bytearray:
+    """Return the old file with each reference as it should be in the new one.
 
     Args:
-        corrected: What ``corrections`` gave; as many numbers as ``starts``.
+        new_image: Without segments for a portable PDB.
+        corrected: What ``corrections`` gave, or its first numbers where the rest are 0.
     """
-    names = starts(file.metadata)
-    moves = _Moves(file, shifts, new_image, dict(zip(names, corrected, strict=True)))
+    out = bytearray(file.metadata.data)
+    names = dict.fromkeys(starts(file.metadata), 0) | dict(zip(starts(file.metadata), corrected, strict=False))
+    moves = _Moves(file, shifts, new_image, names)
     for _, table, column in file.metadata.columns():
-        values = file.metadata.values(table, column)
-        first = table.start + column.offset
-        becomes = moves.column(column.kind, values)
-        if becomes is not None:
-            places = range(first, first + table.rows * table.row_bytes, table.row_bytes)
-            most = (1 << 8 * column.width) - 1
-            yield Fields(places, column.width, [value & most for value in becomes])
-    for number, found in file.tokens.items():
+        for first in range(0, table.rows, _ROWS_AT_ONCE):
+            becomes = moves.column(column.kind, file.metadata.values(table, column, first, _ROWS_AT_ONCE))
+            if becomes is None:
+                break
+            put_column(out, table, column, first, becomes)
+    for number, places in file.tokens.items():
         rows = moves.token_rows(number)
         if rows is not None:
-            high = number << _ROW_BITS
-            yield Fields([place for place, _ in found], 4, [high | rows(row) & _ROW for _, row in found])
-    yield _packed(file, moves)
-
-
-def _packed(file: ClrFile, moves: _Moves) -> Fields:
-    """Return the bytes of the references inside blobs whose predicted number is packed in as many bytes."""
-    places: list[int] = []
-    values: list[int] = []
-    for place, width, refers_to, value in file.packed:
-        becomes = moves.column(refers_to, [value])
-        packed = repack(becomes[0], width) if becomes else None
+            for place, row in zip(places, file.rows_at(places), strict=True):
+                out[place : place + _ROW_BYTES] = (rows(row) % _ROW_END).to_bytes(_ROW_BYTES, "little")
+    for place, width, refers_to, value in file.packed():
+        values = moves.column(refers_to, [value])
+        packed = repack(values[0], width) if values else None
         if packed is not None:
-            places += range(place, place + width)
-            values += packed
-    return Fields(places, 1, values)
+            out[place : place + width] = packed
+    return out
+
+
+def put_column(out: bytearray, table: Table, column: Column, first: int, values: Sequence[int]) -> None:
+    """Write what a column has, from row ``first`` on, reduced to its width."""
+    most = (1 << 8 * column.width) - 1
+    letter = "H" if column.width == 2 else "I"
+    packed = struct.pack(f"<{len(values)}{letter}", *[value & most for value in values])
+    start = table.start + column.offset + first * table.row_bytes
+    for byte in range(column.width):
+        out[start + byte : start + byte + table.row_bytes * len(values) : table.row_bytes] = packed[
+            byte :: column.width
+        ]
 
 
 class _Rows:
@@ -155,20 +157,22 @@ class _Rows:
         first = shifts.moved(table.start) + correction
         half = table.row_bytes // 2
         end = table.start + table.rows * table.row_bytes
-        self._new = [0]
+        self._new = array("i", [0])
         for start, stop, shift in shifts.constant_between(table.start, end):
             row = -((table.start - start) // table.row_bytes)
             last = -((table.start - stop) // table.row_bytes)
             moved = (table.start + shift - first + half) // table.row_bytes
-            self._new.extend(range(row + moved + 1, last + moved + 1))
+            if -row <= moved < _ROW_END - 1 - last:
+                self._new.extend(range(row + moved + 1, last + moved + 1))
+            else:
+                self._new.extend(
+                    new if 0 < (new := one + moved) < _ROW_END else one for one in range(row + 1, last + 1)
+                )
         self._new.append(self._new[-1] + 1)
 
     def __call__(self, row: int) -> int:
         """Return the new number of a row; the one behind the last is the end of a list."""
-        if row >= len(self._new):
-            return row
-        new = self._new[row]
-        return new if new > 0 else row
+        return self._new[row] if row < len(self._new) else row
 
 
 class _Indexes:
@@ -185,7 +189,7 @@ class _Indexes:
 
 
 class _Moves:
-    def __init__(self, file: ClrFile, shifts: Shifts, new_image: PeImage, corrected: dict[str, int]) -> None:
+    def __init__(self, file: ClrFile, shifts: Shifts, new_image: Image, corrected: dict[str, int]) -> None:
         metadata = file.metadata
         self._heaps = {
             "string": _Indexes(metadata.strings, shifts, corrected["string"]),

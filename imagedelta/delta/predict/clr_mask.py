@@ -6,17 +6,16 @@ side that builds patches looks at masked files: matches found in them hold for t
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from zlib import crc32
 
-from imagedelta.delta.predict.clr import ClrFile
+from imagedelta.delta.predict.clr import ClrFile, put_column
 from imagedelta.delta.predict.clr_blobs import BLOB, blob_at
 from imagedelta.delta.predict.clr_metadata import Heap, Metadata
 from imagedelta.delta.predict.clr_tables import CODED, MEMBER_REF
 
-_MASKS = {2: 0xFFFF, 4: 0xFFFFFFFF}
+_NAME_BITS = 0xFFFFFFFF
 _NAME_AT_MOST = 512
 _TOKEN_BYTES = 4
 _USER_STRING = 0x70
@@ -30,25 +29,18 @@ def masked(file: ClrFile) -> bytes:
     metadata = file.metadata
     out = bytearray(metadata.data)
     names = _Names(metadata, out)
-    for place, width, refers_to, value in file.packed:
+    for place, width, refers_to, value in file.packed():
         name = names.of_kind(refers_to) if refers_to != BLOB else None
         out[place : place + width] = (name(value) if name else 0).to_bytes(8, "little")[:width]
     for _, table, column in metadata.columns():
         name_of = names.of_kind(column.kind)
         if name_of is not None:
-            hashes = [name_of(value) & _MASKS[column.width] for value in metadata.values(table, column)]
-            _put_column(out, table.start + column.offset, table.row_bytes, column.width, hashes)
-    for number, found in file.tokens.items():
+            put_column(out, table, column, 0, [name_of(value) for value in metadata.values(table, column)])
+    for number, places in file.tokens.items():
         row_name = names.user_string if number == _USER_STRING else names.of_rows(number)
-        for place, row in found:
+        for place, row in zip(places, file.rows_at(places), strict=True):
             out[place : place + _ROW_BYTES] = row_name(row).to_bytes(_TOKEN_BYTES, "little")[:_ROW_BYTES]
     return bytes(out)
-
-
-def _put_column(out: bytearray, first: int, step: int, width: int, values: Sequence[int]) -> None:
-    packed = struct.pack(f"<{len(values)}{'H' if width == 2 else 'I'}", *values)
-    for byte in range(width):
-        out[first + byte : first + byte + step * len(values) : step] = packed[byte::width]
 
 
 class _Names:
@@ -105,7 +97,7 @@ class _Names:
             return names
         owner_of = self._coded("MemberRefParent")
         owners = self._metadata.values(table, table.columns[0])
-        return [name ^ owner_of(owner) * 31 & _MASKS[4] for name, owner in zip(names, owners, strict=True)]
+        return [name ^ owner_of(owner) * 31 & _NAME_BITS for name, owner in zip(names, owners, strict=True)]
 
     def _string(self, index: int) -> int:
         return _hash_to_zero(self._metadata.data, self._metadata.strings, index)

@@ -25,6 +25,8 @@ _STREAMS_AT_MOST = 16
 _STREAM_NAME_AT_MOST = 32
 _ROWS_BELOW = 1 << 24
 """A token has 24 bits for the row."""
+_ROWS_AT_MOST = 400_000
+"""Of all tables: what is remembered of rows takes memory."""
 _HEAPS = ("string", "guid", "blob")
 """In the order of the bits that make their indexes 4 bytes wide."""
 
@@ -67,18 +69,34 @@ class Metadata:
     """Heaps and tables of a file."""
 
     data: bytes
+    place: tuple[int, int]
+    """Where all of it begins and ends."""
     strings: Heap
     blobs: Heap
     user_strings: Heap
     tables: dict[int, Table]
 
-    def values(self, table: Table, column: Column) -> Sequence[int]:
-        """Return what a column has, row by row."""
+    def values(self, table: Table, column: Column, first: int = 0, count: int | None = None) -> Sequence[int]:
+        """Return what a column has, row by row.
+
+        Args:
+            first: The row, from 0, to begin with.
+            count: Of rows, at most.
+        """
         after = table.row_bytes - column.offset - column.width
         letter = "H" if column.width == 2 else "I"
         row = struct.Struct(f"<{column.offset}x{letter}{after}x")
-        end = table.start + table.rows * table.row_bytes
-        return [value for (value,) in row.iter_unpack(memoryview(self.data)[table.start : end])]
+        last = table.rows if count is None else min(table.rows, first + count)
+        rows = memoryview(self.data)[table.start + first * table.row_bytes : table.start + last * table.row_bytes]
+        return [value for (value,) in row.iter_unpack(rows)]
+
+    @property
+    def tables_at(self) -> tuple[int, int]:
+        """Where the first table begins and the last one ends."""
+        if not self.tables:
+            return 0, 0
+        tables = list(self.tables.values())
+        return tables[0].start, tables[-1].start + tables[-1].rows * tables[-1].row_bytes
 
     def columns(self) -> Iterator[tuple[int, Table, Column]]:
         """Yield number of the table, table and column."""
@@ -111,10 +129,11 @@ def _read(data: bytes, root: int) -> Metadata | None:
         outside, _ = _row_counts(data, _U64.unpack_from(data, pdb + 24)[0], pdb + 32)
     tables = _tables(rows, outside | rows, wide, at)
     last = max((table.start + table.rows * table.row_bytes for table in tables.values()), default=at)
-    if last > described.start + described.size:
+    if last > described.start + described.size or sum(table.rows for table in tables.values()) > _ROWS_AT_MOST:
         return None
     return Metadata(
         data,
+        (root, max(heap.start + heap.size for heap in heaps.values())),
         heaps.get(b"#Strings", _NO_HEAP),
         heaps.get(b"#Blob", _NO_HEAP),
         heaps.get(b"#US", _NO_HEAP),

@@ -1,7 +1,7 @@
-"""References in x86-64 programs: calls, jumps and RIP-relative operands in code, addresses in data.
+"""References in x86-64 programs: calls, jumps and RIP-relative operands in code, addresses and distances in data.
 
 Instructions are not decoded: an opcode whose operand points into the image is taken for one, which is seldom wrong,
-and where it is wrong on both sides alike.
+and where it is wrong, it is so on both sides alike.
 
 Source: docs/formats/patch.md, section 7a; Intel 64 manual, volume 2.
 """
@@ -10,105 +10,144 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
 from typing import NamedTuple
 
-from imagedelta.delta.predict.elf_image import ElfImage, Segment, moved_address
-from imagedelta.delta.predict.shifts import Shifts, Stretch
+from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image, Segment
+from imagedelta.delta.predict.kinds import Kind
 
-_MEMORY_OPCODES = (
-    b"\x01\x03\x0b\x10\x11\x12\x13\x16\x17\x23\x28\x29\x2b\x2e\x2f\x33\x38\x39\x3a\x3b\x51\x54\x57\x58\x59\x5c\x5e"
-    b"\x63\x69\x6b\x6e\x6f\x7e\x7f\x80\x81\x83\x84\x85\x88\x89\x8a\x8b\x8d\xb1\xb6\xb7\xbe\xbf\xc1\xc6\xc7\xd4\xd6"
-    b"\xef\xf6\xf7\xfe\xff"
+_WITH_BYTE, _WITH_NUMBER = rb"\x6b\x80\x83\xc1\xc6", rb"\x69\x81\xc7"
+"""Opcodes with a memory operand and one or four bytes more behind it."""
+_BARE = (
+    rb"\x01\x03\x0b\x10-\x13\x16\x17\x23\x28\x29\x2b\x2e\x2f\x33\x38\x39\x3a\x3b\x51\x54\x57-\x59\x5c\x5e"
+    rb"\x63\x6e\x6f\x7e\x7f\x84\x85\x88-\x8b\x8d\xb1\xb6\xb7\xbe\xbf\xd4\xd6\xef\xf6\xf7\xfe\xff"
 )
-_OPCODE = re.compile(
-    rb"[\xe8\xe9]|\x0f[\x80-\x8f]|[" + re.escape(_MEMORY_OPCODES) + rb"][\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
-)
+_MODRM = rb"[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
+_RELATIVE = (
+    rb"[\xe8\xe9]|\x0f[\x80-\x8f]|[" + _BARE + rb"]" + _MODRM
+    + rb"|([" + _WITH_BYTE + rb"]" + _MODRM + rb")|([" + _WITH_NUMBER + rb"]" + _MODRM + rb")"
+)  # fmt: skip
+_IMMEDIATE = rb"|([\xb8-\xbf\x68\x3d\x25]|\xc7[\xc0-\xc7]|\x81[\xc0-\xff]|\xc7\x44\x24.|\xc7[\x40-\x43\x45-\x47].)"
+_OPCODE = re.compile(_RELATIVE, re.DOTALL)
+_OPCODE_OR_IMMEDIATE = re.compile(_RELATIVE + _IMMEDIATE, re.DOTALL)
+_BEHIND = {None: 4, 1: 5, 2: 8}
+"""How far behind its operand an instruction ends, by the group of the expression."""
 _S32 = struct.Struct("<i")
+_U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_WORD = 0xFFFFFFFF
+_LONG = (1 << 64) - 1
 _LEAST_ADDRESS = 0x200
 """Smaller numbers in data are counts."""
+_LEAST_IMMEDIATE = 0x10000
 
 
-class Field(NamedTuple):
-    """A reference of the old file, and what it should be in the new one."""
+class Run(NamedTuple):
+    """A stretch of a match that is of one segment in the old file, and of one in the new."""
 
-    offset: int
-    width: int
-    value: int
+    start: int
+    """In the old file; so is ``end``."""
+    end: int
+    segment: Segment | None
+    """Of the old file."""
+    difference: int
+    """New address less old; of no meaning where one of the files has no segment there."""
 
 
 class X8664:
     """The references of one file."""
 
-    def __init__(self, old: ElfImage, new: ElfImage, shifts: Shifts) -> None:
-        self._old, self._new, self._shifts = old, new, shifts
+    def __init__(self, old: Image, moves: AddressMap, kinds: Kind, *, is_elf: bool) -> None:
+        self._old, self._moves, self._kinds, self._is_elf = old, moves, kinds, is_elf
+        self._pattern = _OPCODE_OR_IMMEDIATE if kinds & Kind.IMMEDIATES else _OPCODE
 
-    def fields(self, data: bytes, part: Stretch) -> Iterator[Field]:
-        """Yield the fields wholly within a part of a match, in rising order.
+    def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
+        """Predict the operands in a part of a run of code.
 
         Args:
             data: The old bytes of the part.
+            out: The same bytes; operands are overwritten.
+            start: Where the part begins in the old file.
+
+        Returns:
+            Where the operands are in the part.
         """
-        for segment, start, end in _parts(self._old, part.old, part.old + part.length):
-            bytes_here = data[start - part.old : end - part.old]
-            if segment.executable:
-                yield from self._code(bytes_here, start, segment, part.new - part.old)
-            else:
-                yield from self._data(bytes_here, start)
+        segment = run.segment
+        assert segment is not None  # noqa: S101 - code is in a segment
+        ahead = segment.address - segment.offset
+        base, low, high, same = start + ahead, run.start + ahead, run.end + ahead, run.difference
+        starts, differences = self._moves.starts, self._moves.differences
+        unpack, pack, behind = _S32.unpack_from, _U32.pack_into, _BEHIND
+        free, last = 0, len(data) - 4
+        places: list[int] = []
+        for found in self._pattern.finditer(data):
+            at = found.end()
+            if found.start() < free or at > last:
+                continue
+            (value,) = unpack(data, at)
+            group = found.lastindex
+            if group == 3:
+                free = at + 4
+                places.append(at)
+                if value >= _LEAST_IMMEDIATE and (moved := self._moves.moved(value)) is not None:
+                    pack(out, at, moved & _WORD)
+                continue
+            target = base + at + behind[group] + value
+            if low <= target < high:
+                free = at + 4
+                places.append(at)
+                continue
+            difference = differences[bisect_right(starts, target) - 1]
+            if difference != NOWHERE:
+                free = at + 4
+                places.append(at)
+                if difference != same:
+                    pack(out, at, value + difference - same & _WORD)
+        return places
 
-    def _code(self, data: bytes, start: int, segment: Segment, shift: int) -> Iterator[Field]:
-        for at, target in _operands(data, segment.address + start - segment.offset):
-            site = self._new.address_of(start + at + shift)
-            moved = moved_address(target, self._old, self._new, self._shifts)
-            if site is not None and moved is not None:
-                yield Field(start + at, 4, (moved - site - 4) & 0xFFFFFFFF)
+    def addresses(self, data: bytes, out: bytearray, start: int) -> list[int]:
+        """Predict the aligned numbers of 64 bits that are addresses; arguments and result as of ``code``."""
+        skip = -start % 8
+        low, high = max(_LEAST_ADDRESS + 1, self._old.lowest), self._old.end
+        starts, differences = self._moves.starts, self._moves.differences
+        places = []
+        for number, value in enumerate(struct.unpack_from(f"<{max(0, len(data) - skip) // 8}Q", data, skip)):
+            if low <= value < high:
+                difference = differences[bisect_right(starts, value) - 1]
+                if difference != NOWHERE:
+                    places.append(skip + 8 * number)
+                    if difference:
+                        _U64.pack_into(out, places[-1], value + difference & _LONG)
+        return places
 
-    def _data(self, data: bytes, start: int) -> Iterator[Field]:
-        for at, address in _addresses(data, start):
-            moved = moved_address(address, self._old, self._new, self._shifts)
-            if moved is not None:
-                yield Field(start + at, 8, moved)
+    def jumps(self, data: bytes, out: bytearray, start: int, run: Run, taken: list[int]) -> list[int]:
+        """Predict the aligned numbers of 32 bits that are distances to code, or addresses.
 
+        Args:
+            taken: Where ``addresses`` found some; the others as of ``code``.
+        """
+        skip = -start % 4
+        numbers = struct.unpack_from(f"<{max(0, len(data) - skip) // 4}i", data, skip)
+        addresses = frozenset(taken)
+        moved = self._distance if self._is_elf else self._address
+        base = start + (run.segment.address - run.segment.offset if run.segment else 0)
+        places = []
+        for at, value in enumerate(numbers):
+            if not value:
+                continue
+            place = skip + 4 * at
+            becomes = moved(value, base + place, run.difference)
+            if becomes is not None and place not in addresses and place - 4 not in addresses:
+                places.append(place)
+                _U32.pack_into(out, place, becomes & _WORD)
+        return places
 
-def masked(data: bytes, image: ElfImage) -> bytes:
-    """Return the file with each reference set to zero, for a search of what else is alike."""
-    out = bytearray(data)
-    for segment, start, end in _parts(image, 0, len(data)):
-        part = data[start:end]
-        if segment.executable:
-            for at, target in _operands(part, segment.address + start - segment.offset):
-                if image.segment_of(target):
-                    out[start + at : start + at + 4] = bytes(4)
-        else:
-            for at, address in _addresses(part, start):
-                if image.segment_of(address):
-                    out[start + at : start + at + 8] = bytes(8)
-    return bytes(out)
+    def _distance(self, value: int, site: int, site_difference: int) -> int | None:
+        segment = self._old.segment_of(site + value)
+        if segment is None or not segment.executable:
+            return None
+        moved = self._moves.moved(site + value)
+        return None if moved is None else moved - site - site_difference
 
-
-def _operands(data: bytes, address: int) -> Iterator[tuple[int, int]]:
-    """Yield place and target of each operand in code that begins at ``address``; no two overlap."""
-    free = 0
-    for found in _OPCODE.finditer(data):
-        at = found.end()
-        if found.start() >= free and at + 4 <= len(data):
-            free = at + 4
-            yield at, address + at + 4 + _S32.unpack_from(data, at)[0]
-
-
-def _addresses(data: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Yield place and value of each aligned number of 64 bits that may be an address."""
-    for at in range(-start % 8, len(data) - 7, 8):
-        value = _U64.unpack_from(data, at)[0]
-        if value > _LEAST_ADDRESS:
-            yield at, value
-
-
-def _parts(image: ElfImage, start: int, end: int) -> Iterator[tuple[Segment, int, int]]:
-    """Yield each segment with the range of file offsets that it has of ``start`` to ``end``; none twice."""
-    for segment in sorted(image.segments, key=lambda one: one.offset):
-        first, last = max(start, segment.offset), min(end, segment.offset + segment.size)
-        if first < last:
-            yield segment, first, last
-            start = last
+    def _address(self, value: int, site: int, site_difference: int) -> int | None:
+        return self._moves.moved(value & _WORD) if value & _WORD > _LEAST_ADDRESS else None
