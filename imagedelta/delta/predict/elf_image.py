@@ -13,7 +13,9 @@ from imagedelta.delta.predict.image import Image, Segment
 _START = b"\x7fELF\x02\x01"
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _HEADER_BYTES = 64
-_LOAD, _EH_FRAME, _EXECUTABLE = 1, 0x6474E550, 1
+_LOAD, _EH_FRAME = 1, 0x6474E550
+_EXECUTABLE, _WRITABLE = 1, 2
+_FIXED = b"\2\0"
 _SEGMENTS_AT_MOST = 64
 
 
@@ -21,11 +23,11 @@ def read_elf(start: bytes) -> Image | None:
     """Return the segments of an ELF file by its first bytes; None for any other, and where they do not tell."""
     headers = list(_program_headers(start))
     loaded = (
-        Segment(offset, address, in_file, max(in_file, in_memory), bool(flags & _EXECUTABLE))
+        Segment(offset, address, in_file, max(in_file, in_memory), bool(flags & _EXECUTABLE), bool(flags & _WRITABLE))
         for kind, flags, offset, address, _, in_file, in_memory, _ in headers
         if kind == _LOAD
     )
-    return Image(loaded) if headers else None
+    return Image(loaded, is_fixed=start[16:18] == _FIXED) if headers else None
 
 
 def eh_frame_header(start: bytes) -> Segment | None:

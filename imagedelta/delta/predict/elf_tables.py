@@ -23,7 +23,11 @@ _U32 = struct.Struct("<I")
 _S32 = struct.Struct("<i")
 _FRAME = struct.Struct("<IIiI")
 _SECTIONS_AT_MOST = 128
-_SYMBOL_TABLES = (2, 11)
+_SYMBOL_TABLES, _RELOCATION_TABLE = (2, 11), 4
+_RELOCATION = struct.Struct("<QQQ")
+_KIND = 0xFFFFFFFF
+_OF_AN_ADDRESS = (8, 37)
+"""Kinds of relocations (R_X86_64_RELATIVE and _IRELATIVE) whose last number is an address."""
 _TABLE_BYTES_AT_MOST = 16 * MIB
 _FRAMES_NAME = b".eh_frame\0"
 _ENTRIES_AT = 12
@@ -90,6 +94,27 @@ class Symbols:
                 yield Field(place + 16, 8, moved(offset + size - 1) + 1 - moved(offset), is_size=True)
 
 
+class Relocations:
+    """What is added to the image where it is loaded: places, and addresses that are put there."""
+
+    def __init__(self, data: bytes, start: int, moves: Moves) -> None:
+        self.start, self.end = start, start + len(data) // _RELOCATION.size * _RELOCATION.size
+        self._data, self._moves = data, moves
+
+    def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
+        """See ``Table``."""
+        becomes = self._moves.addresses.moved
+        first = max(0, (start - self.start) // _RELOCATION.size)
+        for at in range(first * _RELOCATION.size, min(end, self.end) - self.start, _RELOCATION.size):
+            place, kind, added = _RELOCATION.unpack_from(self._data, at)
+            moved = becomes(place)
+            if moved is not None:
+                yield Field(self.start + at, 8, moved)
+            moved = becomes(added) if kind & _KIND in _OF_AN_ADDRESS else None
+            if moved is not None:
+                yield Field(self.start + at + 16, 8, moved)
+
+
 class Frames:
     """The table of unwinding: of each function its start, its length and where its handlers are."""
 
@@ -150,6 +175,8 @@ def find_tables(read_at: ReadAt, size: int, start: bytes, new_start: bytes, move
     places: list[tuple[int, int, Callable[[bytes], Table]]] = []
     for at, length, names_at in sections.symbols():
         places.append((at, length, partial(Symbols, start=at, names_at=names_at, moves=moves)))
+    for at, length in sections.relocations():
+        places.append((at, length, partial(Relocations, start=at, moves=moves)))
     if frames := sections.frames():
         at, length, address = frames
         places.append((at, length, partial(Frames, start=at, address=address, moves=moves)))
@@ -216,6 +243,12 @@ class Sections:
         for header in self.all:
             if header[1] in _SYMBOL_TABLES and header[6] < len(self.all) and header[4] + header[5] <= self._size:
                 yield header[4], header[5], self.all[header[6]][4]
+
+    def relocations(self) -> Iterator[tuple[int, int]]:
+        """Yield where tables of relocations are, and their size."""
+        for header in self.all:
+            if header[1] == _RELOCATION_TABLE and header[4] + header[5] <= self._size:
+                yield header[4], header[5]
 
     def frames(self) -> tuple[int, int, int] | None:
         """Return start, size and address of the table of unwinding."""

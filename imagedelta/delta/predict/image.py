@@ -22,6 +22,7 @@ class Segment(NamedTuple):
     size: int
     memory: int
     executable: bool
+    writable: bool = False
 
 
 class Piece(NamedTuple):
@@ -35,7 +36,11 @@ class Piece(NamedTuple):
 class Image:
     """Segments as a file lists them: in the order of their addresses; those that overlap one before are left out."""
 
-    def __init__(self, segments: Iterable[Segment]) -> None:
+    def __init__(self, segments: Iterable[Segment], *, is_fixed: bool = False) -> None:
+        """Args:
+        is_fixed: Whether it is loaded where its addresses say, so that they are also in what is never written.
+        """
+        self.is_fixed = is_fixed
         self.segments: list[Segment] = []
         end = 0
         for one in segments:

@@ -151,7 +151,7 @@ class _Program:
             if self._kinds & Kind.CODE:
                 words = self._code.code(data, out, part.old, run)
         else:
-            if self._kinds & Kind.ADDRESSES:
+            if self._kinds & Kind.ADDRESSES and (run.segment.writable or self._old.is_fixed):
                 longs = self._code.addresses(data, out, part.old)
             if self._kinds & Kind.JUMPS:
                 words = self._code.jumps(data, out, part.old, run, longs)

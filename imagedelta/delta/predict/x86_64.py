@@ -78,7 +78,7 @@ class X8664:
         base, low, high, same = start + ahead, run.start + ahead, run.end + ahead, run.difference
         starts, differences = self._moves.starts, self._moves.differences
         unpack, pack, behind = _S32.unpack_from, _U32.pack_into, _BEHIND
-        free, last = 0, len(data) - 4
+        fixed, free, last = self._old.is_fixed, 0, len(data) - 4
         places: list[int] = []
         for found in self._pattern.finditer(data):
             at = found.end()
@@ -89,7 +89,7 @@ class X8664:
             if group == 3:
                 free = at + 4
                 places.append(at)
-                if value >= _LEAST_IMMEDIATE and (moved := self._moves.moved(value)) is not None:
+                if fixed and value >= _LEAST_IMMEDIATE and (moved := self._moves.moved(value)) is not None:
                     pack(out, at, moved & _WORD)
                 continue
             target = base + at + behind[group] + value
