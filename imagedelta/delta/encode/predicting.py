@@ -6,16 +6,19 @@ found whole. The second search is begun only where the first left something to w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
 
 from imagedelta import leb128
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode.drift import straighten
-from imagedelta.delta.encode.file_diff import Difference, between
+from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
+from imagedelta.delta.format import zero_runs
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
 from imagedelta.delta.predict.elf_image import read_elf
@@ -24,9 +27,15 @@ from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
 from imagedelta.delta.predict.shifts import Shifts
 from imagedelta.errors import LimitExceeded
+from imagedelta.limits import KIB
 
 _WORTH_A_SEARCH = 300
 """A difference that packs to less is taken as it is."""
+_WORTH_A_MASK = 16
+"""A difference of fewer controls lies on one line."""
+_WORTH_A_BYTE = 16 * KIB
+"""A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
+_CONTROL_BYTES = 4
 _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried without one or another."""
 _X86_64 = 62
@@ -38,15 +47,35 @@ _PE = Kind.CODE | Kind.JUMPS | Kind.NUMBERS
 
 def predicted_difference(plain: Difference, old: bytes, new: bytes, min_match: int) -> Difference:
     """Return the difference that packs best: ``plain``, or one with references predicted."""
-    if plain.cost() < _WORTH_A_SEARCH or len(new) < START_BYTES:
+    best, cost = plain, _cost(plain)
+    if cost < _WORTH_A_SEARCH or len(new) < START_BYTES:
         return plain
-    choices = [kinds for kinds in _kinds(old, new) if _is_allowed(kinds, old, new)]
-    best = plain
-    for kinds in choices:
-        ways = [plain, *_masked_ways(old, new, kinds, min_match)]
-        tried = [_predicted(way, old, new, kinds) for way in ways if len(way.controls) <= MAX_CONTROLS]
-        best = min((best, *tried), key=Difference.cost)
-    return _chosen(best, old, new)
+    for kinds in _kinds(old, new):
+        if _is_allowed(kinds, old, new):
+            best, cost = _tried(plain, old, new, kinds, min_match, (best, cost))
+    if (_cost(plain) - cost) * _WORTH_A_BYTE < len(new):
+        return plain
+    return _chosen(best, cost, old, new)
+
+
+def _tried(
+    plain: Difference, old: bytes, new: bytes, kinds: Kind, min_match: int, best: tuple[Difference, int]
+) -> tuple[Difference, int]:
+    """Return the better of ``best`` and what references of these kinds make, and its cost."""
+    ways: Iterable[Difference] = [plain]
+    if len(plain.controls) >= _WORTH_A_MASK:
+        ways = chain(ways, _masked_ways(old, new, kinds, min_match))
+    for way in ways:
+        if len(way.controls) <= MAX_CONTROLS:
+            found = _predicted(way, old, new, kinds)
+            best = min(best, (found, _cost(found)), key=itemgetter(1))
+    return best
+
+
+def _cost(found: Difference) -> int:
+    """Return about how many bytes a difference packs to, its runs of zeros cut short."""
+    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN)
+    return sum(map(packed_bytes, (dense, zeros, found.extra))) + _CONTROL_BYTES * len(found.controls)
 
 
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
@@ -73,11 +102,12 @@ def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
     return True
 
 
-def _chosen(best: Difference, old: bytes, new: bytes) -> Difference:
+def _chosen(best: Difference, cost: int, old: bytes, new: bytes) -> Difference:
     """Return the difference without the kinds that cost more than they save."""
     for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
-        if best.kinds & kind and best.cost() > _WORTH_CHOOSING:
-            best = min(best, _predicted(best, old, new, best.kinds & ~kind), key=Difference.cost)
+        if best.kinds & kind and best.kinds & Kind.CODE and cost > _WORTH_CHOOSING:
+            without = _predicted(best, old, new, best.kinds & ~kind)
+            best, cost = min((best, cost), (without, _cost(without)), key=itemgetter(1))
     return best
 
 

@@ -27,6 +27,7 @@ from imagedelta.delta.predict.shifts import Shifts
 _USER_STRING = 0x70
 _ROW_BITS = 24
 _ROW_BYTES = 3
+_NO_ROW = bytes(_ROW_BYTES)
 _TOKEN_BYTES = 4
 _ROW_END = 1 << _ROW_BITS
 _ROWS_AT_ONCE = 4096
@@ -51,16 +52,22 @@ class ClrFile:
         places = map(self.image.offset_of, {address for address in addresses if address})
         return [place for place in places if place is not None]
 
+    @property
+    def bodies_at(self) -> tuple[int, int]:
+        """Where the first body begins and where the last one does."""
+        return min(self.bodies, default=0), max(self.bodies, default=0)
+
     @cached_property
     def tokens(self) -> dict[int, array[int]]:
         """Places of the tokens in code, by their table; none lies in tables or blobs."""
         found: dict[int, array[int]] = defaultdict(lambda: array("I"))
         data = self.metadata.data
-        blobs = self.metadata.blobs
+        first, end = self.metadata.tables_at
+        blobs, blobs_end = self.metadata.blobs.start, self.metadata.blobs.start + self.metadata.blobs.size
         for place in tokens(data, self.bodies):
-            if self._in_tables(place, _TOKEN_BYTES) or blobs.start - _TOKEN_BYTES < place < blobs.start + blobs.size:
+            if first - _TOKEN_BYTES < place < end or blobs - _TOKEN_BYTES < place < blobs_end:
                 continue
-            if any(data[place : place + _ROW_BYTES]):
+            if data[place : place + _ROW_BYTES] != _NO_ROW:
                 found[data[place + _ROW_BYTES]].append(place)
         return found
 
@@ -71,11 +78,8 @@ class ClrFile:
 
     def packed(self) -> Iterator[Packed]:
         """Yield the references inside blobs; none lies in tables."""
-        return (one for one in packed_references(self.metadata) if not self._in_tables(one.place, one.width))
-
-    def _in_tables(self, place: int, width: int) -> bool:
         first, end = self.metadata.tables_at
-        return first - width < place < end
+        return (one for one in packed_references(self.metadata) if not first - one.width < one.place < end)
 
 
 def read_clr(data: bytes) -> ClrFile | None:

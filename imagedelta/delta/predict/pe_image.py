@@ -16,6 +16,8 @@ _EXECUTABLE = 0x20000000
 _SECTIONS_AT_MOST = 96
 _PE32_PLUS = 0x20B
 _CLI_DIRECTORY = 14
+_METADATA, _NATIVE = 8, 64
+"""Where the CLI header has the addresses of metadata and machine code."""
 
 
 def read_pe(start: bytes) -> Image | None:
@@ -28,12 +30,22 @@ def read_pe(start: bytes) -> Image | None:
 
 def metadata_root(data: bytes, image: Image) -> int | None:
     """Return where the metadata of an assembly begins; None where a PE file has none."""
+    return _named(data, image, _METADATA)
+
+
+def native_header(data: bytes, image: Image) -> int | None:
+    """Return where the header of an assembly's machine code is; None where it has none."""
+    return _named(data, image, _NATIVE)
+
+
+def _named(data: bytes, image: Image, place: int) -> int | None:
+    """Return the place in the file of what the CLI header names."""
     try:
         header = _U32.unpack_from(data, 60)[0]
         plus = _U16.unpack_from(data, header + 24)[0] == _PE32_PLUS
         directory = header + 24 + (112 if plus else 96) + 8 * _CLI_DIRECTORY
         cli = image.offset_of(_U32.unpack_from(data, directory)[0])
-        return None if cli is None else image.offset_of(_U32.unpack_from(data, cli + 8)[0])
+        return None if cli is None else image.offset_of(_U32.unpack_from(data, cli + place)[0])
     except struct.error:
         return None
 

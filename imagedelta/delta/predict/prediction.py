@@ -20,8 +20,9 @@ from imagedelta.delta.predict.elf_tables import Field, Moves, Table, find_tables
 from imagedelta.delta.predict.image import AddressMap, Image
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.pe_image import read_pe
+from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.delta.predict.x86_64 import X8664, Run
+from imagedelta.delta.predict.x86_64 import X8664, Run, aligned
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import KIB, MIB
 
@@ -154,7 +155,7 @@ class _Program:
             if self._kinds & Kind.ADDRESSES and (run.segment.writable or self._old.is_fixed):
                 longs = self._code.addresses(data, out, part.old)
             if self._kinds & Kind.JUMPS:
-                words = self._code.jumps(data, out, part.old, run, longs)
+                words = self._code.jumps(data, out, part.old, run, aligned(part.old, longs, 8))
         return Predicted(bytes(out), words, longs)
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
@@ -190,10 +191,23 @@ def _program(
     if old is None or new is None:
         return None
     addresses = AddressMap(old, new, shifts)
-    tables: list[Table] = [_NoTable(*file.metadata.place)] if file else []
+    tables = _clr_tables(base, file, addresses) if file else []
     if is_elf and kinds & Kind.TABLES:
         tables = find_tables(base.read_at, base.size, start, new_start, Moves(shifts, old, addresses))
     return _Program(kinds, old, new, X8664(old, addresses, kinds, is_elf=is_elf), tables)
+
+
+def _clr_tables(base: Extent, file: clr.ClrFile, addresses: AddressMap) -> list[Table]:
+    """Return what in a .NET file is not machine code, in the order of the file; what overlaps is left out."""
+    found: list[Table] = [_NoTable(*file.metadata.place), _NoTable(*file.bodies_at)]
+    place = runtime_functions(file.metadata.data, file.image)
+    if place:
+        found.append(RuntimeFunctions(base.read_at(*place), place[0], addresses))
+    tables: list[Table] = []
+    for table in sorted(found, key=lambda one: (one.start, one.end)):
+        if table.start >= (tables[-1].end if tables else 0):
+            tables.append(table)
+    return tables
 
 
 def _put(out: bytearray, field: Field, start: int, places: list[int]) -> None:

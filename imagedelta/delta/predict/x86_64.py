@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image, Segment
@@ -120,34 +121,48 @@ class X8664:
                         _U64.pack_into(out, places[-1], value + difference & _LONG)
         return places
 
-    def jumps(self, data: bytes, out: bytearray, start: int, run: Run, taken: list[int]) -> list[int]:
-        """Predict the aligned numbers of 32 bits that are distances to code, or addresses.
+    def jumps(self, data: bytes, out: bytearray, start: int, run: Run, taken: frozenset[int]) -> list[int]:
+        """Predict the aligned numbers of 32 bits in data that are distances to code (ELF), or addresses (PE).
 
         Args:
-            taken: Where ``addresses`` found some; the others as of ``code``.
+            taken: Places in the part, multiples of 4 in the file, of which something else has a byte.
         """
         skip = -start % 4
         numbers = struct.unpack_from(f"<{max(0, len(data) - skip) // 4}i", data, skip)
-        addresses = frozenset(taken)
-        moved = self._distance if self._is_elf else self._address
-        base = start + (run.segment.address - run.segment.offset if run.segment else 0)
+        found = self._distances(numbers, start + skip, run) if self._is_elf else self._addresses(numbers)
         places = []
-        for at, value in enumerate(numbers):
-            if not value:
-                continue
+        for at, moved in found:
             place = skip + 4 * at
-            becomes = moved(value, base + place, run.difference)
-            if becomes is not None and place not in addresses and place - 4 not in addresses:
+            if place not in taken:
                 places.append(place)
-                _U32.pack_into(out, place, becomes & _WORD)
+                _U32.pack_into(out, place, moved & _WORD)
         return places
 
-    def _distance(self, value: int, site: int, site_difference: int) -> int | None:
-        segment = self._old.segment_of(site + value)
-        if segment is None or not segment.executable:
-            return None
-        moved = self._moves.moved(site + value)
-        return None if moved is None else moved - site - site_difference
+    def _distances(self, numbers: tuple[int, ...], start: int, run: Run) -> Iterator[tuple[int, int]]:
+        segment = run.segment
+        assert segment is not None  # noqa: S101 - data is in a segment
+        site = start + segment.address - segment.offset
+        for at, value in enumerate(numbers):
+            target = site + 4 * at + value
+            code = self._old.segment_of(target) if value else None
+            moved = self._moves.moved(target) if code and code.executable else None
+            if moved is not None:
+                yield at, moved - site - 4 * at - run.difference
 
-    def _address(self, value: int, site: int, site_difference: int) -> int | None:
-        return self._moves.moved(value & _WORD) if value & _WORD > _LEAST_ADDRESS else None
+    def _addresses(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+        low, high = max(_LEAST_ADDRESS + 1, self._old.lowest), self._old.end
+        starts, differences = self._moves.starts, self._moves.differences
+        for at, value in enumerate(numbers):
+            if low <= value < high:
+                difference = differences[bisect_right(starts, value) - 1]
+                if difference != NOWHERE:
+                    yield at, value + difference
+
+
+def aligned(start: int, places: Iterable[int], width: int) -> frozenset[int]:
+    """Return the places, multiples of 4 in the file, of which numbers at ``places`` have a byte."""
+    words: set[int] = set()
+    for place in places:
+        first = place - (start + place) % 4
+        words.update(range(first, place + width, 4))
+    return frozenset(words)
