@@ -37,10 +37,10 @@ _WORTH_A_BYTE = 16 * KIB
 """A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
 _CONTROL_BYTES = 4
 _WORTH_CHOOSING = 1000
-"""Beyond it, kinds are tried without one or another."""
+"""Beyond it, kinds are tried with one more or less."""
 _X86_64 = 62
 _FIXED_ADDRESS = 2
-_ELF = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES | Kind.NUMBERS
+_ELF = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.NUMBERS
 _ELF_MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES
 _PE = Kind.CODE | Kind.JUMPS | Kind.NUMBERS
 
@@ -103,11 +103,11 @@ def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
 
 
 def _chosen(best: Difference, cost: int, old: bytes, new: bytes) -> Difference:
-    """Return the difference without the kinds that cost more than they save."""
+    """Return the difference without the kinds that cost more than they save, and with one that does so seldom."""
     for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
-        if best.kinds & kind and best.kinds & Kind.CODE and cost > _WORTH_CHOOSING:
-            without = _predicted(best, old, new, best.kinds & ~kind)
-            best, cost = min((best, cost), (without, _cost(without)), key=itemgetter(1))
+        if best.kinds & Kind.CODE and cost > _WORTH_CHOOSING:
+            other = _predicted(best, old, new, best.kinds ^ kind)
+            best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
     return best
 
 

@@ -39,6 +39,6 @@ def kinds_of(number: int) -> Kind:
     Raises:
         UnsupportedFormat: This version does not know one of them.
     """
-    if number & ~ALL:
+    if number & ~int(ALL):
         raise UnsupportedFormat(f"a delta with predictions of kinds {number:#x}")
     return Kind(number)

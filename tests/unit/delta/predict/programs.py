@@ -25,7 +25,9 @@ def a_program(functions: int, inserted: dict[int, bytes] | None = None, seed: in
             code += b"\xe8" + struct.pack("<i", starts[callee] - (CODE + len(code) + 5))
     table = struct.pack(f"<{functions}Q", *starts)
     data_at = -(-(_CODE_AT + len(code)) // 8) * 8
-    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, CODE, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, CODE, 64, 0, 0, 64, 56, 2, 0, 0, 0
+    )
     head += struct.pack("<IIQQQQQQ", 1, 5, _CODE_AT, CODE, CODE, len(code), len(code), 4096)
     head += struct.pack("<IIQQQQQQ", 1, 6, data_at, DATA, DATA, len(table), len(table) + 4096, 4096)
     return (head.ljust(_CODE_AT, b"\0") + code).ljust(data_at, b"\0") + table

@@ -5,14 +5,14 @@ import struct
 
 import pytest
 
-from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode.file_diff import difference
 from imagedelta.delta.encode.predicting import predicted_difference
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.predict.elf_image import ElfImage, read_elf
-from imagedelta.delta.predict.kinds import Kind
-from imagedelta.delta.predict.walk import check_predictable, kind_of
+from imagedelta.delta.predict.elf_image import read_elf
+from imagedelta.delta.predict.image import Image
+from imagedelta.delta.predict.kinds import Kind, kinds_of
+from imagedelta.delta.predict.prediction import MAX_CLR_BYTES, check_predictable
 from imagedelta.errors import ImageDeltaError, LimitExceeded, UnsupportedFormat
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, streams_of
@@ -89,12 +89,13 @@ def test_a_damaged_patch_is_refused_or_makes_its_image(tmp_path, seed):
 
 def test_an_unknown_kind_is_unsupported():
     with pytest.raises(UnsupportedFormat):
-        kind_of(2)
+        kinds_of(128)
 
 
-def test_a_base_that_is_too_large_to_predict_is_refused():
+@pytest.mark.parametrize(("kinds", "length", "base"), [(Kind.CODE, 10, 41), (Kind.CLR, 1 << 30, MAX_CLR_BYTES + 1)])
+def test_a_base_that_is_too_large_to_predict_is_refused(kinds, length, base):
     with pytest.raises(LimitExceeded):
-        check_predictable(1, Extent(BytesReader(b""), 0, MAX_BYTES + 1))
+        check_predictable(kinds, length, base)
 
 
 @pytest.mark.parametrize("cut", [*range(64), 100, 175])
@@ -108,5 +109,5 @@ def test_segments_that_overlap_count_once():
 
     image = read_elf(bytes(head))
 
-    assert isinstance(image, ElfImage)
+    assert isinstance(image, Image)
     assert len(image.segments) == 1
