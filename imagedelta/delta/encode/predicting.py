@@ -35,6 +35,8 @@ _WORTH_A_MASK = 16
 """A difference of fewer controls lies on one line."""
 _WORTH_A_BYTE = 16 * KIB
 """A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
+_SMALL = 256 * KIB
+"""A search in files of up to so many bytes takes no time."""
 _CONTROL_BYTES = 4
 _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried with one more or less."""
@@ -63,12 +65,14 @@ def _tried(
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
     ways: Iterable[Difference] = [plain]
-    if len(plain.controls) >= _WORTH_A_MASK:
+    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= _SMALL:
         ways = chain(ways, _masked_ways(old, new, kinds, min_match))
     for way in ways:
         if len(way.controls) <= MAX_CONTROLS:
-            found = _predicted(way, old, new, kinds)
-            best = min(best, (found, _cost(found)), key=itemgetter(1))
+            corrections = _corrections(old, new, way) if kinds & Kind.CLR else ()
+            for corrected in (corrections, ()) if corrections else ((),):
+                found = _predicted(replace(way, corrections=corrected), old, new, kinds)
+                best = min(best, (found, _cost(found)), key=itemgetter(1))
     return best
 
 
@@ -134,8 +138,7 @@ def _good(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> lis
 def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Difference:
     """Return the difference along the same matches from what the references are predicted to be."""
     controls = Controls(way.start, way.controls)
-    corrections = _corrections(old, new, controls) if kinds & Kind.CLR else []
-    prediction = Prediction(kinds, corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    prediction = Prediction(kinds, way.corrections, Extent(BytesReader(old), 0, len(old)), controls)
     prediction.show(new[:START_BYTES])
     out = bytearray()
     for match, _ in controls.steps():
@@ -143,17 +146,18 @@ def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Differen
         for part in prediction.parts(match):
             out += differences.subtract(new[at : at + part.length], prediction.predicted(part))
             at += part.length
-    return replace(way, difference=bytes(out), kinds=kinds, corrections=tuple(corrections))
+    return replace(way, difference=bytes(out), kinds=kinds)
 
 
-def _corrections(old: bytes, new: bytes, controls: Controls) -> list[int]:
+def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:
     old_file, new_file = clr.read_clr(old), clr.read_clr(new)
     if old_file is None or new_file is None:
-        return []
-    found = clr.corrections(old_file.metadata, new_file.metadata, Shifts(controls.matches()))
+        return ()
+    shifts = Shifts(Controls(way.start, way.controls).matches())
+    found = clr.corrections(old_file.metadata, new_file.metadata, shifts)
     while found and not found[-1]:
         found.pop()
-    return found
+    return tuple(found)
 
 
 def prediction_numbers(found: Difference) -> bytes:

@@ -75,7 +75,7 @@ def padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def assembly(source: Source) -> bytes:
+def assembly(source: Source, native: bytes = b"") -> bytes:
     """An assembly: one type, its methods with their bodies, members of another assembly that they call."""
     strings, code, bodies = Heap(), bytearray(), []
     for text in source.strings_first:
@@ -108,11 +108,27 @@ def assembly(source: Source) -> bytes:
         "#Blob": padded(blobs),
     }
     metadata = root(streams)
-    cli = struct.pack("<IHHII", 72, 2, 5, SECTION_ADDRESS + 72 + len(code), len(metadata)).ljust(72, b"\0")
-    return pe(cli + bytes(code) + metadata)
+    cli = bytearray(struct.pack("<IHHII", 72, 2, 5, SECTION_ADDRESS + 72 + len(code), len(metadata)).ljust(72, b"\0"))
+    if native:
+        struct.pack_into("<II", cli, 64, SECTION_ADDRESS + 72 + len(code) + len(metadata), len(native))
+    return pe(bytes(cli) + bytes(code) + metadata + native, 0x20000020 if native else 0x20)
 
 
-def pe(section: bytes) -> bytes:
+def ready_to_run(source: Source, functions: int) -> bytes:
+    """An assembly with machine code: a header, a table of functions, and calls from each to the next."""
+    at = len(assembly(source, b"x")) - 1 - SECTION_OFFSET + SECTION_ADDRESS
+    code = at + 28 + 12 * functions
+    starts = [code + 14 * number for number in range(functions)]
+    header = struct.pack("<4sHHII", b"RTR\0", 3, 1, 0, 1) + struct.pack("<III", 102, at + 28, 12 * functions)
+    table = b"".join(struct.pack("<III", start, start + 14, code) for start in starts)
+    calls = b"".join(
+        b"\xe8" + struct.pack("<i", starts[(n * 7) % functions] - start - 5) + b"\x90" * 9
+        for n, start in enumerate(starts)
+    )
+    return assembly(source, header + table + calls)
+
+
+def pe(section: bytes, flags: int = 0x20) -> bytes:
     """A PE32 file of one section that begins with the CLI header."""
     dos = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64)
     coff = b"PE\0\0" + struct.pack("<HHIIIHH", 0x14C, 1, 0, 0, 0, 224, 0x2102)
@@ -120,7 +136,7 @@ def pe(section: bytes) -> bytes:
     struct.pack_into("<II", directories, 8 * 14, SECTION_ADDRESS, 72)
     optional = struct.pack("<H", 0x10B).ljust(96, b"\0") + bytes(directories)
     header = b".text\0\0\0" + struct.pack(
-        "<IIII12xI", len(section), SECTION_ADDRESS, len(section), SECTION_OFFSET, 0x20
+        "<IIII12xI", len(section), SECTION_ADDRESS, len(section), SECTION_OFFSET, flags
     )
     return (dos + coff + optional + header).ljust(SECTION_OFFSET, b"\0") + section
 
