@@ -497,7 +497,14 @@ class Sets(Protocol):
 
     def members(self, set_id: str) -> tuple[Member, ...]: ...
     def list_sets(
-        self, *, owner: str | None, state: str | None, workstream: str | None, limit: int, after: str | None
+        self,
+        *,
+        owner: str | None,
+        state: str | None,
+        workstream: str | None,
+        device_id: str | None = None,
+        limit: int,
+        after: str | None,
     ) -> Page: ...
     def events(self, set_id: str, *, limit: int, after: str | None) -> Page:
         """Everything that happened to the set, its members and transfers, oldest first, as dicts
@@ -592,7 +599,9 @@ class Sets(Protocol):
         """Members in these states, by state and code, most of them first."""
         ...
 
-    def list_members(self, set_id: str, *, state: str | None, limit: int, after: str | None) -> Page:
+    def list_members(
+        self, set_id: str, *, state: str | None, device_id: str | None = None, limit: int, after: str | None
+    ) -> Page:
         """Of MemberShown, in order of device."""
         ...
 
