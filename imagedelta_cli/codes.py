@@ -17,8 +17,6 @@ REMEDIES = {
     "cli.not_confirmed": "Say it with --yes, if it is meant.",
     "cli.stopped": "Run it again, or go on as it says.",
     "cli.usage": "See --help of the command.",
-    "cli.over_limit": "Make the update cheaper (`imagedelta advise OLD NEW` says how), or raise --max-bytes.",
-    "cli.old_host": "The host is of another version than this command line: install the one that belongs to it.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",
