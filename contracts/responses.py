@@ -415,6 +415,33 @@ class TransferEventView(Outcome):
     at: datetime
 
 
+class ExportedBundle(View):
+    """A bundle that can be carried to its device by hand."""
+
+    transfer_id: str
+    reference: str
+    image_id: str
+    bundle: str = Field(description="Its name in the outbox: of the whole bundle, or `.shared`, for one in two parts.")
+    bundle_bytes: int = Field(description="Of the whole bundle.")
+    url: str = Field(description="Where that file is read until `expiresAt`.")
+    patch_url: str | None = Field(description="Of the part that the file of a shared bundle leaves out; else null.")
+
+
+class NotExported(Outcome):
+    """On its way, and nothing to carry: not built yet, or on the device already."""
+
+    transfer_id: str
+    reference: str
+    stage: str
+
+
+class DeviceExport(View):
+    device_id: str
+    expires_at: datetime
+    bundles: list[ExportedBundle] = Field(description="In the order in which the device takes them.")
+    not_ready: list[NotExported]
+
+
 class Bucket(View):
     bucket_start: datetime
     succeeded: int

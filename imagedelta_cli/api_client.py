@@ -23,6 +23,7 @@ import httpx
 
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, RequestError
+from imagedelta_cli.downloading import Download
 from imagedelta_cli.entra import entra_tokens
 from imagedelta_cli.output import Report
 from imagedelta_cli.stopping import when_stopped
@@ -147,6 +148,10 @@ class Api:
     def send_file(self, path: Path, upload: Mapping[str, Any], report: Report) -> None:
         """Send a file to the URL that POST uploads gave; see ``Sender.send``."""
         Sender(self._client, upload, pause=self._pause).send(path, report)
+
+    def download(self) -> Download:
+        """Reads what URLs of an answer open; they carry their own grant."""
+        return Download(self._client, pause=self._pause)
 
     def _call(
         self,

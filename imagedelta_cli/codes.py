@@ -24,6 +24,8 @@ REMEDIES = {
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",
     "cli.upload": "Look at the storage that the host names for uploads; its answer says what it did not like.",
     "cli.upload_over": "Run the command again: it asks the host for a new upload.",
+    "cli.export_gone": "Run the command again: what it had already is kept, and the host says what there is by now.",
+    "cli.export_folder": "Name an empty folder, or that of an earlier export for the same device.",
     "cli.output_exists": "Choose another name, or replace the file with --force.",
     "cli.output_is_input": "Choose another name: what a command reads it never replaces.",
     "cli.output_unfit": "Name a file to write, a pipe, or - with stdout sent to a file or another program.",
