@@ -11,7 +11,6 @@ from imagedelta.errors import DependencyError, RequestError
 
 _TRIES = 5
 """Without a byte in between."""
-_PIECE_BYTES = 1 << 20
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -72,9 +71,9 @@ class Download:
     def _answer(self, url: str, headers: dict[str, str], most: int) -> Iterator[bytes]:
         """At most ``most`` bytes of the answer; what comes after them is not waited for."""
         try:
-            with self._client.stream("GET", url, headers=headers) as answer:
+            with self._client.stream("GET", url, headers={"Accept-Encoding": "identity", **headers}) as answer:
                 _check(url, answer, "Range" in headers and not headers["Range"].startswith("bytes=0-"))
-                for piece in answer.iter_bytes(_PIECE_BYTES):
+                for piece in answer.iter_raw():  # as it comes: what has arrived is not lost with the link
                     yield piece[:most]
                     most -= len(piece)
                     if most <= 0:
