@@ -19,6 +19,8 @@ REMEDIES = {
     "cli.over_limit": "Make the update cheaper (`imagedelta advise OLD NEW` says how), or raise --max-bytes.",
     "cli.not_registered": "Register it first: imagedelta register.",
     "cli.usage": "See --help of the command.",
+    "cli.old_host": "Install the version of this command line that belongs to the host (`imagedelta status` tells it). "
+    "Where they are the same, run it again with IMAGEDELTA_DEBUG=1 and report what it prints.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",
