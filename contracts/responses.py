@@ -353,10 +353,12 @@ class PlannedDevice(Outcome):
     images: list[PlannedImage]
     estimated_bytes: int
     hours_on_link: float | None = Field(
-        description="At the slower of bytesPerSecond and linkRate, with the hours in which nothing is fetched. "
-        "Null when neither is known."
+        description="At the slower of bytesPerSecond, or the tag link-kbits-per-second, and linkRate, with the hours "
+        "in which nothing is fetched. Null when neither is known."
     )
-    money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")
+    money: float | None = Field(
+        description="Null when neither the device's moneyPerMegabyte nor its tag money-per-megabyte is known."
+    )
 
 
 _ALL = "Of all devices; null in further pages:"
@@ -370,6 +372,10 @@ class Plan(View):
     device_count: int | None = Field(default=None, description=f"{_ALL} how many there are.")
     states: dict[str, int] | None = Field(default=None, description=f"{_ALL} state -> number of devices.")
     total_bytes: int | None = Field(default=None, description=f"{_ALL} what they would get.")
+    longest_hours: float | None = Field(default=None, description=f"{_ALL} hoursOnLink of the slowest known link.")
+    hours_unknown: int | None = Field(default=None, description=f"{_ALL} to how many with bytes to get it is unknown.")
+    total_money: float | None = Field(default=None, description=f"{_ALL} the sum where the price is known.")
+    money_unknown: int | None = Field(default=None, description=f"{_ALL} for how many with bytes to get it is not.")
     needs_approval: bool | None = Field(default=None, description=f"{_ALL} whether a person must approve it first.")
     reasons: list[str] = Field(default=[], description="Why; the first devices are named, the others counted.")
     waiting: list[WaitingView] = []
