@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from imagedelta.errors import RequestError
-from imagedelta_cli.app_database import reconcile_database, upgrade_database
+from imagedelta_cli.app_database import admit_to_database, reconcile_database, upgrade_database
 from imagedelta_cli.asking import confirmed, yes_option
 from imagedelta_cli.options import json_option
 from imagedelta_cli.output import emit, progress
@@ -49,6 +49,22 @@ def upgrade(app: Path, as_json: bool) -> None:
     if revision is None:
         raise RequestError(f"the app in {app.resolve()} has no database_upgrade.py", code="cli.no_database")
     emit({"schema": revision}, as_json)
+
+
+@command.command("admit")
+@click.argument("name")
+@click.argument("client_id")
+@_app_option
+@json_option
+def admit(name: str, client_id: str, app: Path, as_json: bool) -> None:
+    """Let the app's managed identity into its database on Azure SQL: NAME and CLIENT_ID of the identity.
+
+    It may read and write, and no more. Once for each deployment, after upgrade, as who administers the database; an
+    identity that is in already stays as it is.
+    """
+    _settings(app, "only there users are let in")
+    admit_to_database(app, name, client_id)
+    emit({"user": name, "clientId": client_id}, as_json)
 
 
 @command.command("reconcile")
