@@ -40,7 +40,15 @@ def next_step(item: Item) -> str | None:
 
 
 def _command(verb: str, item: Item) -> str:
-    return shlex.join(["imagedelta", "sets", verb, item["setId"]])
+    return command_for(verb, item["setId"])
+
+
+def command_for(verb: str, *arguments: str) -> str:
+    """The command of a person's decision about a set, to copy."""
+    return shlex.join(["imagedelta", *(() if verb in _OF_THEIR_OWN else ("sets",)), verb, *arguments])
+
+
+_OF_THEIR_OWN = ("approve", "cancel", "release", "retry", "rollback")
 
 
 def _sent(item: Item) -> str:
@@ -73,6 +81,7 @@ DETAILS: tuple[Column, ...] = (
     ("set", field("setId")),
     ("name", field("name")),
     ("state", field("state")),
+    ("outcome", Cell(lambda item: item.get("outcome"))),
     ("code", field("code")),
     ("detail", field("detail")),
     ("what to do", field("remedy")),
