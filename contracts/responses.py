@@ -134,6 +134,27 @@ class ImageView(View):
     registered_at: datetime
 
 
+class UpdateCost(View):
+    """Of the devices for which this version is the nearest of those that they have."""
+
+    image_id: str
+    references: list[str]
+    devices: int
+    estimated_bytes: int = Field(description="Of one patch from it; what else a device has can make it cheaper.")
+
+
+class UpdateCosts(View):
+    """What it would cost to bring the image to the devices that have another version of it."""
+
+    image_id: str
+    references: list[str]
+    full_bytes: int
+    items: list[UpdateCost] = Field(description="Dearest first.")
+    devices_not_measured: int = Field(
+        description="Whose versions have no readable signature, or are too many to look at."
+    )
+
+
 class DeviceView(View):
     device_id: str
     state: str = _states(DEVICE_STATES)

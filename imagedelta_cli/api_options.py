@@ -27,18 +27,29 @@ exit_code_option = click.option(
 Tell = Callable[[Mapping[str, Any]], None]
 
 
-def host_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --url, --key, --audience and --json; it receives ``api`` and ``as_json``."""
+def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --url, --key and --audience; it receives ``connect``, which finds the host when it is called."""
 
     @click.option("--url", help="Address of the host; IMAGEDELTA_URL, or the host started here, when absent.")
     @click.option("--key", help="Function key; IMAGEDELTA_KEY, or that of the host started here, when absent.")
     @click.option(
         "--audience", help="Instead of a key, sign in with Entra ID: api://CLIENT-ID; or IMAGEDELTA_AUDIENCE."
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print the host's answer as one JSON line, last.")
     @functools.wraps(function)
     def run(*args: Any, url: str | None, key: str | None, audience: str | None, **kwargs: Any) -> Any:
-        return function(*args, api=Api(find_endpoint(url, key, audience)), **kwargs)
+        return function(*args, connect=lambda: Api(find_endpoint(url, key, audience)), **kwargs)
+
+    return run
+
+
+def host_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --url, --key, --audience and --json; it receives ``api`` and ``as_json``."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the host's answer as one JSON line, last.")
+    @host_options
+    @functools.wraps(function)
+    def run(*args: Any, connect: Callable[[], Api], **kwargs: Any) -> Any:
+        return function(*args, api=connect(), **kwargs)
 
     return run
 

@@ -16,9 +16,9 @@ REMEDIES = {
     "machine an identity. Look whether --audience is the application of the deployment.",
     "cli.not_confirmed": "Say it with --yes, if it is meant.",
     "cli.stopped": "Run it again, or go on as it says.",
-    "cli.usage": "See --help of the command.",
     "cli.over_limit": "Make the update cheaper (`imagedelta advise OLD NEW` says how), or raise --max-bytes.",
-    "cli.old_host": "The host is of another version than this command line: install the one that belongs to it.",
+    "cli.not_registered": "Register it first: imagedelta register.",
+    "cli.usage": "See --help of the command.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",

@@ -335,6 +335,20 @@ def test_the_command_line_shows_what_the_interface_says(
     assert _run(cloud, "logs", started["setId"])["items"]
 
 
+def test_a_build_that_would_cost_the_fleet_too_much_is_stopped(cloud: CloudProcess, images: dict[str, str]) -> None:
+    cloud.device("gate-1").has(images["app:1"])
+
+    within = _run(cloud, "advise", "--fleet", "app:2", "--max-bytes", "50000")
+    over = _cli(cloud, "advise", "--fleet", "app:2", "--max-bytes", "10", "--json")
+
+    (version,) = within["versions"]
+    assert (version["reference"], version["imageId"], within["overLimit"]) == ("app:1", images["app:1"], False)
+    assert version["devices"] >= 1
+    assert 10 < within["dearestBytes"] < 0.2 * version["fullBytes"]
+    assert (over.returncode, json.loads(over.stdout)["overLimit"]) == (8, True)
+    assert json.loads(over.stderr)["error"]["code"] == "cli.over_limit"
+
+
 def test_the_command_line_prints_tables_and_plain_errors(cloud: CloudProcess, images: dict[str, str]) -> None:
     table = _cli(cloud, "images", "list", "--reference", "app:2")
     refused = _cli(cloud, "status", "set-none")
