@@ -103,7 +103,8 @@ class Run:
             "Build.SourceVersion": commit,
             **given,
         }
-        self.folder = world.folder / f"run-{self.predefined['Build.BuildId']}-{len(list(world.folder.iterdir()))}"
+        self.id = self.predefined["Build.BuildId"]
+        self.folder = world.folder / f"run-{self.id}-{len(list(world.folder.iterdir()))}"
         self.jobs: list[Job] = []
         self.stages: dict[str, str] = {}
         self.tags: list[str] = []

@@ -1,4 +1,4 @@
-"""The world of the end-to-end story: registries, dockerd, the host with its hubs, repositories, and an agent among them."""
+"""What the end-to-end story has around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A team with its two repositories, registries, a deployment of imagedelta, devices, and Azure Pipelines to run it all."""
+"""A team with its repositories, registries, deployment and devices, and Azure Pipelines to run it all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ ELSEWHERE = {
 }
 """Steps that no test runs, all of them: tasks by their name, scripts by that of their step; and why."""
 _CODE = random.Random(13).randbytes(400_000)
-BASE = an_image({"usr/bin/python3": _CODE, "usr/lib/python3/text.py": b"text\n" * 5_000}, references=["base:1"])
+_TEXT = {"usr/lib/python3/text.py": b"text\n" * 5_000}
+BASES = {
+    tag: an_image({"usr/bin/python3": _CODE + tag.encode(), **_TEXT}, references=[f"base:{tag}"]) for tag in ("1", "2")
+}
 
 
 class Fleet:
@@ -44,7 +47,8 @@ class Fleet:
         self.approves = True
         self.asked: list[str] = []
         """Instructions of each manual validation."""
-        self.dotnet_bytes = b"TrackServer 1" + _CODE[:100_000]
+        self.update = ""
+        """Build id of an update, once one is built."""
 
     def __enter__(self) -> Fleet:
         with ExitStack() as stack:
@@ -63,7 +67,7 @@ class Fleet:
             self.modules = Repository(self._folder / "modules", "modules")
             self.manifests = Repository(self._folder / "manifests", "manifests")
             self.world = self._world()
-            self._push_base()
+            self._push_bases()
             self._stack = stack.pop_all()
         return self
 
@@ -74,10 +78,13 @@ class Fleet:
         (self._folder / "runs").mkdir()
         home = self._folder / "home"
         (home / ".config/containers").mkdir(parents=True)
-        plain = [f'[[registry]]\nlocation = "{one.address}"\ninsecure = true\n' for one in (self.development, self.production)]
+        plain = [
+            f'[[registry]]\nlocation = "{one.address}"\ninsecure = true\n'
+            for one in (self.development, self.production)
+        ]
         (home / ".config/containers/registries.conf").write_text("".join(plain))
         group = {
-            "baseImage": f"{self.development.address}/base:1",
+            "baseImage": self.base("1"),
             "developmentRegistry": self.development.address,
             "productionRegistry": self.production.address,
             "IMAGEDELTA_URL": self.cloud.host.url,
@@ -117,19 +124,32 @@ class Fleet:
         """What `dotnet publish` leaves behind."""
         folder = step.cwd / step.env["FOLDER"] / step.env["MODULE"] / "publish"
         folder.mkdir()
-        (folder / "TrackServer").write_bytes(self.dotnet_bytes)
+        (folder / "TrackServer").write_bytes(_CODE[:100_000])
         return SUCCEEDED
 
-    def _push_base(self) -> None:
-        archive = self._folder / "base.tar"
-        archive.write_bytes(docker_save(BASE))
-        name = f"docker://{self.development.address}/base:1"
-        skopeo_copy(f"docker-archive:{archive}", name, "--dest-tls-verify=false")
+    def base(self, tag: str) -> str:
+        return f"{self.development.address}/base:{tag}"
+
+    def _push_bases(self) -> None:
+        for tag, image in BASES.items():
+            archive = self._folder / f"base-{tag}.tar"
+            archive.write_bytes(docker_save(image))
+            skopeo_copy(f"docker-archive:{archive}", f"docker://{self.base(tag)}", "--dest-tls-verify=false")
 
     # What a test does
 
-    def run(self, pipeline: Pipeline, *, reason: str = "Manual", wait_minutes: int = 0, **given: Any) -> Run:
+    def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        reason: str = "Manual",
+        branch: str = "refs/heads/main",
+        who: str = "ada@example.org",
+        wait_minutes: int = 0,
+        **given: Any,
+    ) -> Run:
         """Args:
+        who: The mail address of who starts it.
         wait_minutes: Instead of the template's own.
         """
         repository = self.modules if pipeline.repository == "modules" else self.manifests
@@ -152,9 +172,15 @@ class Fleet:
             Build_BuildNumber=str(self._build_id),
             Build_DefinitionName=pipeline.file.removesuffix(".yml"),
             Build_Reason=reason,
+            Build_SourceBranch=branch,
+            Build_RequestedForEmail=who,
             System_DefinitionId=pipeline.file,
         )
         return run.go()
+
+    def references(self) -> set[str]:
+        """Every name of every registered image."""
+        return {name for item in self.cloud.items("/api/images") for name in item["references"]}
 
     def device(self, name: str) -> DeviceProcess:
         """A device that is enrolled and not started."""
