@@ -1,5 +1,5 @@
 // What devices report to. The service side lets the app in by its identity; the built-in event hub endpoint takes shared
-// keys alone, so a policy that may do nothing but connect there lies in the vault (docs/adr/0036).
+// keys alone, so the key of a policy with the least right that opens it lies in the vault (docs/adr/0036).
 import { roles } from 'roles.bicep'
 
 param name string

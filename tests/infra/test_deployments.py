@@ -111,7 +111,7 @@ SPOILT = [
     ("core/storage.bicep", "loadJsonContent('../storage-lifecycle.json')", "{ rules: [] }", "lifecycle"),
     ("core/vault.bicep", "[roles.keyVaultCryptoUser, ", "[", "Key Vault Crypto User"),
     ("core/hub.bicep", "retentionTimeInDays: 7", "retentionTimeInDays: 1", "7 days"),
-    ("core/hub.bicep", "rights: 'ServiceConnect'", "rights: 'RegistryWrite'", "more than listen"),
+    ("core/hub.bicep", "rights: 'ServiceConnect'", "rights: 'RegistryWrite'", "more than it must"),
     ("core/hub.bicep", "var group = 'imagedelta'", "var group = 'other'", "consumer group"),
     ("core/hub.bicep", "= \\'imagereconstruction\\''", "= \\'another\\''", "routes"),
     ("core/database.bicep", "azureADOnlyAuthentication: true", "azureADOnlyAuthentication: false", "passwords"),
