@@ -56,7 +56,7 @@ test-cloud: $(STAMP) $(WORKER) $(AZURITE) ## Run the tests of the cloud side ove
 
 test-pipelines: $(STAMP) ## Check the YAML of pipelines/ and samples/, and run its scripts beside real parts (at most 5 minutes)
 	scripts/setup-debian
-	$(PYTEST) tests/pipelines
+	$(PYTEST) $(TWO) tests/pipelines
 
 test-sql: $(STAMP) ## Run the tests of the store on the SQL Server that IMAGEDELTA_TEST_DSN names (clears its database)
 	@test -n "$$IMAGEDELTA_TEST_DSN" || { echo "IMAGEDELTA_TEST_DSN is not set: give the ODBC string or URL of an empty database, SERVER=…;DATABASE=…;UID=…;PWD=… or mssql+pyodbc://…" >&2; exit 1; }
