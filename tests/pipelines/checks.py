@@ -184,6 +184,8 @@ class _References:
         found = [one for one in self._stages[stage]["jobs"] if name_of(one) == job]
         if not found:
             yield f"stage {stage} has no job {job}"
+        elif "matrix" in found[0].get("strategy", {}):
+            yield f"job {stage}.{job} runs as a matrix: outputs of its legs have other names"
         elif not _sets(found[0], output):
             yield f"no step of job {stage}.{job} sets {output}"
 

@@ -157,6 +157,10 @@ class _File:
 
     def _refuse_unknown(self, node: Node, expression: str, scope: Mapping[str, Any]) -> None:
         for path in paths(node):
+            if path[0] == "variables" and len(path) > 1 and path[1] not in scope["variables"]:
+                raise PipelineError(
+                    f"{self._path.name}: {path[1]} is not known before a run: $({path[1]}) is, in a step"
+                )
             if path[0] == "parameters" and len(path) > 1 and path[1] not in scope["parameters"]:
                 raise PipelineError(f"{self._path.name}: {expression.strip()!r} asks for no parameter of it: {path[1]}")
 

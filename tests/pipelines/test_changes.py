@@ -172,6 +172,8 @@ def test_all_modules_are_built_when_a_person_says_so(world: World, repository: R
     [
         ({}, "trak-server", "trak-server is no module. There are: engine-monitor track-server"),
         ({}, "$(touch gone); `touch gone`", "is no module"),
+        ({}, "*", "* is no module"),
+        ({}, " , ", "Name the modules"),
         ({"modules/Engine/module.json": "{}"}, "all", "Engine: small letters"),
         ({"modules/track_server/module.json": None}, "all", "punctuation alone"),
         ({"modules/track-server/module.json": "{"}, "all", "track-server/module.json cannot be used"),

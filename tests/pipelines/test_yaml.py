@@ -108,6 +108,12 @@ MISTAKES = [
     ("templates/build-module.yml", '"registry://$REGISTRY/', '"registry://$(developmentRegistry)/', "map it in env"),
     ("templates/build-module.yml", "${{ parameters.pool }}", "${{ parameters.pool }", "without its end"),
     ("templates/changed-modules.yml", "variable=matrix;isOutput=true", "variable=matrix", "sets find.matrix"),
+    (
+        "templates/build-module.yml",
+        "BASE_IMAGE: $(baseImage)",
+        "BASE_IMAGE: ${{ variables.baseImage }}",
+        "not known before",
+    ),
     ("templates/sign-in.yml", "inlineScript: |", "inlineSkript: |", "/inputs"),
     ("templates/sign-in.yml", "AzureCLI@2", "AzureCLI@22", "AzureCLI@22"),
     ("templates/promote-modules.yml", "runOnce:", "runTwice:", "runOnce"),
