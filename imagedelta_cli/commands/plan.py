@@ -18,11 +18,15 @@ from imagedelta_cli.terminal import say, say_json
 
 @click.command(help=__doc__)
 @order_options
+@click.option("--all", "every", is_flag=True, help="Show all devices, not only the first.")
 @exit_code_option
 @host_command
-def command(api: Api, order: dict[str, Any], exit_code: bool, as_json: bool) -> int:
+def command(api: Api, order: dict[str, Any], every: bool, exit_code: bool, as_json: bool) -> int:
     with progress("Planning the set"):
         planned = api.post("deployment-sets", order, dryRun="true")
+        while every and planned["next"]:
+            page = api.post("deployment-sets", order, dryRun="true", after=planned["next"])
+            planned |= {"devices": planned["devices"] + page["devices"], "next": page["next"]}
     outcome = outcome_of_plan(planned)
     if as_json:
         say_json({**planned, "outcome": outcome})

@@ -126,6 +126,25 @@ def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
     ]
 
 
+def test_a_plan_of_all_devices_reads_every_page(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def device(name: str) -> dict[str, Any]:
+        return {"deviceId": name, "state": "planned", "images": []}
+
+    first = {"devices": [device("a")], "next": "a", "deviceCount": 2, "totalBytes": 0, "needsApproval": False}
+    calls = host(
+        lambda method, path, body: (
+            {"devices": [device("b")], "next": None} if "after=a" in path else {**first, "states": {"planned": 2}}
+        )
+    )
+
+    assert run(["plan", *ORDER, "--image", "app:2", "--all", "--json"]) == 0
+
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [one["deviceId"] for one in told["devices"]] == ["a", "b"]
+    assert (told["next"], told["deviceCount"], told["outcome"]) == (None, 2, "already_there")
+    assert [path for _, path, *_ in calls] == ["deployment-sets?dryRun=true", "deployment-sets?dryRun=true&after=a"]
+
+
 def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
     image = {
         "imageId": IMAGE,
