@@ -23,6 +23,7 @@ import httpx
 
 from imagedelta.archives.json_reading import parse_object
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError, RequestError
+from imagedelta_cli.downloading import Download
 from imagedelta_cli.entra import entra_tokens
 from imagedelta_cli.output import Report
 from imagedelta_cli.stopping import when_stopped
@@ -35,6 +36,9 @@ _UNKNOWN = "The host had been asked and may have done it: look before you ask ag
 _MOST_PATIENCE = timedelta(seconds=20)
 """Between two tries, whatever a busy host asks for."""
 _MAX_ENDPOINT_BYTES = 1 << 16
+_MAX_ANSWER_BYTES = 32 << 20
+"""A page has 500 items of some kilobytes at most."""
+_ANSWER_SECONDS = 300.0
 
 
 class Problem(ImageDeltaError):
@@ -138,15 +142,20 @@ class Api:
         after: str | None = None
         while most > 0:
             page = self.get(path, **query, limit=min(most, 500), after=after)
-            yield from page["items"]
-            most -= len(page["items"])
+            items = page["items"][:most]
+            yield from items
+            most -= len(items)
             after = page["next"]
-            if after is None:
+            if after is None or not items:
                 return
 
     def send_file(self, path: Path, upload: Mapping[str, Any], report: Report) -> None:
         """Send a file to the URL that POST uploads gave; see ``Sender.send``."""
         Sender(self._client, upload, pause=self._pause).send(path, report)
+
+    def download(self) -> Download:
+        """Reads what URLs of an answer open; they carry their own grant."""
+        return Download(self._client, pause=self._pause)
 
     def _call(
         self,
@@ -182,14 +191,41 @@ class Api:
     ) -> dict[str, Any]:
         url = f"{self.endpoint.url}/api/{path}"
         try:
-            answer = self._client.request(method, url, params=query, headers=headers, json=body)
+            with self._client.stream(method, url, params=query, headers=headers, json=body) as response:
+                answer = _Answer(response, _content(response))
         except httpx.InvalidURL as error:
             raise RequestError(f"{url}: {error}", code="cli.no_host") from error
         except httpx.HTTPError as error:
             raise _unanswered(self.endpoint.url, error) from error
-        if answer.status_code not in accept or "json" not in answer.headers.get("content-type", ""):
+        if answer.status not in accept or not answer.is_json:
             _raise_for(answer)
         return _object(answer)
+
+
+class _Answer:
+    """What came back, whole."""
+
+    def __init__(self, response: httpx.Response, content: bytes) -> None:
+        self.status = response.status_code
+        self.url = response.url
+        self.headers = response.headers
+        self.content = content
+
+    @property
+    def is_json(self) -> bool:
+        return "json" in self.headers.get("content-type", "")
+
+
+def _content(response: httpx.Response) -> bytes:
+    """Raises: RequestError ``cli.no_host`` for more than any answer has, httpx.ReadTimeout for one that never ends."""
+    content, until = bytearray(), time.monotonic() + _ANSWER_SECONDS
+    for piece in response.iter_bytes():
+        content += piece
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise RequestError(f"{response.url.host} answered more than {_MAX_ANSWER_BYTES} bytes", code="cli.no_host")
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout(f"an answer took more than {_ANSWER_SECONDS:.0f} seconds")
+    return bytes(content)
 
 
 def segment(text: str) -> str:
@@ -202,15 +238,15 @@ def _is_here(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def _raise_for(answer: httpx.Response) -> None:
-    if answer.status_code < 400:
+def _raise_for(answer: _Answer) -> None:
+    if answer.status < 400:
         return
-    found = _object(answer) if "json" in answer.headers.get("content-type", "") else {}
-    if answer.status_code == 401 and "code" not in found:
+    found = _object(answer) if answer.is_json else {}
+    if answer.status == 401 and "code" not in found:
         raise RequestError(f"{answer.url.host} does not accept the key or token", code="cli.wrong_key", status=401)
-    retryable = answer.status_code in (429, 502, 503, 504)
+    retryable = answer.status in (429, 502, 503, 504)
     if "code" not in found:
-        detail = f"{answer.url.copy_with(query=None)} answered {answer.status_code}"
+        detail = f"{answer.url.copy_with(query=None)} answered {answer.status}"
         if not retryable:
             raise RequestError(detail, code="cli.no_host")
         raise DependencyError(detail, code="dependency.host", retry_after=_retry_after(answer))
@@ -218,7 +254,7 @@ def _raise_for(answer: httpx.Response) -> None:
     raise Problem(*texts, retryable=retryable, retry_after=_retry_after(answer))
 
 
-def _retry_after(answer: httpx.Response) -> timedelta | None:
+def _retry_after(answer: _Answer) -> timedelta | None:
     """How long it asks to be left alone, within reason; a date counts as nothing."""
     given = answer.headers.get("retry-after", "")
     return min(timedelta(seconds=int(given[:9])), _MOST_PATIENCE) if given.isdecimal() else None
@@ -229,7 +265,7 @@ def _asked_for(error: ImageDeltaError) -> float:
     return asked.total_seconds() if asked else 0.0
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
+def _object(answer: _Answer) -> dict[str, Any]:
     try:
         return parse_object(answer.content, "answer")
     except ContentError as error:

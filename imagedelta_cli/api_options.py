@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from imagedelta.errors import DependencyError
+from imagedelta.errors import DependencyError, ImageDeltaError
 from imagedelta_cli import exits
 from imagedelta_cli.api_client import Api, find_endpoint
 from imagedelta_cli.output import say_pairs, say_table
@@ -27,6 +27,12 @@ exit_code_option = click.option(
 Tell = Callable[[Mapping[str, Any]], None]
 
 
+class UnfitAnswer(ImageDeltaError):
+    """An answer lacks a field that a command shows, or has another kind of value there."""
+
+    code = "cli.old_host"
+
+
 def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command --url, --key and --audience; it receives ``connect``, which finds the host when it is called."""
 
@@ -37,7 +43,19 @@ def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(function)
     def run(*args: Any, url: str | None, key: str | None, audience: str | None, **kwargs: Any) -> Any:
-        return function(*args, connect=lambda: Api(find_endpoint(url, key, audience)), **kwargs)
+        asked: list[Api] = []
+
+        def connect() -> Api:
+            asked.append(Api(find_endpoint(url, key, audience)))
+            return asked[0]
+
+        try:
+            return function(*args, connect=connect, **kwargs)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if not asked:
+                raise
+            detail = f"{asked[0].endpoint.url} gave an answer that does not fit: {type(error).__name__}: {error}"
+            raise UnfitAnswer(detail) from error
 
     return run
 

@@ -19,11 +19,15 @@ REMEDIES = {
     "cli.over_limit": "Make the update cheaper (`imagedelta advise OLD NEW` says how), or raise --max-bytes.",
     "cli.not_registered": "Register it first: imagedelta register.",
     "cli.usage": "See --help of the command.",
+    "cli.old_host": "Install the version of this command line that belongs to the host (`imagedelta status` tells it). "
+    "Where they are the same, run it again with IMAGEDELTA_DEBUG=1 and report what it prints.",
     "cli.hub_elsewhere": "Run this where the host runs; for Azure take the connection from the IoT Hub: az iot hub "
     "module-identity connection-string show.",
     "cli.no_database": "Set IMAGEDELTA_DATABASE_URL, and name the folder of the function app with --app.",
     "cli.upload": "Look at the storage that the host names for uploads; its answer says what it did not like.",
     "cli.upload_over": "Run the command again: it asks the host for a new upload.",
+    "cli.export_gone": "Run the command again: what it had already is kept, and the host says what there is by now.",
+    "cli.export_folder": "Name an empty folder, or that of an earlier export for the same device.",
     "cli.output_exists": "Choose another name, or replace the file with --force.",
     "cli.output_is_input": "Choose another name: what a command reads it never replaces.",
     "cli.output_unfit": "Name a file to write, a pipe, or - with stdout sent to a file or another program.",

@@ -91,6 +91,7 @@ ONLY_IN: dict[str, set[str]] = {
         "edge_module/hub_choice.py",
         "edge_module/engines/registry_client.py",
         "imagedelta_cli/api_client.py",
+        "imagedelta_cli/downloading.py",
         "imagedelta_cli/uploading.py",
         "imagedelta_registry/",
         "demo/",

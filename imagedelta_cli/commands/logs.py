@@ -108,7 +108,7 @@ def _news(api: Api, set_id: str) -> Iterator[list[Mapping[str, Any]]]:
             page = api.get(_events(set_id), limit=_PAGE, after=after)
             yield page["items"][told:]
             told = len(page["items"])
-            if page["next"] is None:
+            if page["next"] is None or not page["items"]:
                 break
             after, told = page["next"], 0
         if ended:

@@ -76,7 +76,8 @@ def roles(found: Predicted) -> Counter[tuple[str, str]]:
 
 def wrong(found: Predicted) -> list[str]:
     """Every rule at once: sentences, none for a deployment that is right."""
-    return [*_settings(found), *_roles(found), *_storage(found), *_database(found), *_hub(found), *_app(found)]
+    parts = (_settings, _roles, _storage, _database, _hub, _app, _tls, _diagnostics)
+    return [sentence for part in parts for sentence in part(found)]
 
 
 def _settings(found: Predicted) -> Iterator[str]:
@@ -166,8 +167,8 @@ def _hub(found: Predicted) -> Iterator[str]:
 def _app(found: Predicted) -> Iterator[str]:
     site = found.one("Microsoft.Web/sites")
     config = site["properties"]["functionAppConfig"]
-    if config["runtime"] not in ({"name": "python", "version": "3.11"}, {"name": "python", "version": "3.12"}):
-        yield "the runtime is none that the app knows"
+    if config["runtime"] != {"name": "python", "version": "3.11"}:
+        yield "the runtime is not the one that packages are built on"
     if config["deployment"]["storage"]["authentication"]["type"] != "UserAssignedIdentity":
         yield "the package is not read by identity"
     if not 40 <= config["scaleAndConcurrency"]["maximumInstanceCount"] <= 1000:
@@ -177,3 +178,40 @@ def _app(found: Predicted) -> Iterator[str]:
     passwords = found.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
     if [each["properties"]["allow"] for each in passwords] != [False, False]:
         yield "the app can be published to by a password"
+
+
+def _tls(found: Predicted) -> Iterator[str]:
+    """Where a service lets one say so; what has no such property takes nothing below 1.2 by itself."""
+    site = found.one("Microsoft.Web/sites")["properties"]
+    if (site["siteConfig"]["minTlsVersion"], site["siteConfig"]["scmMinTlsVersion"]) != ("1.2", "1.2"):
+        yield "the app takes old TLS"
+    if site["siteConfig"]["ftpsState"] != "Disabled":
+        yield "the app has FTP"
+    if found.one("Microsoft.Sql/servers")["properties"]["minimalTlsVersion"] != "1.2":
+        yield "the database takes old TLS"
+    for each in found.of("Microsoft.Storage/storageAccounts"):
+        if each["properties"].get("supportsHttpsTrafficOnly") is not True:
+            yield f"{each['name']} speaks http"
+
+
+KEPT = {
+    "Microsoft.KeyVault/vaults/kv-": {"AuditEvent"},
+    "Microsoft.Devices/IotHubs/iot-": {"Routes", "DeviceIdentityOperations", "Configurations"},
+    "Microsoft.Sql/servers/sql-": {"Errors", "Timeouts", "Blocks", "Deadlocks"},
+}
+"""Categories of each service's log that go to the workspace.
+
+Source: learn.microsoft.com, "Supported logs for Microsoft.Devices/IotHubs", "… Microsoft.KeyVault/vaults", "…
+Microsoft.Sql/servers/databases".
+"""
+
+
+def _diagnostics(found: Predicted) -> Iterator[str]:
+    stated = {}
+    for each in found.of("Microsoft.Insights/diagnosticSettings"):
+        at = next((start for start in KEPT if f"/providers/{start}" in each["id"]), each["id"])
+        stated[at] = {log["category"] for log in each["properties"]["logs"] if log["enabled"]}
+        if ".outputs.workspaceId.value" not in str(each["properties"].get("workspaceId")):
+            yield f"the log of {at} goes nowhere"
+    if stated != KEPT:
+        yield f"logs are kept otherwise: {stated}"

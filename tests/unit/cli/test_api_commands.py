@@ -184,6 +184,10 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
             {"reference": "big:2", "held": ["host/big:1"], "devices": 1, "example": "boat", "estimatedBytes": 60_000}
         ],
         "totalBytes": 3000,
+        "longestHours": 0.5,
+        "hoursUnknown": 0,
+        "totalMoney": 0.006,
+        "moneyUnknown": 1,
         "needsApproval": True,
         "reasons": ["the set would send 3000 bytes, over maxBytes of 5"],
     }
@@ -200,9 +204,16 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
     assert rows[5][:2] == ["ship", "device.no_inventory"]
     said = [" ".join(row) for row in rows[7:]]
     assert said.pop(0) == "2 of 2,000 devices are shown."
-    assert said[:2] == ["3.0 kB in all.", "Needs approval: the set would send 3000 bytes, over maxBytes of 5"]
-    assert said[2] == "Waits for ship: device.no_inventory. Start its module."
-    assert said[3].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")
+    assert said[:3] == [
+        "3.0 kB in all.",
+        "30 min on the slowest link that is known.",
+        "0.006 of money where the price is known.",
+    ]
+    assert said[3].startswith("Hours or money are unknown for 1 device: set the tags")
+    said = said[4:]
+    assert said[0] == "Needs approval: the set would send 3000 bytes, over maxBytes of 5"
+    assert said[1] == "Waits for ship: device.no_inventory. Start its module."
+    assert said[2].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")
 
 
 def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(

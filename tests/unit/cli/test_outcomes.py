@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +96,17 @@ def test_what_cannot_be_undone_is_refused_where_nobody_can_be_asked(
     assert run(arguments) == exits.REFUSED
     assert "code: cli.not_confirmed" in capsys.readouterr().err
     assert calls == []
+
+
+def test_a_database_is_reconciled_unasked_only_to_look(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IMAGEDELTA_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+
+    assert run(["db", "reconcile", "--app", str(tmp_path)]) == exits.REFUSED
+    assert "code: cli.not_confirmed" in capsys.readouterr().err
+    run(["db", "reconcile", "--app", str(tmp_path), "--dry-run"])
+    assert "cli.not_confirmed" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
