@@ -228,9 +228,10 @@ def _link_remarks(planned: Item) -> Iterator[str]:
     if planned["totalMoney"] is not None:
         yield f"{_money(planned['totalMoney'])} of money where the price is known."
     if unknown := max(planned["hoursUnknown"], planned["moneyUnknown"]):
+        devices = f"{unknown:,} device{'s' if unknown > 1 else ''}"
         yield (
-            f"Hours or money are unknown for {unknown:,} device{'s' if unknown > 1 else ''}: set the tags link-kbits-per-second and "
-            "money-per-megabyte, or enrol with --bytes-per-second and --money-per-megabyte."
+            f"Hours or money are unknown for {devices}: set the tags link-kbits-per-second and money-per-megabyte, "
+            "or enrol with --bytes-per-second and --money-per-megabyte."
         )
 
 
