@@ -178,3 +178,11 @@ def test_no_pipeline_names_a_secret() -> None:
     for file in FILES:
         words = file.read_text().lower()
         assert not [word for word in ("password", "clientsecret", "function key", "issecret") if word in words], file
+
+
+def test_no_pipeline_speaks_to_a_database() -> None:
+    """docs/adr/0041: what it must know, it asks through the endpoints."""
+    text = "".join(file.read_text().lower() for file in FILES)
+
+    assert "imagedelta devices list" in text
+    assert [word for word in ("sql", "odbc", "database", "1433", "imagedelta db ") if word in text] == []
