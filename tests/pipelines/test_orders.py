@@ -75,7 +75,7 @@ def test_names_and_queries_reach_the_command_line_as_they_were_typed(world: Worl
 
 
 def test_devices_are_separated_by_blanks_or_commas_and_are_no_patterns(world: World, repository: Repository) -> None:
-    options = ordered(world, repository, IMAGES, devices=" ship-1, ship-2,* ;x ", priority="urgent")
+    options = ordered(world, repository, IMAGES, devices=" ship-1, ship-2,*\n;x ", priority="urgent")
 
     assert valued(options, "--device") == ["ship-1", "ship-2", "*", ";x"]
     assert valued(options, "--priority") == ["urgent"]
