@@ -82,6 +82,18 @@ def _cost(found: Difference) -> int:
     return sum(map(packed_bytes, (dense, zeros, found.extra))) + _CONTROL_BYTES * len(found.controls)
 
 
+def program_kinds(old: bytes, new: bytes) -> Kind:
+    """Return the kinds of a program for x86-64; none for other files, or where the old one is much larger."""
+    found = [kinds for kinds in _kinds(old, new) if kinds & Kind.TABLES and _is_allowed(kinds, old, new)]
+    return found[0] if found else Kind.NONE
+
+
+def best_of(ways: Iterable[Difference], old: bytes, new: bytes, kinds: Kind) -> Difference | None:
+    """Return the best of differences, their references predicted; None where all have too many controls."""
+    found = [_predicted(way, old, new, kinds) for way in ways if len(way.controls) <= MAX_CONTROLS]
+    return min(found, key=_cost, default=None)
+
+
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
     """Return the sets of kinds that are worth trying for a file."""
     if read_elf(old[:START_BYTES]) and read_elf(new[:START_BYTES]):
@@ -121,10 +133,10 @@ def _masked_ways(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Iterato
     found = matches(old_masked, new_masked)
     straight = straighten(found, old_masked, new_masked)
     for line in [found] if found == straight else [found, straight]:
-        yield between(old, new, _good(line, old_masked, new_masked, min_match), 1)
+        yield between(old, new, alike(line, old_masked, new_masked, min_match), 1)
 
 
-def _good(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
+def alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
     """Return the matches of which most is equal in the masked files."""
     good = []
     for match in found:
