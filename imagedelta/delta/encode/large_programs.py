@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from imagedelta.delta.encode.drift import straighten
-from imagedelta.delta.encode.file_diff import Difference, between, difference
+from imagedelta.delta.encode.file_diff import Difference, between
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
-from imagedelta.delta.encode.predicting import alike, best_of, program_kinds
+from imagedelta.delta.encode.predicting import MASK, alike, best_of, program_kinds
 from imagedelta.delta.encode.windows import Windows
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.limits import MIB
@@ -33,17 +33,11 @@ def large_difference(old: bytes, new: bytes, windows: Windows, count: int, min_m
     if not kinds:
         return None
 
-    def plain(old_part: bytes, new_part: bytes) -> list[Match]:
-        return _matches_of(difference(old_part, new_part, min_match))
-
-    found = list(_by_window(old, new, windows, count, plain))
-    ways = [between(old, new, found, 1)]
-    ways.append(_masked_way(old, new, windows, count, kinds, min_match))
-    return best_of(ways, old, new, kinds)
+    return best_of([_masked_way(old, new, windows, count, kinds, min_match)], old, new, kinds)
 
 
 def _masked_way(old: bytes, new: bytes, windows: Windows, count: int, kinds: Kind, min_match: int) -> Difference:
-    old_masked, new_masked = masked(old, kinds), masked(new, kinds)
+    old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
 
     def straight(old_part: bytes, new_part: bytes) -> list[Match]:
         return straighten(matches(old_part, new_part), old_part, new_part)
@@ -63,13 +57,3 @@ def _by_window(old: bytes, new: bytes, windows: Windows, count: int, search: Sea
         elif old_part:
             for match in search(old_part, new_part):
                 yield Match(match.old + place.start, match.new + place.at, match.length)
-
-
-def _matches_of(found: Difference) -> list[Match]:
-    out, old, new = [], found.start, 0
-    for same, extra, seek in found.controls:
-        if same:
-            out.append(Match(old, new, same))
-        old += same + seek
-        new += same + extra
-    return out
