@@ -10,6 +10,7 @@ AzurePipelinesCredential; "AzureCLI@2", the variables of a service connection.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ _SERVICE_CONNECTION = {
 """Which AzureCLI@2 sets of its service connection, and what a step maps by itself."""
 
 
+_TELLING = ("AzureCliCredential:", "ManagedIdentityCredential:", "WorkloadIdentityCredential:")
+_MOST_SAID = 900
+
+
 class NotSignedIn(ImageDeltaError):
     """Entra ID gave no token: nobody is signed in, or not for this."""
 
@@ -46,6 +51,7 @@ def entra_tokens(audience: str) -> Callable[[], str]:
     def token() -> str:
         if not made:
             made.append(credential_of(os.environ))
+            logging.getLogger("azure").addHandler(logging.NullHandler())  # it says on stderr what NotSignedIn tells
         try:
             return made[0].get_token(scope).token
         except Exception as error:  # for an odd answer the library fails in ways of its own
@@ -73,6 +79,7 @@ def credential_of(env: Mapping[str, str]) -> TokenCredential:
 
 
 def _why(error: Exception) -> str:
-    """The first line: a chain of credentials lists every one that it tried."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    """The first line; of a chain of credentials also what those said that people and machines really use."""
+    first, *others = str(error).strip().splitlines() or [type(error).__name__]
+    tried = [line.strip() for line in others if line.strip().startswith(_TELLING)]
+    return " ".join([first, *tried])[:_MOST_SAID]

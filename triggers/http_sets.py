@@ -299,7 +299,11 @@ RESOURCES = (
                 query=(
                     *PAGING,
                     Parameter("owner", "Only of this owner, by e-mail."),
-                    Parameter("state", "Only in this state.", one_of(sorted(SET.states))),
+                    Parameter(
+                        "state",
+                        "Only in this state; open for all that have not ended.",
+                        one_of(("open", *sorted(SET.states))),
+                    ),
                     Parameter("workstream", "Only of this workstream."),
                     Parameter("device", "Only those that this device is a member of."),
                 ),

@@ -17,7 +17,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--owner", help="Only of this owner, by mail address.")
-@click.option("--state", help="Only in this state.")
+@click.option("--state", help="Only in this state; open for all that have not ended.")
 @click.option("--workstream", help="Only of this workstream.")
 @click.option("--device", help="Only those that this device is a member of.")
 @limit_option

@@ -11,7 +11,6 @@ from imagedelta_cli import exits
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import exit_code_option, host_command, show_items, show_one, timeout_option
 from imagedelta_cli.cells import field
-from imagedelta_cli.outcomes import ENDED
 from imagedelta_cli.set_texts import LIST, MEMBERS, remarks
 from imagedelta_cli.tables import Cell, Column
 from imagedelta_cli.terminal import say, say_json
@@ -19,8 +18,8 @@ from imagedelta_cli.watching import show_set, watch_set
 
 _SHOWN = 20
 """Members that are shown with their set."""
-_LOOKED_AT = 500
-"""Newest sets among which the open ones are looked for."""
+_LISTED = 500
+"""Open sets."""
 _HEALTH: tuple[Column, ...] = (
     ("status", field("status")),
     ("version", field("version")),
@@ -78,7 +77,7 @@ def _overview(api: Api, as_json: bool) -> int:
     is_there = health["status"] != "unavailable"
     sets: list[Mapping[str, Any]] = []
     if is_there:
-        sets = [item for item in api.pages("deployment-sets", most=_LOOKED_AT) if item["state"] not in ENDED]
+        sets = list(api.pages("deployment-sets", most=_LISTED, state="open"))
     if as_json:
         say_json({**health, "openSets": sets})
     else:

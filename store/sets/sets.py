@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from contracts.records import Cost, DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered, Waiting
 from contracts.requests import StartDeployment
-from contracts.states import NEEDS_APPROVAL, ORCHESTRATOR
+from contracts.states import NEEDS_APPROVAL, OPEN_SET, ORCHESTRATOR
 from services.store_port import Decisions, PlanningBegun, Range, Unplanned
 from store.devices.silence import silent_of_set
 from store.kernel import history
@@ -79,7 +79,7 @@ class SqlSets:
         if owner is not None:
             query = query.where(sets.c.owner_email == owner)
         if state is not None:
-            query = query.where(sets.c.state == state)
+            query = query.where(sets.c.state.in_(sorted(OPEN_SET) if state == "open" else [state]))
         if workstream is not None:
             query = query.where(sets.c.workstream == workstream)
         make = each(lambda row: as_record(DeploymentSet, row))

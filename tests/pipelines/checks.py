@@ -42,18 +42,19 @@ def _validator() -> jsonschema.Draft7Validator:
 
 
 def against_schema(document: Item) -> list[str]:
-    best = best_match(_validator().iter_errors(_with_numbers(document)))
+    best = best_match(_validator().iter_errors(_typed(document)))
     return [f"{'/'.join(map(str, best.absolute_path))}: {best.message[:300]}"] if best else []
 
 
-def _with_numbers(value: Any) -> Any:
-    """Scalars are read as texts; the schema wants numbers in these places of a step."""
+def _typed(value: Any, key: str = "") -> Any:
+    """Scalars are read as texts; of a task the schema wants numbers and booleans as such."""
     if isinstance(value, list):
-        return [_with_numbers(one) for one in value]
+        return [_typed(one) for one in value]
     if isinstance(value, dict):
-        numbers = ("timeoutInMinutes", "retryCountOnTaskFailure") if "task" in value else ()
-        return {key: int(one) if key in numbers else _with_numbers(one) for key, one in value.items()}
-    return value
+        return {name: _typed(one, name if "task" in value or key == "inputs" else "") for name, one in value.items()}
+    if key in ("timeoutInMinutes", "retryCountOnTaskFailure"):
+        return int(value)
+    return value == "true" if key and value in ("true", "false") else value
 
 
 def steps_of(job: Item) -> list[dict[str, Any]]:

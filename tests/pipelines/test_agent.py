@@ -11,7 +11,7 @@ import pytest
 from tests.pipelines.agent import FAILED, ISSUES, SKIPPED, SUCCEEDED, Run, World, environment
 from tests.pipelines.builds_api import BuildsApi
 from tests.pipelines.expressions import PipelineError, evaluate
-from tests.pipelines.pipelines import MODULES, ROOT
+from tests.pipelines.pipelines import IMAGES, MODULES, ROOT
 from tests.pipelines.repositories import Repository
 
 pytestmark = pytest.mark.e2e
@@ -133,6 +133,16 @@ def test_expressions_are_worked_out_as_azure_does(expression: str, value: object
 def test_an_expression_that_azure_would_not_understand_is_refused(expression: str) -> None:
     with pytest.raises(PipelineError):
         evaluate(expression, {})
+
+
+def test_variables_that_no_group_defines_are_named_before_anything_else_is_done(world: World, tmp_path: Path) -> None:
+    world.groups = {"imagedelta": {"IMAGEDELTA_URL": "", "productionRegistry": "registry"}}
+    repository = Repository(tmp_path / "fleet", "manifests")
+
+    run = Run(world, IMAGES.expanded({"devices": "ship-1"}), repository.folder, repository.head).go()
+
+    assert run.stages == {"plan": FAILED, "send": SKIPPED}
+    assert run.issues == ["error: No variable group defines: IMAGEDELTA_AUDIENCE IMAGEDELTA_URL "]
 
 
 def test_a_command_that_fails_in_a_template_fails_the_run(world: World, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.pipelines.checks import against_schema, references, steps_of, unexpanded
 from tests.pipelines.expressions import PipelineError
 from tests.pipelines.pipelines import ALL, IMAGES, MANIFESTS, MODULES, ROOT, Pipeline, variables_of_groups
+from tests.pipelines.templates import read
 
 RUNS: list[tuple[Pipeline, dict[str, Any], str]] = [
     (MODULES, {}, "IndividualCI"),
@@ -34,6 +35,13 @@ def test_each_pipeline_fits_the_published_schema_and_its_names_lead_somewhere(
     pipeline: Pipeline, given: dict[str, Any], reason: str
 ) -> None:
     assert problems(pipeline, given, reason) == []
+
+
+def test_the_pipeline_of_the_products_own_deployment_fits_the_schema_too() -> None:
+    document = read(ROOT / ".azdo/pipelines/azure-dev.yml")
+    document["steps"] = [step for step in document["steps"] if step.get("task") != "setup-azd@1"]  # of the marketplace
+
+    assert against_schema(document) == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -170,3 +178,11 @@ def test_no_pipeline_names_a_secret() -> None:
     for file in FILES:
         words = file.read_text().lower()
         assert not [word for word in ("password", "clientsecret", "function key", "issecret") if word in words], file
+
+
+def test_no_pipeline_speaks_to_a_database() -> None:
+    """docs/adr/0041: what it must know, it asks through the endpoints."""
+    text = "".join(file.read_text().lower() for file in FILES)
+
+    assert "imagedelta devices list" in text
+    assert [word for word in ("sql", "odbc", "database", "1433", "imagedelta db ") if word in text] == []
