@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from services.settings import load_settings
 from tests.pipelines.checks import against_schema
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,25 @@ BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID", "AZURE_PRINC
 
 def parameters() -> set[str]:
     return set(re.findall(r"\$\{(\w+)[=}]", PARAMETERS))
+
+
+@pytest.mark.parametrize("mail", [True, False])
+def test_what_azd_puts_into_the_environment_of_the_hook_is_taken_by_the_app(mail: bool) -> None:
+    """Every parameter and output is there, and the app refuses what only looks like one of its settings."""
+    given = re.findall(r"^output (\w+) ", (ROOT / "infra/main.bicep").read_text(), re.M)
+    stated = {
+        "IMAGEDELTA_DATABASE_URL": "mssql+pyodbc://sql-x.database.windows.net/imagedelta",
+        "IMAGEDELTA_URL": "https://func-x.azurewebsites.net",
+        "IMAGEDELTA_SMTP_HOST": "smtp.example.org" if mail else "",
+        "IMAGEDELTA_SMTP_USER": "app" if mail else "",
+        "IMAGEDELTA_SMTP_PASSWORD": "correct-horse" if mail else "",
+        "IMAGEDELTA_MAIL_FROM": "ops@example.org" if mail else "",
+    }
+
+    settings = load_settings(dict.fromkeys([*given, *parameters()], "x") | stated)
+
+    assert settings.database_url == stated["IMAGEDELTA_DATABASE_URL"]
+    assert {name for name in [*given, *parameters()] if name.startswith("IMAGEDELTA_")} == set(stated)
 
 
 def test_the_pipeline_takes_along_every_parameter_that_a_person_may_have_set() -> None:
