@@ -268,9 +268,10 @@ class Folded:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        file, limit = self._file, self._file.encoding.profile.unfolded_bytes
+        file, profile = self._file, self._file.encoding.profile
+        limit = profile.unfolded_bytes
         with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:
-            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit)
+            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit, cutting=profile.cuts_blocks)
             if folds is None:
                 yield from _as_it_is(file)
                 return

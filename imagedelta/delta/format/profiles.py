@@ -33,6 +33,8 @@ class Profile:
     """How far beyond a window's place in the old file its delta may look, on either side."""
     unfolded_bytes: int = 256 * MIB
     """Largest unfolded form of a file: scratch on the device's disk."""
+    cuts_blocks: bool = False
+    """Whether folds may say where blocks of a deflate stream end, as those of GNU gzip do."""
     folds: bool = True
     """Whether deflate streams may be undone, which a device with another zlib could not make again."""
 
