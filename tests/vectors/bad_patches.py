@@ -145,6 +145,32 @@ def bad_folds(modules: RawPatch) -> Refused:
     }
 
 
+def bad_blocks(news: RawPatch) -> Refused:
+    """Return damaged copies of a patch whose only fold lists where blocks end."""
+    folds = news.streams[Role.FOLDS]
+    start = folds.index(encode(3) + encode(20_000))
+    head = folds[:start]
+    return {
+        "P5-blocks": (
+            news.with_streams(folds=head + encode(100_001) + folds[start + 1 :]).to_bytes(),
+            "content.limit_exceeded",
+        ),
+        "P18-no-blocks": (news.with_streams(folds=head + encode(0)).to_bytes(), "content.invalid"),
+        "P18-empty-block": (
+            news.with_streams(folds=head + encode(2) + encode(20_000) + encode(0)).to_bytes(),
+            "content.invalid",
+        ),
+        "P18-blocks-too-long": (
+            news.with_streams(folds=head + encode(1) + encode(1 << 30)).to_bytes(),
+            "content.invalid",
+        ),
+        "P13-other-blocks": (
+            news.with_streams(folds=head + encode(2) + encode(20_000) + encode(2)).to_bytes(),
+            "content.invalid",
+        ),
+    }
+
+
 def _raw_bytes(header: PatchHeader, role: Role) -> int:
     return next(row.raw_bytes for row in header.streams if row.role is role)
 
