@@ -136,10 +136,9 @@ def _unfolded(file: ChangedFile, window: int, start: bytes) -> Method | None:
 
 def _is_large_program(file: ChangedFile, start: bytes) -> bool:
     assert file.old is not None  # noqa: S101 - only a file with a base is cut
-    fits = max(file.new.size, file.old.size) <= LARGEST_BYTES
-    return (
-        file.encoding.profile.predicts and fits and start.startswith(b"\x7fELF") and _start(file.old)[:4] == start[:4]
-    )
+    if not file.encoding.profile.second_format or max(file.new.size, file.old.size) > LARGEST_BYTES:
+        return False
+    return start.startswith(_ELF) and _start(file.old).startswith(_ELF)
 
 
 def _window_of(file: ChangedFile, window: int) -> Extent:
