@@ -298,7 +298,7 @@ class _Joining:
             for layer in build.plan.rebuilt:
                 items.write(layer)
         budget = build.profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
-        if build.profile.predicts and build.plan.source_layers:
+        if build.profile.second_format and build.plan.source_layers:
             budget -= PREDICTING_BYTES
         self._has_text = self._text.finish()
         if self._has_text:

@@ -197,7 +197,7 @@ class OldText:
         self._old = old
         self._base = base
         self._min_match = file.encoding.profile.min_match_bytes
-        self._predicts = file.encoding.profile.predicts
+        self._predicts = file.encoding.profile.second_format
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
@@ -226,10 +226,10 @@ class Delta:
         """See ``Method``."""
         old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
         found = _useful_difference(self._file, old, new)
-        if found and profile.predicts:
+        if found and profile.second_format:
             found = predicted_difference(found, old, new, profile.min_match_bytes)
         if found:
-            yield _delta(found, self._file.base, 0, profile.predicts)
+            yield _delta(found, self._file.base, 0, profile.second_format)
         else:
             yield from Literal(self._file.encoding, self._file.new).pieces()
 
@@ -255,7 +255,7 @@ class Window:
         if old[expected : expected + place.size] == new:
             yield Piece(Item(Way.COPY, place.size, file.base, place.place))
         elif found := _useful_difference(file, old, new):
-            yield _delta(found, file.base, place.start, file.encoding.profile.predicts)
+            yield _delta(found, file.base, place.start, file.encoding.profile.second_format)
         else:
             window = Extent(file.new.reader, file.new.offset + place.at, place.size)
             yield from Literal(file.encoding, window).pieces()
@@ -273,16 +273,17 @@ class Folded:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        file, limit = self._file, self._file.encoding.profile.unfolded_bytes
+        file, profile = self._file, self._file.encoding.profile
+        limit = profile.unfolded_bytes
         with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:
-            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit)
+            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit, cutting=profile.second_format)
             if folds is None:
                 yield from _as_it_is(file)
                 return
             base_folds = unfold(file.old.read_at, file.old.size, unfolded_base.write, limit) if file.old else None
             new = _extent_of(unfolded)
             old, base = (_extent_of(unfolded_base), file.base) if base_folds else (None, None)
-            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.predicts)
+            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.second_format)
             item = Item(Way.FOLDED, file.new.size, base, inner_length=new.size)
             yield Piece(item, {Role.FOLDS: listed}, scratch_bytes=old.size if old else 0)
             yield from _as_it_is(ChangedFile(file.encoding, new, old))

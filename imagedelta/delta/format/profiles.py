@@ -37,8 +37,8 @@ class Profile:
     """Whether deflate streams may be undone, which a device with another zlib could not make again."""
 
     @property
-    def predicts(self) -> bool:
-        """Whether references to what moved are predicted."""
+    def second_format(self) -> bool:
+        """Whether references to what moved are predicted, and folds say where blocks end."""
         return self.name.startswith(SECOND_FORMAT)
 
 
