@@ -5,8 +5,10 @@ from __future__ import annotations
 from imagedelta.errors import explain
 
 REMEDIES = {
+    "dependency.closed": "Let the address into the database's firewall (AZURE_DEPLOYER_ADDRESS, then `azd provision`), "
+    "or run it from inside of the network.",
     "dependency.login": "Correct user and password in IMAGEDELTA_DATABASE_URL; without them, let the database know the "
-    "app's managed identity (CREATE USER [app] FROM EXTERNAL PROVIDER).",
+    "app's managed identity (`imagedelta db admit NAME CLIENT_ID`, as who administers it).",
     "dependency.schema": "Deploy the version of the program that made the database, or give this one a database of its "
     "own.",
     "dependency.schema_old": "Run `imagedelta db upgrade` with a login that may change the schema: it belongs to every "

@@ -47,6 +47,11 @@ _RECONNECT = frozenset(
 )
 _NEVER = frozenset({18456})
 """A login that is refused stays refused, and tries lock it out."""
+_CLOSED = frozenset({40615, 40914, 42101, 47073})
+"""No firewall rule for the address, none for the network, public access shut off.
+
+Source: microsoft/microsoft-sql, skills/diagnose-connection-errors, "Azure SQL Database connection refused".
+"""
 _RECORD = re.compile(r"\((\d{1,6})\)(?= \(SQL\w+\)|; \[|[\"']\)|$)")
 """The number at the end of a message of the driver; numbers in words, as in ``varchar (64)``, are none."""
 _STATE = re.compile(r"\[(\w{5})\] ?\[")
@@ -132,6 +137,10 @@ def translated(error: DBAPIError | PoolTimeout) -> Exception:
         return error
     if _lacks_schema(error):
         return DependencyError(f"the database lacks a table: {_first_line(error)}", code="dependency.schema_old")
+    if _CLOSED & _numbers(error):
+        return DependencyError(
+            f"the database is closed to this address: {_first_line(error)}", code="dependency.closed"
+        )
     if _refused(error):
         return DependencyError(f"the database refuses the login: {_first_line(error)}", code="dependency.login")
     unreached = "(SQLDriverConnect)" in str(error)
@@ -142,14 +151,17 @@ def translated(error: DBAPIError | PoolTimeout) -> Exception:
 
 def _refused(error: Exception) -> bool:
     """18456 is SQL Server's failed login, 28000 what ODBC calls one."""
-    message = str(getattr(error, "orig", error))
-    return any(int(number) in _NEVER for number in _RECORD.findall(message)) or "[28000]" in message
+    return bool(_NEVER & _numbers(error)) or "[28000]" in str(getattr(error, "orig", error))
+
+
+def _numbers(error: Exception) -> set[int]:
+    """Of the driver's messages."""
+    return set(map(int, _RECORD.findall(str(getattr(error, "orig", error)))))
 
 
 def _lacks_schema(error: Exception) -> bool:
     """The app was started before its schema was there: 208 is SQL Server's invalid object name."""
-    message = str(getattr(error, "orig", error))
-    return "no such table" in message or "208" in _RECORD.findall(message)
+    return "no such table" in str(getattr(error, "orig", error)) or 208 in _numbers(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -117,6 +117,15 @@ def test_the_step_fails_where_nobody_is_let_in(server: TdsServer) -> None:
     assert "dependency.login" in done.stderr and "secret-word" not in done.stderr
 
 
+def test_a_firewall_is_told_with_what_opens_it(server: TdsServer) -> None:
+    server.refuse_all = 40615
+
+    done = run_admit(url(server), "id-ships", CLIENT)
+
+    assert done.returncode == 3
+    assert "dependency.closed" in done.stderr and "AZURE_DEPLOYER_ADDRESS" in done.stderr
+
+
 def test_sqlite_has_no_users(tmp_path: Path) -> None:
     done = run_admit(f"sqlite:///{tmp_path}/x.db", "id-ships", CLIENT)
 
