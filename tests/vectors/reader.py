@@ -17,8 +17,11 @@ from collections.abc import Iterator
 
 import brotli
 
+from tests.vectors import predicted
+
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
 SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
+PREDICTIONS = 21
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
@@ -288,7 +291,7 @@ class Patch:
         assert (magic, version) == (b"\x89imgdelt", 1)
         body = Bytes(data[17 : 17 + length])
         assert zlib.crc32(body.data) == checksum
-        body.text()
+        self.second = body.text().startswith("v2-")
         self.platform = body.text()
         self.image_id = body.digest()
         self.source_ids = [body.digest() for _ in range(body.head_number())]
@@ -306,7 +309,7 @@ class Patch:
         coded = Bytes(data[17 + length :])
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
-        self.streams = {role: Bytes(b"") for role in (*range(1, 21), *range(COLUMNS, COLUMNS + 11))}
+        self.streams = {role: Bytes(b"") for role in (*range(1, 22), *range(COLUMNS, COLUMNS + 11))}
         for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs its dictionaries
             coder, parameter, raw, packed = parts[role]
             self.streams[role] = Bytes(self._decode(role, coder, parameter, packed))
@@ -342,7 +345,7 @@ class Patch:
 
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
-        assert role in range(1, 21) or role in range(COLUMNS, COLUMNS + 11)
+        assert role in range(1, 22 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
         assert coder < 4 or (coder == 4 and role in (CONFIG, OLD_TEXT))
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
@@ -492,30 +495,74 @@ class Patch:
         assert len(data) == length
         return data
 
-    def _folds(self, base_folds: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+    def _folds(self, base_folds: list[tuple[int, int]]) -> list[tuple[int, int, int, int, list[int]]]:
         stream, place, way, folds = self.streams[FOLDS], 0, 12, []
         for _ in range(stream.number()):
             place += stream.signed()
             raw, plain = base_folds[place] if 0 <= place < len(base_folds) else (0, 0)
             raw, plain = raw + stream.signed(), plain + stream.signed()
             way += stream.signed()
-            assert raw >= 0 < plain and way in range(2, 20)
-            folds.append((raw, plain, way // 2, 8 + way % 2))
+            blocks = [stream.number() for _ in range(stream.number())] if self.second else []
+            assert raw >= 0 < plain and way in range(2, 20) and 0 not in blocks and sum(blocks) <= plain
+            folds.append((raw, plain, way // 2, 8 + way % 2, blocks))
             place += 1
         return folds
 
     def _changed(self, old: bytes, position: int, length: int) -> bytes:
         streams, out, self.row, self.left = self.streams, b"", 0, 0
+        kinds = streams[PREDICTIONS].number() if self.second else 0
+        if kinds:
+            return self._predicted(kinds, old, position, length)
         while len(out) < length:
             same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
             assert 0 < same + extra <= length - len(out)
             assert 0 <= position <= position + same <= len(old)
-            differences = bytes(self._difference() for _ in range(same))
-            pairs = zip(old[position : position + same], differences, strict=True)
-            out += bytes((a + b) % 256 for a, b in pairs) + streams[EXTRA].take(extra)
+            out += self._sum(old[position : position + same], []) + streams[EXTRA].take(extra)
             position += same + streams[SEEKS].signed()
         assert not self.left
         return out
+
+    def _predicted(self, kinds: int, old: bytes, position: int, length: int) -> bytes:
+        """Section 7a."""
+        assert kinds < 128
+        assert len(old) <= 4 * length
+        streams, matches, extras, new = self.streams, [], [], 0
+        numbers = streams[PREDICTIONS]
+        corrections = [numbers.signed() for _ in range(numbers.number())] if kinds & 16 else []
+        assert len(corrections) <= 67
+        while new < length:
+            same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
+            seek = streams[SEEKS].signed()
+            assert 0 < same + extra <= length - new
+            assert abs(seek) < 2**48
+            matches.append((position, new, same))
+            extras.append(extra)
+            new += same + extra
+            position += same + seek
+        delta, out, start = predicted.Delta(kinds, corrections, old, matches), b"", predicted.NOT_PREDICTED
+        for (place, _, same), extra in zip(matches, extras, strict=True):
+            raw = max(0, min(same, start - len(out)))
+            before = len(out)
+            out += self._sum(old[place : place + raw], [])
+            if before < start <= len(out):
+                delta.begin(out)
+            if same > raw:
+                out += self._sum(*delta.predicted((place + raw, len(out), same - raw)))
+            before = len(out)
+            out += streams[EXTRA].take(extra)
+            if before < start <= len(out):
+                delta.begin(out[:start])
+        assert not self.left
+        return out
+
+    def _sum(self, old: bytes, numbers: list[tuple[int, int]]) -> bytes:
+        """Add differences to old bytes: one by one, or as numbers where some are."""
+        differences = bytes(self._difference() for _ in range(len(old)))
+        out = bytearray((a + b) % 256 for a, b in zip(old, differences, strict=True))
+        for at, width in numbers:
+            both = (int.from_bytes(data[at : at + width], "little") for data in (old, differences))
+            out[at : at + width] = (sum(both) % 256**width).to_bytes(width, "little")
+        return bytes(out)
 
     def _difference(self) -> int:
         if self.left:
@@ -523,7 +570,7 @@ class Patch:
             return 0
         byte = self.streams[DIFF].take(1)[0]
         self.row = 0 if byte else self.row + 1
-        if self.row == 32:
+        if self.row == (8 if self.second else 32):
             self.left, self.row = self.streams[ZEROS].number(), 0
         return byte
 
@@ -614,10 +661,12 @@ def unfolded(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     return bytes(out) + data[end:], folds if len(folds) <= 100_000 else []
 
 
-def folded(plain: Bytes, folds: list[tuple[int, int, int, int]]) -> bytes:
+def folded(plain: Bytes, folds: list[tuple[int, int, int, int, list[int]]]) -> bytes:
     out = b""
-    for raw, size, level, memory in folds:
+    for raw, size, level, memory, blocks in folds:
         out += plain.take(raw)
         packer = zlib.compressobj(level, zlib.DEFLATED, -15, memory)
-        out += packer.compress(plain.take(size)) + packer.flush()
+        for block in blocks:
+            out += packer.compress(plain.take(block)) + packer.flush(zlib.Z_BLOCK)
+        out += packer.compress(plain.take(size - sum(blocks))) + packer.flush()
     return out + plain.take(len(plain.data) - plain.at)

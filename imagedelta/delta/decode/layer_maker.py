@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent, LayerReader
+from imagedelta.delta.decode.deltas import Deltas
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.deflate.fold_list import read_folds
 from imagedelta.delta.deflate.folding import Folder
-from imagedelta.delta.deflate.folds import Fold
+from imagedelta.delta.deflate.folds import BaseFold, Fold
 from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.format.items import STREAM_OF, Item, ItemReader, ReadItem, Way
 from imagedelta.delta.format.references import Member, References
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.format.zero_runs import ZeroRuns
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
 from imagedelta.limits import MIB
 
@@ -88,12 +88,21 @@ class LayerMaker:
     """Makes the rebuilt layers of a patch, in the order of its head."""
 
     def __init__(
-        self, tapes: Mapping[Role, StreamTape], sources: Sources, scratch: Scratch, unfolding_bytes: int
+        self,
+        tapes: Mapping[Role, StreamTape],
+        sources: Sources,
+        scratch: Scratch,
+        unfolding_bytes: int,
+        *,
+        second_format: bool,
     ) -> None:
         """Args:
         unfolding_bytes: Most that may be read and made to unfold bases.
+        second_format: Whether the patch is of a profile ``v2-``.
         """
         self._tapes = tapes
+        self._second_format = second_format
+        self._deltas = Deltas(tapes, predicted=second_format)
         self._unfolding_bytes = unfolding_bytes
         self._items = ItemReader(tapes, sources.references)
         self._sources = sources
@@ -169,7 +178,7 @@ class LayerMaker:
         if item.way is Way.END:
             return map(bytes, _sizes(item.length))
         if item.way is Way.DELTA:
-            return self._changed(item, base)
+            return self._deltas.pieces(item, base)
         if item.way in STREAM_OF:
             return map(self._tapes[STREAM_OF[item.way]].read, _sizes(item.length))
         if not needed:
@@ -185,7 +194,7 @@ class LayerMaker:
     def _folded(self, item: Item, member: Member | None, needed: bool) -> Iterator[bytes]:
         """Make the unfolded form by the items that follow, and fold it again."""
         if member is None:
-            folds = read_folds(self._tapes[Role.FOLDS].number, None, item.inner_length)
+            folds = self._read_folds(None, item)
             yield from self._fold(item, folds, None, needed)
             return
         whole = self._base(member)
@@ -199,8 +208,12 @@ class LayerMaker:
             base_folds = unfold(whole.read_at, whole.size, append)
             if base_folds is None:
                 raise ContentError("a patch unfolds a member that has no unfolded form")
-            folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)
+            folds = self._read_folds(base_folds, item)
             yield from self._fold(item, folds, Extent(unfolded, 0, unfolded.size), needed)
+
+    def _read_folds(self, base_folds: Sequence[BaseFold] | None, item: Item) -> list[Fold]:
+        number = self._tapes[Role.FOLDS].number
+        return read_folds(number, base_folds, item.inner_length, with_blocks=self._second_format)
 
     def _take_unfolding(self, size: int) -> None:
         self._unfolding_bytes -= size
@@ -221,31 +234,6 @@ class LayerMaker:
                     out.clear()
         if needed:
             folder.finish()
-
-    def _changed(self, item: Item, base: Extent | None) -> Iterator[bytes]:
-        """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
-        position, made = item.offset, 0
-        differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS])
-        while made < item.length:
-            same, extra, seek = self._control(item.length - made)
-            for run in differences.take(same):
-                if base and run.differences:
-                    yield byte_sums.add(base.read_at(position, run.length), run.differences)
-                elif base:
-                    yield from base.pieces(position, run.length)
-                position += run.length
-            yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
-            position += seek
-            made += same + extra
-        differences.finish()
-
-    def _control(self, remaining: int) -> tuple[int, int, int]:
-        same = self._tapes[Role.DIFF_LENGTHS].number()
-        extra = self._tapes[Role.EXTRA_LENGTHS].number()
-        seek = self._tapes[Role.SEEKS].signed()
-        if not 0 < same + extra <= remaining:
-            raise ContentError(f"a delta makes {same + extra} bytes where {remaining} are left")
-        return same, extra, seek
 
 
 def _is_whole(read: ReadItem) -> bool:

@@ -14,7 +14,8 @@ from typing import BinaryIO, cast
 
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta.content import LayerReader, read_pieces
-from imagedelta.delta.decode.layer_maker import Sources
+from imagedelta.delta.decode.layer_maker import LayerMaker, Sources
+from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import CodedStreams, StreamTape
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.format import config_text
@@ -108,6 +109,13 @@ class OpenedPatch:
     tapes: dict[Role, StreamTape]
     layers: SourceLayers
     sources: Sources
+
+    def layer_maker(self, scratch: Scratch) -> LayerMaker:
+        """Return what makes the rebuilt layers; there is one, because streams are read once."""
+        header = self.header
+        return LayerMaker(
+            self.tapes, self.sources, scratch, header.unfolding_bytes, second_format=header.is_second_format
+        )
 
 
 def open_patch(

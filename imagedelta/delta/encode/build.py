@@ -41,6 +41,7 @@ from imagedelta.delta.format import config_text
 from imagedelta.delta.format.header import (
     MAX_SOURCES,
     MEMBER_BYTES,
+    PREDICTING_BYTES,
     PatchHeader,
     PatchStream,
     RebuiltLayer,
@@ -297,6 +298,8 @@ class _Joining:
             for layer in build.plan.rebuilt:
                 items.write(layer)
         budget = build.profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
+        if build.profile.second_format and build.plan.source_layers:
+            budget -= PREDICTING_BYTES
         self._has_text = self._text.finish()
         if self._has_text:
             budget -= self._text.memory_bytes

@@ -28,6 +28,7 @@ from imagedelta.delta.encode.file_diff import Difference, difference, packed_byt
 from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
+from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.windows import Windows, window_count
 from imagedelta.delta.format import zero_runs
@@ -196,6 +197,7 @@ class OldText:
         self._old = old
         self._base = base
         self._min_match = file.encoding.profile.min_match_bytes
+        self._predicts = file.encoding.profile.second_format
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
@@ -203,7 +205,7 @@ class OldText:
         if len(new) >= _LONG_TEXT:
             found = difference(self._old.whole(), new, self._min_match)
             if found.cost() * _HARDLY_CHANGED <= len(new):
-                yield _delta(found, self._base, 0)
+                yield _delta(found, self._base, 0, self._predicts)
                 return
         yield Piece(Item(Way.OLD_TEXT, len(new)), {Role.OLD_TEXT: new})
 
@@ -222,9 +224,12 @@ class Delta:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        found = _useful_difference(self._file, self._old.whole(), self._file.new.whole())
+        old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
+        found = _useful_difference(self._file, old, new)
+        if found and profile.second_format:
+            found = predicted_difference(found, old, new, profile.min_match_bytes)
         if found:
-            yield _delta(found, self._file.base, 0)
+            yield _delta(found, self._file.base, 0, profile.second_format)
         else:
             yield from Literal(self._file.encoding, self._file.new).pieces()
 
@@ -250,7 +255,7 @@ class Window:
         if old[expected : expected + place.size] == new:
             yield Piece(Item(Way.COPY, place.size, file.base, place.place))
         elif found := _useful_difference(file, old, new):
-            yield _delta(found, file.base, place.start)
+            yield _delta(found, file.base, place.start, file.encoding.profile.second_format)
         else:
             window = Extent(file.new.reader, file.new.offset + place.at, place.size)
             yield from Literal(file.encoding, window).pieces()
@@ -268,17 +273,19 @@ class Folded:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        file, limit = self._file, self._file.encoding.profile.unfolded_bytes
+        file, profile = self._file, self._file.encoding.profile
+        limit = profile.unfolded_bytes
         with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:
-            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit)
+            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit, cutting=profile.second_format)
             if folds is None:
                 yield from _as_it_is(file)
                 return
             base_folds = unfold(file.old.read_at, file.old.size, unfolded_base.write, limit) if file.old else None
             new = _extent_of(unfolded)
             old, base = (_extent_of(unfolded_base), file.base) if base_folds else (None, None)
+            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.second_format)
             item = Item(Way.FOLDED, file.new.size, base, inner_length=new.size)
-            yield Piece(item, {Role.FOLDS: write_folds(folds, base_folds)}, scratch_bytes=old.size if old else 0)
+            yield Piece(item, {Role.FOLDS: listed}, scratch_bytes=old.size if old else 0)
             yield from _as_it_is(ChangedFile(file.encoding, new, old))
 
     def memory(self) -> int:
@@ -318,10 +325,10 @@ def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
     return found.cost() < _WORTHWHILE * packed_bytes(new)
 
 
-def _delta(found: Difference, base: int | None, offset: int) -> Piece:
+def _delta(found: Difference, base: int | None, offset: int, predicts: bool) -> Piece:
     """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
     sames, extras, seeks = zip(*found.controls, strict=True)
-    dense, zeros = zero_runs.shorten(found.difference)
+    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if predicts else zero_runs.RUN)
     streams = {
         Role.DIFF_LENGTHS: b"".join(map(leb128.encode, sames)),
         Role.EXTRA_LENGTHS: b"".join(map(leb128.encode, extras)),
@@ -330,6 +337,8 @@ def _delta(found: Difference, base: int | None, offset: int) -> Piece:
         Role.ZEROS: zeros,
         Role.EXTRA: found.extra,
     }
+    if predicts:
+        streams[Role.PREDICTIONS] = prediction_numbers(found)
     return Piece(Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start), streams)
 
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from imagedelta import leb128
 from imagedelta.delta.format.coders import LZMA2_DICTIONARY, Params, coder
+from imagedelta.delta.format.profiles import SECOND_FORMAT
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
@@ -23,6 +24,8 @@ MAX_SOURCES = 16
 MAX_SOURCE_LAYERS = MAX_SOURCES * 127
 MAX_MEMBERS = 1_000_000
 """Numbered members of all source layers."""
+PREDICTING_BYTES = 16 * MIB
+"""What predictions take beyond what is set aside for the process: the largest base is in memory twice."""
 MEMBER_BYTES = 16
 """Memory that a numbered member takes on the device."""
 MAX_TEXT = 255
@@ -103,10 +106,16 @@ class PatchHeader:
     config_bytes: int
 
     @property
+    def is_second_format(self) -> bool:
+        """Whether references are predicted, by the name of the profile."""
+        return self.profile.startswith(SECOND_FORMAT)
+
+    @property
     def memory_bytes(self) -> int:
-        """What all decoders together take, and the table of members."""
+        """What all decoders together take, the table of members, and predicting."""
         members = sum(layer.members for layer in self.source_layers)
-        return MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
+        predicting = PREDICTING_BYTES if any(stream.role is Role.PREDICTIONS for stream in self.streams) else 0
+        return predicting + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property
     def full_bytes(self) -> int:
@@ -279,6 +288,8 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
     total = sum(layer.size for layer in header.layers)
     if total > limits.max_image_bytes:
         raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
+    if Role.PREDICTIONS in roles and not header.is_second_format:
+        raise UnsupportedFormat(f"predictions in a patch of profile {header.profile}")
     for stream in header.streams:
         allowed = _most_raw_bytes(stream.role, header, total)
         if stream.raw_bytes > allowed:

@@ -36,14 +36,23 @@ class Profile:
     folds: bool = True
     """Whether deflate streams may be undone, which a device with another zlib could not make again."""
 
+    @property
+    def second_format(self) -> bool:
+        """Whether references to what moved are predicted, and folds say where blocks end."""
+        return self.name.startswith(SECOND_FORMAT)
+
+
+SECOND_FORMAT = "v2-"
+"""How the names of profiles begin in whose patches references are predicted (docs/formats/patch.md, section 7a)."""
 
 V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=16 * MIB)
 V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
+V2_64M = replace(V1_64M, name="v2-64m")
 DEFAULT_PROFILE = V1_64M
 _FOLDING = (V1_64M, V1_16M)
 _NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
-PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING)}
-"""Best first."""
+PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, V2_64M)}
+"""In the order in which a cloud tries them after its default: what is built only where it is the default is last."""
 
 
 def profile_named(name: str) -> Profile:
