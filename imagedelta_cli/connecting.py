@@ -11,7 +11,6 @@ from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command
 from imagedelta_cli.output import emit
 from imagedelta_cli.outputs import Output, output_options
-from imagedelta_local.hub_service import HubService
 
 _MODULE = "imagereconstruction"
 _POLL_SECONDS = "5"
@@ -55,9 +54,14 @@ def connect(
 
 
 def _connection(api: Api, hub: str, device_id: str, module: str) -> str:
-    """Raises: RequestError ``cli.hub_elsewhere``: only local hubs can be asked from here."""
+    """Imported here: what local hubs need is not there where no host was started, in a pipeline for one.
+
+    Raises: RequestError ``cli.hub_elsewhere``: only local hubs can be asked from here.
+    """
     if hub not in api.endpoint.hubs:
         raise RequestError(f"hub {hub} is no local hub of a host that was started here", code="cli.hub_elsewhere")
+    from imagedelta_local.hub_service import HubService
+
     with HubService(api.endpoint.hubs[hub]) as service:
         return service.ensure_module(device_id, module)
 

@@ -20,6 +20,7 @@ SUBJECTS: dict[str, Subject] = {
     "raw streams": patch_subjects.raw_streams,
     "sources": patch_subjects.sources,
     "build": layer_subjects.build,
+    "programs": layer_subjects.programs,
     "folds": layer_subjects.folds,
     "layer index": layer_subjects.layer_index,
     "index": stored_subjects.index_bytes,

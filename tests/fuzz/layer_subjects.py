@@ -13,6 +13,7 @@ from imagedelta.delta.deflate.folding import Folder
 from imagedelta.delta.deflate.folds import ReadAt
 from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.encode.fold_finding import find_folds
+from imagedelta.delta.format.profiles import V2_64M
 from imagedelta.limits import MIB
 from imagedelta.signatures import LayerIndex, index_layer
 from tests.fuzz.mutations import mutated, spliced
@@ -30,6 +31,17 @@ def build(rng: random.Random) -> str:
     source, target = an_image(_tar(rng)), an_image(_tar(rng), note="new")
     with tempfile.TemporaryDirectory() as scratch:
         patch, _ = a_patch(target, source, scratch=Path(scratch))
+    assert_rebuilt(target, patch, source)
+    read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
+    assert read == (target.image.config, layers_of(target)), "the second reader makes something else"
+    return MADE
+
+
+def programs(rng: random.Random) -> str:
+    """A patch of the second format between damaged programs makes its target; the second reader makes the same."""
+    source, target = (an_image(mutated(rng, image.layers[1])) for image in (make.PROGRAMS_1, make.PROGRAMS_2))
+    with tempfile.TemporaryDirectory() as scratch:
+        patch, _ = a_patch(target, source, scratch=Path(scratch), profile=V2_64M)
     assert_rebuilt(target, patch, source)
     read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
     assert read == (target.image.config, layers_of(target)), "the second reader makes something else"

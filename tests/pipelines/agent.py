@@ -42,6 +42,8 @@ class World:
     """Environment of steps on the agent itself."""
     container: Mapping[str, str]
     """Environment of steps in the container of the command line."""
+    inside: Callable[[Path, Path, Mapping[str, str]], list[str]] | None
+    """The command that runs a script in that container, in a folder, with variables; here if there is none."""
     elsewhere: Mapping[str, Callable[[Step], str]]
     """Tasks, and names of steps, that need what is not here -> a stand-in that returns the result of the step."""
     ran: set[str] = field(default_factory=set)
@@ -265,10 +267,14 @@ class Run:
         file.write_text(_expanded(script, job))
         inside = step.item.get("target", "host") != "host"
         known = {name.upper().replace(".", "_"): value for name, value in job.variables.items()}
+        env = {**(self._world.container if inside else self._world.host), **known, **step.env}
+        command = ["bash", "--noprofile", "--norc", str(file)]
+        if inside and self._world.inside:
+            command, env = self._world.inside(file, step.cwd, env), dict(self._world.host)
         ran = subprocess.run(
-            ["bash", "--noprofile", "--norc", str(file)],
+            command,
             cwd=step.cwd,
-            env={**(self._world.container if inside else self._world.host), **known, **step.env},
+            env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

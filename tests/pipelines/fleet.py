@@ -16,6 +16,7 @@ from tests.e2e.parts.registry_process import RegistryProcess
 from tests.images import an_image, docker_save
 from tests.pipelines.agent import FAILED, SUCCEEDED, Run, Step, World, environment
 from tests.pipelines.builds_api import BuildsApi
+from tests.pipelines.container import CommandLineContainer
 from tests.pipelines.pipelines import Pipeline
 from tests.pipelines.repositories import Repository
 
@@ -38,10 +39,9 @@ BASES = {
 class Fleet:
     """A context manager."""
 
-    def __init__(self, folder: Path, daemon: DockerDaemon, command_line: Path) -> None:
+    def __init__(self, folder: Path, daemon: DockerDaemon) -> None:
         self._folder = folder
         self._daemon = daemon
-        self._command_line = command_line
         self._stack = ExitStack()
         self._build_id = 20300
         self.approves = True
@@ -64,6 +64,7 @@ class Fleet:
             )
             stack.callback(self.cloud.stop)
             self.hub = stack.enter_context(HubService(self.cloud.host.endpoint()["hubs"][HUB]))
+            self.container = stack.enter_context(CommandLineContainer(self._daemon, self._folder))
             self.modules = Repository(self._folder / "modules", "modules")
             self.manifests = Repository(self._folder / "manifests", "manifests")
             self.world = self._world()
@@ -112,7 +113,8 @@ class Fleet:
                 **self._daemon.env,
             ),
             # The embedded host takes a key where a deployment in Azure takes tokens of Entra ID.
-            container=environment(home, self._command_line, IMAGEDELTA_KEY=self.cloud.host.endpoint()["key"]),
+            container={"IMAGEDELTA_KEY": self.cloud.host.endpoint()["key"]},
+            inside=self.container.command,
             elsewhere=stand_ins,
         )
 

@@ -26,7 +26,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def world(tmp_path: Path) -> Iterator[World]:
     with BuildsApi() as builds:
         env = environment(tmp_path)
-        yield World(tmp_path, builds, {"group": {"given": "by a group"}, "imagedelta": {}}, env, env, {})
+        yield World(tmp_path, builds, {"group": {"given": "by a group"}, "imagedelta": {}}, env, env, None, {})
 
 
 def a_run(world: World, repository: Repository, *steps: dict[str, Any], **more: Any) -> Run:

@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     (tmp_path / "runs").mkdir()
     with BuildsApi() as builds:
         env = environment(tmp_path)
-        yield World(tmp_path / "runs", builds, {"imagedelta": {}}, env, env, {})
+        yield World(tmp_path / "runs", builds, {"imagedelta": {}}, env, env, None, {})
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         groups = {"imagedelta": GROUP, "imagedelta-development": {"iotHub": "north"}}
         env = environment(tmp_path)
         stand_ins = {"AzureCLI@2": lambda step: "Succeeded"}
-        yield World(tmp_path / "runs", builds, groups, env, environment(tmp_path, tools), stand_ins)
+        yield World(tmp_path / "runs", builds, groups, env, environment(tmp_path, tools), None, stand_ins)
 
 
 @pytest.fixture

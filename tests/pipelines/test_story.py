@@ -39,6 +39,13 @@ def went(run: Run, **stages: str) -> None:
     assert run.stages == stages, run.log
 
 
+def test_the_container_of_the_command_line_is_as_azures_agent_wants_it(fleet: Fleet) -> None:
+    assert fleet.container.said("imagedelta --version").startswith("imagedelta, version")
+    assert fleet.container.said("python3 -c 'from azure.identity import AzurePipelinesCredential' && jq --version")
+    assert fleet.container.said("command -v groupadd useradd")
+    assert fleet.container.config() == "null []", "no ENTRYPOINT, and a user that may add another one"
+
+
 def test_the_first_push_builds_registers_and_promotes_every_module(fleet: Fleet) -> None:
     run = fleet.run(MODULES, reason="IndividualCI")
 

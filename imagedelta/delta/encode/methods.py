@@ -26,6 +26,7 @@ from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.encode.fold_finding import find_folds
+from imagedelta.delta.encode.large_programs import COPIES, LARGEST_BYTES, large_difference
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
 from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers
@@ -53,7 +54,8 @@ _UNFOLDED_FACTOR = 4
 _LONG_TEXT, _HARDLY_CHANGED = 128 * KIB, 200
 """Text of so many bytes is a delta if that is so many times shorter: old text has a place in a frame for its length,
 whatever has changed in it."""
-_PROGRAM_STARTS = (b"\x7fELF", b"MZ")
+_ELF = b"\x7fELF"
+_PROGRAM_STARTS = (_ELF, b"MZ")
 _PACKED_STARTS = (b"PK\x03\x04", b"\x1f\x8b\x08")
 
 
@@ -125,9 +127,18 @@ def _unfolded(file: ChangedFile, window: int, start: bytes) -> Method | None:
         return Literal(file.encoding, _window_of(file, window), start)
     if file.base is not None and _is_old_text(file.encoding, start, file.new, file.old):
         return OldText(file, file.old, file.base) if window == 0 else None
+    if file.windows > 1 and _is_large_program(file, start):
+        return LargeProgram(file, file.old) if window == 0 else None
     if file.windows > 1:
         return Window(file, file.old, window)
     return Delta(file, file.old)
+
+
+def _is_large_program(file: ChangedFile, start: bytes) -> bool:
+    assert file.old is not None  # noqa: S101 - only a file with a base is cut
+    if not file.encoding.profile.second_format or max(file.new.size, file.old.size) > LARGEST_BYTES:
+        return False
+    return start.startswith(_ELF) and _start(file.old).startswith(_ELF)
 
 
 def _window_of(file: ChangedFile, window: int) -> Extent:
@@ -263,6 +274,30 @@ class Window:
     def memory(self) -> int:
         """See ``Method``."""
         return _window_memory(self._file.encoding.profile)
+
+
+class LargeProgram:
+    """A program of several windows as one delta with its references predicted; as windows where that is no use."""
+
+    def __init__(self, file: ChangedFile, old: Extent) -> None:
+        self._file = file
+        self._old = old
+
+    def pieces(self) -> Iterator[Piece]:
+        """See ``Method``."""
+        file, old, new = self._file, self._old.whole(), self._file.new.whole()
+        found = large_difference(old, new, file.cut, file.windows, file.encoding.profile.min_match_bytes)
+        if found and _is_useful(file, found, new):
+            yield _delta(found, file.base, 0, predicts=True)
+            return
+        del old, new
+        for number in range(file.windows):
+            yield from Window(file, self._old, number).pieces()
+
+    def memory(self) -> int:
+        """See ``Method``."""
+        whole = max(self._old.size, self._file.new.size)
+        return COPIES * whole + _window_memory(self._file.encoding.profile)
 
 
 class Folded:

@@ -43,7 +43,8 @@ _WORTH_CHOOSING = 1000
 _X86_64 = 62
 _FIXED_ADDRESS = 2
 _ELF = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.NUMBERS
-_ELF_MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES
+MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.CLR | Kind.IMMEDIATES
+"""What is masked where it is predicted; distances in data are too often none."""
 _PE = Kind.CODE | Kind.JUMPS | Kind.NUMBERS
 
 
@@ -82,10 +83,24 @@ def _cost(found: Difference) -> int:
     return sum(map(packed_bytes, (dense, zeros, found.extra))) + _CONTROL_BYTES * len(found.controls)
 
 
+def program_kinds(old: bytes, new: bytes) -> Kind:
+    """Return the kinds of a program for x86-64; none for other files, or where the old one is much larger."""
+    found = [kinds for kinds in _kinds(old, new) if kinds & Kind.TABLES and _is_allowed(kinds, old, new)]
+    return found[0] if found else Kind.NONE
+
+
+def best_of(ways: Iterable[Difference], old: bytes, new: bytes, kinds: Kind) -> Difference | None:
+    """Return the best of differences, their references predicted; None where all have too many controls."""
+    found = [_predicted(way, old, new, kinds) for way in ways if len(way.controls) <= MAX_CONTROLS]
+    return min(found, key=_cost, default=None)
+
+
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
     """Return the sets of kinds that are worth trying for a file."""
     if read_elf(old[:START_BYTES]) and read_elf(new[:START_BYTES]):
-        return [_ELF] if new[18:20] == bytes([_X86_64, 0]) else []
+        if new[18:20] != bytes([_X86_64, 0]):
+            return []
+        return [_ELF | Kind.IMMEDIATES if new[16] == _FIXED_ADDRESS else _ELF]
     file = clr.read_clr(old)
     found = [Kind.CLR] if file and clr.read_clr(new) else []
     if read_pe(old[:START_BYTES]) and read_pe(new[:START_BYTES]) and not _is_bytecode_alone(new):
@@ -109,22 +124,21 @@ def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
 def _chosen(best: Difference, cost: int, old: bytes, new: bytes) -> Difference:
     """Return the difference without the kinds that cost more than they save, and with one that does so seldom."""
     for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
-        if best.kinds & Kind.CODE and cost > _WORTH_CHOOSING:
+        if best.kinds & Kind.CODE and (cost > _WORTH_CHOOSING or len(new) <= _SMALL):
             other = _predicted(best, old, new, best.kinds ^ kind)
             best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
     return best
 
 
 def _masked_ways(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Iterator[Difference]:
-    mask = kinds & (_ELF_MASK | Kind.CLR)
-    old_masked, new_masked = masked(old, mask), masked(new, mask)
+    old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
     found = matches(old_masked, new_masked)
     straight = straighten(found, old_masked, new_masked)
     for line in [found] if found == straight else [found, straight]:
-        yield between(old, new, _good(line, old_masked, new_masked, min_match), 1)
+        yield between(old, new, alike(line, old_masked, new_masked, min_match), 1)
 
 
-def _good(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
+def alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
     """Return the matches of which most is equal in the masked files."""
     good = []
     for match in found:

@@ -112,7 +112,7 @@ class X8664:
         low, high = max(_LEAST_ADDRESS + 1, self._old.lowest), self._old.end
         starts, differences = self._moves.starts, self._moves.differences
         places = []
-        for number, value in enumerate(struct.unpack_from(f"<{max(0, len(data) - skip) // 8}Q", data, skip)):
+        for number, value in enumerate(_numbers("Q", 8, data, skip)):
             if low <= value < high:
                 difference = differences[bisect_right(starts, value) - 1]
                 if difference != NOWHERE:
@@ -128,7 +128,7 @@ class X8664:
             taken: Places in the part, multiples of 4 in the file, of which something else has a byte.
         """
         skip = -start % 4
-        numbers = struct.unpack_from(f"<{max(0, len(data) - skip) // 4}i", data, skip)
+        numbers = _numbers("i", 4, data, skip)
         found = self._distances(numbers, start + skip, run) if self._is_elf else self._addresses(numbers)
         places = []
         for at, moved in found:
@@ -157,6 +157,12 @@ class X8664:
                 difference = differences[bisect_right(starts, value) - 1]
                 if difference != NOWHERE:
                     yield at, value + difference
+
+
+def _numbers(letter: str, width: int, data: bytes, skip: int) -> tuple[int, ...]:
+    """Return the numbers behind the first bytes, as many as are whole."""
+    count = max(0, len(data) - skip) // width
+    return struct.unpack(f"<{count}{letter}", data[skip : skip + count * width])
 
 
 def aligned(start: int, places: Iterable[int], width: int) -> frozenset[int]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import click
 import pytest
 
@@ -57,3 +60,23 @@ def test_every_command_has_a_line_of_help(capsys):
 def test_the_version_is_printed(capsys):
     assert run(["--version"]) == 0
     assert "imagedelta" in capsys.readouterr().out
+
+
+_WITHOUT_EXTRAS = """
+import subprocess
+import sys
+import click
+for library in ("aiohttp", "azure", "cronsim", "docker", "pydantic", "pyodbc", "sqlalchemy", "yaml"):
+    sys.modules[library] = None
+from imagedelta_cli.main import cli
+context = click.Context(cli)
+for name in cli.list_commands(context):
+    cli.get_command(context, name)
+"""
+
+
+def test_every_command_loads_where_nothing_but_the_command_line_is_installed():
+    """As in the container of pipelines; what a command needs of the host it asks for when it does."""
+    ran = subprocess.run([sys.executable, "-c", _WITHOUT_EXTRAS], capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr

@@ -62,6 +62,17 @@ def test_both_predict_the_same_of_damaged_files(pair: str, seed: int, kinds: int
     assert_same(kinds, old, new, found, [chosen.randrange(-99, 99) for _ in range(chosen.randrange(12))])
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 9])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_both_predict_the_same_of_matches_of_a_few_bytes(pair: str, length: int) -> None:
+    """Such a part has no whole number at a place that is a multiple of its width."""
+    old, new = PAIRS[pair]
+    start, end = Stretch(0, 0, START_BYTES), min(len(old), len(new)) - length
+    found = [start, *(Stretch(at, at, length) for at in range(START_BYTES, end, length + 331))]
+
+    assert_same(127, old, new, found, [])
+
+
 def assert_same(kinds: int, old: bytes, new: bytes, found: list[Stretch], corrections: list[int]) -> None:
     controls, at_old, at_new = Controls(0), 0, 0
     for match in found:  # each control has no extra bytes but those before its match

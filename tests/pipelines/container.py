@@ -6,39 +6,67 @@ import io
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from tests.e2e.archive_tools import require_tool
 from tests.e2e.device.module_image import base_archives
 from tests.e2e.parts.dockerd_process import DockerDaemon
 from tests.pipelines.pipelines import ROOT
 
-pytestmark = pytest.mark.e2e
-_TAG = "imagedelta:tests"
+TAG = "imagedelta:tests"
 _JQ = ("/usr/bin/jq", "/usr/lib/x86_64-linux-gnu/libjq.so.1", "/usr/lib/x86_64-linux-gnu/libonig.so.5")
 
 
-@pytest.fixture(scope="module")
-def container(daemon: DockerDaemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """As the agent starts it: with a command of its own, and its work mounted."""
+class CommandLineContainer:
+    """A context manager: it runs within it, and sees ``folder`` at the same path."""
+
+    def __init__(self, daemon: DockerDaemon, folder: Path) -> None:
+        self._daemon = daemon
+        self._folder = folder
+        self._id = ""
+
+    def __enter__(self) -> CommandLineContainer:
+        build_image(self._daemon, self._folder / "wheels")
+        mount = f"{self._folder}:{self._folder}"
+        command = ["run", "--detach", "--network", "host", "--volume", mount, TAG, "sleep", "1800"]
+        self._id = self._daemon.docker(*command).strip()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._daemon.docker("rm", "--force", self._id)
+
+    def command(self, script: Path, cwd: Path, env: Mapping[str, str]) -> list[str]:
+        """What runs a script in it."""
+        given = [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
+        tool = require_tool("docker", "docker.io")
+        where = ["--host", self._daemon.host, "exec", "--workdir", str(cwd), *given, self._id]
+        return [tool, *where, "bash", "--noprofile", "--norc", str(script)]
+
+    def said(self, script: str) -> str:
+        """What a script writes there."""
+        return self._daemon.docker("exec", self._id, "bash", "--noprofile", "--norc", "-c", script)
+
+    def config(self) -> Any:
+        form = "{{json .Config.Entrypoint}} [{{.Config.User}}]"
+        return self._daemon.docker("image", "inspect", "--format", form, TAG).strip()
+
+
+def build_image(daemon: DockerDaemon, wheels: Path) -> None:
+    """From pipelines/Dockerfile, on Debian with pip and jq."""
     base, _ = base_archives()
     daemon.docker("import", base, "base:python")
     jq = {"Dockerfile": b"FROM base:python\nCOPY usr /usr\n", **{name[1:]: Path(name).read_bytes() for name in _JQ}}
     build(daemon, context(jq), "base:jq")
-    wheels = tmp_path_factory.mktemp("wheels")
+    wheels.mkdir()
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(wheels)]
     subprocess.run(
         [*pip, "--constraint", "constraints.txt", ".[entra]", "setuptools>=77"], cwd=ROOT, check=True, timeout=300
     )
     files = {name: (ROOT / name).read_bytes() for name in files_of_context()}
     files |= {f"wheelhouse/{wheel.name}": wheel.read_bytes() for wheel in wheels.iterdir()}
-    build(daemon, context(files), _TAG, "--file", "pipelines/Dockerfile", "--build-arg", "BASE_IMAGE=base:jq")
-    started = daemon.docker("run", "--detach", "--network", "host", _TAG, "sleep", "600").strip()
-    yield started
-    daemon.docker("rm", "--force", started)
+    build(daemon, context(files), TAG, "--file", "pipelines/Dockerfile", "--build-arg", "BASE_IMAGE=base:jq")
 
 
 def files_of_context() -> list[str]:
@@ -75,19 +103,3 @@ def build(daemon: DockerDaemon, files: bytes, tag: str, *options: str) -> None:
     env = {**daemon.env, "PATH": "/usr/local/bin:/usr/bin:/bin", "DOCKER_BUILDKIT": "0"}
     done = subprocess.run(command, input=files, env=env, capture_output=True, check=False, timeout=400)
     assert done.returncode == 0, done.stdout.decode()[-3000:] + done.stderr.decode()[-3000:]
-
-
-def test_steps_find_the_command_line_and_what_their_scripts_call(daemon: DockerDaemon, container: str) -> None:
-    def inside(script: str) -> str:
-        return daemon.docker("exec", container, "bash", "--noprofile", "--norc", "-c", script)
-
-    assert inside("imagedelta --version").startswith("imagedelta, version")
-    assert inside("imagedelta plan --help").startswith("Usage: imagedelta plan")
-    assert inside("jq --version; python3 -c 'from azure.identity import AzurePipelinesCredential'").startswith("jq-")
-    assert inside("mapfile --help >/dev/null; printf ok; command -v groupadd useradd >/dev/null") == "ok"
-
-
-def test_it_has_no_entrypoint_and_a_user_that_may_add_another(daemon: DockerDaemon, container: str) -> None:
-    shown = daemon.docker("image", "inspect", "--format", "{{json .Config.Entrypoint}} [{{.Config.User}}]", _TAG)
-
-    assert shown.strip() == "null []"

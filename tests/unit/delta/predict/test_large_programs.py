@@ -1,0 +1,38 @@
+"""Programs that are cut into windows: one delta whose references are predicted over the whole file."""
+
+from dataclasses import replace
+
+import pytest
+
+from imagedelta.delta.encode import methods
+from imagedelta.delta.format.profiles import PROFILES
+from imagedelta.limits import KIB
+from tests.images import an_image
+from tests.unit.delta.patches import a_patch, assert_rebuilt
+from tests.unit.delta.predict.programs import a_program
+
+SMALL = replace(
+    PROFILES["v2-64m"], whole_file_bytes=32 * KIB, window_bytes=32 * KIB, window_reach_bytes=16 * KIB
+)  # fmt: skip
+OLD = a_program(3000)
+NEW = a_program(3000, {100: b"\x90" * 7, 1500: b"\xcc" * 33, 2900: b"\x55" * 3})
+
+
+def test_calls_from_one_window_into_others_are_predicted(tmp_path, monkeypatch):
+    source, target = an_image({"bin/app": OLD}), an_image({"bin/app": NEW})
+
+    patch, predicted = a_patch(target, source, scratch=tmp_path, profile=SMALL)
+
+    assert_rebuilt(target, patch, source)
+    monkeypatch.setattr(methods, "LARGEST_BYTES", 0)
+    _, by_window = a_patch(target, source, scratch=tmp_path, profile=SMALL)
+    assert predicted.bytes * 3 < by_window.bytes
+
+
+@pytest.mark.parametrize("other", [b"no program" * 20_000, OLD[:18] + b"\xb7" + OLD[19:], OLD[:5] + b"\2" + OLD[6:]])
+def test_other_large_files_are_rebuilt(tmp_path, other):
+    source, target = an_image({"bin/app": other}), an_image({"bin/app": other[:9] + b"!!" + other[9:]})
+
+    patch, _ = a_patch(target, source, scratch=tmp_path, profile=SMALL)
+
+    assert_rebuilt(target, patch, source)
