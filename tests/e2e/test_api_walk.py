@@ -103,6 +103,11 @@ def test_the_main_job_from_order_to_mail(cloud: CloudProcess, images: dict[str, 
     assert (transfer["deviceId"], transfer["sources"]) == ("boat-1", [images["app:1"]])
     assert transfer["bundleBytes"] < 0.2 * transfer["fullBytes"]
 
+    (finding,) = _run(cloud, "explain", "boat-1")["findings"]
+    assert (finding["actor"], finding["stuck"], finding["what"]) == (
+        *("link", False),
+        "app:2 lies in its outbox and waits for its link.",
+    )
     boat.reports(transfer, "receiving", "received", "applying", "succeeded")
     boat.reports(transfer, "receiving", "received", "applying", "succeeded")
     done = cloud.settled(path, "completed")
@@ -327,13 +332,21 @@ def test_the_command_line_shows_what_the_interface_says(
     started = _run(cloud, "deploy", *_order_options("cli-1"))
     shown = _run(cloud, "status", started["setId"])
     members = _run(cloud, "sets", "members", started["setId"])
+    explained = _run(cloud, "explain", "cli-1")
+    overview = _run(cloud, "status")
+    carried = _run(cloud, "export", "cli-1", "-o", str(tmp_path / "stick"))
     cancelled = _run(cloud, "cancel", started["setId"], "--yes")
 
     assert registered["images"] == {"linux/amd64": _app(3).image_id}
     assert [item["deviceId"] for item in listed["items"]] == [enrolled["deviceId"]]
     assert [device["state"] for device in plan["devices"]] == ["waiting_inventory"]
     assert (shown["setId"], [member["deviceId"] for member in members["items"]]) == (started["setId"], ["cli-1"])
+    assert [(one["code"], one["actor"]) for one in explained["findings"]] == [("device.no_inventory", "device")]
+    assert started["setId"] in [item["setId"] for item in overview["openSets"]]
+    assert (carried["bundles"], (tmp_path / "stick/SHA256SUMS").read_text()) == ([], "")
     assert cancelled["state"] == "cancelled"
+    who = {entry["action"] for entry in _run(cloud, "audit", "--subject", started["setId"])["items"]}
+    assert who == {"set.start", "set.cancel"}
     assert _run(cloud, "transfers", "list", "--device", "cli-1") == {"items": []}
     assert _run(cloud, "logs", started["setId"])["items"]
 
