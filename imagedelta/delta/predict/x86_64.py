@@ -142,9 +142,12 @@ class X8664:
         segment = run.segment
         assert segment is not None  # noqa: S101 - data is in a segment
         site = start + segment.address - segment.offset
+        code_segments = [one for one in self._old.segments if one.executable]
+        low = min((one.address for one in code_segments), default=0)
+        high = max((one.address + one.memory for one in code_segments), default=0)
         for at, value in enumerate(numbers):
             target = site + 4 * at + value
-            code = self._old.segment_of(target) if value else None
+            code = self._old.segment_of(target) if value and low <= target < high else None
             moved = self._moves.moved(target) if code and code.executable else None
             if moved is not None:
                 yield at, moved - site - 4 * at - run.difference

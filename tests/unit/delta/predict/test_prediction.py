@@ -10,6 +10,7 @@ import pytest
 
 from imagedelta.delta.encode.file_diff import difference
 from imagedelta.delta.encode.predicting import predicted_difference
+from imagedelta.delta.format.header import PREDICTING_BYTES
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.predict.elf_image import read_elf
@@ -124,3 +125,18 @@ def test_segments_that_overlap_count_once():
 
     assert isinstance(image, Image)
     assert len(image.segments) == 1
+
+
+def test_predicting_counts_as_memory_of_the_patch(tmp_path):
+    """So that what a device is sent fits what it said it has."""
+    source, target = an_image({"bin/app": OLD}), an_image({"bin/app": NEW})
+
+    _, predicted = a_patch(target, source, scratch=tmp_path, profile=V2)
+
+    assert PREDICTING_BYTES < predicted.memory_bytes <= V2.decoder_bytes
+
+
+def test_a_patch_of_new_files_alone_predicts_nothing_and_takes_no_memory_for_it(tmp_path):
+    _, summary = a_patch(an_image({"bin/app": NEW}), scratch=tmp_path, profile=V2)
+
+    assert summary.memory_bytes < PREDICTING_BYTES
