@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,16 @@ from tests.e2e.parts.registry_process import RegistryProcess
 from tests.e2e.parts.smtp_server import SmtpServer, server_tls
 from tests.e2e.parts.storage_identity import storage_token
 from tests.simulators.managed_identity import managed_identity
+
+_FREED_UNCLOSED = "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Python before 3.12.3 and the SDK leave sockets of broken connections to the garbage collector, which tells of
+    them in whichever test it runs; test_blobs_links counts what stays open of ours."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(_FREED_UNCLOSED))
 
 
 @pytest.fixture(scope="session")
