@@ -10,13 +10,14 @@ NATIVE := $(wildcard native/*.py native/*.toml native/src/* native/imagedelta_na
 PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores. End-to-end tests mostly wait: two at a time, each file as a whole.
-PARALLEL := -n auto --dist loadfile
+# Those of infra/ need a compiler that no package brings: `make check-infra`.
+PARALLEL := -n auto --dist loadfile --ignore=tests/infra
 TWO := -n 2 --dist loadfile
 DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 CLOUD := tests/e2e/cloud
 
 .DEFAULT_GOAL := help
-.PHONY: check-versions fuzz help setup demo demo-azurite test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
+.PHONY: check-infra check-versions fuzz help setup demo demo-azurite test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -86,6 +87,9 @@ fleet: $(STAMP) ## Take a simulated fleet of 10,000 devices in all kinds of trou
 
 check-versions: $(STAMP) ## Resolve the requirements for Python 3.11 to 3.13, x86-64 and arm64 (asks PyPI)
 	scripts/check-versions
+
+check-infra: $(STAMP) ## Compile, lint and test infra/ (BICEP=…, or bicep on PATH)
+	scripts/check-infra
 
 check: $(STAMP) ## Lint and type-check
 	scripts/check

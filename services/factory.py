@@ -82,6 +82,18 @@ def upgrade_database(settings: Settings) -> str:
         store.close()
 
 
+def admit_to_database(settings: Settings, name: str, client_id: str) -> None:
+    """Let the app's managed identity into the database, as who administers that.
+
+    Raises: RequestError ``settings.invalid``; DependencyError when SQL does not answer.
+    """
+    store = _store(settings, settings.database_url or _local_database(settings))
+    try:
+        store.admit(name, client_id)
+    finally:
+        store.close()
+
+
 def make_deps(settings: Settings) -> Deps:
     _check_queries(settings)
     identity = Identity()

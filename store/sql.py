@@ -15,6 +15,7 @@ from store.devices.devices import SqlDevices
 from store.devices.tag_query import tag_condition
 from store.hubs import SqlHubs
 from store.images import SqlImages
+from store.kernel.admit import admit
 from store.kernel.engine import Database
 from store.kernel.migrate import head, migrate, revisions, schema_version
 from store.quarantine import SqlQuarantine
@@ -74,6 +75,13 @@ class SqlStore:
         """Bring the database to this version's schema and return its revision; safe in several processes at once."""
         migrate(self._db)
         return head()
+
+    def admit(self, name: str, client_id: str) -> None:
+        """Let a managed identity of Azure read and write the database, and no more; safe to do again.
+
+        Raises: RequestError ``settings.invalid`` for a name or an id that is none, and on SQLite.
+        """
+        admit(self._db, name, client_id)
 
     @staticmethod
     def check_tag_query(query: str) -> None:

@@ -57,6 +57,7 @@ MAY_SEE: dict[str, set[str]] = {
     "imagedelta_cli": {"imagedelta", "imagedelta_registry", "imagedelta_host", "imagedelta_local"},
     "demo": {"imagedelta", "edge_module", "imagedelta_local.hub_service"},
     "function_app": {"activities", "orchestrators", "triggers", "services"},
+    "database_admit": {"services", "imagedelta.errors"},
     "database_upgrade": {"services"},
     "database_reconcile": {"activities", "services"},
 }

@@ -100,8 +100,9 @@ def make_telemetry(settings: TelemetrySettings, identity: Identity) -> OtelTelem
 
 
 def _azure(settings: TelemetrySettings, identity: Identity) -> tuple[Any, Any]:
-    """Nothing lies on the small disk of an instance, and Microsoft's own statistics of the exporter are off."""
+    """Nothing lies on the small disk of an instance, and both kinds of statistics of the exporter itself are off."""
     os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
+    os.environ.setdefault("APPLICATIONINSIGHTS_SDKSTATS_DISABLED", "true")
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
 
     options: dict[str, Any] = {

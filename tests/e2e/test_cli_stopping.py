@@ -25,6 +25,14 @@ OLD = an_image({"lib": BIG}, references=("localhost/big:1",))
 NEW = an_image({"lib": BIG[::-1]}, references=("localhost/big:2",))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_nohup() -> Iterator[None]:
+    """Commands would ignore a closed terminal, as they should, where the tests themselves were told to."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("files")

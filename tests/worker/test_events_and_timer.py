@@ -96,10 +96,8 @@ def _timeless(item: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_batch_has_the_same_effects(both: Both) -> None:
     keys = {}
-    for device, hub in (
-        ("boat-n", "north"),
-        ("boat-s", "south"),
-    ):  # known to the hub first: its twin is written at once
+    for device, hub in (("boat-n", "north"), ("boat-s", "south")):
+        # known to the hub first, so that its twin is written at once
         keys[hub] = {module: both.hub(hub).enrol(device, module) for module in (MODULE, FOREIGN)}
         both.host.request("PUT", f"/api/devices/{device}", json={"hub": hub}).raise_for_status()
 

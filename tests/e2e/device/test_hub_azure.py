@@ -26,6 +26,7 @@ from imagedelta.errors import ContentError, DependencyError, RequestError
 from tests.e2e.device.connect_proxy import ConnectProxy
 from tests.e2e.host_process import wait_for
 from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.children import children
 from tests.e2e.parts.hub_stand_in import HubStandIn
 from tests.e2e.parts.workload import Workload
 from tests.simulators.tcp_proxy import TcpProxy
@@ -71,11 +72,7 @@ def code_of(call: Any, *arguments: Any) -> str:
 
 
 def talkers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "edge_module.hub_talker" in child.cmdline()
-    ]
+    return children(psutil.Process(), "edge_module.hub_talker", recursive=True)
 
 
 # Messages
@@ -349,7 +346,7 @@ def test_closing_ends_a_call_that_waits(broker: Broker, cloud: HubStandIn) -> No
 
     assert time.monotonic() - started < 5
     assert codes == ["hub.unreachable"]
-    assert talkers() == []
+    wait_for(lambda: not talkers())
 
 
 def test_connections_leave_nothing_behind(broker: Broker, cloud: HubStandIn) -> None:

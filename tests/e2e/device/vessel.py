@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from tests.e2e.parts.broker import Broker
+from tests.e2e.parts.children import children
 from tests.images import BuiltImage, oci_archive
 from tests.unit.edge.world import SEALER, MadeBundle
 
@@ -110,12 +110,7 @@ class Vessel:
 
     def _children(self, word: str) -> list[psutil.Process]:
         assert self.process is not None
-        found = []
-        for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.Error):  # it has just ended
-                if word in child.cmdline():
-                    found.append(child)
-        return found
+        return children(psutil.Process(self.process.pid), word)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-6000:]

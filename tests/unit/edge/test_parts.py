@@ -49,8 +49,20 @@ def wait_for(what: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def hang(*_: object) -> None:
-    threading.Event().wait(PATIENCE * 3)
+@pytest.fixture
+def hang() -> Iterator[Callable[..., None]]:
+    """A call that does not come back while the test runs; threads that wait in it end before the next test begins."""
+    before = set(threading.enumerate())
+    over = threading.Event()
+
+    def hang(*_: object) -> None:
+        over.wait()
+
+    yield hang
+    over.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), thread.name
 
 
 def succeeded(world: World, transfer_id: str = "transfer-1") -> bool:
@@ -80,7 +92,7 @@ def test_until_idle_ends_by_itself_when_everything_is_done_and_told() -> None:
 
 
 def test_an_outbox_that_hangs_holds_up_neither_what_came_another_way_nor_its_report(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, hang: Callable[..., None]
 ) -> None:
     world = a_ship()
     monkeypatch.setattr(world.outbox, "handle_request", hang)
@@ -90,7 +102,9 @@ def test_an_outbox_that_hangs_holds_up_neither_what_came_another_way_nor_its_rep
         wait_for(lambda: succeeded(world))
 
 
-def test_a_hub_that_hangs_holds_up_neither_the_download_nor_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_hangs_holds_up_neither_the_download_nor_the_image(
+    monkeypatch: pytest.MonkeyPatch, hang: Callable[..., None]
+) -> None:
     world = World(APP_1)
     world.run()  # the twin is on the disk
     a_ship(world)
@@ -102,10 +116,10 @@ def test_a_hub_that_hangs_holds_up_neither_the_download_nor_the_image(monkeypatc
         wait_for(lambda: APP_2.image_id in {image.image_id for image in world.engine().images()})
 
 
-def test_an_image_that_is_made_for_hours_holds_up_neither_downloads_nor_reports() -> None:
+def test_an_image_that_is_made_for_hours_holds_up_neither_downloads_nor_reports(hang: Callable[..., None]) -> None:
     world = a_ship()
     world.publish(make_bundle())
-    world.rebuild_with(lambda *_: hang())
+    world.rebuild_with(hang)
     device = world.boot()
 
     with running(device):
@@ -123,7 +137,9 @@ def test_an_image_that_is_made_for_hours_holds_up_neither_downloads_nor_reports(
 
 
 @pytest.mark.parametrize("hanging", ["handle_request", "desired", "rebuild"])
-def test_the_module_ends_within_seconds_whatever_hangs(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_ends_within_seconds_whatever_hangs(
+    hanging: str, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., None]
+) -> None:
     world = a_ship()
     world.publish(make_bundle())
     begun = threading.Event()

@@ -192,6 +192,7 @@ def test_a_collector_that_refuses_holds_up_no_work(collector: Collector, status:
 
 def test_application_insights_gets_spans_of_the_order_and_metrics(collector: Collector) -> None:
     connection = f"InstrumentationKey=00000000-0000-0000-0000-000000000001;IngestionEndpoint={collector.url}"
+    before = set(threading.enumerate())
     sent = telemetry(APPLICATIONINSIGHTS_CONNECTION_STRING=connection)
     with sent.span("release", parent=PARENT, set_id="set-1"):
         pass
@@ -204,6 +205,8 @@ def test_application_insights_gets_spans_of_the_order_and_metrics(collector: Col
     assert (span["tags"]["ai.operation.id"], span["tags"]["ai.operation.parentId"]) == ("a1" * 16, "b2" * 8)
     assert span["data"]["baseData"]["properties"] == {"imagedelta.set_id": "set-1"}
     assert figure["data"]["baseData"]["metrics"][0]["name"] == "imagedelta.bytes.sent"
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not any("Metric" in name for name in left), "the exporter sends no statistics of its own"
 
 
 _LOADED = """

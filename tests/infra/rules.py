@@ -1,0 +1,190 @@
+"""What must hold of a deployment, whatever its parameters: each rule returns what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from services.settings import Settings, load_settings
+from services.watching.settings import JSON
+from tests.infra.predicted import ROOT, TENANT, Predicted
+
+PAGE = (ROOT / "docs" / "settings.md").read_text("utf-8")
+HOSTS = {"AzureWebJobsStorage__accountName", "AzureWebJobsStorage__clientId", "AzureWebJobsStorage__credential"}
+"""Of the Functions host alone, which lets itself into its storage by the app's identity."""
+
+ROLES = {
+    "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+    "4fc6c259-987e-4a07-842e-c321cc9d413f": "IoT Hub Data Contributor",
+    "12338af0-0e69-4776-bea7-57ae8d297424": "Key Vault Crypto User",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+}
+"""Source: learn.microsoft.com, "Azure built-in roles"."""
+
+NEEDED = Counter(
+    {
+        ("storageAccounts/sth", "Storage Blob Data Owner"): 1,  # the host: leases, keys, checkpoints of event hubs
+        ("storageAccounts/sth", "Storage Queue Data Contributor"): 1,  # Durable's queues
+        ("storageAccounts/sth", "Storage Table Data Contributor"): 1,  # Durable's histories
+        ("storageAccounts/sti", "Storage Blob Data Contributor"): 1,  # services/blobs; delegation keys, too
+        ("IotHubs/iot", "IoT Hub Data Contributor"): 1,  # services/hubs: twins, queries, configurations
+        ("registries/cr", "AcrPull"): 1,  # imagedelta_registry
+        ("vaults/kv", "Key Vault Crypto User"): 1,  # services/seals/keyvault.py: get, sign
+        ("vaults/kv", "Key Vault Secrets User"): 1,  # references in settings
+        ("components/appi", "Monitoring Metrics Publisher"): 1,  # services/watching/otel.py
+    }
+)
+
+GIVEN = {
+    "connectionString": "InstrumentationKey=0;IngestionEndpoint=https://westeurope.in.applicationinsights.azure.com/",
+    "clientId": "44444444-4444-4444-4444-444444444444",
+    "consumerGroup": "imagedelta",
+    "events": "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=events;SharedAccessKey=a2V5;EntityPath=x",
+    "eventsName": "iothub-ehub-x",
+    "host": "x.azure-devices.net",
+    "hostName": "sthx",
+    "imagesUrl": "https://stix.blob.core.windows.net",
+    "sealKey": "https://kv-x.vault.azure.net/keys/seal/" + "0" * 32,
+    "smtpPassword": "secret",
+    "units": "1",
+    "url": "mssql+pyodbc://sql-x.database.windows.net/imagedelta",
+}
+"""What Azure gives out, by the name of the output that an app setting takes it from."""
+
+
+def app_settings(found: Predicted) -> dict[str, str]:
+    """As the app sees them."""
+    stated = found.one("Microsoft.Web/sites/config", "/appsettings")["properties"]
+    return {name: _resolved(str(value)) for name, value in stated.items()}
+
+
+def _resolved(value: str) -> str:
+    output = re.search(r"\.outputs\.(\w+)\.value", value)
+    if output is None:
+        return value
+    given = GIVEN[output[1]]
+    form = re.match(r"\[format\('([^']*)'", value)
+    return form[1].replace("{0}", given) if form else given
+
+
+def roles(found: Predicted) -> Counter[tuple[str, str]]:
+    """(resource, role), each as often as it is given."""
+    given: Counter[tuple[str, str]] = Counter()
+    for each in found.of("Microsoft.Authorization/roleAssignments"):
+        scope = "/".join(each["id"].partition("/providers/Microsoft.Authorization")[0].split("/")[-2:])
+        role = each["properties"]["roleDefinitionId"].rpartition("/")[2]
+        known = next((start for start, _ in NEEDED if scope.startswith(start)), scope)
+        given[known, ROLES.get(role, role)] += 1
+    return given
+
+
+def wrong(found: Predicted) -> list[str]:
+    """Every rule at once: sentences, none for a deployment that is right."""
+    return [*_settings(found), *_roles(found), *_storage(found), *_database(found), *_hub(found), *_app(found)]
+
+
+def _settings(found: Predicted) -> Iterator[str]:
+    stated = app_settings(found)
+    for name in sorted(set(stated) - HOSTS):
+        if (
+            f"`{name.replace('_HUB_MAIN_', '_HUB_<NAME>_').replace('_REGISTRY_MAIN_', '_REGISTRY_<NAME>_')}`"
+            not in PAGE
+        ):
+            yield f"{name} is no setting"
+    yield from (f"{name} is not set" for name in HOSTS - set(stated))
+    if stated.get("AzureWebJobsStorage__credential") != "managedidentity":
+        yield "the host's storage is not by identity"
+    try:
+        yield from _of(load_settings({**stated, "WEBSITE_INSTANCE_ID": "1"}))
+    except Exception as error:
+        yield f"the app does not start: {error}"
+    for name in ("EVENTS", "EVENTS_NAME", "CONSUMER_GROUP"):
+        if not stated.get(f"IMAGEDELTA_HUB_MAIN_{name}"):
+            yield f"no {name} of the hub"
+    if stated.get("AZURE_CLIENT_ID") != GIVEN["clientId"]:
+        yield "the app does not know which identity it is"
+
+
+def _of(settings: Settings) -> Iterator[str]:
+    if settings.storage is None or settings.storage.key is not None:
+        yield "blobs are not by identity"
+    if not (settings.database_url or "").startswith("mssql+pyodbc://"):
+        yield "the database is not Azure SQL"
+    if settings.seals.keys != (GIVEN["sealKey"],):
+        yield "bundles are not sealed by the vault's key"
+    if [hub.connection.key for hub in settings.hubs.values()] != [None]:
+        yield "the hub is not asked by identity"
+    if not (settings.telemetry.application_insights and settings.telemetry.by_identity):
+        yield "telemetry is not sent by identity"
+    if settings.telemetry.log_format != JSON:
+        yield "logs are for people"
+    if not settings.intake.registries:
+        yield "images of no registry are taken"
+
+
+def _roles(found: Predicted) -> Iterator[str]:
+    given = roles(found)
+    yield from (f"role {role} on {scope} is missing" for scope, role in (NEEDED - given))
+    yield from (f"role {role} on {scope} is too much" for scope, role in (given - NEEDED))
+
+
+def _storage(found: Predicted) -> Iterator[str]:
+    for each in found.of("Microsoft.Storage/storageAccounts"):
+        has = each["properties"]
+        if has.get("allowSharedKeyAccess") is not False:
+            yield f"{each['name']} has shared keys"
+        if has.get("allowBlobPublicAccess") is not False or has.get("minimumTlsVersion") != "TLS1_2":
+            yield f"{each['name']} is open"
+    stated = found.one("Microsoft.Storage/storageAccounts/managementPolicies")
+    if stated["properties"]["policy"] != json.loads((ROOT / "infra/storage-lifecycle.json").read_text()):
+        yield "lifecycle rules are others"
+    if not stated["name"].startswith("sti"):
+        yield "lifecycle rules are on the host's account"
+
+
+def _database(found: Predicted) -> Iterator[str]:
+    admins = found.one("Microsoft.Sql/servers")["properties"]["administrators"]
+    if admins.get("azureADOnlyAuthentication") is not True or admins.get("tenantId") != TENANT:
+        yield "the database takes passwords"
+    for rule in found.of("Microsoft.Sql/servers/firewallRules"):
+        if rule["properties"]["startIpAddress"] != rule["properties"]["endIpAddress"]:
+            yield "a firewall rule is a range"
+
+
+def _hub(found: Predicted) -> Iterator[str]:
+    hub = found.one("Microsoft.Devices/IotHubs")["properties"]
+    if hub["eventHubEndpoints"]["events"]["retentionTimeInDays"] != 7:
+        yield "messages are not kept for 7 days"
+    routes: Mapping[str, str] = {
+        each["name"]: each["condition"] for each in hub["routing"]["routes"] if each["isEnabled"]
+    }
+    if routes != {"imagedelta": "$connectionModuleId = 'imagereconstruction'"}:
+        yield "the hub routes otherwise"
+    if [each["rights"] for each in hub["authorizationPolicies"]] != ["ServiceConnect"]:
+        yield "a key of the hub may do more than listen"
+    group = found.one("Microsoft.Devices/IotHubs/eventHubEndpoints/ConsumerGroups")["name"]
+    if not group.endswith(f"/events/{GIVEN['consumerGroup']}"):
+        yield "the consumer group is another"
+
+
+def _app(found: Predicted) -> Iterator[str]:
+    site = found.one("Microsoft.Web/sites")
+    config = site["properties"]["functionAppConfig"]
+    if config["runtime"] not in ({"name": "python", "version": "3.11"}, {"name": "python", "version": "3.12"}):
+        yield "the runtime is none that the app knows"
+    if config["deployment"]["storage"]["authentication"]["type"] != "UserAssignedIdentity":
+        yield "the package is not read by identity"
+    if not 40 <= config["scaleAndConcurrency"]["maximumInstanceCount"] <= 1000:
+        yield "Flex Consumption takes 40 to 1,000 instances"
+    if not site["properties"]["httpsOnly"] or site["tags"].get("azd-service-name") != "api":
+        yield "azd does not find the app, or it speaks http"
+    passwords = found.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
+    if [each["properties"]["allow"] for each in passwords] != [False, False]:
+        yield "the app can be published to by a password"
