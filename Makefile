@@ -44,6 +44,7 @@ demo-azurite: $(STAMP) $(AZURITE) ## Run the demo with Azurite, Azure Storage's 
 
 test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
+	scripts/setup-native $(VENV)
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 	$(PYTEST) $(TWO) -m "e2e and not long"
 
@@ -63,11 +64,12 @@ test-sql: $(STAMP) ## Run the tests of the store on the SQL Server that IMAGEDEL
 test-host: $(STAMP) ## Try the whole job on a running host: URL=… [KEY=…] [HUB=… | DEVICE=…] (docs/azure.md)
 	@$(BIN)/python -m tests.any_host "$(URL)" --key "$(KEY)" --hub "$(HUB)" --device "$(DEVICE)"
 
-test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
+test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages and a C compiler
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
 test-all: $(STAMP) $(WORKER) $(AZURITE) ## Run every test, the long ones too
 	scripts/setup-debian
+	scripts/setup-native $(VENV)
 	$(PYTEST) $(PARALLEL) -m "not e2e"
 	$(PYTEST) -m e2e
 

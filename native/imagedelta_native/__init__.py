@@ -14,7 +14,7 @@ from typing import Any
 from imagedelta_native._mixing import ffi, lib
 
 MEMORY_BYTES: int = lib.MIXING_MEMORY
-"""What a model takes at most, to encode as to decode."""
+"""What a decoder takes at most; an encoder takes as much, and what it coded of one piece."""
 FEED_BYTES: int = lib.MIXING_FEED
 SPAN_BYTES = 65536
 

@@ -7,7 +7,7 @@ enum {
     CONTEXTS = 14,
     INPUTS = 32,                /* Two per context, two of matches, a constant, and a zero. */
     BUCKET_BITS = 15,           /* 2 MiB per context. */
-    REFINED_BITS = 14,
+    REFINED_BITS = 13,
     REFINED_STEPS = 33,
     WEIGHT_LIMIT = (1 << 20) - 1,
 };

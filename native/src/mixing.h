@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum { MIXING_RESIDUAL = 0, MIXING_BYTES = 1 };
-enum { MIXING_MEMORY = 32 << 20 };      /* Bytes that a model takes at most. */
+enum { MIXING_MEMORY = 32 << 20 };      /* Bytes that a decoder takes at most. */
 enum { MIXING_FEED = 1 << 16 };         /* Bytes of a coded stream that are fed at once, at most. */
 
 typedef struct mixing mixing;
