@@ -6,9 +6,10 @@ ffi = FFI()
 ffi.cdef("""
 typedef struct mixing mixing;
 enum { MIXING_RESIDUAL, MIXING_BYTES, ... };
-enum { MIXING_MEMORY = ... };
+enum { MIXING_BITS_LEAST = ..., MIXING_BITS_MOST = ... };
+enum { MIXING_FIXED = ..., MIXING_BUCKETS = ... };
 enum { MIXING_FEED = ... };
-mixing *mixing_new(int kind, int decoding);
+mixing *mixing_new(int kind, int bits, int decoding);
 void mixing_free(mixing *m);
 int mixing_encode(mixing *m, const uint8_t *data, const uint8_t *old, size_t size);
 int mixing_end(mixing *m);

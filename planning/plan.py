@@ -17,6 +17,7 @@ from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
 from planning.sources import Choice, SourceChooser, Spending
 
+THIN_LINK_TAG = "thin-link"
 _MAX_NAMED = 8
 """Unregistered images that are named for one image on one device."""
 
@@ -33,6 +34,10 @@ class Policy:
     """Repository name of the Image Reconstruction module's own image, which is on every device."""
     known_profiles: Sequence[str]
     """Patch profiles that can be built, best first."""
+    thin_profiles: Sequence[str] = ()
+    """Those that are tried before them where the link is slower than the decoder."""
+    thin_link: int = 0
+    """Bytes a second below which a link is that; its device's tag ``thin-link``, yes or no, says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,8 @@ class PlannedDevice:
     def spending(self) -> Spending:
         total = sum(image.estimated_bytes for image in self.images)
         device = self.device
-        rates = [rate for rate in (device.bytes_per_second, device.link_rate) if rate]  # 0 is no limit
         share = open_share(device.link_hours or "")
-        return Spending(total, min(rates, default=None), device.money_per_megabyte, share)
+        return Spending(total, _rate(device), device.money_per_megabyte, share)
 
 
 class CannotPlan(ImageDeltaError):
@@ -173,8 +177,22 @@ def _image_for(device: Device, item: Wanted) -> str:
     return image_id
 
 
+def _rate(device: Device) -> float | None:
+    """Bytes a second that bundles get of its link, None where that is not known."""
+    return min((rate for rate in (device.bytes_per_second, device.link_rate) if rate), default=None)  # 0 is no limit
+
+
+def _is_thin(device: Device, policy: Policy) -> bool:
+    said = device.tags.get(THIN_LINK_TAG)
+    if said in ("yes", "no"):
+        return said == "yes"
+    rate = _rate(device)
+    return rate is not None and rate < policy.thin_link
+
+
 def _profile(device: Device, policy: Policy) -> str:
-    for profile in policy.known_profiles:
+    thin = policy.thin_profiles if _is_thin(device, policy) else ()
+    for profile in (*thin, *policy.known_profiles):
         if profile in device.profiles:
             return profile
     raise CannotPlan(

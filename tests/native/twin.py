@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 M32 = 0xFFFFFFFF
-CONTEXTS, INPUTS, BUCKET_BITS, REFINED_BITS = 14, 32, 15, 13
+CONTEXTS, INPUTS, REFINED_BITS = 14, 32, 13
 CURVE = [1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047]
 CURVE += [2549, 2994, 3348, 3607, 3785, 3901, 3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094]
 
@@ -80,8 +80,8 @@ class Slot:
 
 
 class Mixer:
-    def __init__(self, coder: Coder, limit: int) -> None:
-        self.coder, self.limit = coder, limit
+    def __init__(self, coder: Coder, bits: int, limit: int) -> None:
+        self.coder, self.bits, self.limit = coder, bits, limit
         self.buckets: list[dict[int, tuple[int, list[Slot]]]] = [{} for _ in range(CONTEXTS)]
         self.history = [[list(FIRST_HISTORY), list(FIRST_HISTORY)] for _ in range(CONTEXTS)]
         self.weights: list[dict[int, list[int]]] = [
@@ -98,7 +98,7 @@ class Mixer:
         value = value * 0x9E3779B1 & M32
         value ^= value >> 15
         value = value * 0x85EBCA77 & M32
-        place, check = value >> (32 - BUCKET_BITS), value & 0xFFFF | 1
+        place, check = value >> (32 - self.bits), value & 0xFFFF | 1
         buckets = self.buckets[context]
         for at in (place, place ^ 1):
             if at in buckets and buckets[at][0] == check:
@@ -186,9 +186,9 @@ def _four(past: bytes, first: int) -> int:
 class Residual:
     """The residual model; as long as less than 2^20 bytes were coded, so that nothing was forgotten."""
 
-    def __init__(self, coded: bytes) -> None:
+    def __init__(self, coded: bytes, bits: int = 15) -> None:
         self.coder = Coder(coded)
-        self.mixer = Mixer(self.coder, 250)
+        self.mixer = Mixer(self.coder, bits, 250)
         self.past = bytearray()
         self.match = Match(self.past, 16, 255, 32)
         self.by_old: dict[int, int] = {}
@@ -306,8 +306,8 @@ class Residual:
 class NewBytes:
     """The model of new bytes; as long as less than 2^20 bytes were coded."""
 
-    def __init__(self, coded: bytes) -> None:
-        self.mixer = Mixer(Coder(coded), 127)
+    def __init__(self, coded: bytes, bits: int = 15) -> None:
+        self.mixer = Mixer(Coder(coded), bits, 127)
         self.past = bytearray()
         self.match = Match(self.past, 17, 400, 60)
         self.word = self.operand = 0

@@ -25,7 +25,7 @@ from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, ta
 from imagedelta.delta import BytesReader
 from imagedelta.delta.encode import build
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
-from imagedelta.delta.format.profiles import V1_64M, Profile
+from imagedelta.delta.format.profiles import PROFILES, V1_64M, Profile
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
@@ -37,6 +37,7 @@ from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layer
 from tests.vectors.raw_patch import RawPatch, laid_open
 
 FOLDER = Path(__file__).parent
+MIXING = PROFILES["v1-64m-cm-thin"]
 _TINY = replace(V1_64M, whole_file_bytes=4 * KIB, window_bytes=2 * KIB, window_reach_bytes=KIB)
 
 
@@ -106,6 +107,27 @@ def program() -> bytes:
 
 
 PROGRAM = an_image({"bin/program": program()})
+
+
+def moved_program() -> bytes:
+    """Return a part of a program with a function more in it: some calls, which the byte before them tells, are longer."""
+    out = bytearray(program()[:3000])
+    for at in range(8, len(out) - 4, 8):
+        if out[at - 1] & 2:
+            out[at] = out[at] + 60 + out[at - 1] // 64 & 255
+    return bytes(out)
+
+
+def skewed(size: int) -> bytes:
+    """Return bytes of which each but says which are likely behind it."""
+    out = bytearray(b"a")
+    for byte in noise(size, 12):
+        out.append(97 + (out[-1] * 5 + (byte & byte // 16 & 3)) % 19)
+    return bytes(out)
+
+
+MOVED = an_image({"bin/program": moved_program(), "new": skewed(900)})
+PROGRAM_1 = an_image({"bin/program": program()[:3000]})
 PARTED_FILE = text(30) + noise(90, 5)
 PARTED = an_image({"parted": PARTED_FILE})
 ABSENT = an_image(BASE, a_layer(_modules(1_600_000_000, 150)))
@@ -130,6 +152,7 @@ def good_patches() -> dict[str, Good]:
         "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
         "good-code": (PROGRAM, (), V1_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
+        "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
     }
     made: dict[str, Good] = {
         name: (target, sources, _patch(target, *sources, profile=profile))
@@ -261,13 +284,13 @@ def files() -> dict[str, bytes]:
     for name, (target, sources, patch) in good.items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"imageId": target.image_id, "layers": list(target.image.diff_ids), "sources": len(sources)}
-    for diff_id, tar in layers_of(SOURCE, MODULES_1, OTHER_TARS[0]).items():
+    for diff_id, tar in layers_of(SOURCE, MODULES_1, OTHER_TARS[0], PROGRAM_1).items():
         made[f"patch/source-{diff_id[7:19]}.tar"] = tar
     made[f"patch/source-{ROTTEN.image.diff_ids[1][7:19]}.tar"] = _rotten(ROTTEN.layers[1])
     for name, (patch, code) in bad_patches(good).items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"code": code}
-    for image in (SOURCE, MODULES_1, OTHER_TARS[0], ABSENT, ROTTEN):
+    for image in (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAM_1, ABSENT, ROTTEN):
         made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}

@@ -2,7 +2,7 @@
 
 Everything is held in memory and limits (rules P5, P6 and P14's bound on unfolded bases) are not kept: it proves the
 document, not itself. Brotli, LZMA2, the x86 filter and deflate are formats of others: like any reader, it takes their
-libraries, so it proves how the document uses them and not what they do.
+libraries, so it proves how the document uses them and not what they do. Context mixing has a slow reader of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Iterator
 
 import brotli
+
+from tests.native import twin
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
 SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
@@ -307,10 +309,15 @@ class Patch:
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
         self.streams = {role: Bytes(b"") for role in (*range(1, 21), *range(COLUMNS, COLUMNS + 11))}
+        self.mixed: twin.Residual | None = None
+        self.mixed_left = 0
         for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs its dictionaries
             coder, parameter, raw, packed = parts[role]
             self.streams[role] = Bytes(self._decode(role, coder, parameter, packed))
-            assert len(self.streams[role].data) == raw
+            if coder == 5:
+                self.mixed, self.mixed_left = twin.Residual(packed, parameter), raw
+            else:
+                assert len(self.streams[role].data) == raw
 
     def apply(self) -> tuple[bytes, dict[str, bytes]]:
         """Return the config and every layer by diff_id."""
@@ -326,6 +333,8 @@ class Patch:
                 assert "sha256:" + hashlib.sha256(made[diff_id]).hexdigest() == diff_id
         for stream in self.streams.values():
             stream.end()
+        assert not self.mixed_left
+        assert not self.mixed or (self.mixed.coder.at == len(self.mixed.coder.coded) and not self.mixed.left)
         return config, made
 
     def _source_layer(self, body: Bytes) -> tuple[str, int]:
@@ -343,7 +352,7 @@ class Patch:
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
         assert role in range(1, 21) or role in range(COLUMNS, COLUMNS + 11)
-        assert coder < 4 or (coder == 4 and role in (CONFIG, OLD_TEXT))
+        assert coder in (0, 1, 2, 3, 6) or (coder == 4 and role in (CONFIG, OLD_TEXT)) or (coder == 5 and role == DIFF)
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
@@ -355,6 +364,10 @@ class Patch:
             return lzma.decompress(data, lzma.FORMAT_RAW, filters=chain)
         if coder == 3:
             return brotli.decompress(data)
+        if coder == 5:
+            return b""  # there are none without the old bytes
+        if coder == 6:
+            return self._frames(Bytes(data), parameter)
         if role == CONFIG:
             made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
             assert not rest
@@ -368,6 +381,18 @@ class Patch:
                 member += 1
             frame, data = lzma_behind(old, parameter, data)
             made += frame
+        return made
+
+    def _frames(self, coded: Bytes, bits: int) -> bytes:
+        made = b""
+        while coded.at < len(coded.data):
+            size = coded.number()
+            frame = coded.take(coded.number())
+            assert size > 0
+            decoder = twin.NewBytes(frame, bits)
+            made += decoder.make(size)
+            assert decoder.mixer.coder.at == len(frame)
+            assert size >= 1_048_576 or coded.at == len(coded.data)
         return made
 
     def _config(self) -> bytes:
@@ -510,12 +535,20 @@ class Patch:
             same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
             assert 0 < same + extra <= length - len(out)
             assert 0 <= position <= position + same <= len(old)
-            differences = bytes(self._difference() for _ in range(same))
-            pairs = zip(old[position : position + same], differences, strict=True)
+            matched = old[position : position + same]
+            differences = self._mixed(matched) if self.mixed else bytes(self._difference() for _ in range(same))
+            pairs = zip(matched, differences, strict=True)
             out += bytes((a + b) % 256 for a, b in pairs) + streams[EXTRA].take(extra)
             position += same + streams[SEEKS].signed()
         assert not self.left
         return out
+
+    def _mixed(self, matched: bytes) -> bytes:
+        assert self.mixed
+        self.mixed_left -= len(matched)
+        assert self.mixed_left >= 0
+        spans = (matched[at : at + 65536] for at in range(0, len(matched), 65536))
+        return b"".join(self.mixed.span(span) for span in spans)
 
     def _difference(self) -> int:
         if self.left:

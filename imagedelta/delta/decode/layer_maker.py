@@ -9,6 +9,7 @@ from typing import Protocol
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent, LayerReader
+from imagedelta.delta.decode.differences import DifferenceStream
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.deflate.fold_list import read_folds
@@ -18,7 +19,6 @@ from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.format.items import STREAM_OF, Item, ItemReader, ReadItem, Way
 from imagedelta.delta.format.references import Member, References
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.format.zero_runs import ZeroRuns
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
 from imagedelta.limits import MIB
 
@@ -88,12 +88,18 @@ class LayerMaker:
     """Makes the rebuilt layers of a patch, in the order of its head."""
 
     def __init__(
-        self, tapes: Mapping[Role, StreamTape], sources: Sources, scratch: Scratch, unfolding_bytes: int
+        self,
+        tapes: Mapping[Role, StreamTape],
+        differences: DifferenceStream,
+        sources: Sources,
+        scratch: Scratch,
+        unfolding_bytes: int,
     ) -> None:
         """Args:
         unfolding_bytes: Most that may be read and made to unfold bases.
         """
         self._tapes = tapes
+        self._differences = differences
         self._unfolding_bytes = unfolding_bytes
         self._items = ItemReader(tapes, sources.references)
         self._sources = sources
@@ -137,6 +143,7 @@ class LayerMaker:
         Raises:
             ContentError: Bytes of a stream are left over.
         """
+        self._differences.finish()
         for tape in self._tapes.values():
             tape.finish()
 
@@ -163,7 +170,8 @@ class LayerMaker:
             return self._folded(item, member, needed)
         if item.way is Way.KEPT:
             return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
-        return self._plain(item, self._base(member) if needed and member else None, needed)
+        wants_base = needed or (item.way is Way.DELTA and self._differences.needs_old)
+        return self._plain(item, self._base(member) if wants_base and member else None, needed)
 
     def _plain(self, item: Item, base: Extent | None, needed: bool) -> Iterator[bytes]:
         if item.way is Way.END:
@@ -225,17 +233,12 @@ class LayerMaker:
     def _changed(self, item: Item, base: Extent | None) -> Iterator[bytes]:
         """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
         position, made = item.offset, 0
-        differences = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS])
+        differences = self._differences.of_item()
         while made < item.length:
             same, extra, seek = self._control(item.length - made)
-            for run in differences.take(same):
-                if base and run.differences:
-                    yield byte_sums.add(base.read_at(position, run.length), run.differences)
-                elif base:
-                    yield from base.pieces(position, run.length)
-                position += run.length
+            yield from differences.added(base, position, same)
             yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
-            position += seek
+            position += same + seek
             made += same + extra
         differences.finish()
 

@@ -23,7 +23,7 @@ from imagedelta.delta.content import Extent
 from imagedelta.delta.deflate.fold_list import write_folds
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.deflate.unfolding import unfold
-from imagedelta.delta.encode import dictionary_lzma
+from imagedelta.delta.encode import beside, dictionary_lzma
 from imagedelta.delta.encode.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
@@ -195,15 +195,15 @@ class OldText:
         self._new = file.new
         self._old = old
         self._base = base
-        self._min_match = file.encoding.profile.min_match_bytes
+        self._profile = file.encoding.profile
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
         new = self._new.whole()
         if len(new) >= _LONG_TEXT:
-            found = difference(self._old.whole(), new, self._min_match)
+            found = difference(self._old.whole(), new, self._profile.min_match_bytes)
             if found.cost() * _HARDLY_CHANGED <= len(new):
-                yield _delta(found, self._base, 0)
+                yield _delta(found, self._base, 0, new, self._profile)
                 return
         yield Piece(Item(Way.OLD_TEXT, len(new)), {Role.OLD_TEXT: new})
 
@@ -222,9 +222,10 @@ class Delta:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        found = _useful_difference(self._file, self._old.whole(), self._file.new.whole())
+        new = self._file.new.whole()
+        found = _useful_difference(self._file, self._old.whole(), new)
         if found:
-            yield _delta(found, self._file.base, 0)
+            yield _delta(found, self._file.base, 0, new, self._file.encoding.profile)
         else:
             yield from Literal(self._file.encoding, self._file.new).pieces()
 
@@ -250,7 +251,7 @@ class Window:
         if old[expected : expected + place.size] == new:
             yield Piece(Item(Way.COPY, place.size, file.base, place.place))
         elif found := _useful_difference(file, old, new):
-            yield _delta(found, file.base, place.start)
+            yield _delta(found, file.base, place.start, new, file.encoding.profile)
         else:
             window = Extent(file.new.reader, file.new.offset + place.at, place.size)
             yield from Literal(file.encoding, window).pieces()
@@ -318,7 +319,7 @@ def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
     return found.cost() < _WORTHWHILE * packed_bytes(new)
 
 
-def _delta(found: Difference, base: int | None, offset: int) -> Piece:
+def _delta(found: Difference, base: int | None, offset: int, new: bytes, profile: Profile) -> Piece:
     """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
     sames, extras, seeks = zip(*found.controls, strict=True)
     dense, zeros = zero_runs.shorten(found.difference)
@@ -330,7 +331,9 @@ def _delta(found: Difference, base: int | None, offset: int) -> Piece:
         Role.ZEROS: zeros,
         Role.EXTRA: found.extra,
     }
-    return Piece(Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start), streams)
+    spans = beside.spans_of(found.controls, found.difference, new) if profile.mixes else ()
+    item = Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start)
+    return Piece(item, streams, beside=beside.packed(spans))
 
 
 def _search_memory(old_bytes: int, new_bytes: int) -> int:

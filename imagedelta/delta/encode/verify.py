@@ -52,7 +52,7 @@ def verify_patch(
     layers = {layer.index.diff_id: layer for layer in target.layers}
     contents = _Contents([known[diff_id] for diff_id in opened.names.sources])
     with Scratch(temporary_file, header.scratch_bytes) as files:
-        maker = LayerMaker(opened.tapes, opened.sources, files, header.unfolding_bytes)
+        maker = LayerMaker(opened.tapes, opened.differences, opened.sources, files, header.unfolding_bytes)
         if not header.rebuilt:
             maker.finish()
         for number, layer in enumerate(header.rebuilt, 1):
