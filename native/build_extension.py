@@ -1,4 +1,7 @@
-"""How cffi builds the extension: API mode, limited API, so that one wheel serves every Python from 3.11 on."""
+"""How cffi builds the extension: API mode, limited API, so that one wheel serves every Python from 3.11 on.
+
+Where it cannot be built, the package is installed without it, and cannot be imported: nobody needs it.
+"""
 
 from cffi import FFI
 
@@ -28,4 +31,5 @@ ffi.set_source(
     depends=["src/mixing.h", "src/coder.h", "src/mixer.h", "src/residual.h", "src/newbytes.h"],
     extra_compile_args=["-std=c11", "-O3"],
     py_limited_api=True,
+    optional=True,
 )

@@ -27,8 +27,10 @@ for module in list(sys.modules.values()):
 """
 
 
-def ignore(_folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if any(fnmatch(name, pattern) for pattern in IGNORED)}
+def ignore(folder: str, names: list[str]) -> set[str]:
+    """As gitignore's rules are meant: one that begins with a slash is about the root's own."""
+    patterns = [pattern.removeprefix("/") for pattern in IGNORED if pattern[0] != "/" or Path(folder) == ROOT]
+    return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_the_package_holds_nothing_but_the_app(package: Path) -> None:
     files = {".funcignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "host.json", "priorities.yaml"}
     files |= {"database_reconcile.py", "database_upgrade.py", "function_app.py", "requirements.txt"}
     rooms = {"activities", "contracts", "imagedelta", "imagedelta_registry", "orchestrators", "planning"}
-    rooms |= {"services", "store", "triggers"}
+    rooms |= {"native", "services", "store", "triggers"}
     assert {each.name for each in package.iterdir()} == files | rooms
 
 

@@ -110,7 +110,7 @@ PROGRAM = an_image({"bin/program": program()})
 
 
 def moved_program() -> bytes:
-    """Return a part of a program with a function more in it: some calls, which the byte before them tells, are longer."""
+    """Return a part of a program in which some calls, which the byte before them tells, are longer."""
     out = bytearray(program()[:3000])
     for at in range(8, len(out) - 4, 8):
         if out[at - 1] & 2:
