@@ -108,8 +108,8 @@ static inline int mixer_bit(mixer *m, coder *c, int bit, int place, const int32_
     int p = (2 * squash(x) * 16 + (r0 + r1) * 16 + 32) >> 2;
     p = p < 24 ? 24 : p > 65536 - 24 ? 65536 - 24 : p;
     bit = coder_bit(c, bit, (uint32_t)p);
-    weights_learn(w0, inputs, ((bit << 12) - squash(x0)) * 3);
-    weights_learn(w1, inputs, ((bit << 12) - squash(x1)) * 3);
+    weights_learn(w0, inputs, ((bit << 12) - squash(x0)) * 8);
+    weights_learn(w1, inputs, ((bit << 12) - squash(x1)) * 8);
     for (int i = 0; i < CONTEXTS; i++) slot_learn(m, &m->now[i]->slot[place], bit, histories[i]);
     refined_learn(&row0[near0], bit);
     refined_learn(&row1[near1], bit);
@@ -138,7 +138,7 @@ static inline int mixer_start(mixer *m, const size_t sets[2], int bits, int limi
     for (int x = -2047; x <= 2047; x++)
         for (int p = squash(x); next <= p; next++) m->stretched[next] = (int16_t)x;
     while (next < 4096) m->stretched[next++] = 2047;
-    for (int i = 0; i < 256; i++) { int r = 655360 / (10 * i + 16); m->rate[i] = (uint16_t)r; }
+    for (int i = 0; i < 256; i++) { int r = 655360 / (10 * i + 13); m->rate[i] = (uint16_t)r; }
     m->bits = bits;
     m->limit = limit;
     for (int i = 0; i < CONTEXTS; i++) {
@@ -153,7 +153,7 @@ static inline int mixer_start(mixer *m, const size_t sets[2], int bits, int limi
     for (int k = 0; k < 2; k++) {
         size_t size = (size_t)REFINED_STEPS << REFINED_BITS;
         if (!(m->weights[k] = calloc(sets[k] * INPUTS, sizeof(int32_t)))) return -1;
-        for (size_t i = 0; i < sets[k] * INPUTS; i++) m->weights[k][i] = i % INPUTS < 2 * CONTEXTS ? 4096 : 0;
+        for (size_t i = 0; i < sets[k] * INPUTS; i++) m->weights[k][i] = i % INPUTS < 2 * CONTEXTS ? 6000 : 0;
         if (!(m->refined[k] = malloc(size * sizeof(uint16_t)))) return -1;
         for (size_t i = 0; i < size; i++) m->refined[k][i] = (uint16_t)(squash(((int)(i % REFINED_STEPS) - 16) * 128) * 16);
     }

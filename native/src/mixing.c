@@ -17,7 +17,7 @@ struct mixing {
     uint32_t zeros;     /* Encoding: a run was begun whose length is not known yet. */
 };
 
-static const size_t RESIDUAL_SETS[2] = {256 * 10, 2048}, BYTES_SETS[2] = {1024, 2048};
+static const size_t RESIDUAL_SETS[2] = {256 * 10, 2048}, BYTES_SETS[2] = {1024, 256};
 
 mixing *mixing_new(int kind, int bits, int decoding) {
     if (kind != MIXING_RESIDUAL && kind != MIXING_BYTES) return NULL;
