@@ -165,8 +165,9 @@ DELTA = "imagedelta.delta"
 DELTA_MAY_SEE: dict[str, set[str]] = {
     "deflate": {"format.numbers"},
     "format": set(),
-    "decode": {"format", "deflate"},
-    "encode": {"format", "deflate", "decode"},
+    "predict": set(),
+    "decode": {"format", "deflate", "predict"},
+    "encode": {"format", "deflate", "predict", "decode"},
 }
 """Rooms of the delta engine. A device applies patches with nothing of the side that builds them."""
 

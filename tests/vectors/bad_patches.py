@@ -145,6 +145,23 @@ def bad_folds(modules: RawPatch) -> Refused:
     }
 
 
+def bad_predictions(programs: RawPatch) -> Refused:
+    """Return damaged copies of a patch of the second format, whose first predicted delta is of machine code."""
+    predictions, seeks = programs.streams[Role.PREDICTIONS], programs.streams[Role.SEEKS]
+    many = encode(16) + encode(68) + signed(*[1] * 68) + predictions[1:]
+    return {
+        "P2-kind": (programs.with_streams(predictions=encode(128) + predictions[1:]).to_bytes(), "content.unsupported"),
+        "P2-first-format": (programs.with_head(profile="v1-64m").to_bytes(), "content.unsupported"),
+        "P2-blocks": (
+            programs.with_streams(folds=programs.streams[Role.FOLDS][:-1] + b"\1").to_bytes(), "content.unsupported",
+        ),
+        "P5-corrections": (programs.with_streams(predictions=many).to_bytes(), "content.limit_exceeded"),
+        "P12-match": (programs.with_streams(offsets=signed(1 << 20)).to_bytes(), "content.invalid"),
+        "P12-far": (programs.with_streams(seeks=signed(1 << 48) + seeks[1:]).to_bytes(), "content.invalid"),
+        "P16-predictions": (programs.with_streams(predictions=predictions[:-1]).to_bytes(), "content.truncated"),
+    }  # fmt: skip
+
+
 def _raw_bytes(header: PatchHeader, role: Role) -> int:
     return next(row.raw_bytes for row in header.streams if row.role is role)
 

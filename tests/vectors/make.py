@@ -25,7 +25,7 @@ from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, ta
 from imagedelta.delta import BytesReader
 from imagedelta.delta.encode import build
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
-from imagedelta.delta.format.profiles import PROFILES, V1_64M, Profile
+from imagedelta.delta.format.profiles import PROFILES, V1_64M, V2_64M, Profile
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
@@ -33,11 +33,13 @@ from tests.images import BuiltImage, a_layer, an_image
 from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, a_bundle, a_head, a_shared
 from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
-from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers
+from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
+from tests.unit.delta.predict.programs import a_library
+from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers, bad_predictions
 from tests.vectors.raw_patch import RawPatch, laid_open
 
 FOLDER = Path(__file__).parent
-MIXING = PROFILES["v1-64m-cm-thin"]
+MIXING = PROFILES["v2-64m-cm-thin"]
 _TINY = replace(V1_64M, whole_file_bytes=4 * KIB, window_bytes=2 * KIB, window_reach_bytes=KIB)
 
 
@@ -137,6 +139,44 @@ OTHER_TARS = [
     for build in (tar_kinds.OLD, tar_kinds.NEW)
 ]
 """Numbers as bsdtar writes them, an old GNU sparse file, a size in a pax record."""
+_PUT_IN = 60
+"""Where a method is put in; what is called behind it moves by one."""
+
+
+def _methods(moved: int) -> list[tuple[str, bytes]]:
+    """Return methods that call each other and members of another assembly, in no order."""
+    chosen = random.Random(8)
+    methods = []
+    for number in range(150):
+        called = [chosen.randrange(150) for _ in range(3)]
+        calls = b"".join(call(0x06000001 + one + (moved if one >= _PUT_IN else 0)) + b"\x17" for one in called)
+        methods.append((f"Method{number}", fat(calls + call(0x0A000001 + chosen.randrange(40) + moved))))
+    return methods
+
+
+_CALLS = _methods(0)
+_MORE_CALLS = _methods(1)
+_MORE_CALLS.insert(_PUT_IN, ("Added", fat(b"\x2a" * 9)))
+_MEMBERS = [f"Member{n}" for n in range(40)]
+
+
+def _programs(inserted: dict[int, bytes], source: Source, functions: int, lines: int) -> dict[str, bytes]:
+    return {
+        "lib/library.so": a_library(150, inserted),
+        "lib/assembly.dll": assembly(source),
+        "lib/native.dll": ready_to_run(source, functions),
+        "lib/demo.jar": packed({"one": text(lines), "two": text(90)}),
+    }
+
+
+PROGRAMS_1 = an_image(BASE, a_layer(_programs({}, Source(_CALLS, _MEMBERS), 150, 200)))
+PROGRAMS_2 = an_image(
+    BASE,
+    a_layer(
+        _programs({30: b"\x90" * 7, 100: b"\xcc" * 33}, Source(_MORE_CALLS, ["Put in", *_MEMBERS], ["More"]), 157, 210)
+    ),
+)
+"""Programs and assemblies in which references moved."""
 Good = tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
 """Target, sources, patch."""
 
@@ -151,6 +191,7 @@ def good_patches() -> dict[str, Good]:
         "good-modules": (MODULES_2, (MODULES_1,), V1_64M),
         "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
         "good-code": (PROGRAM, (), V1_64M),
+        "good-predicted": (PROGRAMS_2, (PROGRAMS_1,), V2_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
         "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
     }
@@ -188,15 +229,19 @@ def parted_patch() -> bytes:
     return replace(whole, streams={Role.CONFIG: whole.streams[Role.CONFIG], **streams}).to_bytes()
 
 
+_OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted")
+
+
 def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
     """Return name → (patch that breaks the rule in its name, code of its refusal)."""
-    opened = {name: _laid_open(*good[name]) for name in ("good-smallest", "good-from-source", "good-modules")}
+    opened = {name: _laid_open(*good[name]) for name in _OPENED}
     from_source = good["good-from-source"][2]
     return {
         **bad_heads(from_source, opened["good-from-source"].header),
         **bad_layers(opened["good-smallest"]),
         **bad_items(opened["good-from-source"]),
         **bad_folds(opened["good-modules"]),
+        **bad_predictions(opened["good-predicted"]),
         "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),
         "P7-different": (_patch(MODULES_2, ROTTEN), "source.different"),
     }
@@ -284,13 +329,13 @@ def files() -> dict[str, bytes]:
     for name, (target, sources, patch) in good.items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"imageId": target.image_id, "layers": list(target.image.diff_ids), "sources": len(sources)}
-    for diff_id, tar in layers_of(SOURCE, MODULES_1, OTHER_TARS[0], PROGRAM_1).items():
+    for diff_id, tar in layers_of(SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, PROGRAM_1).items():
         made[f"patch/source-{diff_id[7:19]}.tar"] = tar
     made[f"patch/source-{ROTTEN.image.diff_ids[1][7:19]}.tar"] = _rotten(ROTTEN.layers[1])
     for name, (patch, code) in bad_patches(good).items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"code": code}
-    for image in (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAM_1, ABSENT, ROTTEN):
+    for image in (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, PROGRAM_1, ABSENT, ROTTEN):
         made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}

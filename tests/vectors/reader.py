@@ -18,9 +18,11 @@ from collections.abc import Iterator
 import brotli
 
 from tests.native import twin
+from tests.vectors import predicted
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
 SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
+PREDICTIONS = 21
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
@@ -290,7 +292,7 @@ class Patch:
         assert (magic, version) == (b"\x89imgdelt", 1)
         body = Bytes(data[17 : 17 + length])
         assert zlib.crc32(body.data) == checksum
-        body.text()
+        self.second = body.text().startswith("v2-")
         self.platform = body.text()
         self.image_id = body.digest()
         self.source_ids = [body.digest() for _ in range(body.head_number())]
@@ -308,7 +310,7 @@ class Patch:
         coded = Bytes(data[17 + length :])
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
-        self.streams = {role: Bytes(b"") for role in (*range(1, 21), *range(COLUMNS, COLUMNS + 11))}
+        self.streams = {role: Bytes(b"") for role in (*range(1, 22), *range(COLUMNS, COLUMNS + 11))}
         self.mixed: twin.Residual | None = None
         self.mixed_left = 0
         for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs its dictionaries
@@ -351,7 +353,7 @@ class Patch:
 
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
-        assert role in range(1, 21) or role in range(COLUMNS, COLUMNS + 11)
+        assert role in range(1, 22 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
         assert coder in (0, 1, 2, 3, 6) or (coder == 4 and role in (CONFIG, OLD_TEXT)) or (coder == 5 and role == DIFF)
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
@@ -524,6 +526,7 @@ class Patch:
             raw, plain = base_folds[place] if 0 <= place < len(base_folds) else (0, 0)
             raw, plain = raw + stream.signed(), plain + stream.signed()
             way += stream.signed()
+            assert not self.second or not stream.number()
             assert raw >= 0 < plain and way in range(2, 20)
             folds.append((raw, plain, way // 2, 8 + way % 2))
             place += 1
@@ -531,23 +534,65 @@ class Patch:
 
     def _changed(self, old: bytes, position: int, length: int) -> bytes:
         streams, out, self.row, self.left = self.streams, b"", 0, 0
+        kinds = streams[PREDICTIONS].number() if self.second else 0
+        if kinds:
+            return self._predicted(kinds, old, position, length)
         while len(out) < length:
             same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
             assert 0 < same + extra <= length - len(out)
             assert 0 <= position <= position + same <= len(old)
-            matched = old[position : position + same]
-            differences = self._mixed(matched) if self.mixed else bytes(self._difference() for _ in range(same))
-            pairs = zip(matched, differences, strict=True)
-            out += bytes((a + b) % 256 for a, b in pairs) + streams[EXTRA].take(extra)
+            out += self._sum(old[position : position + same], []) + streams[EXTRA].take(extra)
             position += same + streams[SEEKS].signed()
         assert not self.left
         return out
 
-    def _mixed(self, matched: bytes) -> bytes:
+    def _predicted(self, kinds: int, old: bytes, position: int, length: int) -> bytes:
+        """Section 7a."""
+        assert kinds < 128
+        assert len(old) <= 4 * length
+        streams, matches, extras, new = self.streams, [], [], 0
+        numbers = streams[PREDICTIONS]
+        corrections = [numbers.signed() for _ in range(numbers.number())] if kinds & 16 else []
+        assert len(corrections) <= 67
+        while new < length:
+            same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
+            seek = streams[SEEKS].signed()
+            assert 0 < same + extra <= length - new
+            assert abs(seek) < 2**48
+            matches.append((position, new, same))
+            extras.append(extra)
+            new += same + extra
+            position += same + seek
+        delta, out, start = predicted.Delta(kinds, corrections, old, matches), b"", predicted.NOT_PREDICTED
+        for (place, _, same), extra in zip(matches, extras, strict=True):
+            raw = max(0, min(same, start - len(out)))
+            before = len(out)
+            out += self._sum(old[place : place + raw], [])
+            if before < start <= len(out):
+                delta.begin(out)
+            if same > raw:
+                out += self._sum(*delta.predicted((place + raw, len(out), same - raw)))
+            before = len(out)
+            out += streams[EXTRA].take(extra)
+            if before < start <= len(out):
+                delta.begin(out[:start])
+        assert not self.left
+        return out
+
+    def _sum(self, old: bytes, numbers: list[tuple[int, int]]) -> bytes:
+        """Add differences to old bytes: one by one, or as numbers where some are."""
+        differences = self._mixed(old) if self.mixed else bytes(self._difference() for _ in range(len(old)))
+        out = bytearray((a + b) % 256 for a, b in zip(old, differences, strict=True))
+        for at, width in numbers:
+            both = (int.from_bytes(data[at : at + width], "little") for data in (old, differences))
+            out[at : at + width] = (sum(both) % 256**width).to_bytes(width, "little")
+        return bytes(out)
+
+    def _mixed(self, old: bytes) -> bytes:
         assert self.mixed
-        self.mixed_left -= len(matched)
+        self.mixed_left -= len(old)
         assert self.mixed_left >= 0
-        spans = (matched[at : at + 65536] for at in range(0, len(matched), 65536))
+        spans = (old[at : at + 65536] for at in range(0, len(old), 65536))
         return b"".join(self.mixed.span(span) for span in spans)
 
     def _difference(self) -> int:
@@ -556,7 +601,7 @@ class Patch:
             return 0
         byte = self.streams[DIFF].take(1)[0]
         self.row = 0 if byte else self.row + 1
-        if self.row == 32:
+        if self.row == (8 if self.second else 32):
             self.left, self.row = self.streams[ZEROS].number(), 0
         return byte
 

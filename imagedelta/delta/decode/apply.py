@@ -98,7 +98,7 @@ def apply_patch(
     opened = open_patch(patch, find_layer, find_config, limits, memory_limit)
     header = opened.header
     with Scratch(scratch or temporary_file, header.scratch_bytes) as files:
-        maker = LayerMaker(opened.tapes, opened.differences, opened.sources, files, header.unfolding_bytes)
+        maker = opened.layer_maker(files)
         try:
             _make_layers(opened, maker, sink)
         except SourceMissing:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent, LayerReader
-from imagedelta.delta.decode.differences import DifferenceStream
+from imagedelta.delta.decode.deltas import Deltas
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.deflate.fold_list import read_folds
 from imagedelta.delta.deflate.folding import Folder
-from imagedelta.delta.deflate.folds import Fold
+from imagedelta.delta.deflate.folds import BaseFold, Fold
 from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.format.items import STREAM_OF, Item, ItemReader, ReadItem, Way
 from imagedelta.delta.format.references import Member, References
@@ -90,16 +90,20 @@ class LayerMaker:
     def __init__(
         self,
         tapes: Mapping[Role, StreamTape],
-        differences: DifferenceStream,
+        deltas: Deltas,
         sources: Sources,
         scratch: Scratch,
         unfolding_bytes: int,
+        *,
+        second_format: bool,
     ) -> None:
         """Args:
         unfolding_bytes: Most that may be read and made to unfold bases.
+        second_format: Whether the patch is of a profile ``v2-``.
         """
         self._tapes = tapes
-        self._differences = differences
+        self._second_format = second_format
+        self._deltas = deltas
         self._unfolding_bytes = unfolding_bytes
         self._items = ItemReader(tapes, sources.references)
         self._sources = sources
@@ -143,7 +147,7 @@ class LayerMaker:
         Raises:
             ContentError: Bytes of a stream are left over.
         """
-        self._differences.finish()
+        self._deltas.finish()
         for tape in self._tapes.values():
             tape.finish()
 
@@ -170,14 +174,14 @@ class LayerMaker:
             return self._folded(item, member, needed)
         if item.way is Way.KEPT:
             return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
-        wants_base = needed or (item.way is Way.DELTA and self._differences.needs_old)
+        wants_base = needed or (item.way is Way.DELTA and self._deltas.need_old)
         return self._plain(item, self._base(member) if wants_base and member else None, needed)
 
     def _plain(self, item: Item, base: Extent | None, needed: bool) -> Iterator[bytes]:
         if item.way is Way.END:
             return map(bytes, _sizes(item.length))
         if item.way is Way.DELTA:
-            return self._changed(item, base)
+            return self._deltas.pieces(item, base)
         if item.way in STREAM_OF:
             return map(self._tapes[STREAM_OF[item.way]].read, _sizes(item.length))
         if not needed:
@@ -193,7 +197,7 @@ class LayerMaker:
     def _folded(self, item: Item, member: Member | None, needed: bool) -> Iterator[bytes]:
         """Make the unfolded form by the items that follow, and fold it again."""
         if member is None:
-            folds = read_folds(self._tapes[Role.FOLDS].number, None, item.inner_length)
+            folds = self._read_folds(None, item)
             yield from self._fold(item, folds, None, needed)
             return
         whole = self._base(member)
@@ -207,8 +211,12 @@ class LayerMaker:
             base_folds = unfold(whole.read_at, whole.size, append)
             if base_folds is None:
                 raise ContentError("a patch unfolds a member that has no unfolded form")
-            folds = read_folds(self._tapes[Role.FOLDS].number, base_folds, item.inner_length)
+            folds = self._read_folds(base_folds, item)
             yield from self._fold(item, folds, Extent(unfolded, 0, unfolded.size), needed)
+
+    def _read_folds(self, base_folds: Sequence[BaseFold] | None, item: Item) -> list[Fold]:
+        number = self._tapes[Role.FOLDS].number
+        return read_folds(number, base_folds, item.inner_length, with_blocks=self._second_format)
 
     def _take_unfolding(self, size: int) -> None:
         self._unfolding_bytes -= size
@@ -229,26 +237,6 @@ class LayerMaker:
                     out.clear()
         if needed:
             folder.finish()
-
-    def _changed(self, item: Item, base: Extent | None) -> Iterator[bytes]:
-        """Add differences to old bytes, then extra bytes, as the controls say (bsdiff's scheme)."""
-        position, made = item.offset, 0
-        differences = self._differences.of_item()
-        while made < item.length:
-            same, extra, seek = self._control(item.length - made)
-            yield from differences.added(base, position, same)
-            yield from map(self._tapes[Role.EXTRA].read, _sizes(extra))
-            position += same + seek
-            made += same + extra
-        differences.finish()
-
-    def _control(self, remaining: int) -> tuple[int, int, int]:
-        same = self._tapes[Role.DIFF_LENGTHS].number()
-        extra = self._tapes[Role.EXTRA_LENGTHS].number()
-        seek = self._tapes[Role.SEEKS].signed()
-        if not 0 < same + extra <= remaining:
-            raise ContentError(f"a delta makes {same + extra} bytes where {remaining} are left")
-        return same, extra, seek
 
 
 def _is_whole(read: ReadItem) -> bool:

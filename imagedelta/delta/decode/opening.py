@@ -14,13 +14,15 @@ from typing import BinaryIO, cast
 
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta.content import LayerReader, read_pieces
-from imagedelta.delta.decode.differences import DifferenceStream, MixedStream, PlainStream
-from imagedelta.delta.decode.layer_maker import Sources
+from imagedelta.delta.decode.deltas import Deltas
+from imagedelta.delta.decode.layer_maker import LayerMaker, Sources
+from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import CodedStreams, StreamTape
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.format import config_text, mixing
 from imagedelta.delta.format.coders import NATIVE_CODERS
 from imagedelta.delta.format.header import PatchHeader, read_patch_header
+from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
@@ -108,9 +110,18 @@ class OpenedPatch:
     names: LayerNames
     config: bytes
     tapes: dict[Role, StreamTape]
-    differences: DifferenceStream
+    mixed: MixedDifferences | None
+    """Differences, where they are coded beside old bytes."""
     layers: SourceLayers
     sources: Sources
+
+    def layer_maker(self, scratch: Scratch) -> LayerMaker:
+        """Return what makes the rebuilt layers; there is one, because streams are read once."""
+        header = self.header
+        deltas = Deltas(self.tapes, self.mixed, predicted=header.is_second_format)
+        return LayerMaker(
+            self.tapes, deltas, self.sources, scratch, header.unfolding_bytes, second_format=header.is_second_format
+        )
 
 
 def open_patch(
@@ -134,8 +145,7 @@ def open_patch(
     mixed = streams.mixed_differences()
     tapes = _open_tapes(streams, images, sources)
     config = _read_config(header, names.target, tapes[Role.CONFIG], limits)
-    differences = MixedStream(mixed) if mixed else PlainStream(tapes)
-    return OpenedPatch(header, names, config, tapes, differences, layers, sources)
+    return OpenedPatch(header, names, config, tapes, mixed, layers, sources)
 
 
 def _open_tapes(streams: CodedStreams, images: SourceImages, sources: Sources) -> dict[Role, StreamTape]:

@@ -11,15 +11,19 @@ from collections.abc import Callable, Sequence
 
 from imagedelta import leb128
 from imagedelta.delta.deflate.folds import LEVELS, MAX_FOLDS, MEM_LEVELS, BaseFold, Fold
-from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
 
 _NO_BASE = BaseFold(0, 0, 0)
 _USUAL_SETTING = 6 * len(MEM_LEVELS)
 """Level 6, mem_level 8: what zip tools use."""
 
 
-def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None) -> bytes:
-    """Return the list as numbers: how many, then four per fold."""
+def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None, *, with_blocks: bool = False) -> bytes:
+    """Return the list as numbers: how many, then four per fold.
+
+    Args:
+        with_blocks: A fifth says how many ends of blocks are given: none, zlib ends them as it likes.
+    """
     places = {fold.name: place for place, fold in enumerate(base_folds or ())}
     out = bytearray(leb128.encode(len(folds)))
     place, setting = 0, _USUAL_SETTING
@@ -29,11 +33,15 @@ def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None) ->
         own_setting = fold.level * len(MEM_LEVELS) + fold.mem_level - MEM_LEVELS.start
         for value in (own - place, fold.raw - base.raw, fold.plain - base.plain, own_setting - setting):
             out += leb128.encode(leb128.zigzag(value))
+        if with_blocks:
+            out += leb128.encode(0)
         place, setting = own + 1, own_setting
     return bytes(out)
 
 
-def read_folds(next_number: Callable[[], int], base_folds: Sequence[BaseFold] | None, size: int) -> list[Fold]:
+def read_folds(
+    next_number: Callable[[], int], base_folds: Sequence[BaseFold] | None, size: int, *, with_blocks: bool = False
+) -> list[Fold]:
     """Read what ``write_folds`` wrote.
 
     Args:
@@ -43,6 +51,7 @@ def read_folds(next_number: Callable[[], int], base_folds: Sequence[BaseFold] | 
     Raises:
         LimitExceeded: More folds than ``MAX_FOLDS``, or than bytes; nothing was allocated for them.
         ContentError: A fold that cannot be, or folds of more bytes than there are.
+        UnsupportedFormat: One whose blocks end where the list says.
     """
     count = next_number()
     if count > min(MAX_FOLDS, size):
@@ -51,6 +60,8 @@ def read_folds(next_number: Callable[[], int], base_folds: Sequence[BaseFold] | 
     place, setting = 0, _USUAL_SETTING
     for _ in range(count):
         skip, raw, plain, difference = (leb128.unzigzag(next_number()) for _ in range(4))
+        if with_blocks and (blocks := next_number()):
+            raise UnsupportedFormat(f"a fold with the ends of {blocks} blocks")
         place += skip
         base = _base(base_folds, place)
         setting += difference

@@ -13,8 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from imagedelta.delta import byte_sums
-from imagedelta.delta.format.mixing import MOST_BITS, SPAN_BYTES, memory_bytes, native
+from imagedelta.delta.format.mixing import MOST_BITS, memory_bytes, native
 
 Span = tuple[bytes, bytes]
 """Differences, and as many old bytes."""
@@ -26,21 +25,6 @@ _BEFORE, _BEHIND = 8, 4
 """How far from a byte that is coded the coder looks at old ones."""
 _LONG_RUN = re.compile(rb"\0{%d,}" % (_RUN + _BEHIND + _BEFORE + 64))
 _FASTEST = 1
-
-
-def spans_of(controls: Iterable[tuple[int, int, int]], difference: bytes, new: bytes) -> Iterator[Span]:
-    """Yield the spans of a delta: each match in parts, from its start on.
-
-    The old bytes are what the differences are added to, so they are ``new`` less these, however they were predicted.
-    """
-    at = place = 0
-    for same, extra, _ in controls:
-        for start in range(0, same, SPAN_BYTES):
-            size = min(SPAN_BYTES, same - start)
-            differences = difference[at + start : at + start + size]
-            yield differences, byte_sums.subtract(new[place + start : place + start + size], differences)
-        at += same
-        place += same + extra
 
 
 def packed(spans: Iterable[Span]) -> bytes:

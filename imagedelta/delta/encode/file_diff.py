@@ -19,6 +19,7 @@ from bsdiff4 import core
 from imagedelta.delta import byte_sums
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.matches import Match, matches
+from imagedelta.delta.predict.kinds import Kind
 from imagedelta.limits import KIB
 
 _TRIPLE = struct.Struct("<QQQ")
@@ -44,6 +45,10 @@ class Difference:
     """(bytes that are old + difference, extra bytes after them, how far to move in the old bytes)."""
     difference: bytes
     extra: bytes
+    kinds: Kind = Kind.NONE
+    """References that are predicted; the difference is from what they are predicted to be."""
+    corrections: tuple[int, ...] = ()
+    """Where parts of a .NET file begin elsewhere than its matches say."""
 
     def cost(self) -> int:
         """Return about how many bytes it packs to."""
@@ -67,6 +72,11 @@ def difference(old: bytes, new: bytes, min_match: int) -> Difference:
         found.append(_bsdiff_matches(old, new))
     found += [straight for matched in found if (straight := straighten(matched, old, new)) != matched]
     return min((_difference(old, new, matched, min_match) for matched in found), key=Difference.cost)
+
+
+def between(old: bytes, new: bytes, found: Iterable[Match], min_match: int) -> Difference:
+    """Return how to make ``new`` of ``old`` along given matches; poor ones are left out."""
+    return _difference(old, new, found, min_match)
 
 
 def _bsdiff_matches(old: bytes, new: bytes) -> list[Match]:

@@ -28,6 +28,7 @@ from imagedelta.delta.encode.file_diff import Difference, difference, packed_byt
 from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
+from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers, spans_of
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.windows import Windows, window_count
 from imagedelta.delta.format import zero_runs
@@ -201,9 +202,10 @@ class OldText:
         """See ``Method``."""
         new = self._new.whole()
         if len(new) >= _LONG_TEXT:
-            found = difference(self._old.whole(), new, self._profile.min_match_bytes)
+            old = self._old.whole()
+            found = difference(old, new, self._profile.min_match_bytes)
             if found.cost() * _HARDLY_CHANGED <= len(new):
-                yield _delta(found, self._base, 0, new, self._profile)
+                yield _delta(found, self._base, 0, (old, new), self._profile)
                 return
         yield Piece(Item(Way.OLD_TEXT, len(new)), {Role.OLD_TEXT: new})
 
@@ -222,10 +224,12 @@ class Delta:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        new = self._file.new.whole()
-        found = _useful_difference(self._file, self._old.whole(), new)
+        old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
+        found = _useful_difference(self._file, old, new)
+        if found and profile.predicts:
+            found = predicted_difference(found, old, new, profile.min_match_bytes)
         if found:
-            yield _delta(found, self._file.base, 0, new, self._file.encoding.profile)
+            yield _delta(found, self._file.base, 0, (old, new), profile)
         else:
             yield from Literal(self._file.encoding, self._file.new).pieces()
 
@@ -251,7 +255,7 @@ class Window:
         if old[expected : expected + place.size] == new:
             yield Piece(Item(Way.COPY, place.size, file.base, place.place))
         elif found := _useful_difference(file, old, new):
-            yield _delta(found, file.base, place.start, new, file.encoding.profile)
+            yield _delta(found, file.base, place.start, (old, new), file.encoding.profile)
         else:
             window = Extent(file.new.reader, file.new.offset + place.at, place.size)
             yield from Literal(file.encoding, window).pieces()
@@ -278,8 +282,9 @@ class Folded:
             base_folds = unfold(file.old.read_at, file.old.size, unfolded_base.write, limit) if file.old else None
             new = _extent_of(unfolded)
             old, base = (_extent_of(unfolded_base), file.base) if base_folds else (None, None)
+            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.predicts)
             item = Item(Way.FOLDED, file.new.size, base, inner_length=new.size)
-            yield Piece(item, {Role.FOLDS: write_folds(folds, base_folds)}, scratch_bytes=old.size if old else 0)
+            yield Piece(item, {Role.FOLDS: listed}, scratch_bytes=old.size if old else 0)
             yield from _as_it_is(ChangedFile(file.encoding, new, old))
 
     def memory(self) -> int:
@@ -319,10 +324,10 @@ def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
     return found.cost() < _WORTHWHILE * packed_bytes(new)
 
 
-def _delta(found: Difference, base: int | None, offset: int, new: bytes, profile: Profile) -> Piece:
+def _delta(found: Difference, base: int | None, offset: int, both: tuple[bytes, bytes], profile: Profile) -> Piece:
     """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
     sames, extras, seeks = zip(*found.controls, strict=True)
-    dense, zeros = zero_runs.shorten(found.difference)
+    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if profile.predicts else zero_runs.RUN)
     streams = {
         Role.DIFF_LENGTHS: b"".join(map(leb128.encode, sames)),
         Role.EXTRA_LENGTHS: b"".join(map(leb128.encode, extras)),
@@ -331,9 +336,10 @@ def _delta(found: Difference, base: int | None, offset: int, new: bytes, profile
         Role.ZEROS: zeros,
         Role.EXTRA: found.extra,
     }
-    spans = beside.spans_of(found.controls, found.difference, new) if profile.mixes else ()
+    if profile.predicts:
+        streams[Role.PREDICTIONS] = prediction_numbers(found)
     item = Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start)
-    return Piece(item, streams, beside=beside.packed(spans))
+    return Piece(item, streams, beside=beside.packed(spans_of(found, *both)) if profile.mixes else b"")
 
 
 def _search_memory(old_bytes: int, new_bytes: int) -> int:

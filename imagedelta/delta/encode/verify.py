@@ -15,7 +15,6 @@ from typing import BinaryIO
 
 from imagedelta.delta.content import ImageContent, LayerContent
 from imagedelta.delta.decode.apply import AppliedImage
-from imagedelta.delta.decode.layer_maker import LayerMaker
 from imagedelta.delta.decode.opening import DEFAULT_MEMORY_LIMIT, open_patch, temporary_file
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.format.items import Item, Way
@@ -52,7 +51,7 @@ def verify_patch(
     layers = {layer.index.diff_id: layer for layer in target.layers}
     contents = _Contents([known[diff_id] for diff_id in opened.names.sources])
     with Scratch(temporary_file, header.scratch_bytes) as files:
-        maker = LayerMaker(opened.tapes, opened.differences, opened.sources, files, header.unfolding_bytes)
+        maker = opened.layer_maker(files)
         if not header.rebuilt:
             maker.finish()
         for number, layer in enumerate(header.rebuilt, 1):

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from imagedelta import leb128
 from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, Params, coder
+from imagedelta.delta.format.profiles import SECOND_FORMAT
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
@@ -103,6 +104,11 @@ class PatchHeader:
     scratch_bytes: int
     """What rebuilding takes of the device's disk beside the layers: bytes that occur again, unfolded bases."""
     config_bytes: int
+
+    @property
+    def is_second_format(self) -> bool:
+        """Whether references are predicted, by the name of the profile."""
+        return self.profile.startswith(SECOND_FORMAT)
 
     @property
     def memory_bytes(self) -> int:
@@ -283,6 +289,8 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
     total = sum(layer.size for layer in header.layers)
     if total > limits.max_image_bytes:
         raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
+    if Role.PREDICTIONS in roles and not header.is_second_format:
+        raise UnsupportedFormat(f"predictions in a patch of profile {header.profile}")
     for stream in header.streams:
         allowed = (
             most_mixed_bytes(total) if stream.coder in NATIVE_CODERS else _most_raw_bytes(stream.role, header, total)

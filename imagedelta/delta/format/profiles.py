@@ -44,9 +44,18 @@ class Profile:
         """Whether the native coder is wanted, to build as to read."""
         return bool(self.mixed_roles)
 
+    @property
+    def predicts(self) -> bool:
+        """Whether references to what moved are predicted."""
+        return self.name.startswith(SECOND_FORMAT)
+
+
+SECOND_FORMAT = "v2-"
+"""How the names of profiles begin in whose patches references are predicted (docs/formats/patch.md, section 7a)."""
 
 V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=16 * MIB)
 V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
+V2_64M = replace(V1_64M, name="v2-64m")
 DEFAULT_PROFILE = V1_64M
 _FOLDING = (V1_64M, V1_16M)
 _NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
@@ -54,9 +63,10 @@ MIXED, THIN = "-cm", "-cm-thin"
 """How the names of profiles with the native coder end: what is changed is coded by it; for links that are slower than
 its decoder, which takes seconds for each MB of new bytes, these, too."""
 _MIXED_ROLES = {MIXED: frozenset({Role.EXTRA}), THIN: frozenset({Role.EXTRA, Role.LITERAL, Role.CODE, Role.TEXT})}
-_MIXING = tuple(replace(V1_64M, name=f"{V1_64M.name}{end}", mixed_roles=roles) for end, roles in _MIXED_ROLES.items())
-PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, *_MIXING)}
-"""In the order in which a cloud tries them after its default; those with the native coder it tries by themselves."""
+_MIXING = tuple(replace(V2_64M, name=f"{V2_64M.name}{end}", mixed_roles=roles) for end, roles in _MIXED_ROLES.items())
+PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, V2_64M, *_MIXING)}
+"""In the order in which a cloud tries them after its default: what is built only where it is the default is last. Those
+with the native coder it tries by themselves."""
 
 
 def profile_named(name: str) -> Profile:

@@ -44,6 +44,9 @@ class Role(IntEnum):
     ZEROS = 20
     """How many zeros were cut from each long run in DIFF."""
 
+    PREDICTIONS = 21
+    """Which references of each delta are predicted."""
+
     MASKS = 32
     """From here on: the columns of tar headers, in the order of header_columns.Column."""
     NAME_PREFIXES = 33
@@ -72,6 +75,7 @@ NUMBER_ROLES = frozenset(
         Role.DICTIONARIES,
         Role.FOLDS,
         Role.ZEROS,
+        Role.PREDICTIONS,
     }
 )
 COLUMN_ROLES = frozenset(role for role in Role if role >= Role.MASKS)

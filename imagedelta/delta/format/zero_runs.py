@@ -17,10 +17,8 @@ from imagedelta.delta.byte_sums import PIECE_BYTES
 from imagedelta.delta.format.tape import Tape
 from imagedelta.errors import ContentError
 
-RUN = 32
-"""Zeros after which the rest of a run is counted."""
-_RUN = bytes(RUN)
-_LONG_RUN = re.compile(rb"\0{%d,}" % RUN)
+RUN, SHORT_RUN = 32, 8
+"""Zeros after which the rest of a run is counted; the second in patches of the second format."""
 
 
 class Run(NamedTuple):
@@ -31,13 +29,13 @@ class Run(NamedTuple):
     """None where they are zero."""
 
 
-def shorten(differences: bytes) -> tuple[bytes, bytes]:
+def shorten(differences: bytes, run_bytes: int = RUN) -> tuple[bytes, bytes]:
     """Return the differences without the rest of each long run, and the counts of what was left out."""
     dense, counts = bytearray(), bytearray()
     at = 0
-    for run in _LONG_RUN.finditer(differences):
-        dense += differences[at : run.start() + RUN]
-        counts += leb128.encode(run.end() - run.start() - RUN)
+    for run in re.finditer(rb"\0{%d,}" % run_bytes, differences):
+        dense += differences[at : run.start() + run_bytes]
+        counts += leb128.encode(run.end() - run.start() - run_bytes)
         at = run.end()
     dense += differences[at:]
     return bytes(dense), bytes(counts)
@@ -46,7 +44,8 @@ def shorten(differences: bytes) -> tuple[bytes, bytes]:
 class ZeroRuns:
     """The differences of one item as they were, piece by piece."""
 
-    def __init__(self, dense: Tape, counts: Tape) -> None:
+    def __init__(self, dense: Tape, counts: Tape, run_bytes: int = RUN) -> None:
+        self._run = bytes(run_bytes)
         self._dense = dense
         self._counts = counts
         self._left = 0
@@ -86,7 +85,7 @@ class ZeroRuns:
 
     def _end_of_run(self, piece: bytes) -> int:
         """Return where the first run is complete, 0 if none is."""
-        missing = RUN - self._row
+        missing = len(self._run) - self._row
         if piece[:missing].count(0) == missing:
             return missing
-        return piece.find(_RUN) + RUN if _RUN in piece else 0
+        return piece.find(self._run) + len(self._run) if self._run in piece else 0

@@ -15,7 +15,9 @@ from imagedelta import leb128
 from imagedelta.delta import read_patch_header
 from imagedelta.delta.encode import beside, spools, stream_coding
 from imagedelta.delta.encode.build import Build
+from imagedelta.delta.encode.file_diff import Difference
 from imagedelta.delta.encode.job_queue import JobQueue
+from imagedelta.delta.encode.predicting import spans_of
 from imagedelta.delta.encode.stream_coding import Mixed
 from imagedelta.delta.format import mixing
 from imagedelta.delta.format.coders import MIXED_BYTES, MIXED_DIFFERENCES, Params
@@ -23,11 +25,13 @@ from imagedelta.delta.format.header import PatchStream, header_to_bytes
 from imagedelta.delta.format.profiles import PROFILES, Profile
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, UnsupportedFormat
-from imagedelta.limits import MIB
+from imagedelta.limits import KIB, MIB
 from tests.images import an_image
 from tests.unit.delta.hand_made import HAND, LITERAL, by_hand, refused
 from tests.unit.delta.hand_made import SOURCE as HAND_SOURCE
 from tests.unit.delta.patches import MemorySink, a_patch, applied, assert_rebuilt, content_of, layers_of
+from tests.vectors import make
+from tests.vectors.reader import Patch
 
 PLAIN = next(profile for profile in PROFILES.values() if f"{profile.name}-cm" in PROFILES)
 CM, THIN = PROFILES[f"{PLAIN.name}-cm"], PROFILES[f"{PLAIN.name}-cm-thin"]
@@ -72,6 +76,29 @@ def test_what_is_mixed_makes_the_image(patch: bytes) -> None:
     assert (used[Role.DIFF], used[Role.EXTRA], used[Role.LITERAL]) == (MIXED_DIFFERENCES, MIXED_BYTES, MIXED_BYTES)
     assert Role.ZEROS not in used
     assert_rebuilt(TARGET, patch, SOURCE)
+
+
+@pytest.mark.parametrize("span_bytes", [64 * KIB, 1000])
+def test_predicted_deltas_are_mixed_too(tmp_path, monkeypatch: pytest.MonkeyPatch, span_bytes: int) -> None:
+    """Parts are predicted one by one, and wait until the span that they are in is whole."""
+    for module in ("encode.predicting", "decode.differences"):
+        monkeypatch.setattr(f"imagedelta.delta.{module}.SPAN_BYTES", span_bytes)
+    monkeypatch.setattr("imagedelta.delta.predict.prediction.PART_BYTES", 700)
+
+    patch, _ = a_patch(make.PROGRAMS_2, make.PROGRAMS_1, scratch=tmp_path, profile=CM)
+
+    assert coders(patch)[Role.DIFF] == MIXED_DIFFERENCES
+    assert Role.PREDICTIONS in coders(patch)
+    assert_rebuilt(make.PROGRAMS_2, patch, make.PROGRAMS_1)
+
+
+def test_the_second_reader_agrees_on_predicted_deltas_that_are_mixed(tmp_path) -> None:
+    patch, _ = a_patch(make.PROGRAMS_2, make.PROGRAMS_1, scratch=tmp_path, profile=CM)
+    source = make.PROGRAMS_1
+
+    read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
+
+    assert read == (make.PROGRAMS_2.image.config, layers_of(make.PROGRAMS_2))
 
 
 def test_new_files_are_mixed_for_thin_links_alone(tmp_path) -> None:
@@ -147,9 +174,8 @@ def test_old_bytes_that_are_left_out_are_not_looked_at(start: bytes, values: lis
         difference += bytes(zeros) + bytes([value])
     difference += bytes(200)
     old = random.Random(len(difference)).randbytes(len(difference))
-    spans = list(
-        beside.spans_of([(150, 0, 0), (len(difference) - 150, 0, 0)], bytes(difference), added(old, difference))
-    )
+    controls = [(150, 0, 0), (len(difference) - 150, 0, 0)]
+    spans = list(spans_of(Difference(0, controls, bytes(difference), b""), old, added(old, difference)))
     whole, thinned = ResidualEncoder(8), ResidualEncoder(8)
 
     full = [*(whole.span(differences, same) for differences, same in spans), whole.finish()]

@@ -22,7 +22,7 @@ FOLDER = make.FOLDER / "patch"
 VECTORS = json.loads((FOLDER / "vectors.json").read_bytes())
 GOOD = [name for name in VECTORS if name.startswith("good")]
 BAD = [name for name in VECTORS if not name.startswith("good")]
-SOURCES = (make.SOURCE, make.MODULES_1, make.OTHER_TARS[0], make.PROGRAM_1, make.ABSENT, make.ROTTEN)
+SOURCES = (make.SOURCE, make.MODULES_1, make.OTHER_TARS[0], make.PROGRAMS_1, make.PROGRAM_1, make.ABSENT, make.ROTTEN)
 SOURCE_LAYERS = {
     diff_id: path.read_bytes()
     for source in SOURCES

@@ -1,0 +1,191 @@
+"""The difference of two programs, their references predicted, where that packs better.
+
+Matches are sought twice: in the files as they are, and with all references masked, so that code that only moved is
+found whole. The second search is begun only where the first left something to win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
+
+from imagedelta import leb128
+from imagedelta.delta import byte_sums
+from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.beside import Span
+from imagedelta.delta.encode.drift import straighten
+from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
+from imagedelta.delta.encode.masking import masked
+from imagedelta.delta.encode.matches import Match, matches
+from imagedelta.delta.format import zero_runs
+from imagedelta.delta.format.mixing import SPAN_BYTES
+from imagedelta.delta.predict import clr, differences
+from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
+from imagedelta.delta.predict.elf_image import read_elf
+from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.pe_image import read_pe
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
+from imagedelta.delta.predict.shifts import Shifts
+from imagedelta.errors import LimitExceeded
+from imagedelta.limits import KIB
+
+_WORTH_A_SEARCH = 300
+"""A difference that packs to less is taken as it is."""
+_WORTH_A_MASK = 16
+"""A difference of fewer controls lies on one line."""
+_WORTH_A_BYTE = 16 * KIB
+"""A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
+_SMALL = 256 * KIB
+"""A search in files of up to so many bytes takes no time."""
+_CONTROL_BYTES = 4
+_WORTH_CHOOSING = 1000
+"""Beyond it, kinds are tried with one more or less."""
+_X86_64 = 62
+_FIXED_ADDRESS = 2
+_ELF = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.NUMBERS
+_ELF_MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES
+_PE = Kind.CODE | Kind.JUMPS | Kind.NUMBERS
+
+
+def predicted_difference(plain: Difference, old: bytes, new: bytes, min_match: int) -> Difference:
+    """Return the difference that packs best: ``plain``, or one with references predicted."""
+    best, cost = plain, _cost(plain)
+    if cost < _WORTH_A_SEARCH or len(new) < START_BYTES:
+        return plain
+    for kinds in _kinds(old, new):
+        if _is_allowed(kinds, old, new):
+            best, cost = _tried(plain, old, new, kinds, min_match, (best, cost))
+    if (_cost(plain) - cost) * _WORTH_A_BYTE < len(new):
+        return plain
+    return _chosen(best, cost, old, new)
+
+
+def _tried(
+    plain: Difference, old: bytes, new: bytes, kinds: Kind, min_match: int, best: tuple[Difference, int]
+) -> tuple[Difference, int]:
+    """Return the better of ``best`` and what references of these kinds make, and its cost."""
+    ways: Iterable[Difference] = [plain]
+    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= _SMALL:
+        ways = chain(ways, _masked_ways(old, new, kinds, min_match))
+    for way in ways:
+        if len(way.controls) <= MAX_CONTROLS:
+            corrections = _corrections(old, new, way) if kinds & Kind.CLR else ()
+            for corrected in (corrections, ()) if corrections else ((),):
+                found = _predicted(replace(way, corrections=corrected), old, new, kinds)
+                best = min(best, (found, _cost(found)), key=itemgetter(1))
+    return best
+
+
+def _cost(found: Difference) -> int:
+    """Return about how many bytes a difference packs to, its runs of zeros cut short."""
+    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN)
+    return sum(map(packed_bytes, (dense, zeros, found.extra))) + _CONTROL_BYTES * len(found.controls)
+
+
+def _kinds(old: bytes, new: bytes) -> list[Kind]:
+    """Return the sets of kinds that are worth trying for a file."""
+    if read_elf(old[:START_BYTES]) and read_elf(new[:START_BYTES]):
+        return [_ELF] if new[18:20] == bytes([_X86_64, 0]) else []
+    file = clr.read_clr(old)
+    found = [Kind.CLR] if file and clr.read_clr(new) else []
+    if read_pe(old[:START_BYTES]) and read_pe(new[:START_BYTES]) and not _is_bytecode_alone(new):
+        found += [kinds | _PE for kinds in found or [Kind.NONE]]
+    return found
+
+
+def _is_bytecode_alone(data: bytes) -> bool:
+    header = int.from_bytes(data[60:64], "little")
+    return int.from_bytes(data[header + 4 : header + 6], "little") == 0x14C
+
+
+def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
+    try:
+        check_predictable(kinds, len(new), len(old))
+    except LimitExceeded:
+        return False
+    return True
+
+
+def _chosen(best: Difference, cost: int, old: bytes, new: bytes) -> Difference:
+    """Return the difference without the kinds that cost more than they save, and with one that does so seldom."""
+    for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
+        if best.kinds & Kind.CODE and cost > _WORTH_CHOOSING:
+            other = _predicted(best, old, new, best.kinds ^ kind)
+            best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
+    return best
+
+
+def _masked_ways(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Iterator[Difference]:
+    mask = kinds & (_ELF_MASK | Kind.CLR)
+    old_masked, new_masked = masked(old, mask), masked(new, mask)
+    found = matches(old_masked, new_masked)
+    straight = straighten(found, old_masked, new_masked)
+    for line in [found] if found == straight else [found, straight]:
+        yield between(old, new, _good(line, old_masked, new_masked, min_match), 1)
+
+
+def _good(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
+    """Return the matches of which most is equal in the masked files."""
+    good = []
+    for match in found:
+        size = match.length
+        ours, theirs = new[match.new : match.new + size], old[match.old : match.old + size]
+        if size >= 4 * min_match or (size >= min_match and 2 * byte_sums.subtract(ours, theirs).count(0) >= size):
+            good.append(match)
+    return good
+
+
+def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Difference:
+    """Return the difference along the same matches from what the references are predicted to be."""
+    controls = Controls(way.start, way.controls)
+    prediction = Prediction(kinds, way.corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    prediction.show(new[:START_BYTES])
+    out = bytearray()
+    for match, _ in controls.steps():
+        at = match.new
+        for part in prediction.parts(match):
+            out += differences.subtract(new[at : at + part.length], prediction.predicted(part))
+            at += part.length
+    return replace(way, difference=bytes(out), kinds=kinds)
+
+
+def spans_of(found: Difference, old: bytes, new: bytes) -> Iterator[Span]:
+    """Yield the differences with the old bytes that they are added to: each match in spans, from its start on.
+
+    The first bytes of the new file, which are not predicted, are a span of their own in a predicted delta.
+    """
+    controls = Controls(found.start, found.controls)
+    prediction = Prediction(found.kinds, found.corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    prediction.show(new[:START_BYTES])
+    at = 0
+    for match, _ in controls.steps():
+        first, rest = bytearray(), bytearray()
+        for part in prediction.parts(match):
+            (rest if part.predicted or not found.kinds else first).extend(prediction.predicted(part).data)
+        for matched in (first, rest):
+            for place in range(0, len(matched), SPAN_BYTES):
+                span = bytes(matched[place : place + SPAN_BYTES])
+                yield found.difference[at : at + len(span)], span
+                at += len(span)
+
+
+def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:
+    old_file, new_file = clr.read_clr(old), clr.read_clr(new)
+    if old_file is None or new_file is None:
+        return ()
+    shifts = Shifts(Controls(way.start, way.controls).matches())
+    found = clr.corrections(old_file.metadata, new_file.metadata, shifts)
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
+
+
+def prediction_numbers(found: Difference) -> bytes:
+    """Return what a patch says of the predictions of a delta."""
+    out = leb128.encode(found.kinds)
+    if found.kinds & Kind.CLR:
+        out += leb128.encode(len(found.corrections))
+        out += b"".join(leb128.encode(leb128.zigzag(value)) for value in found.corrections)
+    return out

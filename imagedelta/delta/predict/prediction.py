@@ -1,0 +1,237 @@
+"""The old bytes of a delta with each reference as it should be in the new file: what differences are added to.
+
+The controls of the item say what moved, and the start of the new file, which is never predicted, where its segments
+lie now. Both sides compute the same, so a reference that only moved costs nothing.
+
+Source: docs/formats/patch.md, section 7a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from imagedelta.delta import byte_sums
+from imagedelta.delta.content import Extent
+from imagedelta.delta.predict import clr
+from imagedelta.delta.predict.controls import Controls
+from imagedelta.delta.predict.elf_image import read_elf
+from imagedelta.delta.predict.elf_tables import Field, Moves, Table, find_tables
+from imagedelta.delta.predict.image import AddressMap, Image
+from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.pe_image import read_pe
+from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
+from imagedelta.delta.predict.shifts import Shifts, Stretch
+from imagedelta.delta.predict.x86_64 import X8664, Run, aligned
+from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.limits import KIB, MIB
+
+START_BYTES = 4 * KIB
+"""Of the new file, which are never predicted: the segments of both files are read from so many bytes."""
+PART_BYTES = byte_sums.PIECE_BYTES
+"""A run is predicted in parts of so many bytes."""
+MAX_BASE_FACTOR = 4
+"""A base is at most so many times as large as what is made of it: some kinds read all of it."""
+MAX_CLR_BYTES = 12 * MIB
+"""Of the base of a delta with references of .NET, which is in memory twice."""
+_PROGRAM = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES
+
+
+class Part(NamedTuple):
+    """A stretch of a match that is predicted at once, or not at all."""
+
+    old: int
+    length: int
+    predicted: bool
+    run: Run | None = None
+    table: Table | None = None
+
+
+class Predicted(NamedTuple):
+    """Old bytes of a part as they should be in the new file, and where in them are numbers."""
+
+    data: bytes
+    words: Sequence[int]
+    """Of 32 bits; ``longs`` of 64."""
+    longs: Sequence[int]
+
+
+def check_predictable(kinds: Kind, length: int, base_size: int) -> None:
+    """Refuse what would take a device more work or memory than it is worth.
+
+    Raises:
+        LimitExceeded: The base is too large for what is made of it, or for its kind.
+    """
+    if base_size > MAX_BASE_FACTOR * length or (kinds & Kind.CLR and base_size > MAX_CLR_BYTES):
+        raise LimitExceeded(f"a predicted delta of {length} bytes from {base_size}")
+
+
+class Prediction:
+    """The predictions of one delta; its new bytes are made, and shown to it, from front to back."""
+
+    def __init__(self, kinds: Kind, corrections: Sequence[int], base: Extent, controls: Controls) -> None:
+        """Raises: ContentError: A match is not inside the base."""
+        self._kinds, self._corrections, self._base, self._controls = kinds, corrections, base, controls
+        if any(match.old < 0 or match.old + match.length > base.size for match in controls.matches()):
+            raise ContentError("a predicted delta of bytes that its base does not have")
+        self._new_start = b""
+        self._old = base
+        self._program: _Program | None = None
+
+    def show(self, data: bytes) -> None:
+        """Take the next bytes of the new file."""
+        if len(self._new_start) < START_BYTES:
+            self._new_start += data[: START_BYTES - len(self._new_start)]
+            if len(self._new_start) == START_BYTES:
+                self._begin()
+
+    def parts(self, match: Stretch) -> Iterator[Part]:
+        """Yield the parts of a match; all bytes before it have been shown, and those of a part before the next."""
+        old, new, length = match
+        before = min(length, max(0, START_BYTES - new))
+        if before:
+            yield Part(old, before, predicted=False)
+        if before == length:
+            return
+        rest = Stretch(old + before, new + before, length - before)
+        if self._program:
+            yield from self._program.parts(rest)
+        else:
+            yield from _cut(rest.old, rest.old + rest.length)
+
+    def predicted(self, part: Part) -> Predicted:
+        """Return what the old bytes of a part should be in the new file."""
+        if not part.predicted:
+            return Predicted(self._base.read_at(part.old, part.length), (), ())
+        data = self._old.read_at(part.old, part.length)
+        if self._program is None or part.run is None:
+            return Predicted(data, (), ())
+        found = self._program.predicted(data, part, part.run)
+        return found if self._kinds & Kind.NUMBERS else Predicted(found.data, (), ())
+
+    def _begin(self) -> None:
+        start = self._base.read_at(0, min(START_BYTES, self._base.size))
+        shifts = Shifts(self._controls.matches())
+        file = clr.read_clr(self._base.whole()) if self._kinds & Kind.CLR else None
+        if file:
+            new_image = read_pe(self._new_start) or Image(())
+            self._old = _in_memory(clr.predicted(file, shifts, new_image, self._corrections))
+        if self._kinds & _PROGRAM:
+            self._program = _program(self._kinds, self._old, start, self._new_start, shifts, file)
+
+
+class _Program:
+    """The references of a program for x86-64."""
+
+    def __init__(self, kinds: Kind, old: Image, new: Image, code: X8664, tables: list[Table]) -> None:
+        self._kinds, self._old, self._new, self._code, self._tables = kinds, old, new, code, tables
+
+    def parts(self, match: Stretch) -> Iterator[Part]:
+        """Yield the parts of what is left of a match."""
+        for run in self._runs(match):
+            at = run.start
+            for table in self._tables:
+                start, end = max(at, table.start), min(run.end, table.end)
+                if start < end:
+                    yield from _cut(at, start, run)
+                    yield from _cut(start, end, run, table)
+                    at = end
+            yield from _cut(at, run.end, run)
+
+    def predicted(self, data: bytes, part: Part, run: Run) -> Predicted:
+        """See ``Prediction``."""
+        out = bytearray(data)
+        words: list[int] = []
+        longs: list[int] = []
+        if part.table:
+            for field in part.table.fields(part.old, part.old + part.length, run.difference):
+                _put(out, field, part.old, words if field.width == 4 else longs)
+        elif run.segment is None:
+            pass
+        elif run.segment.executable:
+            if self._kinds & Kind.CODE:
+                words = self._code.code(data, out, part.old, run)
+        else:
+            if self._kinds & Kind.ADDRESSES and (run.segment.writable or self._old.is_fixed):
+                longs = self._code.addresses(data, out, part.old)
+            if self._kinds & Kind.JUMPS:
+                words = self._code.jumps(data, out, part.old, run, aligned(part.old, longs, 8))
+        return Predicted(bytes(out), words, longs)
+
+    def _runs(self, match: Stretch) -> Iterator[Run]:
+        shift = match.new - match.old
+        for piece in self._old.pieces(match.old, match.old + match.length):
+            for new_piece in self._new.pieces(piece.start + shift, piece.end + shift):
+                segment, difference = piece.segment, 0
+                if segment and new_piece.segment:
+                    ahead = new_piece.segment.address - new_piece.segment.offset
+                    difference = shift + ahead - (segment.address - segment.offset)
+                else:
+                    segment = None
+                yield Run(new_piece.start - shift, new_piece.end - shift, segment, difference)
+
+
+class _NoTable:
+    """A stretch of the old file in which nothing is sought."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end = start, end
+
+    def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
+        """See ``Table``."""
+        return iter(())
+
+
+def _program(
+    kinds: Kind, base: Extent, start: bytes, new_start: bytes, shifts: Shifts, file: clr.ClrFile | None
+) -> _Program | None:
+    is_elf = start.startswith(b"\x7fELF")
+    read = read_elf if is_elf else read_pe
+    old, new = read(start), read(new_start)
+    if old is None or new is None:
+        return None
+    addresses = AddressMap(old, new, shifts)
+    tables = _clr_tables(base, file, addresses) if file else []
+    if is_elf and kinds & Kind.TABLES:
+        tables = find_tables(base.read_at, base.size, start, new_start, Moves(shifts, old, addresses))
+    return _Program(kinds, old, new, X8664(old, addresses, kinds, is_elf=is_elf), tables)
+
+
+def _clr_tables(base: Extent, file: clr.ClrFile, addresses: AddressMap) -> list[Table]:
+    """Return what in a .NET file is not machine code, in the order of the file; what overlaps is left out."""
+    found: list[Table] = [_NoTable(*file.metadata.place), _NoTable(*file.bodies_at)]
+    place = runtime_functions(file.metadata.data, file.image)
+    if place:
+        found.append(RuntimeFunctions(base.read_at(*place), place[0], addresses))
+    tables: list[Table] = []
+    for table in sorted(found, key=lambda one: (one.start, one.end)):
+        if table.start >= (tables[-1].end if tables else 0):
+            tables.append(table)
+    return tables
+
+
+def _put(out: bytearray, field: Field, start: int, places: list[int]) -> None:
+    at = field.offset - start
+    if at >= 0 and at + field.width <= len(out):
+        out[at : at + field.width] = (field.value & (1 << 8 * field.width) - 1).to_bytes(field.width, "little")
+        places.append(at)
+
+
+def _cut(start: int, end: int, run: Run | None = None, table: Table | None = None) -> Iterator[Part]:
+    for at in range(start, end, PART_BYTES):
+        yield Part(at, min(PART_BYTES, end - at), True, run, table)
+
+
+def _in_memory(data: bytearray) -> Extent:
+    return Extent(_Memory(data), 0, len(data))
+
+
+class _Memory:
+    """A file in memory, of which parts are copied."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = memoryview(data)
+        self.size = len(data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return bytes(self._data[offset : offset + length])

@@ -1,0 +1,113 @@
+"""Patches whose references are predicted: what they cost, and what a device makes of damaged ones."""
+
+import random
+import struct
+
+import pytest
+
+from imagedelta.delta.encode.file_diff import difference
+from imagedelta.delta.encode.predicting import predicted_difference
+from imagedelta.delta.format.profiles import PROFILES
+from imagedelta.delta.format.roles import Role
+from imagedelta.delta.predict.elf_image import read_elf
+from imagedelta.delta.predict.image import Image
+from imagedelta.delta.predict.kinds import Kind, kinds_of
+from imagedelta.delta.predict.prediction import MAX_CLR_BYTES, check_predictable
+from imagedelta.errors import ImageDeltaError, LimitExceeded, UnsupportedFormat
+from tests.images import an_image
+from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, streams_of
+from tests.unit.delta.predict.programs import a_program
+
+V1, V2 = PROFILES["v1-64m"], PROFILES["v2-64m"]
+OLD = a_program(3000)
+NEW = a_program(3000, {100: b"\x90" * 7, 1500: b"\xcc" * 33, 2900: b"\x55" * 3})
+
+
+def test_code_that_only_moved_costs_a_tenth(tmp_path):
+    source, target = an_image({"bin/app": OLD}), an_image({"bin/app": NEW})
+
+    patch, predicted = a_patch(target, source, scratch=tmp_path, profile=V2)
+
+    _, plain = a_patch(target, source, scratch=tmp_path, profile=V1)
+    assert_rebuilt(target, patch, source)
+    assert predicted.bytes * 10 < plain.bytes
+
+
+def test_every_call_and_address_that_moved_is_predicted():
+    plain = difference(OLD, NEW, 16)
+
+    found = predicted_difference(plain, OLD, NEW, 16)
+
+    assert found.kinds
+    wrong = len(found.difference) - found.difference.count(0)
+    assert wrong * 20 < len(plain.difference) - plain.difference.count(0)
+
+
+@pytest.mark.parametrize("other", [b"text, and no program", OLD[:5] + b"\2" + OLD[6:], OLD[:3000]])
+def test_what_is_no_program_is_not_predicted(other):
+    plain = difference(other, NEW, 16)
+
+    assert predicted_difference(plain, other + bytes(5000), NEW[:18] + b"\0" + NEW[19:], 16) is plain
+
+
+def test_a_patch_of_the_first_profile_has_no_predictions(tmp_path):
+    patch, _ = a_patch(an_image({"bin/app": NEW}), an_image({"bin/app": OLD}), scratch=tmp_path, profile=V1)
+
+    assert Role.PREDICTIONS not in streams_of(patch)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_programs_with_wild_headers_are_rebuilt_or_sent_as_they_are(tmp_path, seed):
+    chosen = random.Random(seed)
+    old, new = bytearray(OLD[:60_000]), bytearray(NEW[:60_000])
+    for file in (old, new):
+        for _ in range(4):
+            at = chosen.randrange(18, 176)
+            file[at : at + 2] = chosen.choice([b"\xff\xff", b"\0\0", chosen.randbytes(2)])
+    source, target = an_image({"bin/app": bytes(old)}), an_image({"bin/app": bytes(new)})
+
+    patch, _ = a_patch(target, source, scratch=tmp_path, profile=V2)
+
+    assert_rebuilt(target, patch, source)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_damaged_patch_is_refused_or_makes_its_image(tmp_path, seed):
+    chosen = random.Random(seed)
+    source, target = an_image({"bin/app": OLD[:60_000]}), an_image({"bin/app": NEW[:60_000]})
+    patch = bytearray(a_patch(target, source, scratch=tmp_path, profile=V2)[0])
+    first = 17 + int.from_bytes(patch[9:13], "little")
+    patch[chosen.randrange(first, len(patch))] ^= 1 << chosen.randrange(8)
+
+    try:
+        made, _ = applied(bytes(patch), source)
+    except ImageDeltaError as error:
+        assert error.code.startswith(("content", "source"))
+    else:
+        assert made.image_id == target.image_id
+
+
+def test_an_unknown_kind_is_unsupported():
+    with pytest.raises(UnsupportedFormat):
+        kinds_of(128)
+
+
+@pytest.mark.parametrize(("kinds", "length", "base"), [(Kind.CODE, 10, 41), (Kind.CLR, 1 << 30, MAX_CLR_BYTES + 1)])
+def test_a_base_that_is_too_large_to_predict_is_refused(kinds, length, base):
+    with pytest.raises(LimitExceeded):
+        check_predictable(kinds, length, base)
+
+
+@pytest.mark.parametrize("cut", [*range(64), 100, 175])
+def test_a_header_that_is_cut_tells_no_segments(cut):
+    assert read_elf(OLD[:cut]) is None
+
+
+def test_segments_that_overlap_count_once():
+    head = bytearray(OLD[:176])
+    struct.pack_into("<Q", head, 64 + 56 + 16, 0x401008)
+
+    image = read_elf(bytes(head))
+
+    assert isinstance(image, Image)
+    assert len(image.segments) == 1
