@@ -13,6 +13,7 @@ from contracts.link_hours import open_share
 from contracts.records import Device, DeviceImage
 from imagedelta.errors import ImageDeltaError
 from imagedelta.names import name_or_none, parse_name
+from planning import link_tags
 from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
 from planning.sources import Choice, SourceChooser, Spending
@@ -71,9 +72,11 @@ class PlannedDevice:
     def spending(self) -> Spending:
         total = sum(image.estimated_bytes for image in self.images)
         device = self.device
-        rates = [rate for rate in (device.bytes_per_second, device.link_rate) if rate]  # 0 is no limit
-        share = open_share(device.link_hours or "")
-        return Spending(total, min(rates, default=None), device.money_per_megabyte, share)
+        brings = device.bytes_per_second or link_tags.bytes_per_second(device.tags)
+        rates = [rate for rate in (brings, device.link_rate) if rate]  # 0 is no limit
+        price = device.money_per_megabyte
+        price = link_tags.money_per_megabyte(device.tags) if price is None else price
+        return Spending(total, min(rates, default=None), price, open_share(device.link_hours or ""))
 
 
 class CannotPlan(ImageDeltaError):
