@@ -1,4 +1,7 @@
-"""How cffi builds the extension: API mode, limited API, so that one wheel serves every Python from 3.11 on."""
+"""How cffi builds the extension: API mode, limited API, so that one wheel serves every Python from 3.11 on.
+
+Where it cannot be built, the package is installed without it, and cannot be imported: nobody needs it.
+"""
 
 from cffi import FFI
 
@@ -6,9 +9,10 @@ ffi = FFI()
 ffi.cdef("""
 typedef struct mixing mixing;
 enum { MIXING_RESIDUAL, MIXING_BYTES, ... };
-enum { MIXING_MEMORY = ... };
+enum { MIXING_BITS_LEAST = ..., MIXING_BITS_MOST = ... };
+enum { MIXING_FIXED = ..., MIXING_BUCKETS = ... };
 enum { MIXING_FEED = ... };
-mixing *mixing_new(int kind, int decoding);
+mixing *mixing_new(int kind, int bits, int decoding);
 void mixing_free(mixing *m);
 int mixing_encode(mixing *m, const uint8_t *data, const uint8_t *old, size_t size);
 int mixing_end(mixing *m);
@@ -27,4 +31,5 @@ ffi.set_source(
     depends=["src/mixing.h", "src/coder.h", "src/mixer.h", "src/residual.h", "src/newbytes.h"],
     extra_compile_args=["-std=c11", "-O3"],
     py_limited_api=True,
+    optional=True,
 )

@@ -18,7 +18,7 @@ int main(void) {
         static uint8_t noise[MIXING_FEED], out[1 << 16];
         for (size_t i = 0; i < sizeof noise; i++) noise[i] = (uint8_t)((i * 2654435761u) >> 13);
         allocated = 0;
-        mixing *m = mixing_new(kind, 1);
+        mixing *m = mixing_new(kind, MIXING_BITS_MOST, 1);
         for (int n = 0; n < 4; n++) {
             mixing_decode(m, out, kind == MIXING_RESIDUAL ? noise : NULL, 0, sizeof out);
             mixing_feed(m, noise, sizeof noise, 0);

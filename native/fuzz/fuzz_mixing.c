@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 3000 };
+enum { MOST = 3000, BITS = 10 };     /* Few buckets, so that they are fought for. */
 static uint32_t coded_sum = 2166136261u; /* Of all coded bytes: the same on every platform. */
 
 static size_t decode_all(mixing *m, const uint8_t *coded, size_t size, size_t step, uint8_t *out, const uint8_t *old,
@@ -29,7 +29,7 @@ static size_t decode_all(mixing *m, const uint8_t *coded, size_t size, size_t st
 static void try_any(int kind, const uint8_t *data, size_t size, size_t step, size_t span) {
     uint8_t out[MOST], old[MOST];
     for (size_t i = 0; i < MOST; i++) old[i] = size ? data[i % size] : 0;
-    mixing *m = mixing_new(kind, 1);
+    mixing *m = mixing_new(kind, BITS, 1);
     if (!m) abort();
     decode_all(m, data, size, step, out, kind == MIXING_RESIDUAL ? old : NULL, MOST, span);
     mixing_free(m);
@@ -41,7 +41,7 @@ static void try_round(int kind, const uint8_t *data, size_t size, size_t step, s
     uint8_t out[MOST], old[MOST];
     for (size_t i = 0; i < size; i++) old[i] = data[(i * 7 + 3) % size];
     int beside = kind == MIXING_RESIDUAL;
-    mixing *e = mixing_new(kind, 0), *d = mixing_new(kind, 1);
+    mixing *e = mixing_new(kind, BITS, 0), *d = mixing_new(kind, BITS, 1);
     if (!e || !d) abort();
     for (size_t at = 0; at < size; at += span)
         if (mixing_encode(e, data + at, beside ? old + at : NULL, span < size - at ? span : size - at)) abort();

@@ -13,8 +13,9 @@ from typing import Any
 
 from imagedelta_native._mixing import ffi, lib
 
-MEMORY_BYTES: int = lib.MIXING_MEMORY
-"""What a decoder takes at most; an encoder takes as much, and what it coded of one piece."""
+LEAST_BITS: int = lib.MIXING_BITS_LEAST
+MOST_BITS: int = lib.MIXING_BITS_MOST
+"""A model has 2 to the power of ``bits`` buckets for each context; both sides must say the same."""
 FEED_BYTES: int = lib.MIXING_FEED
 SPAN_BYTES = 65536
 
@@ -22,33 +23,46 @@ Read = Callable[[int], bytes]
 """Most bytes → the next coded bytes; none at the end."""
 
 
+def memory_bytes(bits: int) -> int:
+    """Return what a decoder takes at most; an encoder takes as much, and what it coded of one piece."""
+    fixed, buckets = lib.MIXING_FIXED, lib.MIXING_BUCKETS
+    return int(fixed + (buckets << bits))
+
+
 class Damaged(ValueError):
     """Coded bytes end too early, or go on after what was made of them."""
 
 
-def encode_residual(spans: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """Yield the coded form of (residual, old) spans, in pieces."""
-    model = _model(lib.MIXING_RESIDUAL, decoding=False)
-    for residual, old in spans:
+class ResidualEncoder:
+    """Codes residual bytes, span by span."""
+
+    def __init__(self, bits: int = MOST_BITS) -> None:
+        self._model = _model(lib.MIXING_RESIDUAL, bits, decoding=False)
+
+    def span(self, residual: bytes, old: bytes) -> bytes:
+        """Return what is coded so far and was not returned yet."""
         if len(residual) != len(old) or len(old) > SPAN_BYTES:
             raise ValueError(f"a span of {len(residual)} residual bytes and {len(old)} old ones")
-        yield from _encoded(model, residual, old)
-    yield from _end(model)
+        return _encoded(self._model, residual, old)
+
+    def finish(self) -> bytes:
+        """Return the rest of the coded bytes."""
+        return _end(self._model)
 
 
-def encode_bytes(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def encode_bytes(pieces: Iterable[bytes], bits: int = MOST_BITS) -> Iterator[bytes]:
     """Yield the coded form of new bytes, in pieces; how they are cut changes nothing."""
-    model = _model(lib.MIXING_BYTES, decoding=False)
+    model = _model(lib.MIXING_BYTES, bits, decoding=False)
     for piece in pieces:
-        yield from _encoded(model, piece, None)
-    yield from _end(model)
+        yield _encoded(model, piece, None)
+    yield _end(model)
 
 
 class ResidualDecoder:
     """Makes residual bytes, span by span."""
 
-    def __init__(self, read: Read) -> None:
-        self._decoder = _Decoder(lib.MIXING_RESIDUAL, read)
+    def __init__(self, read: Read, bits: int = MOST_BITS) -> None:
+        self._decoder = _Decoder(lib.MIXING_RESIDUAL, read, bits)
 
     def span(self, old: bytes) -> bytes:
         """Return the residual bytes of the next span; raises ``Damaged``."""
@@ -64,8 +78,8 @@ class ResidualDecoder:
 class BytesDecoder:
     """Makes new bytes; how many there are, its caller knows."""
 
-    def __init__(self, read: Read) -> None:
-        self._decoder = _Decoder(lib.MIXING_BYTES, read)
+    def __init__(self, read: Read, bits: int = MOST_BITS) -> None:
+        self._decoder = _Decoder(lib.MIXING_BYTES, read, bits)
 
     def make(self, size: int) -> bytes:
         """Return the next ``size`` bytes; raises ``Damaged``."""
@@ -77,8 +91,8 @@ class BytesDecoder:
 
 
 class _Decoder:
-    def __init__(self, kind: int, read: Read) -> None:
-        self._model = _model(kind, decoding=True)
+    def __init__(self, kind: int, read: Read, bits: int) -> None:
+        self._model = _model(kind, bits, decoding=True)
         self._read = read
         self._feed()
 
@@ -110,28 +124,30 @@ class _Decoder:
             raise Damaged("coded bytes end too early")
 
 
-def _model(kind: int, decoding: bool) -> Any:
-    model = lib.mixing_new(kind, decoding)
+def _model(kind: int, bits: int, decoding: bool) -> Any:
+    if not LEAST_BITS <= bits <= MOST_BITS:
+        raise ValueError(f"2^{bits} buckets for a context")
+    model = lib.mixing_new(kind, bits, decoding)
     if model == ffi.NULL:
-        raise MemoryError(f"a model of context mixing takes {MEMORY_BYTES} bytes")
-    return ffi.gc(model, lib.mixing_free, size=MEMORY_BYTES)
+        raise MemoryError(f"a model of context mixing takes {memory_bytes(bits)} bytes")
+    return ffi.gc(model, lib.mixing_free, size=memory_bytes(bits))
 
 
-def _encoded(model: Any, data: bytes, old: bytes | None) -> Iterator[bytes]:
+def _encoded(model: Any, data: bytes, old: bytes | None) -> bytes:
     if lib.mixing_encode(model, data, ffi.NULL if old is None else old, len(data)):
         raise MemoryError("no memory for coded bytes")
-    yield from _taken(model)
+    return _taken(model)
 
 
-def _end(model: Any) -> Iterator[bytes]:
+def _end(model: Any) -> bytes:
     if lib.mixing_end(model):
         raise MemoryError("no memory for coded bytes")
-    yield from _taken(model)
+    return _taken(model)
 
 
-def _taken(model: Any) -> Iterator[bytes]:
+def _taken(model: Any) -> bytes:
     size = ffi.new("size_t *")
     coded = lib.mixing_coded(model, size)
-    if size[0]:
-        yield bytes(ffi.buffer(coded, size[0]))
-        lib.mixing_drop(model)
+    taken = bytes(ffi.buffer(coded, size[0])) if size[0] else b""
+    lib.mixing_drop(model)
+    return taken

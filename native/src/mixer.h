@@ -6,7 +6,6 @@
 enum {
     CONTEXTS = 14,
     INPUTS = 32,                /* Two per context, two of matches, a constant, and a zero. */
-    BUCKET_BITS = 15,           /* 2 MiB per context. */
     REFINED_BITS = 13,
     REFINED_STEPS = 33,
     WEIGHT_LIMIT = (1 << 20) - 1,
@@ -24,6 +23,7 @@ typedef struct {
     int32_t *weights[2];
     uint16_t *refined[2];
     bucket *now[CONTEXTS];
+    int bits;                   /* A context has 2^bits buckets. */
     int limit;                  /* Of a slot's count. */
 } mixer;
 
@@ -40,7 +40,7 @@ static inline bucket *bucket_of(mixer *m, int context, uint32_t hash) {
     hash *= 0x9E3779B1u;
     hash ^= hash >> 15;
     hash *= 0x85EBCA77u;
-    uint32_t place = hash >> (32 - BUCKET_BITS), check = (hash & 0xffff) | 1;
+    uint32_t place = hash >> (32 - m->bits), check = (hash & 0xffff) | 1;
     bucket *first = &m->buckets[context][place], *second = &m->buckets[context][place ^ 1];
     if (first->slot[0] == check) return first;
     if (second->slot[0] == check) return second;
@@ -108,8 +108,8 @@ static inline int mixer_bit(mixer *m, coder *c, int bit, int place, const int32_
     int p = (2 * squash(x) * 16 + (r0 + r1) * 16 + 32) >> 2;
     p = p < 24 ? 24 : p > 65536 - 24 ? 65536 - 24 : p;
     bit = coder_bit(c, bit, (uint32_t)p);
-    weights_learn(w0, inputs, ((bit << 12) - squash(x0)) * 3);
-    weights_learn(w1, inputs, ((bit << 12) - squash(x1)) * 3);
+    weights_learn(w0, inputs, ((bit << 12) - squash(x0)) * 8);
+    weights_learn(w1, inputs, ((bit << 12) - squash(x1)) * 8);
     for (int i = 0; i < CONTEXTS; i++) slot_learn(m, &m->now[i]->slot[place], bit, histories[i]);
     refined_learn(&row0[near0], bit);
     refined_learn(&row1[near1], bit);
@@ -133,15 +133,16 @@ static inline void mixer_free(mixer *m) {
 }
 
 /* -1 without memory; mixer_free is called all the same. */
-static inline int mixer_start(mixer *m, const size_t sets[2], int limit) {
+static inline int mixer_start(mixer *m, const size_t sets[2], int bits, int limit) {
     int next = 0;
     for (int x = -2047; x <= 2047; x++)
         for (int p = squash(x); next <= p; next++) m->stretched[next] = (int16_t)x;
     while (next < 4096) m->stretched[next++] = 2047;
-    for (int i = 0; i < 256; i++) { int r = 655360 / (10 * i + 16); m->rate[i] = (uint16_t)r; }
+    for (int i = 0; i < 256; i++) { int r = 655360 / (10 * i + 13); m->rate[i] = (uint16_t)r; }
+    m->bits = bits;
     m->limit = limit;
     for (int i = 0; i < CONTEXTS; i++) {
-        if (!(m->buckets[i] = calloc((size_t)1 << BUCKET_BITS, sizeof(bucket)))) return -1;
+        if (!(m->buckets[i] = calloc((size_t)1 << bits, sizeof(bucket)))) return -1;
         for (int seen = 0; seen < 256; seen++) {
             int bits = 0, ones = 0;
             for (int s = seen; s > 1; s >>= 1) { bits++; ones += s & 1; }
@@ -152,7 +153,7 @@ static inline int mixer_start(mixer *m, const size_t sets[2], int limit) {
     for (int k = 0; k < 2; k++) {
         size_t size = (size_t)REFINED_STEPS << REFINED_BITS;
         if (!(m->weights[k] = calloc(sets[k] * INPUTS, sizeof(int32_t)))) return -1;
-        for (size_t i = 0; i < sets[k] * INPUTS; i++) m->weights[k][i] = i % INPUTS < 2 * CONTEXTS ? 4096 : 0;
+        for (size_t i = 0; i < sets[k] * INPUTS; i++) m->weights[k][i] = i % INPUTS < 2 * CONTEXTS ? 6000 : 0;
         if (!(m->refined[k] = malloc(size * sizeof(uint16_t)))) return -1;
         for (size_t i = 0; i < size; i++) m->refined[k][i] = (uint16_t)(squash(((int)(i % REFINED_STEPS) - 16) * 128) * 16);
     }

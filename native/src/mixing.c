@@ -17,10 +17,11 @@ struct mixing {
     uint32_t zeros;     /* Encoding: a run was begun whose length is not known yet. */
 };
 
-static const size_t RESIDUAL_SETS[2] = {256 * 10, 2048}, BYTES_SETS[2] = {1024, 2048};
+static const size_t RESIDUAL_SETS[2] = {256 * 10, 2048}, BYTES_SETS[2] = {1024, 256};
 
-mixing *mixing_new(int kind, int decoding) {
+mixing *mixing_new(int kind, int bits, int decoding) {
     if (kind != MIXING_RESIDUAL && kind != MIXING_BYTES) return NULL;
+    if (bits < MIXING_BITS_LEAST || bits > MIXING_BITS_MOST) return NULL;
     mixing *m = calloc(1, sizeof *m);
     if (!m) return NULL;
     m->coder.high = 0xffffffffu;
@@ -28,11 +29,11 @@ mixing *mixing_new(int kind, int decoding) {
     if (decoding) { m->coder.room = FEED_BYTES + RESERVE; m->coder.bytes = malloc(m->coder.room); }
     int failed = decoding && !m->coder.bytes;
     if (kind == MIXING_RESIDUAL) {
-        failed |= mixer_start(&m->mixer, RESIDUAL_SETS, 250) || !(m->residual = calloc(1, sizeof *m->residual));
+        failed |= mixer_start(&m->mixer, RESIDUAL_SETS, bits, 250) || !(m->residual = calloc(1, sizeof *m->residual));
         for (int i = 0; !failed && i < 2048; i++) m->residual->lengths[0][i] = m->residual->lengths[1][i] = 32768;
         for (int i = 0; !failed && i < 65536; i++) m->residual->digits[i] = 32768;
     } else {
-        failed |= mixer_start(&m->mixer, BYTES_SETS, 127) || !(m->bytes = calloc(1, sizeof *m->bytes));
+        failed |= mixer_start(&m->mixer, BYTES_SETS, bits, 127) || !(m->bytes = calloc(1, sizeof *m->bytes));
     }
     if (failed) { mixing_free(m); return NULL; }
     return m;

@@ -11,13 +11,15 @@
 #include <stdint.h>
 
 enum { MIXING_RESIDUAL = 0, MIXING_BYTES = 1 };
-enum { MIXING_MEMORY = 32 << 20 };      /* Bytes that a decoder takes at most. */
+enum { MIXING_BITS_LEAST = 8, MIXING_BITS_MOST = 15 };
+enum { MIXING_FIXED = 4 << 20, MIXING_BUCKETS = 14 * 64 };  /* A decoder takes FIXED + (BUCKETS << bits) bytes at most. */
 enum { MIXING_FEED = 1 << 16 };         /* Bytes of a coded stream that are fed at once, at most. */
 
 typedef struct mixing mixing;
 
-/* NULL without memory, or for another kind. */
-mixing *mixing_new(int kind, int decoding);
+/* A model whose contexts have 2^bits buckets each; both sides must say the same. NULL without memory, for another kind,
+ * or for bits beyond the limits. */
+mixing *mixing_new(int kind, int bits, int decoding);
 void mixing_free(mixing *m);
 
 /* Encoding: 0, or -1 without memory. */

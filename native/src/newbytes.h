@@ -1,4 +1,4 @@
-/* New bytes: orders 1 to 6, words, sparse contexts, places behind machine code's opcodes, and a long match. */
+/* New bytes: orders 0 to 6, words, sparse contexts, records, places behind machine code's opcodes, and a long match. */
 #ifndef NEWBYTES_H
 #define NEWBYTES_H
 #include "residual.h"
@@ -25,7 +25,7 @@ static inline uint32_t bytes_find(bytes_model *b, uint32_t hash[CONTEXTS]) {
     b->word = letter >= 'a' && letter <= 'z' ? (b->word + c1) * 0x2F0B4C47u : 0;
     if (b->length && b->past[b->match & (BYTES_HISTORY - 1)] == c1) { b->match++; if (b->length < 400) b->length++; }
     else b->length = 0;
-    uint32_t key = (four * 0x9E3779B1u ^ (far >> 16) * 0x85EBCA77u) >> (32 - BYTES_HASH);
+    uint32_t key = four * 0x9E3779B1u >> (32 - BYTES_HASH);
     if (!b->length) {
         uint32_t m = b->places[key], n = 0;
         if (m && b->count - m < BYTES_HISTORY - 64) {
@@ -40,11 +40,11 @@ static inline uint32_t bytes_find(bytes_model *b, uint32_t hash[CONTEXTS]) {
     uint32_t expected = b->length ? b->past[b->match & (BYTES_HISTORY - 1)] : 256;
     uint32_t strength = b->length > 31 ? 3 : b->length > 15 ? 2 : b->length ? 1 : 0, i = b->count;
     const uint32_t pairs[CONTEXTS][2] = {
-        {c1, 0}, {four >> 16, 1 << 9}, {four >> 8, 2 << 9}, {four, 3 << 9}, {four, far >> 24 | 4 << 9},
+        {c1, 0}, {four >> 16, 1 << 9}, {four >> 8, 2 << 9}, {four, 3 << 9}, {byte_back(b, 6) | c1 << 8 | byte_back(b, 12) << 16, 4u << 17},
         {four, far >> 16 | 5u << 17}, {b->word, c1 | 7u << 17}, {four & 0xff00ff00u, 8u << 17},
         {four & 0x00ffff00u, 9u << 17}, {c3 | c2 << 8 | b->operand << 16, 10u << 17},
         {(i & 3) | c1 << 8 | c4 << 16, 11u << 17}, {byte_back(b, 8) | c4 << 8 | (i & 7) << 16, 12u << 17},
-        {four & 0xf8f8f8f8u, 13u << 17}, {expected | strength << 9, c1 | 14u << 17}};
+        {0, 13u << 17}, {expected | strength << 9, c1 | 14u << 17}};
     for (int k = 0; k < CONTEXTS; k++) hash[k] = hash2(pairs[k][0], pairs[k][1]);
     return expected;
 }
@@ -59,7 +59,7 @@ static inline uint8_t bytes_byte(bytes_model *b, mixer *m, coder *c, uint8_t byt
         uint32_t strength = !known ? 0 : b->length > 31 ? 3 : b->length > 15 ? 2 : 1;
         int32_t s = b->length > 31 ? 512 + (int32_t)b->length : (int32_t)b->length * 20;
         const int32_t match[2] = {expectation(known, e, s), expectation(known, e, 256)};
-        const uint32_t sets[2] = {made | strength << 8, c1 << 3 | (uint32_t)left};
+        const uint32_t sets[2] = {made | strength << 8, c2};
         const uint32_t rows[2] = {row_of(made | c1 << 8), row_of(made | (c1 << 8 | c2) << 8 | 1u << 25)};
         int bit = mixer_bit(m, c, byte >> left & 1, place_of(made, left), match, sets, rows);
         if (known && bit != e) { expected = 256; b->length = 0; }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from imagedelta_native import SPAN_BYTES, BytesDecoder, Damaged, ResidualDecoder, encode_bytes, encode_residual
+from imagedelta_native import SPAN_BYTES, BytesDecoder, Damaged, ResidualDecoder, ResidualEncoder, encode_bytes
 
 from tests.native import twin
 
@@ -33,12 +33,13 @@ def some_bytes(size: int) -> bytes:
     return b"".join(rnd.choice(words) for _ in range(size))[:size]
 
 
-def coded_residual(spans: Spans) -> bytes:
-    return b"".join(encode_residual(spans))
+def coded_residual(spans: Spans, bits: int = 15) -> bytes:
+    encoder = ResidualEncoder(bits)
+    return b"".join([*(encoder.span(residual, old) for residual, old in spans), encoder.finish()])
 
 
-def coded_bytes(data: bytes) -> bytes:
-    return b"".join(encode_bytes([data]))
+def coded_bytes(data: bytes, bits: int = 15) -> bytes:
+    return b"".join(encode_bytes([data], bits))
 
 
 def decode_residual(coded: bytes, spans: Spans) -> list[bytes]:
@@ -48,27 +49,28 @@ def decode_residual(coded: bytes, spans: Spans) -> list[bytes]:
     return made
 
 
-def decode_bytes(coded: bytes, size: int) -> bytes:
-    decoder = BytesDecoder(io.BytesIO(coded).read)
+def decode_bytes(coded: bytes, size: int, bits: int = 15) -> bytes:
+    decoder = BytesDecoder(io.BytesIO(coded).read, bits)
     made = decoder.make(size)
     decoder.finish()
     return made
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_twin_makes_of_coded_residuals_what_c_was_given(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "bits"), [(0, 15), (1, 8), (2, 11)])
+def test_the_twin_makes_of_coded_residuals_what_c_was_given(seed: int, bits: int) -> None:
     spans = some_spans(1500, seed=seed)
 
-    coded = twin.Residual(coded_residual(spans))
+    coded = twin.Residual(coded_residual(spans, bits), bits)
 
     assert [coded.span(old) for _, old in spans] == [residual for residual, _ in spans]
     assert coded.coder.at == len(coded.coder.coded)
 
 
-def test_the_twin_makes_of_coded_new_bytes_what_c_was_given() -> None:
-    data = some_bytes(900) + random.Random(2).randbytes(100)
+@pytest.mark.parametrize("bits", [8, 15])
+def test_the_twin_makes_of_coded_new_bytes_what_c_was_given(bits: int) -> None:
+    data = some_bytes(700) + random.Random(2).randbytes(100)
 
-    assert twin.NewBytes(coded_bytes(data)).make(len(data)) == data
+    assert twin.NewBytes(coded_bytes(data, bits), bits).make(len(data)) == data
 
 
 def test_long_residuals_come_out_as_they_went_in() -> None:
@@ -83,12 +85,12 @@ def test_long_residuals_come_out_as_they_went_in() -> None:
 def test_new_bytes_beyond_what_is_remembered_come_out_as_they_went_in() -> None:
     rnd = random.Random(4)
     block = rnd.randbytes(300)
-    data = b"".join(block + rnd.randbytes(1) + bytes(3000) for _ in range(400))
+    data = b"".join(block + rnd.randbytes(1) + bytes(3000) for _ in range(330))
 
-    coded = coded_bytes(data)
+    coded = coded_bytes(data, 8)
 
     assert len(data) > 1 << 20
-    assert decode_bytes(coded, len(data)) == data
+    assert decode_bytes(coded, len(data), 8) == data
     assert len(coded) < 6000
 
 
@@ -143,6 +145,12 @@ def test_a_run_beyond_the_last_span_is_damage() -> None:
 
     with pytest.raises(Damaged):
         decoder.finish()
+
+
+@pytest.mark.parametrize("bits", [7, 16])
+def test_tables_of_another_size_are_refused(bits: int) -> None:
+    with pytest.raises(ValueError, match="buckets"):
+        BytesDecoder(io.BytesIO().read, bits)
 
 
 def test_a_span_of_two_lengths_is_refused() -> None:

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from imagedelta_native import MEMORY_BYTES
+from imagedelta_native import MOST_BITS, memory_bytes
 
+MEMORY_BYTES = memory_bytes(MOST_BITS)
 NATIVE = Path(__file__).parents[2] / "native"
 INPUTS = "40"
 SOURCES = [str(NATIVE / "fuzz" / "fuzz_mixing.c"), str(NATIVE / "src" / "mixing.c")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 M32 = 0xFFFFFFFF
-CONTEXTS, INPUTS, BUCKET_BITS, REFINED_BITS = 14, 32, 15, 13
+CONTEXTS, INPUTS, REFINED_BITS = 14, 32, 13
 CURVE = [1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047]
 CURVE += [2549, 2994, 3348, 3607, 3785, 3901, 3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094]
 
@@ -25,7 +25,7 @@ def _stretches() -> list[int]:
 
 
 STRETCH = _stretches()
-RATE = [655360 // (10 * count + 16) for count in range(256)]
+RATE = [655360 // (10 * count + 13) for count in range(256)]
 ROW = [squash((step - 16) * 128) * 16 for step in range(33)]
 
 
@@ -80,13 +80,13 @@ class Slot:
 
 
 class Mixer:
-    def __init__(self, coder: Coder, limit: int) -> None:
-        self.coder, self.limit = coder, limit
+    def __init__(self, coder: Coder, bits: int, limit: int) -> None:
+        self.coder, self.bits, self.limit = coder, bits, limit
         self.buckets: list[dict[int, tuple[int, list[Slot]]]] = [{} for _ in range(CONTEXTS)]
         self.history = [[list(FIRST_HISTORY), list(FIRST_HISTORY)] for _ in range(CONTEXTS)]
         self.weights: list[dict[int, list[int]]] = [
-            defaultdict(lambda: [4096] * 2 * CONTEXTS + [0] * 4),
-            defaultdict(lambda: [4096] * 2 * CONTEXTS + [0] * 4),
+            defaultdict(lambda: [6000] * 2 * CONTEXTS + [0] * 4),
+            defaultdict(lambda: [6000] * 2 * CONTEXTS + [0] * 4),
         ]
         self.refined: list[dict[int, list[int]]] = [defaultdict(lambda: list(ROW)), defaultdict(lambda: list(ROW))]
         self.now: list[list[Slot]] = []
@@ -98,7 +98,7 @@ class Mixer:
         value = value * 0x9E3779B1 & M32
         value ^= value >> 15
         value = value * 0x85EBCA77 & M32
-        place, check = value >> (32 - BUCKET_BITS), value & 0xFFFF | 1
+        place, check = value >> (32 - self.bits), value & 0xFFFF | 1
         buckets = self.buckets[context]
         for at in (place, place ^ 1):
             if at in buckets and buckets[at][0] == check:
@@ -130,7 +130,7 @@ class Mixer:
         p = max(24, min(65536 - 24, (2 * squash(x) * 16 + sum(better) * 16 + 32) >> 2))
         bit = self.coder.bit(p)
         for each, was in zip(weights, mixed, strict=True):
-            error = ((bit << 12) - squash(was)) * 3
+            error = ((bit << 12) - squash(was)) * 8
             each[:] = [
                 max(-(1 << 20) + 1, min((1 << 20) - 1, w + ((x * error + 0x2000) >> 14)))
                 for w, x in zip(each, inputs, strict=True)
@@ -186,9 +186,9 @@ def _four(past: bytes, first: int) -> int:
 class Residual:
     """The residual model; as long as less than 2^20 bytes were coded, so that nothing was forgotten."""
 
-    def __init__(self, coded: bytes) -> None:
+    def __init__(self, coded: bytes, bits: int = 15) -> None:
         self.coder = Coder(coded)
-        self.mixer = Mixer(self.coder, 250)
+        self.mixer = Mixer(self.coder, bits, 250)
         self.past = bytearray()
         self.match = Match(self.past, 16, 255, 32)
         self.by_old: dict[int, int] = {}
@@ -306,8 +306,8 @@ class Residual:
 class NewBytes:
     """The model of new bytes; as long as less than 2^20 bytes were coded."""
 
-    def __init__(self, coded: bytes) -> None:
-        self.mixer = Mixer(Coder(coded), 127)
+    def __init__(self, coded: bytes, bits: int = 15) -> None:
+        self.mixer = Mixer(Coder(coded), bits, 127)
         self.past = bytearray()
         self.match = Match(self.past, 17, 400, 60)
         self.word = self.operand = 0
@@ -317,11 +317,11 @@ class NewBytes:
 
     def _byte(self) -> int:
         past = self.past
-        b = [_back(past, k) for k in range(9)]
+        b = [_back(past, k) for k in range(13)]
         c1, c2, c3, c4 = b[1:5]
         four, far = _four(past, 1), _four(past, 5)
         self.word = (self.word + c1) * 0x2F0B4C47 & M32 if chr(c1 | 32) in "abcdefghijklmnopqrstuvwxyz" else 0
-        expected = self.match.move(four * 0x9E3779B1 & M32 ^ (far >> 16) * 0x85EBCA77 & M32)
+        expected = self.match.move(four * 0x9E3779B1)
         if c1 in (0xE8, 0xE9) or (c2 == 0x0F and c1 & 0xF0 == 0x80) or c1 & 0xC7 == 5:
             self.operand = 5
         else:
@@ -333,7 +333,7 @@ class NewBytes:
             (four >> 16, 1 << 9),
             (four >> 8, 2 << 9),
             (four, 3 << 9),
-            (four, far >> 24 | 4 << 9),
+            (b[6] | c1 << 8 | b[12] << 16, 4 << 17),
             (four, far >> 16 | 5 << 17),
             (self.word, c1 | 7 << 17),
             (four & 0xFF00FF00, 8 << 17),
@@ -341,7 +341,7 @@ class NewBytes:
             (c3 | c2 << 8 | self.operand << 16, 10 << 17),
             (i & 3 | c1 << 8 | c4 << 16, 11 << 17),
             (b[8] | c4 << 8 | (i & 7) << 16, 12 << 17),
-            (four & 0xF8F8F8F8, 13 << 17),
+            (0, 13 << 17),
             (expected | strength << 9, c1 | 14 << 17),
         ]
         made = self._decide([hash2(*pair) for pair in pairs], expected, c1, c2)
@@ -361,7 +361,7 @@ class NewBytes:
             strength = (3 if n > 31 else 2 if n > 15 else 1) if known else 0
             match = [expectation(known, e, 512 + n if n > 31 else n * 20), expectation(known, e, 256)]
             rows = [row_of(made | c1 << 8), row_of(made | (c1 << 8 | c2) << 8 | 1 << 25)]
-            bit = self.mixer.bit(place_of(made, left), match, [made | strength << 8, c1 << 3 | left], rows)
+            bit = self.mixer.bit(place_of(made, left), match, [made | strength << 8, c2], rows)
             if known and bit != e:
                 expected, self.match.length = 256, 0
             made = made * 2 + bit
