@@ -17,7 +17,7 @@ DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 CLOUD := tests/e2e/cloud
 
 .DEFAULT_GOAL := help
-.PHONY: check-infra check-versions fuzz help setup demo demo-azurite test test-device test-cloud test-sql test-unit test-all bench fleet check format clean
+.PHONY: check-infra check-versions fuzz help setup demo demo-azurite test test-device test-cloud test-pipelines test-sql test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -55,6 +55,10 @@ test-device: $(STAMP) $(AZURITE) ## Run the tests of the device beside real part
 test-cloud: $(STAMP) $(WORKER) $(AZURITE) ## Run the tests of the cloud side over its real services (12 minutes)
 	scripts/setup-debian
 	$(PYTEST) -m "not long" $(CLOUD)
+
+test-pipelines: $(STAMP) ## Check the YAML of pipelines/ and samples/, and run its scripts beside real parts (at most 5 minutes)
+	scripts/setup-debian
+	$(PYTEST) $(TWO) tests/pipelines
 
 test-sql: $(STAMP) ## Run the tests of the store on the SQL Server that IMAGEDELTA_TEST_DSN names (clears its database)
 	@test -n "$$IMAGEDELTA_TEST_DSN" || { echo "IMAGEDELTA_TEST_DSN is not set: give the ODBC string or URL of an empty database, SERVER=…;DATABASE=…;UID=…;PWD=… or mssql+pyodbc://…" >&2; exit 1; }

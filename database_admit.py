@@ -1,29 +1,18 @@
-"""Lets the app's managed identity into its database: ``python -m database_admit NAME CLIENT_ID``.
+"""Lets the app's managed identity into its database, once the schema is there; again it changes nothing.
 
-Run, once the schema is there, by scripts/azure-database as who administers the database; again it changes nothing.
+``imagedelta db admit`` runs it, as who administers the database: scripts/azure-database, for each deployment.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-
-from imagedelta.errors import ImageDeltaError
 from services.factory import admit_to_database
 from services.settings import load_settings
 
 
-def main(arguments: Sequence[str]) -> int:
-    if len(arguments) != 2:
-        sys.stderr.write("usage: python -m database_admit NAME CLIENT_ID\n")
-        return 2
-    try:
-        admit_to_database(load_settings(), *arguments)
-    except ImageDeltaError as error:
-        sys.stderr.write(f"{error} ({error.code})\n")
-        return 3 if error.retryable else 1
-    return 0
+def admit(*, name: str, client_id: str) -> None:
+    """Make the identity a user that reads and writes.
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    Raises: RequestError ``settings.*``; DependencyError when SQL does not answer, ``dependency.login`` for a login that
+        may not let anybody in.
+    """
+    admit_to_database(load_settings(), name, client_id)

@@ -134,6 +134,27 @@ class ImageView(View):
     registered_at: datetime
 
 
+class UpdateCost(View):
+    """Of the devices for which this version is the nearest of those that they have."""
+
+    image_id: str
+    references: list[str]
+    devices: int
+    estimated_bytes: int = Field(description="Of one patch from it; what else a device has can make it cheaper.")
+
+
+class UpdateCosts(View):
+    """What it would cost to bring the image to the devices that have another version of it."""
+
+    image_id: str
+    references: list[str]
+    full_bytes: int
+    items: list[UpdateCost] = Field(description="Dearest first.")
+    devices_not_measured: int = Field(
+        description="Whose versions have no readable signature, or are too many to look at."
+    )
+
+
 class DeviceView(View):
     device_id: str
     state: str = _states(DEVICE_STATES)
@@ -332,10 +353,12 @@ class PlannedDevice(Outcome):
     images: list[PlannedImage]
     estimated_bytes: int
     hours_on_link: float | None = Field(
-        description="At the slower of bytesPerSecond and linkRate, with the hours in which nothing is fetched. "
-        "Null when neither is known."
+        description="At the slower of bytesPerSecond, or the tag link-kbits-per-second, and linkRate, with the hours "
+        "in which nothing is fetched. Null when neither is known."
     )
-    money: float | None = Field(description="Null when the device's moneyPerMegabyte is not known.")
+    money: float | None = Field(
+        description="Null when neither the device's moneyPerMegabyte nor its tag money-per-megabyte is known."
+    )
 
 
 _ALL = "Of all devices; null in further pages:"
@@ -349,6 +372,10 @@ class Plan(View):
     device_count: int | None = Field(default=None, description=f"{_ALL} how many there are.")
     states: dict[str, int] | None = Field(default=None, description=f"{_ALL} state -> number of devices.")
     total_bytes: int | None = Field(default=None, description=f"{_ALL} what they would get.")
+    longest_hours: float | None = Field(default=None, description=f"{_ALL} hoursOnLink of the slowest known link.")
+    hours_unknown: int | None = Field(default=None, description=f"{_ALL} to how many with bytes to get it is unknown.")
+    total_money: float | None = Field(default=None, description=f"{_ALL} the sum where the price is known.")
+    money_unknown: int | None = Field(default=None, description=f"{_ALL} for how many with bytes to get it is not.")
     needs_approval: bool | None = Field(default=None, description=f"{_ALL} whether a person must approve it first.")
     reasons: list[str] = Field(default=[], description="Why; the first devices are named, the others counted.")
     waiting: list[WaitingView] = []
@@ -392,6 +419,33 @@ class TransferEventView(Outcome):
     new: str
     source: str
     at: datetime
+
+
+class ExportedBundle(View):
+    """A bundle that can be carried to its device by hand."""
+
+    transfer_id: str
+    reference: str
+    image_id: str
+    bundle: str = Field(description="Its name in the outbox: of the whole bundle, or `.shared`, for one in two parts.")
+    bundle_bytes: int = Field(description="Of the whole bundle.")
+    url: str = Field(description="Where that file is read until `expiresAt`.")
+    patch_url: str | None = Field(description="Of the part that the file of a shared bundle leaves out; else null.")
+
+
+class NotExported(Outcome):
+    """On its way, and nothing to carry: not built yet, or on the device already."""
+
+    transfer_id: str
+    reference: str
+    stage: str
+
+
+class DeviceExport(View):
+    device_id: str
+    expires_at: datetime
+    bundles: list[ExportedBundle] = Field(description="In the order in which the device takes them.")
+    not_ready: list[NotExported]
 
 
 class Bucket(View):

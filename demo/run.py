@@ -103,7 +103,7 @@ class Demo:
     def _register_and_enrol(self) -> None:
         self.show.step("Registering images, enrolling three ships")
         for reference, archive in self.archives.items():
-            done = self.cloud.command("images", "register", str(archive), "--reference", reference)
+            done = self.cloud.command("register", str(archive), "--reference", reference)
             self.show.line(f"registered {reference} as {listing(map(words.short_id, done['images'].values()))}")
         for ship in scenario.SHIPS:
             self._enrol(ship)
@@ -136,10 +136,10 @@ class Demo:
         template = self.workspace.root / "deployment.template.json"
         template.write_text(json.dumps(scenario.manifest_template(), indent=2))
         order = _order(template)
-        plan = self.cloud.command("sets", "plan", *order)
+        plan = self.cloud.command("plan", *order)
         self.show.console.print(indented(plan_table(plan, self.references)))
         self.show.line(f"{words.size(plan['totalBytes'])} planned in all, from signatures alone")
-        started = self.cloud.command("sets", "start", *order)
+        started = self.cloud.command("deploy", *order)
         self.show.line(f"ordered by {scenario.OWNER_NAME}, {scenario.PRIORITY}: {started['setId']}")
         return str(started["setId"]), plan
 
@@ -215,7 +215,7 @@ def _settings(key: Path, smtp_port: int) -> dict[str, str]:
 
 
 def _order(template: Path) -> list[str]:
-    """Arguments of ``imagedelta sets plan`` and ``sets start``."""
+    """Arguments of ``imagedelta plan`` and ``deploy``."""
     values = [argument for name, value in scenario.VALUES.items() for argument in ("--value", f"{name}={value}")]
     devices = [argument for ship in scenario.SHIPS for argument in ("--device", ship.device)]
     return [

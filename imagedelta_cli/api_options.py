@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from imagedelta.errors import DependencyError
+from imagedelta.errors import DependencyError, ImageDeltaError
+from imagedelta_cli import exits
 from imagedelta_cli.api_client import Api, find_endpoint
 from imagedelta_cli.output import say_pairs, say_table
 from imagedelta_cli.tables import Column
@@ -18,15 +19,55 @@ from imagedelta_cli.terminal import say, say_json
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Items at most.")
 
 
-def host_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --url, --key and --json; it receives ``api`` and ``as_json``."""
+timeout_option = click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait.")
+exit_code_option = click.option(
+    "--exit-code", is_flag=True, help="Tell by the exit code how it stands: 6 a person must act, 7 already there, …"
+)
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+class UnfitAnswer(ImageDeltaError):
+    """An answer lacks a field that a command shows, or has another kind of value there."""
+
+    code = "cli.old_host"
+
+
+def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --url, --key and --audience; it receives ``connect``, which finds the host when it is called."""
 
     @click.option("--url", help="Address of the host; IMAGEDELTA_URL, or the host started here, when absent.")
     @click.option("--key", help="Function key; IMAGEDELTA_KEY, or that of the host started here, when absent.")
-    @click.option("--json", "as_json", is_flag=True, help="Print the host's answer as one JSON line, last.")
+    @click.option(
+        "--audience", help="Instead of a key, sign in with Entra ID: api://CLIENT-ID; or IMAGEDELTA_AUDIENCE."
+    )
     @functools.wraps(function)
-    def run(*args: Any, url: str | None, key: str | None, **kwargs: Any) -> Any:
-        return function(*args, api=Api(find_endpoint(url, key)), **kwargs)
+    def run(*args: Any, url: str | None, key: str | None, audience: str | None, **kwargs: Any) -> Any:
+        asked: list[Api] = []
+
+        def connect() -> Api:
+            asked.append(Api(find_endpoint(url, key, audience)))
+            return asked[0]
+
+        try:
+            return function(*args, connect=connect, **kwargs)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if not asked:
+                raise
+            detail = f"{asked[0].endpoint.url} gave an answer that does not fit: {type(error).__name__}: {error}"
+            raise UnfitAnswer(detail) from error
+
+    return run
+
+
+def host_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --url, --key, --audience and --json; it receives ``api`` and ``as_json``."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the host's answer as one JSON line, last.")
+    @host_options
+    @functools.wraps(function)
+    def run(*args: Any, connect: Callable[[], Api], **kwargs: Any) -> Any:
+        return function(*args, api=connect(), **kwargs)
 
     return run
 
@@ -51,28 +92,46 @@ def show_one(item: Mapping[str, Any], columns: Sequence[Column], as_json: bool) 
     say_pairs(known, width=max(len(heading) for heading, _ in columns))
 
 
+class StillUnderWay(DependencyError):
+    """What was waited for is not over; it goes on."""
+
+    code = "cli.timeout"
+    exit_code = exits.STILL_UNDER_WAY
+
+
+def tell_changes(words: Callable[[Mapping[str, Any]], str]) -> Tell:
+    """Say on stderr what ``words`` makes of a thing, whenever that is news."""
+    last = ""
+
+    def tell(found: Mapping[str, Any]) -> None:
+        nonlocal last
+        if (told := words(found)) != last:
+            last = told
+            say(told, err=True)
+
+    return tell
+
+
 def wait_for(
     look: Callable[[], dict[str, Any]],
     done: Callable[[Mapping[str, Any]], bool],
     *,
     timeout: float,
-    tell: Callable[[Mapping[str, Any]], str],
+    tell: Tell,
     pause: float = 0.5,
 ) -> dict[str, Any]:
-    """Look until ``done``; what ``tell`` says is said whenever it is news.
+    """Look until ``done``, and ``tell`` what is seen at each look.
 
-    Raises: DependencyError ``cli.timeout`` after ``timeout`` seconds.
+    Raises: StillUnderWay after ``timeout`` seconds.
     """
     end = time.monotonic() + timeout
-    last = ""
     while True:
         found = look()
-        if (told := tell(found)) != last:
-            last = told
-            say(told, err=True)
+        tell(found)
         if done(found):
             return found
-        if time.monotonic() > end:
-            raise DependencyError(f"still {found['state']} after {timeout:.0f} seconds", code="cli.timeout")
-        time.sleep(pause)
+        left = end - time.monotonic()
+        if left <= 0:
+            raise StillUnderWay(f"still {found['state']} after {timeout:.0f} seconds")
+        time.sleep(min(pause, left))
         pause = min(pause * 1.3, 5)

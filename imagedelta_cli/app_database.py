@@ -14,6 +14,7 @@ from imagedelta.errors import RequestError
 
 _UPGRADE = "database_upgrade.py"
 _RECONCILE = "database_reconcile.py"
+_ADMIT = "database_admit.py"
 
 
 def upgrade_database(app: Path) -> str | None:
@@ -33,13 +34,21 @@ def reconcile_database(app: Path, *, dry_run: bool, progress: Callable[[int], No
 
     Raises: RequestError ``cli.no_database`` for an app without one; what it raises, as it is.
     """
-    if not (app / _RECONCILE).is_file():
-        raise RequestError(f"the app in {app.resolve()} has no {_RECONCILE}", code="cli.no_database")
     return dict(_run(app, _RECONCILE, "reconcile", dry_run=dry_run, progress=progress))
 
 
-def _run(app: Path, name: str, function: str, **arguments: Any) -> Any:
+def admit_to_database(app: Path, name: str, client_id: str) -> None:
+    """Run ``admit`` of ``database_admit.py`` in the app's folder.
+
+    Raises: RequestError ``cli.no_database`` for an app without one; what it raises, as it is.
+    """
+    _run(app, _ADMIT, "admit", name=name, client_id=client_id)
+
+
+def _run(app: Path, name: str, function: str, /, **arguments: Any) -> Any:
     script = app.resolve() / name
+    if not script.is_file():
+        raise RequestError(f"the app in {script.parent} has no {name}", code="cli.no_database")
     if str(script.parent) not in sys.path:
         sys.path.insert(0, str(script.parent))
     spec = importlib.util.spec_from_file_location(script.stem, script)

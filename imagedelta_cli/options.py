@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,3 +102,14 @@ def image_options(command: _Command) -> _Command:
 def trusted_of(trust_file: Path | None) -> dict[str, PublicKey] | None:
     """Return the keys of ``--trust``; ``None`` without it, so that no seal is checked."""
     return read_trusted_keys(trust_file) if trust_file else None
+
+
+def pairs(texts: Iterable[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dict."""
+    found = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        found[name] = value
+    return found

@@ -19,6 +19,7 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Column as TableColumn
 from rich.text import Text
@@ -90,7 +91,8 @@ class _Screen:
             yield self._bars
             return
         title = TextColumn("{task.description}", markup=False, table_column=TableColumn(no_wrap=True, ratio=1))
-        columns = (SpinnerColumn("line"), title, BarColumn(20), _BytesColumn(), TimeElapsedColumn())
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (SpinnerColumn("line"), title, BarColumn(20), _BytesColumn(), *times)
         with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as self._bars:
             try:
                 yield self._bars
@@ -99,7 +101,7 @@ class _Screen:
 
 
 class _BytesColumn(ProgressColumn):
-    """``1.2 MB``, ``1.2 of 3.4 MB``; nothing where nothing is counted. How long it still takes, nobody knows."""
+    """``1.2 MB``, ``1.2 of 3.4 MB``; nothing where nothing is counted."""
 
     def render(self, task: Task) -> Text:
         if not task.completed:

@@ -8,7 +8,6 @@ from typing import Any
 
 from imagedelta_cli.cells import (
     bytes_text,
-    counted,
     duration_text,
     field,
     ident,
@@ -24,6 +23,7 @@ Item = Mapping[str, Any]
 
 _UNRELEASED = ("ready", "releasing")
 _HELD_BACK = "plan.needs_approval"
+_UNKNOWN = "unknown"
 NAMED = 20
 """Warnings of one plan."""
 
@@ -40,7 +40,15 @@ def next_step(item: Item) -> str | None:
 
 
 def _command(verb: str, item: Item) -> str:
-    return shlex.join(["imagedelta", "sets", verb, item["setId"]])
+    return command_for(verb, item["setId"])
+
+
+def command_for(verb: str, *arguments: str) -> str:
+    """The command of a person's decision about a set, to copy."""
+    return shlex.join(["imagedelta", *(() if verb in _OF_THEIR_OWN else ("sets",)), verb, *arguments])
+
+
+_OF_THEIR_OWN = ("approve", "cancel", "release", "retry", "rollback")
 
 
 def _sent(item: Item) -> str:
@@ -73,6 +81,7 @@ DETAILS: tuple[Column, ...] = (
     ("set", field("setId")),
     ("name", field("name")),
     ("state", field("state")),
+    ("outcome", Cell(lambda item: item.get("outcome"))),
     ("code", field("code")),
     ("detail", field("detail")),
     ("what to do", field("remedy")),
@@ -109,8 +118,8 @@ PLAN: tuple[Column, ...] = (
     ("FULL", size("fullBytes")),
     ("TO SEND", size("estimatedBytes")),
     ("%", field("percent")),
-    ("ON LINK", counted("hoursOnLink", duration_text)),
-    ("MONEY", counted("money", lambda money: f"{money:.3g}")),
+    ("ON LINK", field("onLink")),
+    ("MONEY", field("money")),
 )
 
 
@@ -183,7 +192,7 @@ def _dearer(reference: str, held: Sequence[str], devices: str, cost: int) -> str
 def plan_rows(planned: Item) -> Iterator[dict[str, Any]]:
     """A row for each image of each device; link and money stand at a device's first."""
     for device in planned["devices"]:
-        costs = {"hoursOnLink": device["hoursOnLink"], "money": device["money"]}
+        costs = _link_costs(device)
         if not device["images"]:
             nothing = dict.fromkeys(("source", "fullBytes", "estimatedBytes", "percent"))
             why = device["detail"] or device["code"] or device["state"]
@@ -193,6 +202,19 @@ def plan_rows(planned: Item) -> Iterator[dict[str, Any]]:
             costs = dict.fromkeys(costs)
 
 
+def _link_costs(device: Item) -> dict[str, str | None]:
+    """Nothing costs nothing, also where nobody knows what something would."""
+    if not device["estimatedBytes"]:
+        return {"onLink": None, "money": None}
+    return {"onLink": duration_text(device["hoursOnLink"]) or _UNKNOWN, "money": _money(device["money"])}
+
+
+def _money(money: float | None) -> str:
+    if money is None:
+        return _UNKNOWN
+    return f"{money:.3g}" if money < 1000 else f"{money:,.0f}"
+
+
 def _plan_row(device_id: str, item: Item) -> dict[str, Any]:
     percent = 100 * item["estimatedBytes"] / item["fullBytes"] if item["fullBytes"] else 0
     named = ", ".join(item["sourceReferences"]) or image_text(item["source"]) or "nothing"
@@ -200,11 +222,25 @@ def _plan_row(device_id: str, item: Item) -> dict[str, Any]:
     return {"device": device_id, **item, "source": source, "percent": f"{percent:.1f}"}
 
 
+def _link_remarks(planned: Item) -> Iterator[str]:
+    if planned["longestHours"] is not None:
+        yield f"{duration_text(planned['longestHours'])} on the slowest link that is known."
+    if planned["totalMoney"] is not None:
+        yield f"{_money(planned['totalMoney'])} of money where the price is known."
+    if unknown := max(planned["hoursUnknown"], planned["moneyUnknown"]):
+        devices = f"{unknown:,} device{'s' if unknown > 1 else ''}"
+        yield (
+            f"Hours or money are unknown for {devices}: set the tags link-kbits-per-second and money-per-megabyte, "
+            "or enrol with --bytes-per-second and --money-per-megabyte."
+        )
+
+
 def plan_remarks(planned: Item) -> Iterator[str]:
     shown, number = len(planned["devices"]), planned["deviceCount"]
     if shown < number:
         yield f"{shown:,} of {number:,} devices are shown."
     yield f"{bytes_text(planned['totalBytes'])} in all."
+    yield from _link_remarks(planned)
     for reason in planned["reasons"]:
         yield f"Needs approval: {reason}"
     yield from _wanting(planned)

@@ -31,6 +31,16 @@ def say_json(document: Mapping[str, Any]) -> None:
     click.echo(json.dumps(document), err=_is_given_up())
 
 
+def say_json_error(document: Mapping[str, Any]) -> None:
+    """Print an error for programs: one line of ASCII, the last of stderr."""
+    click.echo(json.dumps(document), err=True)
+
+
+def say_lines(text: str) -> None:
+    """Print a text of ours as it is: its lines and tabs are meant."""
+    click.echo(text)
+
+
 def columns_of_stdout() -> int | None:
     """Return how many columns the terminal has; ``None`` where stdout is none, so that lines may have any length."""
     stream = sys.stderr if _is_given_up() else sys.stdout

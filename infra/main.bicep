@@ -11,20 +11,23 @@ param environmentName string
 param location string
 
 @allowed(['dev', 'prod'])
-@description('Sizes: dev is the least that works, prod survives the loss of a zone.')
+@description('Sizes: dev is the least that works; with prod storage and database survive the loss of a zone.')
 param kind string = 'dev'
 
 @description('The function app in a virtual network; host storage, database and vault by private endpoints alone.')
 param privateNetwork bool = false
 
-@description('Object id in Entra ID of who administers the database and runs its migrations.')
-param databaseAdminId string
+@description('Object id in Entra ID of who deploys, and what it is: azd knows them.')
+param principalId string
 
-@description('Name that the database shows for that administrator.')
+@allowed(['User', 'ServicePrincipal'])
+param principalType string = 'User'
+
+@description('Object id of the group that administers the database and runs its migrations; empty: who deploys does.')
+param databaseAdminGroupId string = ''
+
+@description('Name that the database shows for its administrator.')
 param databaseAdminName string
-
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param databaseAdminType string = 'User'
 
 @description('Public address that migrations come from; empty to leave the database closed to it.')
 param deployerAddress string = ''
@@ -72,7 +75,13 @@ module monitoring 'core/monitoring.bicep' = {
 
 module network 'core/network.bicep' = if (privateNetwork) {
   scope: group
-  params: { name: '${abbrs.networkVirtualNetworks}${token}', location: location, tags: tags }
+  params: {
+    name: '${abbrs.networkVirtualNetworks}${token}'
+    gatewayName: '${abbrs.networkNatGateways}${token}'
+    addressName: '${abbrs.networkPublicIPAddresses}${token}'
+    location: location
+    tags: tags
+  }
 }
 
 module storage 'core/storage.bicep' = {
@@ -97,10 +106,11 @@ module database 'core/database.bicep' = {
     tags: tags
     prod: prod
     public: !privateNetwork
-    adminId: databaseAdminId
+    adminId: empty(databaseAdminGroupId) ? principalId : databaseAdminGroupId
     adminName: databaseAdminName
-    adminType: databaseAdminType
+    adminType: !empty(databaseAdminGroupId) ? 'Group' : principalType == 'User' ? 'User' : 'Application'
     deployerAddress: deployerAddress
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -111,8 +121,10 @@ module vault 'core/vault.bicep' = {
     location: location
     tags: tags
     public: !privateNetwork
+    prod: prod
     identityName: identityName
     principalId: identity.outputs.principalId
+    workspaceId: monitoring.outputs.workspaceId
     smtpPassword: smtpPassword
   }
 }
@@ -127,6 +139,7 @@ module hub 'core/hub.bicep' = {
     identityName: identityName
     principalId: identity.outputs.principalId
     vaultName: vaultName
+    workspaceId: monitoring.outputs.workspaceId
   }
   dependsOn: [vault]
 }
@@ -198,6 +211,7 @@ module api 'app/api.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.host
+output AZURE_FUNCTION_APP string = api.outputs.name
 output AZURE_IOT_HUB string = hub.outputs.name
 output AZURE_KEY_VAULT string = vault.outputs.name
 output IMAGEDELTA_URL string = api.outputs.url

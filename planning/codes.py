@@ -9,7 +9,7 @@ REMEDIES = {
     "request.unresolved_placeholder": "Give the named ${NAME} under values, or take it out of the manifest.",
     "settings.priorities": "Correct the priorities file; priorities.yaml in this project explains its form.",
     "plan.impossible": "Read the message: it names what this device lacks.",
-    "plan.no_platform": "Register the image for that platform (images register --platform where its config is wrong), "
+    "plan.no_platform": "Register the image for that platform (register --platform where its config is wrong), "
     "or correct what the device says it runs: IMAGEDELTA_PLATFORM takes several.",
     "plan.no_profile": "Update the module on the device: it reads none of the patch profiles built here.",
     "plan.registry": "Register the image from a registry that may feed the device, or correct the device's tags or the "

@@ -13,6 +13,7 @@ from typing import Any
 from contracts.records import Device
 from planning.guard import Limits, costs_of, needs_approval
 from planning.plan import PlannedDevice, PlannedImage
+from planning.sources import Spending
 
 PAGE = 20
 """Devices of one answer."""
@@ -47,10 +48,23 @@ def _overview(plan: Sequence[PlannedDevice], limits: Limits) -> dict[str, Any]:
         "deviceCount": len(plan),
         "states": dict(sorted(Counter(planned.state for planned in plan).items())),
         "totalBytes": sum(planned.spending.bytes for planned in plan),
+        **_link_costs([planned.spending for planned in plan if planned.spending.bytes]),
         "needsApproval": bool(reasons),
         "reasons": list(reasons),
         "waiting": _waiting(plan),
         "warnings": _unregistered(plan),
+    }
+
+
+def _link_costs(spending: Sequence[Spending]) -> dict[str, Any]:
+    """Of devices that are to get something."""
+    hours = [one.hours_on_link for one in spending if one.hours_on_link is not None]
+    money = [one.money for one in spending if one.money is not None]
+    return {
+        "longestHours": max(hours, default=None),
+        "hoursUnknown": len(spending) - len(hours),
+        "totalMoney": sum(money) if money else None,
+        "moneyUnknown": len(spending) - len(money),
     }
 
 

@@ -13,6 +13,7 @@ from contracts.link_hours import open_share
 from contracts.records import Device, DeviceImage
 from imagedelta.errors import ImageDeltaError
 from imagedelta.names import name_or_none, parse_name
+from planning import link_tags
 from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
 from planning.sources import Choice, SourceChooser, Spending
@@ -76,8 +77,9 @@ class PlannedDevice:
     def spending(self) -> Spending:
         total = sum(image.estimated_bytes for image in self.images)
         device = self.device
-        share = open_share(device.link_hours or "")
-        return Spending(total, _rate(device), device.money_per_megabyte, share)
+        price = device.money_per_megabyte
+        price = link_tags.money_per_megabyte(device.tags) if price is None else price
+        return Spending(total, _rate(device), price, open_share(device.link_hours or ""))
 
 
 class CannotPlan(ImageDeltaError):
@@ -179,7 +181,8 @@ def _image_for(device: Device, item: Wanted) -> str:
 
 def _rate(device: Device) -> float | None:
     """Bytes a second that bundles get of its link, None where that is not known."""
-    return min((rate for rate in (device.bytes_per_second, device.link_rate) if rate), default=None)  # 0 is no limit
+    brings = device.bytes_per_second or link_tags.bytes_per_second(device.tags)
+    return min((rate for rate in (brings, device.link_rate) if rate), default=None)  # 0 is no limit
 
 
 def _is_thin(device: Device, policy: Policy) -> bool:

@@ -18,8 +18,8 @@ REMEDIES = {
     "request.unknown_registry": "Name an image of a configured registry, or have IMAGEDELTA_REGISTRIES name this one.",
     "request.blob_name": "Use a name of letters, digits, dots, dashes and underscores.",
     "dependency.blobs": "Nothing to do: it is tried again. Look at the storage and its free space if this lasts.",
-    "dependency.blobs_denied": "Give the app's identity the roles Storage Blob Data Contributor and Storage Blob "
-    "Delegator on the account (minutes pass until they count), or correct the key; look at the network's rules, too.",
+    "dependency.blobs_denied": "Give the app's identity the role Storage Blob Data Contributor on the account "
+    "(minutes pass until it counts), or correct the key; look at the network's rules, too.",
     "dependency.identity": "Give the function app a managed identity and name it in AZURE_CLIENT_ID; a program outside "
     "of Azure signs in, e.g. by `az login`.",
     "dependency.mail": "Nothing to do: the mail is tried again. Look at the mail server and its login if this lasts.",

@@ -289,6 +289,10 @@ class Images(Protocol):
         """The image of the same platform that was registered last before it from a repository of the same path."""
         ...
 
+    def fleet_versions(self, image_id: str) -> Mapping[frozenset[str], int]:
+        """Versions of the image that devices hold together -> how many hold just those; see store.fleet_versions."""
+        ...
+
     def image(self, image_id: str) -> ImageRecord | None: ...
     def images(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]: ...
     def names(self, image_ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
@@ -497,7 +501,14 @@ class Sets(Protocol):
 
     def members(self, set_id: str) -> tuple[Member, ...]: ...
     def list_sets(
-        self, *, owner: str | None, state: str | None, workstream: str | None, limit: int, after: str | None
+        self,
+        *,
+        owner: str | None,
+        state: str | None,
+        workstream: str | None,
+        device_id: str | None = None,
+        limit: int,
+        after: str | None,
     ) -> Page: ...
     def events(self, set_id: str, *, limit: int, after: str | None) -> Page:
         """Everything that happened to the set, its members and transfers, oldest first, as dicts
@@ -592,7 +603,9 @@ class Sets(Protocol):
         """Members in these states, by state and code, most of them first."""
         ...
 
-    def list_members(self, set_id: str, *, state: str | None, limit: int, after: str | None) -> Page:
+    def list_members(
+        self, set_id: str, *, state: str | None, device_id: str | None = None, limit: int, after: str | None
+    ) -> Page:
         """Of MemberShown, in order of device."""
         ...
 

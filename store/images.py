@@ -14,6 +14,7 @@ from contracts.requests import RegisterImage
 from imagedelta.errors import RequestError
 from imagedelta.names import parse_name
 from store.devices.rows import device_records
+from store.fleet_versions import fleet_versions
 from store.kernel.engine import Database
 from store.kernel.paging import fetch_page
 from store.kernel.schema import (
@@ -119,6 +120,9 @@ class SqlImages:
 
     def previous(self, image_id: str) -> str | None:
         return self._db.read(lambda connection: _previous(connection, image_id))
+
+    def fleet_versions(self, image_id: str) -> Mapping[frozenset[str], int]:
+        return self._db.read(lambda connection: fleet_versions(connection, image_id))
 
     def image(self, image_id: str) -> ImageRecord | None:
         return self.images([image_id]).get(image_id)

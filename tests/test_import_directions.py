@@ -91,6 +91,7 @@ ONLY_IN: dict[str, set[str]] = {
         "edge_module/hub_choice.py",
         "edge_module/engines/registry_client.py",
         "imagedelta_cli/api_client.py",
+        "imagedelta_cli/downloading.py",
         "imagedelta_cli/uploading.py",
         "imagedelta_registry/",
         "demo/",
@@ -106,13 +107,14 @@ ONLY_IN: dict[str, set[str]] = {
     # what Azure's library for IoT Hub sends by
     "msrest": {"services/hubs/sdk.py"},
     # tokens of Entra ID
-    "azure.identity": {"services/identity.py", "imagedelta_cli/checks/blob_storage.py"},
+    "azure.identity": {"services/identity.py", "imagedelta_cli/entra.py"},
     # blobs: the SDK in one file of each room, its errors beside it
     "azure.storage": {"services/blobs/azure_account.py", "imagedelta_cli/checks/blob_storage.py", "demo/azurite.py"},
     "azure.core": {
         "services/blobs/azure_account.py",
         "services/blobs/azure_errors.py",
         "services/identity.py",
+        "imagedelta_cli/entra.py",
         "imagedelta_cli/checks/blob_storage.py",
     },
 }

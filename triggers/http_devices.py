@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from contracts.callers import ENROL
+from contracts.callers import DEPLOY, ENROL
 from contracts.parameters import PAGING, Flag, Parameter, TagFilter, one_of
 from contracts.records import Device
 from contracts.requests import EnrolDevice, RebindDevice
-from contracts.responses import DeviceImageList, DeviceImageView, DeviceView, page_of
+from contracts.responses import DeviceExport, DeviceImageList, DeviceImageView, DeviceView, page_of
 from contracts.states import DEVICE_STATES
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit
+from triggers.device_export import export_of
 from triggers.http import ATTEND, Answer, Handler, Request, not_found
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
@@ -74,6 +76,15 @@ def images_on(request: Request, deps: Deps) -> Answer:
         DeviceImageView.model_validate(vars(image) | {"registered": image.image_id in registered}) for image in images
     ]
     return Answer(200, DeviceImageList(items=items))
+
+
+def export(request: Request, deps: Deps) -> Answer:
+    """In the audit log: what it answers opens the device's bundles to who asked."""
+    device = _known(request, deps)
+    noted = audit.change(
+        request, deps, "device.export", lambda: audit.Done(device.device_id), lambda _: Answer(200, {})
+    )
+    return replace(noted, body=export_of(device.device_id, deps))  # not within its transaction: the storage is asked
 
 
 def change(name: str) -> Handler:
@@ -188,6 +199,20 @@ RESOURCES = (
                 errors=(404, 409),
                 body=RebindDevice,
                 role=ENROL,
+            ),
+        ),
+    ),
+    Resource(
+        name="api_devices_one_export",
+        path="devices/{deviceId}/export",
+        operations=(
+            Operation(
+                "POST",
+                export,
+                "Where the device's bundles can be read, to carry them to it by hand.",
+                {200: DeviceExport},
+                errors=(404,),
+                role=DEPLOY,
             ),
         ),
     ),

@@ -10,7 +10,7 @@ from contracts.messages import Platform
 from contracts.parameters import PAGING, Parameter
 from contracts.records import Registration
 from contracts.requests import Reference, RegisterImage
-from contracts.responses import DeviceView, ImageView, RegistrationView, Upload, page_of
+from contracts.responses import DeviceView, ImageView, RegistrationView, UpdateCosts, Upload, page_of
 from imagedelta.errors import RequestError
 from services.deps import Deps
 from triggers import audit
@@ -18,6 +18,7 @@ from triggers.http import Answer, Request, not_found, register_image
 from triggers.image_ids import known_image_id
 from triggers.operations import Operation, Resource
 from triggers.paging import page_answer
+from triggers.update_costs import update_costs
 
 UPLOAD_LIFETIME = timedelta(hours=24)
 """Long enough for a 60 GB archive over a slow office link."""
@@ -102,6 +103,14 @@ def devices_with(request: Request, deps: Deps) -> Answer:
     return page_answer(DeviceView, deps.store.images.devices_with(image_id, **request.page()))
 
 
+def costs_of_update(request: Request, deps: Deps) -> Answer:
+    image_id = known_image_id(request.params["imageId"], deps)
+    image = deps.store.images.image(image_id)
+    if image is None:
+        raise not_found("image", image_id)
+    return Answer(200, update_costs(image, deps))
+
+
 def _check_origin(order: RegisterImage, deps: Deps) -> None:
     """Refuse what read_image could only fail on later."""
     if order.registry is not None:
@@ -181,6 +190,19 @@ RESOURCES = (
                 {200: page_of(DeviceView)},
                 errors=_FINDING,
                 query=PAGING,
+            ),
+        ),
+    ),
+    Resource(
+        name="api_images_one_update_costs",
+        path="images/{imageId}/update-costs",
+        operations=(
+            Operation(
+                "GET",
+                costs_of_update,
+                "What an update to the image would cost the devices that have another version of it.",
+                {200: UpdateCosts},
+                errors=_FINDING,
             ),
         ),
     ),

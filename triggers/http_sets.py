@@ -106,6 +106,7 @@ def list_sets(request: Request, deps: Deps) -> Answer:
         owner=request.query.get("owner"),
         state=request.query.get("state"),
         workstream=request.query.get("workstream"),
+        device_id=request.query.get("device"),
         **request.page(),
     )
     return page_answer(SetSummary, page)
@@ -136,7 +137,8 @@ def _troubles(set_id: str, deps: Deps) -> list[TroubleView]:
 
 def members(request: Request, deps: Deps) -> Answer:
     set_id = _known(request, deps).set_id
-    page = deps.store.sets.list_members(set_id, state=request.query.get("state"), **request.page())
+    state, device_id = request.query.get("state"), request.query.get("device")
+    page = deps.store.sets.list_members(set_id, state=state, device_id=device_id, **request.page())
     return page_answer(MemberDetail, page)
 
 
@@ -297,8 +299,13 @@ RESOURCES = (
                 query=(
                     *PAGING,
                     Parameter("owner", "Only of this owner, by e-mail."),
-                    Parameter("state", "Only in this state.", one_of(sorted(SET.states))),
+                    Parameter(
+                        "state",
+                        "Only in this state; open for all that have not ended.",
+                        one_of(("open", *sorted(SET.states))),
+                    ),
                     Parameter("workstream", "Only of this workstream."),
+                    Parameter("device", "Only those that this device is a member of."),
                 ),
             ),
         ),
@@ -322,7 +329,11 @@ RESOURCES = (
                 "The devices of a set, by id.",
                 {200: page_of(MemberDetail)},
                 errors=(404,),
-                query=(*PAGING, Parameter("state", "Only members in this state.", one_of(sorted(MEMBER.states)))),
+                query=(
+                    *PAGING,
+                    Parameter("state", "Only members in this state.", one_of(sorted(MEMBER.states))),
+                    Parameter("device", "Only this one."),
+                ),
             ),
         ),
     ),

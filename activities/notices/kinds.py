@@ -18,6 +18,10 @@ Advice = tuple[str, list[str]]
 """What to do, and commands to copy."""
 
 
+_OF_THEIR_OWN = ("approve", "cancel", "release", "retry", "rollback", "status")
+"""Commands that stand at the top of the command line; others of a set are below ``sets``."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """Of the set, now."""
@@ -32,7 +36,8 @@ class Facts:
     waiting: tuple[Waiting, ...]
 
     def command(self, verb: str, *more: str) -> str:
-        return shlex.join(["imagedelta", "sets", verb, self.of.set_id, *more])
+        room = () if verb in _OF_THEIR_OWN else ("sets",)
+        return shlex.join(["imagedelta", *room, verb, self.of.set_id, *more])
 
     def each(self, verb: str, *states: str) -> list[str]:
         """The command for the first devices in trouble, and its form when there are more."""

@@ -6,6 +6,7 @@ even do so.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceExistsError
-from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
 from imagedelta_cli.checks.finding import Finding, State, first_line
+from imagedelta_cli.entra import credential_of
 
 _BOUNDS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 10}
 _AWAY = "Start Azurite, or correct the address and the network's rules."
@@ -40,7 +41,7 @@ def check_account(check: str, named: str, *, needed: bool) -> Iterator[Finding]:
 
 def _client(named: str) -> BlobServiceClient:
     if named.startswith(("http://", "https://")):
-        return BlobServiceClient(named, credential=DefaultAzureCredential(), **_BOUNDS)
+        return BlobServiceClient(named, credential=credential_of(os.environ), **_BOUNDS)
     return BlobServiceClient.from_connection_string(named, **_BOUNDS)
 
 

@@ -1,7 +1,8 @@
-"""Say which files and layers make the update from OLD to NEW dear, and how to build the image better."""
+"""Say what makes the update from OLD to NEW dear, and how to build the image better; with --max-bytes a gate."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import click
 from imagedelta.delta.encode.costs import FileCost, file_costs
 from imagedelta.delta.encode.plan import Choice
 from imagedelta_cli.advice import Advice, advise
+from imagedelta_cli.api_client import Api
+from imagedelta_cli.api_options import host_options
 from imagedelta_cli.cells import field, size
+from imagedelta_cli.fleet_costs import OverLimit, advise_fleet, is_over
 from imagedelta_cli.images import UnpackedImage, unpacker
 from imagedelta_cli.options import image_options, json_option
 from imagedelta_cli.output import emit, progress, say_table
@@ -36,22 +40,53 @@ _FILES: tuple[Column, ...] = (
 
 
 @click.command(help=__doc__)
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", required=False)
+@click.argument("new", required=False)
+@click.option(
+    "--fleet", metavar="NAME:TAG", help="Instead: what this registered image would cost the devices there are."
+)
+@click.option("--max-bytes", type=click.IntRange(0), help="Exit code 8 when the dearest update is estimated above it.")
 @click.option("--top", default=15, show_default=True, type=click.IntRange(1), help="How many files to list.")
+@host_options
 @image_options
 @json_option
-def command(old: str, new: str, top: int, scratch: Path | None, as_json: bool) -> None:
+def command(
+    connect: Callable[[], Api],
+    old: str | None,
+    new: str | None,
+    fleet: str | None,
+    max_bytes: int | None,
+    top: int,
+    scratch: Path | None,
+    as_json: bool,
+) -> None:
+    if fleet is None and old is not None and new is not None:
+        dearest = _two_images(old, new, max_bytes, top, scratch, as_json)
+    elif fleet is not None and old is None:
+        dearest = advise_fleet(connect(), fleet, max_bytes, as_json)
+    else:
+        raise click.UsageError("Name two images, OLD and NEW, or --fleet NAME:TAG.")
+    if is_over(dearest, max_bytes):
+        raise OverLimit(f"an update of about {dearest:,} bytes, and --max-bytes allows {max_bytes:,}")
+
+
+def _two_images(old: str, new: str, max_bytes: int | None, top: int, scratch: Path | None, as_json: bool) -> int:
+    """Returns about how many bytes the update has."""
     with unpacker(scratch) as unpacking:
         before, after = unpacking.unpack(old), unpacking.unpack(new)
         with progress("Comparing files") as report:
             costs = file_costs(after.content, [before.content], unpacking.folder, report)
+    total = sum(cost.cost for cost in costs)
     dearest = sorted((cost for cost in costs if cost.cost), key=lambda cost: (-cost.cost, cost.path))[:top]
     found = advise(after.content, costs)
     files, layers, hints = [_file(cost) for cost in dearest], _layers(before, after, costs), [_hint(a) for a in found]
     if as_json:
-        emit({"targetImageId": after.image.image_id, "layers": layers, "files": files, "advice": hints}, as_json)
-        return
+        judged = {"totalBytes": total, "maxBytes": max_bytes, "overLimit": is_over(total, max_bytes)}
+        emit(
+            {"targetImageId": after.image.image_id, "layers": layers, "files": files, "advice": hints, **judged},
+            as_json,
+        )
+        return total
     say_table(layers, _LAYERS)
     say()
     say_table(files, _FILES)
@@ -62,6 +97,8 @@ def command(old: str, new: str, top: int, scratch: Path | None, as_json: bool) -
         for path in advice.examples:
             say(f"  - {path}")
         say()
+    say(f"About {total:,} bytes in all.")
+    return total
 
 
 def _file(cost: FileCost) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from imagedelta.errors import RequestError
-from imagedelta_cli.app_database import reconcile_database, upgrade_database
+from imagedelta_cli.app_database import admit_to_database, reconcile_database, upgrade_database
+from imagedelta_cli.asking import confirmed, yes_option
 from imagedelta_cli.options import json_option
 from imagedelta_cli.output import emit, progress
 from imagedelta_cli.terminal import say, say_json
 from imagedelta_host.settings import apply_local_settings
 
+_LOSES = "Bundles that the database does not know are taken out of outboxes, and what it gives up is sent again."
 _PLACES = ("IMAGEDELTA_DATABASE_URL", "IMAGEDELTA_BLOBS_DIR", "LOCAL_BLOBS_DIR")
 """The first names the database; without it, it is a file beside the blobs."""
 
@@ -49,11 +51,28 @@ def upgrade(app: Path, as_json: bool) -> None:
     emit({"schema": revision}, as_json)
 
 
+@command.command("admit")
+@click.argument("name")
+@click.argument("client_id")
+@_app_option
+@json_option
+def admit(name: str, client_id: str, app: Path, as_json: bool) -> None:
+    """Let the app's managed identity into its database on Azure SQL: NAME and CLIENT_ID of the identity.
+
+    It may read and write, and no more. Once for each deployment, after upgrade, as who administers the database; an
+    identity that is in already stays as it is.
+    """
+    _settings(app, "only there users are let in")
+    admit_to_database(app, name, client_id)
+    emit({"user": name, "clientId": client_id}, as_json)
+
+
 @command.command("reconcile")
 @_app_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@yes_option
 @json_option
-def reconcile(app: Path, dry_run: bool, as_json: bool) -> None:
+def reconcile(app: Path, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Bring a database that was restored from a backup to what is true by now, before the app starts again.
 
     The outboxes in the storage tell what is really on its way, the hubs whose manifest has changed; every device is
@@ -61,6 +80,7 @@ def reconcile(app: Path, dry_run: bool, as_json: bool) -> None:
     devices can have seen. May be interrupted, and run again.
     """
     _settings(app, "its settings say which database and storage are the app's")
+    confirmed("reconcile", "" if dry_run else _LOSES, yes)
     with progress("Comparing devices") as bar:
         found = reconcile_database(app, dry_run=dry_run, progress=lambda done: bar(done, 0))
     if as_json:

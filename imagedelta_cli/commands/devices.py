@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -10,8 +9,10 @@ import click
 from imagedelta.platforms import parse_platform
 from imagedelta_cli.api_client import Api, segment
 from imagedelta_cli.api_options import host_command, limit_option, show_items, show_one
+from imagedelta_cli.asking import confirmed, yes_option
 from imagedelta_cli.cells import field, ident, image, sentence, size, when, word
 from imagedelta_cli.connecting import connect
+from imagedelta_cli.options import pairs
 from imagedelta_cli.tables import Column
 from imagedelta_cli.terminal import say
 
@@ -178,12 +179,14 @@ def _under_way(api: Api, device_id: str) -> list[dict[str, Any]]:
     return [item for item in newest if item["stage"] not in _OVER]
 
 
-def _action(name: str, help_text: str) -> None:
-    @command.command(name, help=help_text)
+def _action(name: str, help_text: str, loses: str = "") -> None:
     @click.argument("device_id")
     @host_command
-    def act(api: Api, device_id: str, as_json: bool) -> None:
+    def act(api: Api, device_id: str, as_json: bool, yes: bool = True) -> None:
+        confirmed(f"{name} {device_id}", loses, yes)
         show_one(api.post(f"devices/{segment(device_id)}/{name}"), _DETAILS, as_json)
+
+    command.command(name, help=help_text)(yes_option(act) if loses else act)
 
 
 @command.command("rebind")
@@ -197,20 +200,17 @@ def rebind(api: Api, device_id: str, hub: str, hub_device_id: str | None, as_jso
     show_one(api.post(f"devices/{segment(device_id)}/rebind", body), _DETAILS, as_json)
 
 
-_action("retire", "Retire a device: its access is revoked and its outbox emptied.")
-_action("replace", "The hardware was replaced: everything is sent again as its inventory asks for it.")
+_action(
+    "retire",
+    "Retire a device: its access is revoked and its outbox emptied.",
+    loses="It is out of all sets for good; to come back it is enrolled under another id.",
+)
+_action(
+    "replace",
+    "The hardware was replaced: everything is sent again as its inventory asks for it.",
+    loses="What was known of its images is dropped; what they cost on the link may be paid again.",
+)
 _action("resync", "Ask a device for an inventory now; releases a held device.")
 
 
 command.add_command(connect)
-
-
-def pairs(texts: Iterable[str]) -> dict[str, Any]:
-    """NAME=VALUE texts as a dict."""
-    found = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
-        found[name] = value
-    return found

@@ -1,4 +1,4 @@
-"""``imagedelta host``: serve a function app on this machine."""
+"""Serve a function app on this machine."""
 
 from __future__ import annotations
 

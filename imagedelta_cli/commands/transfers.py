@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from imagedelta_cli.api_client import Api, segment
+from imagedelta_cli.api_client import Api
 from imagedelta_cli.api_options import host_command, limit_option, show_items
-from imagedelta_cli.cells import counted, field, ident, image_text, sentence, size, when, word
+from imagedelta_cli.cells import counted, field, ident, image_text, size, when, word
 from imagedelta_cli.tables import Cell, Column, Fit
 
 _COLUMNS: tuple[Column, ...] = (
@@ -28,15 +28,6 @@ _BUCKETS: tuple[Column, ...] = (
     ("SUCCEEDED", field("succeeded")),
     ("FAILED", field("failed")),
     ("BYTES", size("bytes")),
-)
-_HISTORY: tuple[Column, ...] = (
-    ("AT", when("at")),
-    ("ATTEMPT", field("attempt")),
-    ("FROM", field("old")),
-    ("TO", field("new")),
-    ("BY", field("source")),
-    ("CODE", field("code")),
-    ("DETAIL", sentence("detail")),
 )
 
 
@@ -79,14 +70,6 @@ def list_(
     """List transfers: one image to one device each."""
     wanted = {"device": device, "image": image_id, "state": state, "set": set_id}
     show_items(api.pages("transfers", most=limit, **wanted), _COLUMNS, as_json)
-
-
-@command.command("history")
-@click.argument("transfer_id")
-@host_command
-def history(api: Api, transfer_id: str, as_json: bool) -> None:
-    """Everything that happened to a transfer."""
-    show_items(api.get(f"transfers/{segment(transfer_id)}/history")["items"], _HISTORY, as_json)
 
 
 @command.command("timeseries")

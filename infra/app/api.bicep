@@ -32,7 +32,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     httpsOnly: true
     keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
-    siteConfig: { minTlsVersion: '1.2', ftpsState: 'Disabled' }
+    siteConfig: { minTlsVersion: '1.2', scmMinTlsVersion: '1.2', ftpsState: 'Disabled' }
     functionAppConfig: {
       deployment: {
         storage: {
@@ -41,7 +41,9 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
           authentication: { type: 'UserAssignedIdentity', userAssignedIdentityResourceId: identityId }
         }
       }
-      runtime: { name: 'python', version: '3.12' }
+      // The version that Azure's own build of the package has been seen to take whatever stands here (azure-dev#8538), and
+      // wheels with native code fit one version alone.
+      runtime: { name: 'python', version: '3.11' }
       scaleAndConcurrency: { instanceMemoryMB: 2048, maximumInstanceCount: maximumInstances }
     }
   }

@@ -8,6 +8,7 @@ param adminId string
 param adminName string
 param adminType string
 param deployerAddress string
+param workspaceId string
 
 resource server 'Microsoft.Sql/servers@2023-08-01-preview' = {
   name: serverName
@@ -20,7 +21,7 @@ resource server 'Microsoft.Sql/servers@2023-08-01-preview' = {
       administratorType: 'ActiveDirectory'
       azureADOnlyAuthentication: true
       login: adminName
-      principalType: adminType == 'ServicePrincipal' ? 'Application' : adminType
+      principalType: adminType
       sid: adminId
       tenantId: tenant().tenantId
     }
@@ -56,6 +57,15 @@ resource server 'Microsoft.Sql/servers@2023-08-01-preview' = {
   resource deployer 'firewallRules' = if (public && !empty(deployerAddress)) {
     name: 'deployer'
     properties: { startIpAddress: deployerAddress, endIpAddress: deployerAddress }
+  }
+}
+
+resource told 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: server::database
+  name: 'faults'
+  properties: {
+    workspaceId: workspaceId
+    logs: [for category in ['Errors', 'Timeouts', 'Blocks', 'Deadlocks']: { category: category, enabled: true }]
   }
 }
 

@@ -1,5 +1,5 @@
 // What devices report to. The service side lets the app in by its identity; the built-in event hub endpoint takes shared
-// keys alone, so a policy that may do nothing but connect there lies in the vault (docs/adr/0036).
+// keys alone, so the key of a policy with the least right that opens it lies in the vault (docs/adr/0036).
 import { roles } from 'roles.bicep'
 
 param name string
@@ -9,9 +9,13 @@ param units int
 param identityName string
 param principalId string
 param vaultName string
+param workspaceId string
 
 var group = 'imagedelta'
 var policy = 'events'
+// Elsewhere the property is refused; TLS below 1.2 IoT Hub no longer takes anywhere.
+// Source: learn.microsoft.com/azure/iot-hub/iot-hub-tls-support, "TLS 1.2 enforcement available in select regions".
+var enforcing = ['eastus', 'southcentralus', 'westus2', 'usgovarizona', 'usgovvirginia']
 
 resource hub 'Microsoft.Devices/IotHubs@2023-06-30' = {
   name: name
@@ -19,7 +23,7 @@ resource hub 'Microsoft.Devices/IotHubs@2023-06-30' = {
   tags: tags
   sku: { name: 'S1', capacity: units }
   properties: {
-    minTlsVersion: '1.2'
+    minTlsVersion: contains(enforcing, toLower(replace(location, ' ', ''))) ? '1.2' : null
     publicNetworkAccess: 'Enabled'
     authorizationPolicies: [{ keyName: policy, rights: 'ServiceConnect' }]
     eventHubEndpoints: { events: { retentionTimeInDays: 7, partitionCount: 4 } }
@@ -49,6 +53,18 @@ resource hub 'Microsoft.Devices/IotHubs@2023-06-30' = {
 resource consumers 'Microsoft.Devices/IotHubs/eventHubEndpoints/ConsumerGroups@2023-06-30' = {
   name: '${hub.name}/events/${group}'
   properties: { name: group }
+}
+
+// Faults of routes, and who made devices and deployments. Not each connection: a fleet at sea has too many.
+resource told 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: hub
+  name: 'audit'
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      for category in ['Routes', 'DeviceIdentityOperations', 'Configurations']: { category: category, enabled: true }
+    ]
+  }
 }
 
 resource manages 'Microsoft.Authorization/roleAssignments@2022-04-01' = {

@@ -1,7 +1,27 @@
-// A network for the app's way out, and one for the private endpoints it goes to.
+// A network for the app's way out, and one for the private endpoints it goes to. What has no private endpoint (the hub,
+// mail, Entra ID, Application Insights) is reached through a gateway with an address of its own: new networks have no way
+// out by themselves.
 param name string
+param gatewayName string
+param addressName string
 param location string
 param tags object
+
+resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = {
+  name: addressName
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: { publicIPAllocationMethod: 'Static' }
+}
+
+resource gateway 'Microsoft.Network/natGateways@2024-01-01' = {
+  name: gatewayName
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: { publicIpAddresses: [{ id: address.id }] }
+}
 
 resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = {
   name: name
@@ -14,6 +34,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = {
         name: 'app'
         properties: {
           addressPrefix: '10.0.0.0/24'
+          natGateway: { id: gateway.id }
           // Flex Consumption's own, not that of the other plans.
           delegations: [{ name: 'flex', properties: { serviceName: 'Microsoft.App/environments' } }]
         }

@@ -6,8 +6,10 @@ param name string
 param location string
 param tags object
 param public bool
+param prod bool
 param identityName string
 param principalId string
+param workspaceId string
 @secure()
 param smtpPassword string
 
@@ -20,7 +22,8 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     enableSoftDelete: true
-    enablePurgeProtection: true
+    // Fleets trust the key in it. A dev environment can be taken away for good instead (azd down --purge).
+    enablePurgeProtection: prod ? true : null
     publicNetworkAccess: public ? 'Enabled' : 'Disabled'
     networkAcls: { bypass: 'AzureServices', defaultAction: public ? 'Allow' : 'Deny' }
   }
@@ -35,6 +38,13 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     name: 'smtp-password'
     properties: { value: smtpPassword }
   }
+}
+
+// Who read a secret, and who had something sealed.
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: vault
+  name: 'audit'
+  properties: { workspaceId: workspaceId, logs: [{ category: 'AuditEvent', enabled: true }] }
 }
 
 var granted = [roles.keyVaultCryptoUser, roles.keyVaultSecretsUser]

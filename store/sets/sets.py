@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from contracts.records import Cost, DeploymentSet, Device, Figures, Member, Page, Trouble, Unregistered, Waiting
 from contracts.requests import StartDeployment
-from contracts.states import NEEDS_APPROVAL, ORCHESTRATOR
+from contracts.states import NEEDS_APPROVAL, OPEN_SET, ORCHESTRATOR
 from services.store_port import Decisions, PlanningBegun, Range, Unplanned
 from store.devices.silence import silent_of_set
 from store.kernel import history
 from store.kernel.engine import Database
 from store.kernel.moves import move_member, move_set
 from store.kernel.paging import each, fetch_page
-from store.kernel.schema import sets
+from store.kernel.schema import members, sets
 from store.kernel.tools import as_record
 from store.sets import orders, plan, settle, start, views, weigh
 from store.sets.cancel import withdraw_part
@@ -63,13 +63,23 @@ class SqlSets:
         return self._db.read(lambda connection: members_of(connection, set_id))
 
     def list_sets(
-        self, *, owner: str | None, state: str | None, workstream: str | None, limit: int, after: str | None
+        self,
+        *,
+        owner: str | None,
+        state: str | None,
+        workstream: str | None,
+        device_id: str | None = None,
+        limit: int,
+        after: str | None,
     ) -> Page:
         query = select(sets)
+        if device_id is not None:
+            its = select(members.c.set_id).where(members.c.device_id == device_id)
+            query = query.where(sets.c.set_id.in_(its))
         if owner is not None:
             query = query.where(sets.c.owner_email == owner)
         if state is not None:
-            query = query.where(sets.c.state == state)
+            query = query.where(sets.c.state.in_(sorted(OPEN_SET) if state == "open" else [state]))
         if workstream is not None:
             query = query.where(sets.c.workstream == workstream)
         make = each(lambda row: as_record(DeploymentSet, row))
@@ -167,8 +177,10 @@ class SqlSets:
     def troubles(self, set_id: str, states: Collection[str]) -> tuple[Trouble, ...]:
         return self._db.read(lambda connection: views.troubles(connection, set_id, states))
 
-    def list_members(self, set_id: str, *, state: str | None, limit: int, after: str | None) -> Page:
-        return self._db.read(lambda connection: views.members_page(connection, set_id, state, limit, after))
+    def list_members(
+        self, set_id: str, *, state: str | None, device_id: str | None = None, limit: int, after: str | None
+    ) -> Page:
+        return self._db.read(lambda connection: views.members_page(connection, set_id, state, device_id, limit, after))
 
     def silent(self, set_id: str) -> tuple[Waiting, ...]:
         return self._db.read(lambda connection: silent_of_set(connection, set_id))

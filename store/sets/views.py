@@ -84,7 +84,9 @@ def waiting(connection: Connection, set_id: str) -> tuple[Waiting, ...]:
     return tuple(sorted(found.values(), key=lambda item: (-item.devices, item.code)))
 
 
-def members_page(connection: Connection, set_id: str, state: str | None, limit: int, after: str | None) -> Page:
+def members_page(
+    connection: Connection, set_id: str, state: str | None, device_id: str | None, limit: int, after: str | None
+) -> Page:
     """Of MemberShown, in order of device."""
     query = (
         select(members, devices.c.state.label("device_state"), devices.c.twin_code)
@@ -93,6 +95,8 @@ def members_page(connection: Connection, set_id: str, state: str | None, limit: 
     )
     if state is not None:
         query = query.where(members.c.state == state)
+    if device_id is not None:
+        query = query.where(members.c.device_id == device_id)
 
     def make(connection: Connection, rows: list[RowMapping]) -> list[MemberShown]:
         figures = figures_of_members(connection, set_id, [row["device_id"] for row in rows])

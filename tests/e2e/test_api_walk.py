@@ -317,14 +317,14 @@ def test_the_command_line_shows_what_the_interface_says(
     archive = tmp_path / "app.tar"
     archive.write_bytes(docker_save(_app(3)))
 
-    registered = _run(cloud, "images", "register", str(archive), "--reference", "app:3")
+    registered = _run(cloud, "register", str(archive), "--reference", "app:3")
     enrolled = _run(cloud, "devices", "enrol", "cli-1", "--hub", "north", "--tag", "site=a")
     listed = _run(cloud, "devices", "list", "--tag", "site=a")
-    plan = _run(cloud, "sets", "plan", *_order_options("cli-1"))
-    started = _run(cloud, "sets", "start", *_order_options("cli-1"))
-    shown = _run(cloud, "sets", "show", started["setId"])
+    plan = _run(cloud, "plan", *_order_options("cli-1"))
+    started = _run(cloud, "deploy", *_order_options("cli-1"))
+    shown = _run(cloud, "status", started["setId"])
     members = _run(cloud, "sets", "members", started["setId"])
-    cancelled = _run(cloud, "sets", "cancel", started["setId"])
+    cancelled = _run(cloud, "cancel", started["setId"], "--yes")
 
     assert registered["images"] == {"linux/amd64": _app(3).image_id}
     assert [item["deviceId"] for item in listed["items"]] == [enrolled["deviceId"]]
@@ -332,13 +332,27 @@ def test_the_command_line_shows_what_the_interface_says(
     assert (shown["setId"], [member["deviceId"] for member in members["items"]]) == (started["setId"], ["cli-1"])
     assert cancelled["state"] == "cancelled"
     assert _run(cloud, "transfers", "list", "--device", "cli-1") == {"items": []}
-    assert _run(cloud, "sets", "events", started["setId"])["items"]
+    assert _run(cloud, "logs", started["setId"])["items"]
+
+
+def test_a_build_that_would_cost_the_fleet_too_much_is_stopped(cloud: CloudProcess, images: dict[str, str]) -> None:
+    cloud.device("gate-1").has(images["app:1"])
+
+    within = _run(cloud, "advise", "--fleet", "app:2", "--max-bytes", "50000")
+    over = _cli(cloud, "advise", "--fleet", "app:2", "--max-bytes", "10", "--json")
+
+    (version,) = within["versions"]
+    assert (version["reference"], version["imageId"], within["overLimit"]) == ("app:1", images["app:1"], False)
+    assert version["devices"] >= 1
+    assert 10 < within["dearestBytes"] < 0.2 * version["fullBytes"]
+    assert (over.returncode, json.loads(over.stdout)["overLimit"]) == (8, True)
+    assert json.loads(over.stderr)["error"]["code"] == "cli.over_limit"
 
 
 def test_the_command_line_prints_tables_and_plain_errors(cloud: CloudProcess, images: dict[str, str]) -> None:
     table = _cli(cloud, "images", "list", "--reference", "app:2")
-    refused = _cli(cloud, "sets", "show", "set-none")
-    waited = _cli(cloud, "sets", "wait", "set-none", "--timeout", "1")
+    refused = _cli(cloud, "status", "set-none")
+    waited = _cli(cloud, "status", "set-none", "--watch", "--timeout", "1")
 
     assert table.returncode == 0
     assert images["app:2"][7:19] in table.stdout

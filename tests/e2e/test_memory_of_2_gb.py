@@ -125,7 +125,7 @@ def test_host_and_device_stay_within_their_memory_with_an_image_of_2_gb(tmp_path
         archives = [write_image(tmp_path, version) for version in (1, 2)]
         assert archives[0][2] > 2_000_000_000
         for archive, _, _ in archives:
-            run(environment, "imagedelta_cli.main", "images", "register", str(archive))
+            run(environment, "imagedelta_cli.main", "register", str(archive))
         registered = time.monotonic()
         ship = environment_of_a_device(cloud, tmp_path)
         run(ship, "edge_module", "load", str(archives[0][0]))

@@ -10,6 +10,7 @@ import pytest
 from tests.infra.predicted import ROOT, Predicted, predict
 
 Deployed = Callable[..., Predicted]
+DEFAULTS: dict[str, object] = {"kind": "dev", "privateNetwork": False}
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +18,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """What would be there with the given parameters; each combination is compiled once."""
 
     @cache
+    def once(parameters: tuple[tuple[str, object], ...]) -> Predicted:
+        return predict(ROOT / "infra", tmp_path_factory.mktemp("infra"), **dict(parameters))
+
     def of(**parameters: object) -> Predicted:
-        return predict(ROOT / "infra", tmp_path_factory.mktemp("infra"), **parameters)
+        return once(tuple(sorted((DEFAULTS | parameters).items(), key=str)))
 
     return of
 

@@ -9,24 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from services.settings import Settings, load_settings
 from services.watching.settings import JSON
+from tests.infra.built_in_roles import ROLES
 from tests.infra.predicted import ROOT, TENANT, Predicted
 
 PAGE = (ROOT / "docs" / "settings.md").read_text("utf-8")
 HOSTS = {"AzureWebJobsStorage__accountName", "AzureWebJobsStorage__clientId", "AzureWebJobsStorage__credential"}
 """Of the Functions host alone, which lets itself into its storage by the app's identity."""
-
-ROLES = {
-    "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
-    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
-    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
-    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
-    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
-    "4fc6c259-987e-4a07-842e-c321cc9d413f": "IoT Hub Data Contributor",
-    "12338af0-0e69-4776-bea7-57ae8d297424": "Key Vault Crypto User",
-    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
-    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
-}
-"""Source: learn.microsoft.com, "Azure built-in roles"."""
 
 NEEDED = Counter(
     {
@@ -76,18 +64,20 @@ def _resolved(value: str) -> str:
 
 def roles(found: Predicted) -> Counter[tuple[str, str]]:
     """(resource, role), each as often as it is given."""
+    names = {role.id: name for name, role in ROLES.items()}
     given: Counter[tuple[str, str]] = Counter()
     for each in found.of("Microsoft.Authorization/roleAssignments"):
         scope = "/".join(each["id"].partition("/providers/Microsoft.Authorization")[0].split("/")[-2:])
         role = each["properties"]["roleDefinitionId"].rpartition("/")[2]
         known = next((start for start, _ in NEEDED if scope.startswith(start)), scope)
-        given[known, ROLES.get(role, role)] += 1
+        given[known, names.get(role, role)] += 1
     return given
 
 
 def wrong(found: Predicted) -> list[str]:
     """Every rule at once: sentences, none for a deployment that is right."""
-    return [*_settings(found), *_roles(found), *_storage(found), *_database(found), *_hub(found), *_app(found)]
+    parts = (_settings, _roles, _storage, _database, _hub, _app, _tls, _diagnostics)
+    return [sentence for part in parts for sentence in part(found)]
 
 
 def _settings(found: Predicted) -> Iterator[str]:
@@ -168,7 +158,7 @@ def _hub(found: Predicted) -> Iterator[str]:
     if routes != {"imagedelta": "$connectionModuleId = 'imagereconstruction'"}:
         yield "the hub routes otherwise"
     if [each["rights"] for each in hub["authorizationPolicies"]] != ["ServiceConnect"]:
-        yield "a key of the hub may do more than listen"
+        yield "a key of the hub may do more than it must"
     group = found.one("Microsoft.Devices/IotHubs/eventHubEndpoints/ConsumerGroups")["name"]
     if not group.endswith(f"/events/{GIVEN['consumerGroup']}"):
         yield "the consumer group is another"
@@ -177,8 +167,8 @@ def _hub(found: Predicted) -> Iterator[str]:
 def _app(found: Predicted) -> Iterator[str]:
     site = found.one("Microsoft.Web/sites")
     config = site["properties"]["functionAppConfig"]
-    if config["runtime"] not in ({"name": "python", "version": "3.11"}, {"name": "python", "version": "3.12"}):
-        yield "the runtime is none that the app knows"
+    if config["runtime"] != {"name": "python", "version": "3.11"}:
+        yield "the runtime is not the one that packages are built on"
     if config["deployment"]["storage"]["authentication"]["type"] != "UserAssignedIdentity":
         yield "the package is not read by identity"
     if not 40 <= config["scaleAndConcurrency"]["maximumInstanceCount"] <= 1000:
@@ -188,3 +178,40 @@ def _app(found: Predicted) -> Iterator[str]:
     passwords = found.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
     if [each["properties"]["allow"] for each in passwords] != [False, False]:
         yield "the app can be published to by a password"
+
+
+def _tls(found: Predicted) -> Iterator[str]:
+    """Where a service lets one say so; what has no such property takes nothing below 1.2 by itself."""
+    site = found.one("Microsoft.Web/sites")["properties"]
+    if (site["siteConfig"]["minTlsVersion"], site["siteConfig"]["scmMinTlsVersion"]) != ("1.2", "1.2"):
+        yield "the app takes old TLS"
+    if site["siteConfig"]["ftpsState"] != "Disabled":
+        yield "the app has FTP"
+    if found.one("Microsoft.Sql/servers")["properties"]["minimalTlsVersion"] != "1.2":
+        yield "the database takes old TLS"
+    for each in found.of("Microsoft.Storage/storageAccounts"):
+        if each["properties"].get("supportsHttpsTrafficOnly") is not True:
+            yield f"{each['name']} speaks http"
+
+
+KEPT = {
+    "Microsoft.KeyVault/vaults/kv-": {"AuditEvent"},
+    "Microsoft.Devices/IotHubs/iot-": {"Routes", "DeviceIdentityOperations", "Configurations"},
+    "Microsoft.Sql/servers/sql-": {"Errors", "Timeouts", "Blocks", "Deadlocks"},
+}
+"""Categories of each service's log that go to the workspace.
+
+Source: learn.microsoft.com, "Supported logs for Microsoft.Devices/IotHubs", "… Microsoft.KeyVault/vaults", "…
+Microsoft.Sql/servers/databases".
+"""
+
+
+def _diagnostics(found: Predicted) -> Iterator[str]:
+    stated = {}
+    for each in found.of("Microsoft.Insights/diagnosticSettings"):
+        at = next((start for start in KEPT if f"/providers/{start}" in each["id"]), each["id"])
+        stated[at] = {log["category"] for log in each["properties"]["logs"] if log["enabled"]}
+        if ".outputs.workspaceId.value" not in str(each["properties"].get("workspaceId")):
+            yield f"the log of {at} goes nowhere"
+    if stated != KEPT:
+        yield f"logs are kept otherwise: {stated}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.unit.test_package import ROOT, ignore
+from tests.package import pack
 
 SAMPLE = """
 import io, imagedelta_native as native
@@ -23,8 +22,7 @@ pytestmark = pytest.mark.e2e
 
 def deployed(folder: Path) -> Path:
     """native/ as azd packs it."""
-    package = shutil.copytree(ROOT, folder / "app", ignore=ignore)
-    return package / "native"
+    return pack(folder / "app") / "native"
 
 
 def installed(source: Path, target: Path, **env: str) -> subprocess.CompletedProcess[str]:

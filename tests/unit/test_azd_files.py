@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -46,21 +47,93 @@ def test_what_the_migration_is_told_is_given_out_by_the_templates() -> None:
     assert needed and set(needed[1].split()) <= given
 
 
+def test_azds_file_has_the_form_that_azd_reads() -> None:
+    """Names of what is inside ``hooks``, ``pipeline`` and ``requiredVersions`` are refused when azd does not know them.
+
+    Source: Azure/azure-dev, schemas/v1.0/azure.yaml.json (commit 00cddf71).
+    """
+    assert set(AZURE) <= {"name", "metadata", "requiredVersions", "infra", "services", "pipeline", "hooks", "workflows"}
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", AZURE["name"])
+    assert set(AZURE["pipeline"]) <= {"provider", "variables", "secrets"}
+    assert set(AZURE["requiredVersions"]) == {"azd"}
+    for service in AZURE["services"].values():
+        assert not {"image", "docker", "k8s", "apiVersion", "env"} & set(service), "not of a function app"
+    for hook in AZURE["hooks"].values():
+        known = {"shell", "kind", "dir", "run", "continueOnError", "interactive", "windows", "posix", "secrets"}
+        assert set(hook) <= known
+        assert hook["shell"] in ("sh", "pwsh"), "an inline script names its shell"
+
+
+BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"}
+"""Source: Azure/azure-dev, cli/azd/CHANGELOG.md, 1.17.1 for the last."""
+
+
+def parameters() -> set[str]:
+    return set(re.findall(r"\$\{(\w+)[=}]", PARAMETERS))
+
+
+def test_the_pipeline_takes_along_every_parameter_that_a_person_may_have_set() -> None:
+    """Else a deployment by the pipeline would take back what `azd env set` had said."""
+    taken = [*AZURE["pipeline"]["variables"], *AZURE["pipeline"]["secrets"]]
+
+    assert set(taken) | BY_AZD == parameters()
+    assert [name for name in taken if "PASSWORD" in name] == AZURE["pipeline"]["secrets"]
+
+
 def test_the_pipeline_gives_each_step_what_azd_cannot_know() -> None:
     steps = [step for step in PIPELINE["steps"] if step.get("task") == "AzureCLI@2"]
-    by_itself = {"AZURE_PRINCIPAL_ID"}  # azd sets it to who is signed in
-    needed = {
-        value[2:-1] for each in json.loads(PARAMETERS)["parameters"].values() if "=" not in (value := each["value"])
-    }
 
-    assert [step["inputs"]["inlineScript"].split()[1] for step in steps] == ["provision", "deploy"]
+    assert [step["inputs"]["inlineScript"].split("azd ")[-1].split()[0] for step in steps] == ["provision", "deploy"]
     for step in steps:
-        assert needed - by_itself <= set(step["env"])
+        assert {"AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME", "AZURE_LOCATION"} <= set(step["env"])
         assert step["env"]["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
         assert step["inputs"]["azureSubscription"] == "azconnection"
+        assert step["inputs"]["keepAzSessionActive"] is True
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"), [("$(IMAGEDELTA_SMTP_PASSWORD)", "unset"), ("correct-horse", "correct-horse"), ("", "")]
+)
+def test_a_secret_that_nobody_set_is_no_password(given: str, seen: str, tmp_path: Path) -> None:
+    """Azure Pipelines replaces `$(NAME)` where it knows NAME, in scripts as in variables."""
+    step = next(step for step in PIPELINE["steps"] if "provision" in step.get("inputs", {}).get("inlineScript", ""))
+    azd = tmp_path / "azd"
+    azd.write_text('#!/bin/sh\necho "${IMAGEDELTA_SMTP_PASSWORD-unset}"\n')
+    azd.chmod(0o755)
+    script = step["inputs"]["inlineScript"].replace("$(IMAGEDELTA_SMTP_PASSWORD)", given)
+
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "IMAGEDELTA_SMTP_PASSWORD": given},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert done.stdout == f"{seen}\n"
+
+
+def test_the_python_of_the_pipeline_is_that_of_the_app() -> None:
+    (python,) = (
+        step["inputs"]["versionSpec"] for step in PIPELINE["steps"] if step.get("task") == "UsePythonVersion@0"
+    )
+
+    assert f"version: '{python}'" in (ROOT / "infra/app/api.bicep").read_text()
+
+
+def test_the_page_names_every_variable_and_every_output() -> None:
+    page = (ROOT / "docs/azure.md").read_text()
+    asked = set(re.findall(r"azd env get-value (\w+)", page + (ROOT / "docs/tutorial.md").read_text()))
+    set_ = set(re.findall(r"azd env set (\w+)", page))
+    given = set(re.findall(r"^output (\w+) ", (ROOT / "infra/main.bicep").read_text(), re.M))
+
+    assert [name for name in sorted(parameters()) if f"`{name}`" not in page] == []
+    assert asked <= given
+    assert set_ <= parameters()
 
 
 def test_the_pipeline_holds_no_secret() -> None:
-    text = (ROOT / ".azdo/pipelines/azure-dev.yml").read_text().lower()
+    text = (ROOT / ".azdo/pipelines/azure-dev.yml").read_text().replace("IMAGEDELTA_SMTP_PASSWORD", "").lower()
 
     assert not re.search(r"client.?secret|password|connectionstring|sharedaccesskey", text)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-IGNORED = [line.rstrip("/") for line in (ROOT / ".funcignore").read_text().splitlines() if line]
+from tests.package import ROOT, pack
+
 LOOK = """
 import sys
 root, package = sys.argv[1:]
@@ -27,15 +25,9 @@ for module in list(sys.modules.values()):
 """
 
 
-def ignore(folder: str, names: list[str]) -> set[str]:
-    """As gitignore's rules are meant: one that begins with a slash is about the root's own."""
-    patterns = [pattern.removeprefix("/") for pattern in IGNORED if pattern[0] != "/" or Path(folder) == ROOT]
-    return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
-
-
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shutil.copytree(ROOT, tmp_path_factory.mktemp("package") / "app", ignore=ignore)
+    return pack(tmp_path_factory.mktemp("package") / "app")
 
 
 def test_the_package_alone_is_indexed(package: Path) -> None:

@@ -39,9 +39,9 @@ class Invocation:
     outputs: Mapping[str, TypedData] = field(default_factory=dict)
 
 
-def worker_command(*arguments: str) -> list[str]:
+def worker_command(*arguments: str, python: str | Path = sys.executable) -> list[str]:
     assert WORKER.is_dir(), "the worker is not there: run scripts/setup-worker"
-    return [sys.executable, "-P", str(RUNNER), str(WORKER), *arguments]
+    return [str(python), "-P", str(RUNNER), str(WORKER), *arguments]
 
 
 def clean_environment(**environment: str) -> dict[str, str]:
@@ -72,10 +72,10 @@ def _told(folder: Path, *arguments: str) -> dict[str, str | None]:
 class AzureWorker:
     """One worker process that has indexed an app."""
 
-    def __init__(self, app: Path, **environment: str) -> None:
-        """Start the worker in ``app`` and have it index it."""
+    def __init__(self, app: Path, *, python: str | Path = sys.executable, **environment: str) -> None:
+        """Start the worker in ``app``, with the packages of ``python``, and have it index it."""
         self._process = subprocess.Popen(
-            worker_command(),
+            worker_command(python=python),
             cwd=app,
             env=clean_environment(**environment),
             stdin=subprocess.PIPE,

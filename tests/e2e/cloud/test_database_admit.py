@@ -91,7 +91,7 @@ def test_what_is_no_identity_never_reaches_the_server(server: TdsServer, name: s
 
 def run_admit(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "database_admit", *arguments],
+        [Path(sys.executable).with_name("imagedelta"), "db", "admit", *arguments],
         cwd=ROOT,
         env={**os.environ, "IMAGEDELTA_DATABASE_URL": url, "AZURE_IDENTITY_NAME": "id-ships"},
         capture_output=True,
@@ -104,7 +104,7 @@ def run_admit(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_step_of_a_deployment_does_it(server: TdsServer) -> None:
     done = run_admit(url(server), "id-ships", CLIENT)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert sent(server) == WANTED
 
 

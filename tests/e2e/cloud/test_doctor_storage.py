@@ -65,4 +65,4 @@ def test_an_identity_is_tried_with_all_that_the_app_does(
     if lets_in:
         assert (check["state"], "user-delegation" in check["found"]) == ("ok", True)
     else:
-        assert (check["state"], "Storage Blob Delegator" in check["remedy"]) == ("failed", True)
+        assert (check["state"], "Storage Blob Data Contributor" in check["remedy"]) == ("failed", True)

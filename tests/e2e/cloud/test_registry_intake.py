@@ -245,12 +245,12 @@ def test_the_command_line_has_the_cloud_read_a_registry(intake: Intake, tmp_path
     reference, endpoint = intake.push("cli:1", OLD), intake.cloud.host.endpoint()
     env = {"IMAGEDELTA_URL": str(endpoint["url"]), "IMAGEDELTA_KEY": str(endpoint["key"])}
 
-    done = run_command("images", "register", f"registry://{reference}", cwd=tmp_path, env=env)
+    done = run_command("register", f"registry://{reference}", cwd=tmp_path, env=env)
 
     assert done["images"] == {"linux/amd64": OLD.image_id}
-    code, message = refused("images", "register", f"registry://{intake.address}/no:1", cwd=tmp_path, env=env)
+    code, message = refused("register", f"registry://{intake.address}/no:1", cwd=tmp_path, env=env)
     assert (code, "request.no_image" in message) == (1, True)
-    code, message = refused("images", "register", "registry://elsewhere.example/app:1", cwd=tmp_path, env=env)
+    code, message = refused("register", "registry://elsewhere.example/app:1", cwd=tmp_path, env=env)
     assert (code, "request.unknown_registry" in message) == (1, True)
 
 

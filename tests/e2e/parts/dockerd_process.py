@@ -80,6 +80,7 @@ class DockerDaemon:
             self._process.terminate()
             self._process.wait(timeout=_STOP_SECONDS)
         self._kill_containerd()
+        self._unmount()
         forget(f"dockerd in {self._root}")
 
     def _kill_containerd(self) -> None:
@@ -92,6 +93,12 @@ class DockerDaemon:
                 os.kill(pid, signal.SIGKILL)
                 time.sleep(0.02)
         noted.unlink(missing_ok=True)
+
+    def _unmount(self) -> None:
+        """It leaves its network namespaces mounted, and a folder with a mount in it cannot be deleted by anybody."""
+        below = [line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for place in reversed([mounted for mounted in below if mounted.startswith(f"{self._root}/")]):
+            subprocess.run(["umount", "--lazy", place], check=True)
 
     def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -5,8 +5,12 @@ import random
 
 import pytest
 
+from imagedelta_cli import exits
 from imagedelta_cli.main import run
 from tests.images import a_layer, an_image, docker_save
+from tests.unit.cli.test_api_commands import host
+
+__all__ = ["host"]
 
 
 def noise(size: int, seed: int) -> bytes:
@@ -95,3 +99,65 @@ def test_people_get_tables_and_sentences(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "app/main.pdb" in out
     assert "Keep symbols" in out
+
+
+@pytest.mark.parametrize(("most", "code"), [("100000000", exits.DONE), ("100", exits.OVER_LIMIT)])
+def test_an_update_dearer_than_allowed_has_an_exit_code_of_its_own(tmp_path, monkeypatch, capsys, most, code):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.tar").write_bytes(docker_save(OLD))
+    (tmp_path / "new.tar").write_bytes(docker_save(NEW))
+
+    assert run(["advise", "old.tar", "new.tar", "--max-bytes", most, "--json"]) == code
+
+    out, err = capsys.readouterr()
+    found = json.loads(out.splitlines()[-1])
+    assert (found["overLimit"], found["maxBytes"]) == (code == exits.OVER_LIMIT, int(most))
+    assert found["totalBytes"] == sum(layer["bytes"] for layer in found["layers"])
+    assert ("cli.over_limit" in err) == found["overLimit"]
+
+
+def fleet(costs):
+    def answer(method, path, body):
+        if path.startswith("images?"):
+            return {"items": [{"imageId": "sha256:" + "2" * 64}] if "known" in path else [], "next": None}
+        return costs
+
+    return answer
+
+
+COSTS = {
+    "imageId": "sha256:" + "2" * 64,
+    "references": ["known:2"],
+    "fullBytes": 9000,
+    "items": [{"imageId": "sha256:" + "1" * 64, "references": ["known:1"], "devices": 7, "estimatedBytes": 500}],
+    "devicesNotMeasured": 2,
+}
+
+
+def test_a_fleet_is_measured_by_its_dearest_update(host, capsys):
+    host(fleet(COSTS))
+
+    assert run(["advise", "--fleet", "known:2", "--max-bytes", "500"]) == exits.DONE
+    said = capsys.readouterr().out
+    assert run(["advise", "--fleet", "known:2", "--max-bytes", "499"]) == exits.OVER_LIMIT
+
+    assert "known:1" in said and "2 devices have only versions that could not be looked at." in said
+
+
+def test_a_fleet_without_another_version_is_within_every_limit(host, capsys):
+    host(fleet({**COSTS, "items": [], "devicesNotMeasured": 0}))
+
+    assert run(["advise", "--fleet", "known:2", "--max-bytes", "0"]) == exits.DONE
+    assert "nothing to measure against" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["old.tar"], ["old.tar", "new.tar", "--fleet", "a:1"]])
+def test_images_are_named_or_the_fleet(arguments):
+    assert run(["advise", *arguments]) == exits.USAGE
+
+
+def test_what_is_not_registered_cannot_be_measured(host, capsys):
+    host(fleet(COSTS))
+
+    assert run(["advise", "--fleet", "other:2"]) == exits.REFUSED
+    assert "code: cli.not_registered" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_a_token_goes_instead_of_a_key_and_says_itself_who_asks(monkeypatch: pyt
     found = find_endpoint(None, None)
     monkeypatch.setenv("IMAGEDELTA_USER", "grace")
 
-    assert found.token == "eyJ0"
+    assert found.token is not None and found.token() == "eyJ0"
     assert found.credentials == {"Authorization": "Bearer eyJ0", "X-ImageDelta-User": "grace"}
     monkeypatch.delenv("IMAGEDELTA_USER")
     assert found.credentials == {"Authorization": "Bearer eyJ0"}
@@ -61,7 +61,7 @@ def test_a_token_goes_instead_of_a_key_and_says_itself_who_asks(monkeypatch: pyt
 
 def test_neither_keys_nor_tokens_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
-        repr(Endpoint("http://h", "secret", {"north": "SharedAccessKey=secret"}, "secret"))
+        repr(Endpoint("http://h", "secret", {"north": "SharedAccessKey=secret"}, lambda: "secret"))
         == "Endpoint(url='http://h')"
     )
 

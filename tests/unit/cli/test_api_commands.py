@@ -73,7 +73,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], list[tuple[str,
 def test_a_set_is_shown_without_what_is_not_known(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
     host(lambda method, path, body: SET)
 
-    assert run(["sets", "cancel", "set-1"]) == 0
+    assert run(["cancel", "set-1", "--yes"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert "planned      1.5 kB" in lines
@@ -86,7 +86,7 @@ def test_a_set_is_shown_without_what_is_not_known(host: Any, capsys: pytest.Capt
 def test_json_is_the_answer_of_the_host_as_it_came(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
     host(lambda method, path, body: SET)
 
-    run(["sets", "cancel", "set-1", "--json"])
+    run(["cancel", "set-1", "--yes", "--json"])
 
     assert json.loads(capsys.readouterr().out) == SET
 
@@ -98,7 +98,7 @@ def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
 
     code = run(
         [
-            *("sets", "start", *ORDER, "--device", "ship", "--manifest", str(manifest), "--value", "TAG=1=2"),
+            *("deploy", *ORDER, "--device", "ship", "--manifest", str(manifest), "--value", "TAG=1=2"),
             *("--priority", "urgent", "--canary", "boat", "--max-bytes", "5", "--no-full-bundles"),
         ]
     )
@@ -124,6 +124,25 @@ def test_an_order_is_sent_as_it_was_given(host: Any, tmp_path: Path) -> None:
             },
         )
     ]
+
+
+def test_a_plan_of_all_devices_reads_every_page(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def device(name: str) -> dict[str, Any]:
+        return {"deviceId": name, "state": "planned", "images": []}
+
+    first = {"devices": [device("a")], "next": "a", "deviceCount": 2, "totalBytes": 0, "needsApproval": False}
+    calls = host(
+        lambda method, path, body: (
+            {"devices": [device("b")], "next": None} if "after=a" in path else {**first, "states": {"planned": 2}}
+        )
+    )
+
+    assert run(["plan", *ORDER, "--image", "app:2", "--all", "--json"]) == 0
+
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [one["deviceId"] for one in told["devices"]] == ["a", "b"]
+    assert (told["next"], told["deviceCount"], told["outcome"]) == (None, 2, "already_there")
+    assert [path for _, path, *_ in calls] == ["deployment-sets?dryRun=true", "deployment-sets?dryRun=true&after=a"]
 
 
 def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,12 +184,16 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
             {"reference": "big:2", "held": ["host/big:1"], "devices": 1, "example": "boat", "estimatedBytes": 60_000}
         ],
         "totalBytes": 3000,
+        "longestHours": 0.5,
+        "hoursUnknown": 0,
+        "totalMoney": 0.006,
+        "moneyUnknown": 1,
         "needsApproval": True,
         "reasons": ["the set would send 3000 bytes, over maxBytes of 5"],
     }
     calls = host(lambda method, path, body: plan)
 
-    assert run(["sets", "plan", *ORDER, "--image", "app:2"]) == 0
+    assert run(["plan", *ORDER, "--image", "app:2"]) == 0
 
     assert calls[0][1] == "deployment-sets?dryRun=true"
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -181,9 +204,16 @@ def test_a_plan_names_each_device_once_and_what_needs_approval(host: Any, capsys
     assert rows[5][:2] == ["ship", "device.no_inventory"]
     said = [" ".join(row) for row in rows[7:]]
     assert said.pop(0) == "2 of 2,000 devices are shown."
-    assert said[:2] == ["3.0 kB in all.", "Needs approval: the set would send 3000 bytes, over maxBytes of 5"]
-    assert said[2] == "Waits for ship: device.no_inventory. Start its module."
-    assert said[3].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")
+    assert said[:3] == [
+        "3.0 kB in all.",
+        "30 min on the slowest link that is known.",
+        "0.006 of money where the price is known.",
+    ]
+    assert said[3].startswith("Hours or money are unknown for 1 device: set the tags")
+    said = said[4:]
+    assert said[0] == "Needs approval: the set would send 3000 bytes, over maxBytes of 5"
+    assert said[1] == "Waits for ship: device.no_inventory. Start its module."
+    assert said[2].startswith("Warning: big:2 costs 60.0 kB; not registered but on boat: host/big:1. Register")
 
 
 def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
@@ -208,13 +238,13 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
     page = {"items": [member] * 20, "next": None}
     host(lambda method, path, body: page if "members" in path else shown)
 
-    assert run(["sets", "show", "set-1"]) == 0
+    assert run(["status", "set-1"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert "next step    imagedelta sets release set-1" in lines
+    assert "next step    imagedelta release set-1" in lines
     assert "devices      25 in transit" in lines
     at = lines.index("3 failed: ship, tug and 1 more. disk.full: 2 bytes are free. Free it.")
-    assert lines[at + 1 : at + 3] == ["  imagedelta sets retry set-1 ship", "  imagedelta sets exclude set-1 ship"]
+    assert lines[at + 1 : at + 3] == ["  imagedelta retry set-1 ship", "  imagedelta sets exclude set-1 ship"]
     assert "transfers    1 building, 2 queued" in lines
     assert "Waits for boat and 2 more: hub.unknown_device. Create it." in lines
     dear = "Warning: app:2 costs 5.0 MB; not registered but on ship: app:1. "
@@ -226,7 +256,7 @@ def test_a_set_says_what_it_waits_for_what_made_it_dear_and_what_to_do_next(
 @pytest.mark.parametrize(
     ("state", "code", "means", "commands"),
     [
-        ("conflict", "release.conflict", "in conflict, so that nothing", ["rebase", "skip"]),
+        ("conflict", "release.conflict", "in conflict, so that nothing", ["sets rebase", "sets skip"]),
         ("apply_failed", "release.unhealthy", "not running what was released", []),
         ("releasing", "dependency.hub", "waiting to be released", []),
         ("failed", "plan.needs_approval", "failed", []),
@@ -241,7 +271,7 @@ def test_each_trouble_says_what_it_means_and_who_has_to_decide(
 
     assert said.startswith(f"1 {means}")
     assert said.endswith(f": a b. {code}: Why. Do.")
-    assert follow == [f"  imagedelta sets {verb} set-1 'a b'" for verb in commands]
+    assert follow == [f"  imagedelta {verb} set-1 'a b'" for verb in commands]
 
 
 @pytest.mark.parametrize(
@@ -250,11 +280,11 @@ def test_each_trouble_says_what_it_means_and_who_has_to_decide(
         ({"state": "awaiting_approval"}, "approve"),
         ({"state": "completed_with_failures", "troubles": [{"code": "plan.needs_approval"}]}, "approve"),
         ({"state": "ready", "releasePolicy": "manual"}, "release"),
-        ({"state": "releasing", "canaries": ["boat"]}, "promote"),
+        ({"state": "releasing", "canaries": ["boat"]}, "sets promote"),
     ],
 )
 def test_the_next_step_is_a_command_to_copy(found: dict[str, Any], verb: str) -> None:
-    assert next_step({**SET, **found}) == f"imagedelta sets {verb} set-1"
+    assert next_step({**SET, **found}) == f"imagedelta {verb} set-1"
 
 
 @pytest.mark.parametrize(
@@ -326,18 +356,20 @@ def test_a_device_is_rebound_and_silent_ones_are_listed(host: Any) -> None:
     assert "silent=true" in asked[2][1] and "missing" not in asked[2][1]
 
 
-@pytest.mark.parametrize(("state", "code"), [("completed", 0), ("completed_with_failures", 1), ("cancelled", 1)])
+@pytest.mark.parametrize(
+    ("state", "code"), [("completed", 0), ("completed_with_failures", 5), ("cancelled", 4), ("failed", 4)]
+)
 def test_waiting_ends_well_only_when_the_set_does(host: Any, state: str, code: int) -> None:
     host(lambda method, path, body: {**SET, "state": state})
 
-    assert run(["sets", "wait", "set-1"]) == code
+    assert run(["status", "set-1", "--watch"]) == code
 
 
 def test_waiting_may_stop_earlier(host: Any) -> None:
     host(lambda method, path, body: {**SET, "state": "in_transit"})
 
-    assert run(["sets", "wait", "set-1", "--until", "in_transit"]) == 0
-    assert run(["sets", "wait", "set-1", "--timeout", "0"]) == 3
+    assert run(["status", "set-1", "--watch", "--until", "in_transit"]) == 0
+    assert run(["status", "set-1", "--watch", "--timeout", "0"]) == 9
 
 
 def test_a_registration_that_failed_says_why(host: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,7 +391,7 @@ def test_a_registration_that_failed_says_why(host: Any, tmp_path: Path, capsys: 
 
     host(lambda method, path, body: {} if path.startswith("/") else answer(method, path, body))
 
-    assert run(["images", "register", str(archive)]) == 1
+    assert run(["register", str(archive)]) == 1
 
     said = capsys.readouterr().err
     assert "cut short" in said
@@ -392,7 +424,7 @@ def test_a_tag_that_is_no_pair_is_wrong_use(host: Any) -> None:
 def test_an_order_without_images_or_with_two_kinds_of_devices_is_wrong_use(host: Any, options: list[str]) -> None:
     calls = host(lambda method, path, body: {})
 
-    assert run(["sets", "start", *options]) == 2
+    assert run(["deploy", *options]) == 2
     assert calls == []
 
 
@@ -400,7 +432,7 @@ def test_a_manifest_that_is_no_json_is_refused_before_anything_is_sent(host: Any
     calls = host(lambda method, path, body: {})
     (tmp_path / "m.json").write_text("{")
 
-    assert run(["sets", "start", *ORDER, "--manifest", str(tmp_path / "m.json")]) == 1
+    assert run(["deploy", *ORDER, "--manifest", str(tmp_path / "m.json")]) == 1
     assert calls == []
 
 

@@ -41,7 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     endpoint = Endpoint("http://host", "key", {"north": SERVICE})
     client = httpx.Client(transport=httpx.MockTransport(api))
-    monkeypatch.setattr(api_options, "find_endpoint", lambda url, key: endpoint)
+    monkeypatch.setattr(api_options, "find_endpoint", lambda url, key, audience: endpoint)
     monkeypatch.setattr(api_options, "Api", lambda endpoint: Api(endpoint, client=client))
     monkeypatch.setattr(hub_service.httpx, "Client", _client_of(answer))
     return known

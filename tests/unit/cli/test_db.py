@@ -116,7 +116,7 @@ def test_what_is_found_is_one_line_of_json_for_programs(
 ) -> None:
     capsys.readouterr()
 
-    codes = [run(["db", "reconcile", "--app", str(ROOT), "--json"]) for _ in range(2)]
+    codes = [run(["db", "reconcile", "--app", str(ROOT), "--yes", "--json"]) for _ in range(2)]
 
     first, again = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert codes == [0, 0]
@@ -131,6 +131,6 @@ def test_a_database_without_devices_is_not_reconciled(
     monkeypatch.setenv("IMAGEDELTA_BLOBS_DIR", str(tmp_path / "blobs"))
     run(["db", "upgrade", "--app", str(ROOT)])
 
-    assert run(["db", "reconcile", "--app", str(ROOT)]) != 0
+    assert run(["db", "reconcile", "--app", str(ROOT), "--yes"]) != 0
 
     assert "reconcile.no_device" in capsys.readouterr().err

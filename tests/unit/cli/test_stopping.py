@@ -48,16 +48,16 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str
 
 
 REMAINS = [
-    (["sets", "wait", "set-1"], "GET /api/deployment-sets/set-1", "goes on without you: imagedelta sets show set-1"),
+    (["status", "set-1", "--watch"], "GET /api/deployment-sets/set-1", "goes on without you: imagedelta status set-1"),
     (
-        ["sets", "start", *ORDER, "--image", "a:1", "--wait"],
+        ["deploy", *ORDER, "--image", "a:1", "--wait"],
         "GET /api/deployment-sets/set-1",
-        "imagedelta sets show set-1",
+        "imagedelta status set-1",
     ),
-    (["sets", "start", *ORDER, "--image", "a:1"], "POST /api/deployment-sets", "may have done it"),
-    (["sets", "cancel", "set-1"], "POST /api/deployment-sets/set-1/cancel", "may have done it"),
-    (["images", "register", "app.tar"], "PUT /put", "Nothing is registered."),
-    (["images", "register", "app.tar"], "GET /api/images/registrations/r-1", "goes on reading it"),
+    (["deploy", *ORDER, "--image", "a:1"], "POST /api/deployment-sets", "may have done it"),
+    (["cancel", "set-1", "--yes"], "POST /api/deployment-sets/set-1/cancel", "may have done it"),
+    (["register", "app.tar"], "PUT /put", "Nothing is registered."),
+    (["register", "app.tar"], "GET /api/images/registrations/r-1", "goes on reading it"),
     (["sets", "list"], "GET /api/deployment-sets", "Nothing was left half-done."),
 ]
 

@@ -175,10 +175,10 @@ def test_the_same_command_goes_on_with_an_upload_that_was_cut_off(
 ) -> None:
     host = Host(monkeypatch)
     host.storage.trouble = lambda number, kind: REFUSED if number > 8 else None
-    assert run(["images", "register", str(archive)]) == 3
+    assert run(["register", str(archive)]) == 3
 
     host.storage.trouble = lambda number, kind: None
-    run(["images", "register", str(archive)])
+    run(["register", str(archive)])
 
     assert "done" in capsys.readouterr().err
     assert (host.uploads, host.storage.blob) == (1, DATA)
@@ -191,7 +191,7 @@ def test_an_upload_that_the_host_no_longer_knows_is_begun_anew(archive: Path, mo
     KeptUpload("http://host", archive).write(UPLOAD)
     host.storage.trouble = lambda number, kind: httpx.Response(403) if number == 1 else None
 
-    run(["images", "register", str(archive)])
+    run(["register", str(archive)])
 
     assert (host.uploads, host.storage.blob) == (1, DATA)
 
@@ -229,6 +229,6 @@ def test_without_a_place_for_what_was_begun_it_is_sent_all_the_same(
     (archive.parent / "state").write_text("in the way")
     host = Host(monkeypatch)
 
-    run(["images", "register", str(archive)])
+    run(["register", str(archive)])
 
     assert host.storage.blob == DATA

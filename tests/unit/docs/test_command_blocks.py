@@ -26,6 +26,15 @@ def test_a_block_for_a_shell_is_run_or_is_marked_as_one_for_azure(page: Path) ->
     assert [one.place for one in blocks(page) if SHELLS.match(one.info) and one.info not in allowed] == []
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != README], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_what_is_typed_stands_in_a_block_for_a_shell(page: Path) -> None:
+    typed = re.compile(r"^\s*(\$ |(make|python|pip|imagedelta|az|azd|docker|git|curl) [a-z-])", re.MULTILINE)
+
+    assert [one.place for one in blocks(page) if one.info in ("", "text") and typed.search(one.text)] == []
+
+
 @pytest.mark.parametrize("page", TELLING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_a_document_names_exists(page: Path) -> None:
     text = page.read_text("utf-8")

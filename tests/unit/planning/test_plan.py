@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.records import FullBundle
+from planning import link_tags
 from planning.dry_run import page_of, plan_answer
 from planning.facts import FleetFacts, Unreadable, Wanted
 from planning.guard import costs_of
@@ -301,6 +302,30 @@ def test_a_dry_run_says_bytes_hours_and_money_for_each_device() -> None:
         None,
     )
     assert answer["waiting"] == [{"code": "device.no_inventory", "detail": None, "devices": 1, "example": "ship-2"}]
+
+
+def test_a_dry_run_says_what_is_known_of_links_and_for_how_many_devices_it_is_not() -> None:
+    tags = {"link-kbits-per-second": "64", "money-per-megabyte": "2.5"}
+    fleet = facts(
+        {"told": has(STRANGER), "tagged": has(STRANGER), "unknown": has(STRANGER), "has-it": has(APP_2)},
+        a_device("told", bytes_per_second=16_000.0, money_per_megabyte=0.0, tags=tags),
+        a_device("tagged", tags=tags),
+        a_device("unknown", tags={"link-kbits-per-second": "fast", "money-per-megabyte": "-1"}),
+        a_device("has-it"),
+    )
+    answer = plan_answer(plan_fleet(fleet, wanted(APP_2), a_policy()), limits())
+
+    told, tagged, unknown, _ = answer["devices"]
+    assert tagged["hoursOnLink"] == 2 * told["hoursOnLink"] > 0
+    assert (told["money"], tagged["money"]) == (0, pytest.approx(tagged["estimatedBytes"] / 400_000))
+    assert (unknown["hoursOnLink"], unknown["money"]) == (None, None)
+    assert (answer["longestHours"], answer["hoursUnknown"]) == (tagged["hoursOnLink"], 1)
+    assert (answer["totalMoney"], answer["moneyUnknown"]) == (tagged["money"], 1)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "1e3", "nan", "inf", "١٢", "9" * 400, "5 kbit", " 5"])
+def test_a_tag_that_is_no_positive_number_leaves_the_link_unknown(text: str) -> None:
+    assert link_tags.bytes_per_second({link_tags.RATE: text}) is None
 
 
 def test_a_dry_run_for_many_devices_is_of_one_size_and_its_pages_name_each_device_once() -> None:

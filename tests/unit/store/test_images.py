@@ -137,3 +137,27 @@ def test_devices_that_have_an_image_are_found(world: World) -> None:
     page = world.store.images.devices_with(digest("app:1"), limit=9, after=None)
 
     assert [(device.device_id, device.tags) for device in page.items] == [("ship-1", {"site": "north"})]
+
+
+def test_the_versions_of_an_image_are_counted_as_devices_hold_them_together(world: World) -> None:
+    one, two, three, other = (world.image(name) for name in ("app:1", "app:2", "app:3", "tool:1"))
+    world.device("both", one, two)
+    world.device("twin", one, two, other)
+    world.device("old", one)
+    world.device("has-it", one, three)
+    world.device("elsewhere", other)
+    world.device("gone", one)
+    world.store.devices.retire("gone", "tester", world.now)
+
+    assert world.store.images.fleet_versions(three) == {frozenset({one, two}): 2, frozenset({one}): 1}
+    assert world.store.images.fleet_versions(other) == {}
+
+
+def test_a_version_for_another_platform_is_no_version_of_an_image(world: World) -> None:
+    one, two = world.image("app:1"), world.image("app:2")
+    arm = ImageRecord(digest("arm"), "linux/arm64", b"{}", (), 5, digest("signature"), ("app:1",), world.now)
+    world.store.images.add_image(arm)
+    world.device("boat", one)
+    world.device("arm", arm.image_id)
+
+    assert world.store.images.fleet_versions(two) == {frozenset({one}): 1}

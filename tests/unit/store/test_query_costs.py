@@ -199,6 +199,9 @@ QUESTIONS: dict[str, Callable[[SqlStore], Any]] = {
     "its devices": lambda store: store.sets.list_members("set-000001", state=None, **PAGE),
     "its transfers": lambda store: store.transfers.list_transfers(**{**NONE, "set_id": "set-000001"}, **PAGE),
     "its stages": lambda store: store.transfers.stages("set-000001"),
+    "one of its devices": lambda store: store.sets.list_members(
+        "set-000001", state=None, device_id="ship-000041", **PAGE
+    ),
     "what happened to it": lambda store: store.sets.events("set-000001", **PAGE),
     "images on a device": lambda store: store.devices.images_on("ship-000001"),
     "devices that have an image": lambda store: store.images.devices_with(digest(1), **PAGE),
@@ -225,6 +228,12 @@ QUESTIONS: dict[str, Callable[[SqlStore], Any]] = {
     ),
     "deployments that are under way": lambda store: store.sets.list_sets(
         owner=None, state="in_transit", workstream=None, **PAGE
+    ),
+    "deployments that have not ended": lambda store: store.sets.list_sets(
+        owner=None, state="open", workstream=None, **PAGE
+    ),
+    "deployments of a device": lambda store: store.sets.list_sets(
+        owner=None, state=None, workstream=None, device_id="ship-000001", **PAGE
     ),
     "deployments of a workstream": lambda store: store.sets.list_sets(
         owner=None, state=None, workstream="stream-1", **PAGE

@@ -184,6 +184,20 @@ def test_sets_are_found_by_owner_state_and_workstream(world: World) -> None:
     assert found(state="completed") == []
 
 
+def test_sets_of_a_device_and_those_that_have_not_ended_are_found(world: World) -> None:
+    both = start(world, devices={"ids": ["boat", "buoy"]}).body["setId"]
+    one = start(world).body["setId"]
+    world.call("POST", f"/api/deployment-sets/{one}/cancel")
+
+    def found(**query: str) -> list[str]:
+        return [item["setId"] for item in world.call("GET", "/api/deployment-sets", **query).body["items"]]
+
+    assert (found(device="boat"), found(device="buoy"), found(device="ghost")) == ([one, both], [both], [])
+    assert (found(state="open"), found(state="open", device="boat")) == ([both], [both])
+    members = world.call("GET", f"/api/deployment-sets/{both}/members", device="buoy").body["items"]
+    assert [member["deviceId"] for member in members] == ["buoy"]
+
+
 def test_a_cancelled_set_is_over_and_cannot_be_approved(world: World) -> None:
     path = start(world).headers["Location"]
 

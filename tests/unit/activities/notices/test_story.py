@@ -20,7 +20,7 @@ from activities.notices.story import bytes_text, one_line, story_of
 from activities.notices.text import plain_text
 from contracts.records import DeploymentSet, Figures, Trouble, Waiting
 from contracts.states import MEMBER, SET
-from imagedelta_cli.commands.sets import command
+from imagedelta_cli.main import cli
 from store.kernel.notices import OF_MEMBER, OF_SET
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -100,9 +100,9 @@ def test_a_mail_has_the_reason_what_to_do_commands_and_the_numbers() -> None:
         "trusts, and check who made it.",
         "",
         "The other devices go on. Mend the cause and retry, or go on without:",
-        "    imagedelta sets retry set-1 ship-1",
-        "    imagedelta sets retry set-1 ship-2",
-        "    imagedelta sets retry set-1 DEVICE",
+        "    imagedelta retry set-1 ship-1",
+        "    imagedelta retry set-1 ship-2",
+        "    imagedelta retry set-1 DEVICE",
         "    imagedelta sets exclude set-1 ship-1",
         "    imagedelta sets exclude set-1 ship-2",
         "    imagedelta sets exclude set-1 DEVICE",
@@ -116,7 +116,7 @@ def test_a_mail_has_the_reason_what_to_do_commands_and_the_numbers() -> None:
         "",
         "Set: set-1",
         "Page: https://fleet.example/sets/set-1",
-        "Look: imagedelta sets show set-1",
+        "Look: imagedelta status set-1",
         "More: docs/runbooks/transfer-trouble.md",
     ]
 
@@ -128,7 +128,7 @@ def test_a_set_that_waits_says_what_it_would_send_before_anything_is_planned() -
 
     assert "Reason: plan.needs_approval. 9>1" in body
     assert "Planned: 5.00 kB" in body
-    assert "    imagedelta sets approve set-1\n    imagedelta sets cancel set-1\n" in body
+    assert "    imagedelta approve set-1\n    imagedelta cancel set-1\n" in body
 
 
 def test_an_overdue_set_says_what_it_is_held_up_by() -> None:
@@ -154,7 +154,7 @@ def test_an_overdue_set_says_what_it_is_held_up_by() -> None:
 def test_who_must_say_go_is_told_how_when_all_has_arrived(changes: dict[str, Any], verb: str | None) -> None:
     body = body_of("arrived", facts(**changes))
 
-    commands = re.findall(r"^    imagedelta sets (\w+) set-1$", body, re.MULTILINE)
+    commands = re.findall(r"^    imagedelta (?:sets )?(\w+) set-1$", body, re.MULTILINE)
     assert commands == ([verb] if verb else [])
 
 
@@ -169,13 +169,13 @@ def test_a_completed_set_says_that_its_release_is_applied_and_how_to_go_back() -
     body = body_of("completed", facts(state="completed", members={"applied": 2}))
 
     assert "Its release is applied: the modules run on 2 devices. To go back to what ran before:" in body
-    assert "    imagedelta sets rollback set-1\n" in body
+    assert "    imagedelta rollback set-1\n" in body
 
 
 def test_what_waits_for_approval_is_approved_and_not_retried() -> None:
     body = body_of("completed", facts(LOST, HELD, state="completed_with_failures"))
 
-    assert "imagedelta sets approve set-1" in body
+    assert "imagedelta approve set-1" in body
     assert "retry set-1 ship-1" in body
     assert "retry set-1 ship-9" not in body
 
@@ -242,9 +242,13 @@ def test_every_command_in_a_mail_is_one_that_the_command_line_knows(
 
     assert len(story.subject.splitlines()) <= 1
     for line in re.findall(r"^(?:    |Look: )(imagedelta .*)$", body, re.MULTILINE):
-        _, group, verb, *arguments = shlex.split(line)
-        wanted = [one for one in command.commands[verb].params if isinstance(one, click.Argument)]
-        assert (group, arguments[0], len(arguments)) == ("sets", "set-1", len(wanted)), line
+        words = shlex.split(line)[1:]
+        found: click.Command | None = cli
+        while isinstance(found, click.Group):
+            found = found.get_command(click.Context(found), words.pop(0))
+        assert found is not None, line
+        wanted = [one for one in found.params if isinstance(one, click.Argument)]
+        assert (words[0], len(words)) == ("set-1", len(wanted)), line
 
 
 @pytest.mark.parametrize(

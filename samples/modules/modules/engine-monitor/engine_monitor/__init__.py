@@ -1,0 +1,1 @@
+"""Tells of an engine that runs hot."""
