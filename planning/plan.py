@@ -18,7 +18,6 @@ from planning.facts import FleetFacts, Wanted
 from planning.priorities import Rule, class_of
 from planning.sources import Choice, SourceChooser, Spending
 
-THIN_LINK_TAG = "thin-link"
 _MAX_NAMED = 8
 """Unregistered images that are named for one image on one device."""
 
@@ -186,11 +185,8 @@ def _rate(device: Device) -> float | None:
 
 
 def _is_thin(device: Device, policy: Policy) -> bool:
-    said = device.tags.get(THIN_LINK_TAG)
-    if said in ("yes", "no"):
-        return said == "yes"
-    rate = _rate(device)
-    return rate is not None and rate < policy.thin_link
+    said, rate = link_tags.is_thin(device.tags), _rate(device)
+    return said if said is not None else rate is not None and rate < policy.thin_link
 
 
 def _profile(device: Device, policy: Policy) -> str:

@@ -156,7 +156,7 @@ class Net:
                 width += own
             self.tables[number] = (at, rows, width, columns)
             at += rows * width
-        if at > start + size or sum(counts.values()) > 400_000:
+        if at > start + size or sum(counts.values()) > 200_000:
             raise ValueError
         places = [(place, place + rows * width) for place, rows, width, _ in self.tables.values()]
         self.first, self.last = (places[0][0], places[-1][1]) if places else (0, 0)

@@ -43,6 +43,7 @@ from imagedelta.delta.format.coders import MIN_DICTIONARY, MIXED_DIFFERENCES, Pa
 from imagedelta.delta.format.header import (
     MAX_SOURCES,
     MEMBER_BYTES,
+    PREDICTING_BYTES,
     PatchHeader,
     PatchStream,
     RebuiltLayer,
@@ -313,16 +314,16 @@ class _Joining:
         queue: JobQueue,
     ) -> None:
         profile, self._at_once = build.profile, at_once
-        streams, self._text = (
-            SegmentWriter(raw, profile.mixed_roles),
-            OldTextStream(profile, queue, at_once[Role.OLD_TEXT]),
-        )
+        streams = SegmentWriter(raw, profile.mixed_roles)
+        self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
         self._mixed = MixedCoding(at_once[Role.DIFF]) if profile.mixes else None
         with closing(PieceReader(made)) as pieces:
             items = LayerItems(build.plan, pieces, streams, self._text, self._mixed)
             for layer in build.plan.rebuilt:
                 items.write(layer)
         budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
+        if profile.predicts and build.plan.source_layers:
+            budget -= PREDICTING_BYTES
         self._has_text = self._text.finish()
         if self._has_text:
             budget -= self._text.memory_bytes

@@ -24,6 +24,8 @@ MAX_SOURCES = 16
 MAX_SOURCE_LAYERS = MAX_SOURCES * 127
 MAX_MEMBERS = 1_000_000
 """Numbered members of all source layers."""
+PREDICTING_BYTES = 16 * MIB
+"""What predictions take beyond what is set aside for the process: the largest base is in memory twice."""
 MEMBER_BYTES = 16
 """Memory that a numbered member takes on the device."""
 MAX_TEXT = 255
@@ -112,9 +114,10 @@ class PatchHeader:
 
     @property
     def memory_bytes(self) -> int:
-        """What all decoders together take, and the table of members."""
+        """What all decoders together take, the table of members, and predicting."""
         members = sum(layer.members for layer in self.source_layers)
-        return MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
+        predicting = PREDICTING_BYTES if any(stream.role is Role.PREDICTIONS for stream in self.streams) else 0
+        return predicting + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property
     def full_bytes(self) -> int:

@@ -43,14 +43,13 @@ class ClrFile:
     image: Image
 
     @cached_property
-    def bodies(self) -> list[int]:
-        """Where the bodies of methods begin."""
+    def bodies(self) -> array[int]:
+        """Where the bodies of methods begin, in rising order."""
         table = self.metadata.tables.get(METHOD_DEF)
         if table is None:
-            return []
-        addresses = self.metadata.values(table, table.columns[0])
-        places = map(self.image.offset_of, {address for address in addresses if address})
-        return [place for place in places if place is not None]
+            return array("Q")
+        places = map(self.image.offset_of, filter(None, self.metadata.values(table, table.columns[0])))
+        return array("Q", sorted(place for place in places if place is not None))
 
     @property
     def bodies_at(self) -> tuple[int, int]:

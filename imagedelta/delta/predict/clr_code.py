@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from collections.abc import Iterable
 
 _U32 = struct.Struct("<I")
@@ -50,11 +51,11 @@ _STRETCH = re.compile(
 """Instructions without a token, then the opcode of one that has one, or of a switch."""
 
 
-def tokens(data: bytes, bodies: Iterable[int]) -> list[int]:
-    """Return the offsets of the tokens in the bodies at ``bodies``, in rising order."""
-    found: list[int] = []
+def tokens(data: bytes, bodies: Iterable[int]) -> array[int]:
+    """Return the offsets of the tokens in the bodies at ``bodies``, both in rising order."""
+    found = array("I")
     done = 0
-    for start in sorted(set(bodies)):
+    for start in bodies:
         if start < done or start >= len(data):
             continue
         try:
@@ -64,7 +65,7 @@ def tokens(data: bytes, bodies: Iterable[int]) -> list[int]:
     return found
 
 
-def _body(data: bytes, start: int, found: list[int]) -> int:
+def _body(data: bytes, start: int, found: array[int]) -> int:
     """Add the tokens of a body, and return its end."""
     first = data[start]
     if first & _FORMAT_BITS == _TINY:
@@ -86,7 +87,7 @@ def _body(data: bytes, start: int, found: list[int]) -> int:
     return end
 
 
-def _code(data: bytes, at: int, end: int, found: list[int]) -> None:
+def _code(data: bytes, at: int, end: int, found: array[int]) -> None:
     while match := _STRETCH.match(data, at, end):
         at = match.end() + 4
         if at > end:
@@ -97,7 +98,7 @@ def _code(data: bytes, at: int, end: int, found: list[int]) -> None:
             at += 4 * _U32.unpack_from(data, at - 4)[0]
 
 
-def _exceptions(data: bytes, at: int, found: list[int]) -> int:
+def _exceptions(data: bytes, at: int, found: array[int]) -> int:
     """Add the types that the clauses of a body catch, and return the end of the clauses."""
     kind = data[at]
     if not kind & _EXCEPTIONS:

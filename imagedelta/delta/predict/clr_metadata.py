@@ -25,7 +25,7 @@ _STREAMS_AT_MOST = 16
 _STREAM_NAME_AT_MOST = 32
 _ROWS_BELOW = 1 << 24
 """A token has 24 bits for the row."""
-_ROWS_AT_MOST = 400_000
+_ROWS_AT_MOST = 200_000
 """Of all tables: what is remembered of rows takes memory."""
 _HEAPS = ("string", "guid", "blob")
 """In the order of the bits that make their indexes 4 bytes wide."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from imagedelta.delta.predict.shifts import Stretch
 
-MAX_CONTROLS = 1 << 18
+MAX_CONTROLS = 1 << 17
 """Of a predicted delta: they take 24 bytes each, and what follows from them as much again."""
 
 

@@ -234,6 +234,8 @@ def test_the_best_profile_that_the_device_reads_is_taken() -> None:
         ({"bytes_per_second": 900_000.0, "link_rate": 0}, "good"),
         ({"bytes_per_second": 200_000.0, "tags": {"thin-link": "no"}}, "good"),
         ({"tags": {"thin-link": "yes"}}, "thin"),
+        ({"tags": {"link-kbits-per-second": "512"}}, "thin"),
+        ({"tags": {"link-kbits-per-second": "2000"}}, "good"),
         ({"tags": {"thin-link": "perhaps"}}, "good"),
         ({"bytes_per_second": 200_000.0, "profiles": ("plain", "good")}, "good"),
     ],

@@ -2,6 +2,9 @@
 
 import random
 import struct
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -71,11 +74,21 @@ def test_programs_with_wild_headers_are_rebuilt_or_sent_as_they_are(tmp_path, se
     assert_rebuilt(target, patch, source)
 
 
+SMALL = an_image({"bin/app": OLD[:60_000]}), an_image({"bin/app": NEW[:60_000]})
+
+
+@cache
+def a_small_patch() -> bytes:
+    source, target = SMALL
+    with TemporaryDirectory() as folder:
+        return a_patch(target, source, scratch=Path(folder), profile=V2)[0]
+
+
 @pytest.mark.parametrize("seed", range(60))
-def test_a_damaged_patch_is_refused_or_makes_its_image(tmp_path, seed):
+def test_a_damaged_patch_is_refused_or_makes_its_image(seed):
     chosen = random.Random(seed)
-    source, target = an_image({"bin/app": OLD[:60_000]}), an_image({"bin/app": NEW[:60_000]})
-    patch = bytearray(a_patch(target, source, scratch=tmp_path, profile=V2)[0])
+    patch = bytearray(a_small_patch())
+    source, target = SMALL
     first = 17 + int.from_bytes(patch[9:13], "little")
     patch[chosen.randrange(first, len(patch))] ^= 1 << chosen.randrange(8)
 

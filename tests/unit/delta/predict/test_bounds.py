@@ -1,0 +1,145 @@
+"""What a patch cannot make a device do with predictions: work or memory out of proportion to its size."""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.decode import deltas
+from imagedelta.delta.format.profiles import PROFILES
+from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
+from imagedelta.delta.predict.kinds import ALL, Kind
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction
+from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.limits import KIB, MIB
+from tests.images import an_image
+from tests.unit.delta.patches import a_patch, applied
+from tests.unit.delta.predict import assemblies
+from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, root, tables_stream, tiny
+from tests.unit.delta.predict.programs import a_library
+
+SECONDS_PER_MIB = 3.0
+"""Of what a delta makes, on a slow machine; measured is a tenth."""
+
+
+def crowded(size: int) -> bytes:
+    """An assembly whose methods all begin within one long body, one byte after the other."""
+    body, methods = fat(call(0x06000001) * (size // 5)), 4000
+    data = bytearray(assembly(Source([("One", body), *((f"M{n}", tiny(b"\x2a")) for n in range(methods))])))
+    table = data.index(struct.pack("<I", assemblies.SECTION_ADDRESS + 72), assemblies.SECTION_OFFSET + 72 + len(body))
+    for row in range(methods):
+        struct.pack_into("<I", data, table + row * 14, assemblies.SECTION_ADDRESS + 72 + row)
+    return bytes(data)
+
+
+def many_rows(size: int) -> bytes:
+    """Metadata of a table of two bytes per row that names blobs within each other."""
+    rows = [struct.pack("<H", 1 + row % 4000) for row in range(min(190_000, size // 8))]
+    return root({"#~": tables_stream({17: rows}), "#Blob": b"\x7f" * 4100, "#rest": bytes(size - 2 * len(rows))})
+
+
+def calls_everywhere(size: int) -> bytes:
+    """A program of nothing but operands that point into it."""
+    head = bytearray(a_library(20)[:START_BYTES])
+    struct.pack_into("<QQQQQ", head, 64 + 8, 0, 0x401000, 0x401000, size, size)
+    code = b"".join(b"\xe8" + struct.pack("<i", at * 7919 % size - at) for at in range(0, size - START_BYTES, 5))
+    return (bytes(head) + code)[:size]
+
+
+def relocations_everywhere(size: int) -> bytes:
+    """A library whose tables are as large as they may be."""
+    return a_library(size // 400)
+
+
+FILES: dict[str, Callable[[int], bytes]] = {
+    "bodies within bodies": crowded,
+    "rows and blobs": many_rows,
+    "calls": calls_everywhere,
+    "tables": relocations_everywhere,
+}
+
+
+def scattered(size: int, count: int, seed: int) -> Controls:
+    """Controls that jump about in a base."""
+    chosen, controls, at = random.Random(seed), Controls(0), 0
+    length = size // count
+    for _ in range(count):
+        place = chosen.randrange(size - length)
+        controls.add(0, 0, place - at)
+        controls.add(length, 0, 0)
+        at = place + length
+    return controls
+
+
+def run(old: bytes, controls: Controls) -> int:
+    prediction = Prediction(ALL, [1 << 40] * 67, Extent(BytesReader(old), 0, len(old)), controls)
+    prediction.show(old[:START_BYTES])
+    made = 0
+    for match in controls.matches():
+        for part in prediction.parts(match):
+            made += len(prediction.predicted(part).data)
+    return made
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_time_follows_the_size(kind: str) -> None:
+    old = FILES[kind](400 * KIB)
+    controls = scattered(len(old), 4000, seed=3)
+
+    begun = time.process_time()
+    made = run(old, controls)
+    spent = time.process_time() - begun
+
+    assert made <= len(old)
+    assert spent < SECONDS_PER_MIB * len(old) / MIB + 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "more"), [("bodies within bodies", 256 * KIB, 2 * MIB), ("rows and blobs", 2 * MIB, 12 * MIB)]
+)
+def test_a_base_of_net_takes_twice_its_size_and_what_its_rows_do(kind: str, size: int, more: int) -> None:
+    old = FILES[kind](size)
+    controls = scattered(len(old), 3000, seed=4)
+
+    tracemalloc.start()
+    run(old, controls)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 2 * len(old) + more
+
+
+def test_controls_take_two_hundred_bytes_each():
+    """As many as there may be take 25 MiB."""
+    old, count = calls_everywhere(MIB // 4), MAX_CONTROLS // 16
+
+    tracemalloc.start()
+    base = Extent(BytesReader(old), 0, len(old))
+    prediction = Prediction(Kind.CODE, (), base, scattered(len(old), count // 2, 5))
+    prediction.show(old[:START_BYTES])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 200 * count
+
+
+def test_more_controls_than_may_be_are_refused(tmp_path, monkeypatch):
+    old, new = a_library(300), a_library(300, {30: b"\x90" * 7, 200: b"\xcc" * 33})
+    source = an_image({"a.so": old})
+    patch, _ = a_patch(an_image({"a.so": new}), source, scratch=tmp_path, profile=PROFILES["v2-64m"])
+    monkeypatch.setattr(deltas, "MAX_CONTROLS", 2)
+
+    with pytest.raises(LimitExceeded, match="more than 2 controls"):
+        applied(patch, source)
+
+
+@pytest.mark.parametrize("controls", [[(5, 0, 0)], [(0, 1, -2), (1, 0, 0)], [(1, 0, 1 << 40), (1, 0, 0)]])
+def test_a_match_outside_the_base_is_refused(controls):
+    with pytest.raises(ContentError, match="does not have"):
+        Prediction(Kind.CODE, (), Extent(BytesReader(b"four"), 0, 4), Controls(0, controls))
