@@ -24,6 +24,7 @@ exit_code_option = click.option(
     "--exit-code", is_flag=True, help="Tell by the exit code how it stands: 6 a person must act, 7 already there, …"
 )
 
+_UNANSWERED_SECONDS = 300.0
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -120,18 +121,28 @@ def wait_for(
     tell: Tell,
     pause: float = 0.5,
 ) -> dict[str, Any]:
-    """Look until ``done``, and ``tell`` what is seen at each look.
+    """Look until ``done``, and ``tell`` what is seen at each look. A host that does not answer for a while, as when its
+    app is deployed anew, ends nothing.
 
-    Raises: StillUnderWay after ``timeout`` seconds.
+    Raises: StillUnderWay after ``timeout`` seconds; DependencyError when the host has not answered for five minutes, or
+        does not when the time is over.
     """
     end = time.monotonic() + timeout
+    answered = time.monotonic()
     while True:
-        found = look()
-        tell(found)
-        if done(found):
-            return found
-        left = end - time.monotonic()
-        if left <= 0:
-            raise StillUnderWay(f"still {found['state']} after {timeout:.0f} seconds")
-        time.sleep(min(pause, left))
+        now = time.monotonic()
+        try:
+            found = look()
+        except ImageDeltaError as error:
+            if not error.retryable or now >= end or now - answered >= _UNANSWERED_SECONDS:
+                raise
+            say(f"{error}; looking again", err=True)
+        else:
+            answered = now
+            tell(found)
+            if done(found):
+                return found
+            if now >= end:
+                raise StillUnderWay(f"still {found['state']} after {timeout:.0f} seconds")
+        time.sleep(max(0.0, min(pause, end - time.monotonic())))
         pause = min(pause * 1.3, 5)

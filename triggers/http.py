@@ -70,7 +70,7 @@ class Start:
 @dataclass(frozen=True)
 class Answer:
     status: int
-    body: View | Mapping[str, Any]
+    body: View | Mapping[str, Any] | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     start: tuple[Start, ...] = ()
 

@@ -13,7 +13,7 @@ from pydantic_core.core_schema import DictSchema
 
 from contracts.callers import ROLES
 from contracts.parameters import PATH, Parameter
-from contracts.responses import Problem, View
+from contracts.responses import Problem
 from imagedelta import __version__
 from services.deps import Deps
 from triggers.http import MAX_BODY_BYTES, Answer, Request
@@ -161,7 +161,7 @@ def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
 
 
 def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
-    answers = {str(status): _answer(status, model, models) for status, model in operation.answers.items()}
+    answers = {str(status): _answer(operation, status, models) for status in operation.answers}
     problem = _problem(models)["content"]
     for status in sorted({*_ANY_TIME, *_of_request(operation), *operation.errors}):
         answer = answers.setdefault(str(status), {"description": "A problem, with its code and remedy."})
@@ -188,11 +188,13 @@ def _of_request(operation: Operation) -> Iterator[int]:
         yield from (409, 422)
 
 
-def _answer(status: int, model: type[View] | None, models: _Models) -> dict[str, Any]:
-    schema: Mapping[str, Any] = {"type": "object"} if model is None else models[(model, "serialization")]
+def _answer(operation: Operation, status: int, models: _Models) -> dict[str, Any]:
+    model, is_json = operation.answers[status], operation.media_type == "application/json"
+    schema: Mapping[str, Any] = {"type": "object" if is_json else "string"}
+    schema = schema if model is None else models[(model, "serialization")]
     described: dict[str, Any] = {
-        "description": (model.__doc__ or model.__name__).partition("\n")[0] if model else "The OpenAPI document.",
-        "content": {"application/json": {"schema": schema}},
+        "description": (model.__doc__ or model.__name__).partition("\n")[0] if model else operation.summary,
+        "content": {operation.media_type: {"schema": schema}},
     }
     if status == 202:
         described["headers"] = {

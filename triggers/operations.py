@@ -30,6 +30,8 @@ class Operation:
     body_required: bool = True
     media_types: tuple[str, ...] = ("application/json",)
     """Of the body."""
+    media_type: str = "application/json"
+    """Of the answer."""
     role: Role = READ
     """What a caller with a token of Entra ID must have; a function key opens every operation."""
 

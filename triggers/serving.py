@@ -182,5 +182,7 @@ def _response(answer: Answer) -> func.HttpResponse:
     )
 
 
-def _bytes(body: View | Mapping[str, Any]) -> bytes:
+def _bytes(body: View | Mapping[str, Any] | bytes) -> bytes:
+    if isinstance(body, bytes):
+        return body
     return body.to_json() if isinstance(body, View) else json.dumps(body, separators=(",", ":")).encode()

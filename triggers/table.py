@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from triggers import (
     http_admin,
+    http_dashboard,
     http_devices,
     http_health,
     http_hooks,
@@ -22,6 +23,7 @@ RESOURCES: tuple[Resource, ...] = (
     *http_transfers.RESOURCES,
     *http_admin.RESOURCES,
     *http_health.RESOURCES,
+    *http_dashboard.RESOURCES,
 )
 """http_openapi describes this table, and itself."""
 

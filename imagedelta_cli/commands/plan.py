@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -24,9 +25,9 @@ from imagedelta_cli.terminal import say, say_json
 def command(api: Api, order: dict[str, Any], every: bool, exit_code: bool, as_json: bool) -> int:
     with progress("Planning the set"):
         planned = api.post("deployment-sets", order, dryRun="true")
-        while every and planned["next"]:
-            page = api.post("deployment-sets", order, dryRun="true", after=planned["next"])
-            planned |= {"devices": planned["devices"] + page["devices"], "next": page["next"]}
+        if every:
+            rest = [device for page in _further(api, order, planned["next"]) for device in page]
+            planned = {**planned, "devices": [*planned["devices"], *rest], "next": None}
     outcome = outcome_of_plan(planned)
     if as_json:
         say_json({**planned, "outcome": outcome})
@@ -36,3 +37,12 @@ def command(api: Api, order: dict[str, Any], every: bool, exit_code: bool, as_js
         for line in plan_remarks(planned):
             say(line)
     return outcome.exit_code if exit_code else exits.DONE
+
+
+def _further(api: Api, order: dict[str, Any], after: str | None) -> Iterator[list[Any]]:
+    """The devices of each further page; a host that names the same one again has no more."""
+    last = None
+    while after and after != last:
+        page = api.post("deployment-sets", order, dryRun="true", after=after)
+        yield page["devices"]
+        last, after = after, page["next"]

@@ -56,6 +56,9 @@ def test_the_document_is_valid_and_health_is_open(cloud: CloudProcess) -> None:
     assert httpx.get(f"{cloud.host.url}/api/health").json()["status"] == "ok"
     assert httpx.get(f"{cloud.host.url}/api/openapi.json").status_code == 200
     assert httpx.get(f"{cloud.host.url}/api/devices").status_code == 401
+    page = httpx.get(f"{cloud.host.url}/api/dashboard")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'sha256-" in page.headers["content-security-policy"]
 
 
 def test_registered_images_are_known_by_their_image_id(cloud: CloudProcess, images: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from services.settings import Settings, load_settings
 from services.watching.settings import JSON
@@ -76,7 +76,7 @@ def roles(found: Predicted) -> Counter[tuple[str, str]]:
 
 def wrong(found: Predicted) -> list[str]:
     """Every rule at once: sentences, none for a deployment that is right."""
-    parts = (_settings, _roles, _storage, _database, _hub, _app, _tls, _diagnostics)
+    parts = (_settings, _roles, _storage, _database, _hub, _app, _plan, _vault, _keys, _network, _tls, _diagnostics)
     return [sentence for part in parts for sentence in part(found)]
 
 
@@ -152,11 +152,17 @@ def _hub(found: Predicted) -> Iterator[str]:
     hub = found.one("Microsoft.Devices/IotHubs")["properties"]
     if hub["eventHubEndpoints"]["events"]["retentionTimeInDays"] != 7:
         yield "messages are not kept for 7 days"
-    routes: Mapping[str, str] = {
-        each["name"]: each["condition"] for each in hub["routing"]["routes"] if each["isEnabled"]
-    }
-    if routes != {"imagedelta": "$connectionModuleId = 'imagereconstruction'"}:
+    routing = hub["routing"]
+    routes = {each["name"]: (each["source"], each["condition"]) for each in routing["routes"] if each["isEnabled"]}
+    if routes != {"imagedelta": ("DeviceMessages", "$connectionModuleId = 'imagereconstruction'")}:
         yield "the hub routes otherwise"
+    if routing["fallbackRoute"]["isEnabled"]:
+        yield "the hub sends what others say, too"
+    sku = found.one("Microsoft.Devices/IotHubs")["sku"]
+    if not sku["name"].startswith("S"):
+        yield "the hub has no twins"  # the basic tier
+    if app_settings(found).get("IMAGEDELTA_HUB_MAIN_UNITS") != str(sku["capacity"]):
+        yield "the app takes the hub for another size"
     if [each["rights"] for each in hub["authorizationPolicies"]] != ["ServiceConnect"]:
         yield "a key of the hub may do more than it must"
     group = found.one("Microsoft.Devices/IotHubs/eventHubEndpoints/ConsumerGroups")["name"]
@@ -178,6 +184,68 @@ def _app(found: Predicted) -> Iterator[str]:
     passwords = found.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
     if [each["properties"]["allow"] for each in passwords] != [False, False]:
         yield "the app can be published to by a password"
+
+
+def _plan(found: Predicted) -> Iterator[str]:
+    plan, site = found.one("Microsoft.Web/serverfarms"), found.one("Microsoft.Web/sites")
+    if plan["sku"] != {"tier": "FlexConsumption", "name": "FC1"} or plan["properties"].get("reserved") is not True:
+        yield "the plan is not Flex Consumption"
+    if site["kind"] != "functionapp,linux":
+        yield "the app is not one of Linux"
+    if site["properties"]["functionAppConfig"]["scaleAndConcurrency"]["instanceMemoryMB"] not in (2048, 4096):
+        yield "builds do not fit an instance"
+    (identity,) = site["identity"]["userAssignedIdentities"]
+    by = str(site["properties"].get("keyVaultReferenceIdentity")).strip("[]")
+    if "identity" not in by or by not in identity:  # the same expression, as a name of a property
+        yield "references to the vault are read as somebody else"
+
+
+def _vault(found: Predicted) -> Iterator[str]:
+    if found.one("Microsoft.KeyVault/vaults")["properties"].get("enableRbacAuthorization") is not True:
+        yield "the vault does not ask for roles"
+    key = found.one("Microsoft.KeyVault/vaults/keys")["properties"]
+    if (key["kty"], key.get("curveName"), set(key["keyOps"])) != ("EC", "P-256", {"sign", "verify"}):
+        yield "the key does not seal by ES256"
+
+
+def _keys(found: Predicted) -> Iterator[str]:
+    """What has a way in beside Entra ID that could be shut."""
+    if found.one("Microsoft.Insights/components")["properties"].get("DisableLocalAuth") is not True:
+        yield "telemetry is taken from anybody"
+    if found.one("Microsoft.ContainerRegistry/registries")["properties"].get("adminUserEnabled") is not False:
+        yield "the registry has a password"
+
+
+def _network(found: Predicted) -> Iterator[str]:
+    inside = bool(found.of("Microsoft.Network/virtualNetworks"))
+    subnet = str(found.one("Microsoft.Web/sites")["properties"].get("virtualNetworkSubnetId") or "")
+    # Where the subnet is not known before it is made, a prediction leaves: if it is empty, none, else the subnet.
+    if bool(subnet) != inside or (inside and not re.search(r"appSubnetId\.value\), null\(\), ", subnet)):
+        yield "the app is on the wrong side of the network"
+    for kind in ("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"):
+        for each in found.of(kind):
+            open_ = each["properties"]["publicNetworkAccess"] == "Enabled"
+            if each["properties"]["networkAcls"]["defaultAction"] != ("Allow" if open_ else "Deny"):
+                yield f"{each['name'][:3]} is neither open nor closed"
+    if inside and found.one("Microsoft.ContainerRegistry/registries")["sku"]["name"] != "Premium":
+        yield "this registry has no private endpoint"
+    for each in found.of("Microsoft.Network/privateEndpoints"):
+        (connection,) = each["properties"]["privateLinkServiceConnections"]
+        wanted = SUBRESOURCES[each["name"].removeprefix("pep-")]
+        if connection["properties"]["groupIds"] != [wanted]:
+            yield f"{each['name']} leads to another part"
+
+
+SUBRESOURCES = {
+    "host-blob": "blob",
+    "host-queue": "queue",
+    "host-table": "table",
+    "images-blob": "blob",
+    "sql": "sqlServer",
+    "vault": "vault",
+    "registry": "registry",
+}
+"""Source: learn.microsoft.com, "Azure Private Endpoint private DNS zone values", subresources."""
 
 
 def _tls(found: Predicted) -> Iterator[str]:
@@ -215,3 +283,19 @@ def _diagnostics(found: Predicted) -> Iterator[str]:
             yield f"the log of {at} goes nowhere"
     if stated != KEPT:
         yield f"logs are kept otherwise: {stated}"
+
+
+def of_prod(found: Predicted) -> list[str]:
+    """What must hold beside the rules where a fleet hangs on it."""
+    database = found.one("Microsoft.Sql/servers/databases")["properties"]
+    backups = found.one("Microsoft.Sql/servers/databases/backupShortTermRetentionPolicies")["properties"]
+    rules = {
+        "the database does not survive the loss of a zone": database.get("zoneRedundant") is True,
+        "the database pauses": database.get("autoPauseDelay") == -1,
+        "backups are not kept for 35 days": backups["retentionDays"] == 35,
+        "blobs do not survive the loss of a zone": {
+            each["sku"]["name"] for each in found.of("Microsoft.Storage/storageAccounts")
+        }
+        == {"Standard_ZRS"},
+    }
+    return [sentence for sentence, holds in rules.items() if not holds]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.infra.conftest import Deployed
 from tests.infra.predicted import LEAST, ROOT, predict, run
-from tests.infra.rules import wrong
+from tests.infra.rules import of_prod, wrong
 
 MAIL = {
     "smtpHost": "smtp.example.org",
@@ -214,7 +214,19 @@ def test_no_module_comes_from_a_registry() -> None:
 Spoil = tuple[str, str, str, str]
 """File, what stands there, what stands there instead, and a word of the sentence that tells it."""
 
+IN_A_NETWORK: dict[str, object] = {"kind": "prod", "privateNetwork": True}
 SPOILT: dict[str, list[Spoil]] = {
+    "in a network": [
+        ("core/database.bicep", "autoPauseDelay: -1", "autoPauseDelay: 60", "pauses"),
+        ("core/database.bicep", "zoneRedundant: true", "zoneRedundant: false", "loss of a zone"),
+        ("core/database.bicep", "retentionDays: prod ? 35 : 7", "retentionDays: 1", "kept for 35 days"),
+        ("core/endpoint.bicep", "groupIds: [group]", "groupIds: ['blob']", "pep-host-queue leads to another part"),
+        ("core/storage.bicep", "hostPublic ? 'Allow' : 'Deny'", "'Allow'", "sth is neither open nor closed"),
+        ("core/vault.bicep", "public ? 'Allow' : 'Deny'", "'Allow'", "kv- is neither open nor closed"),
+        ("app/api.bicep", "empty(subnetId) ? null : subnetId", "empty(subnetId) ? subnetId : null", "wrong side"),
+        ("main.bicep", "sku: privateNetwork ? 'Premium' : prod ?", "sku: prod ?", "no private endpoint"),
+        ("main.bicep", "sku: prod ? 'Standard_ZRS' : 'Standard_LRS'", "sku: 'Standard_LRS'", "blobs do not survive"),
+    ],
     "modules": [
         ("core/storage.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true", "has shared keys"),
         ("core/storage.bicep", "roles.queueDataContributor, ", "", "Storage Queue Data Contributor"),
@@ -227,6 +239,12 @@ SPOILT: dict[str, list[Spoil]] = {
         ("core/storage.bicep", "loadJsonContent('../storage-lifecycle.json')", "{ rules: [] }", "lifecycle"),
         ("core/vault.bicep", "[roles.keyVaultCryptoUser, ", "[", "Key Vault Crypto User"),
         ("core/vault.bicep", "category: 'AuditEvent', enabled: true", "category: 'AuditEvent', enabled: false", "logs"),
+        ("core/vault.bicep", "enableRbacAuthorization: true", "enableRbacAuthorization: false", "ask for roles"),
+        ("core/vault.bicep", "curveName: 'P-256'", "curveName: 'P-384'", "ES256"),
+        ("core/monitoring.bicep", "DisableLocalAuth: true", "DisableLocalAuth: false", "from anybody"),
+        ("core/registry.bicep", "adminUserEnabled: false", "adminUserEnabled: true", "has a password"),
+        ("core/hub.bicep", "sku: { name: 'S1'", "sku: { name: 'B1'", "no twins"),
+        ("core/hub.bicep", "isEnabled: false", "isEnabled: true", "what others say"),
         ("core/hub.bicep", "retentionTimeInDays: 7", "retentionTimeInDays: 1", "7 days"),
         ("core/hub.bicep", "rights: 'ServiceConnect'", "rights: 'RegistryWrite'", "more than it must"),
         ("core/hub.bicep", "var group = 'imagedelta'", "var group = 'other'", "consumer group"),
@@ -234,6 +252,23 @@ SPOILT: dict[str, list[Spoil]] = {
         ("core/database.bicep", "OnlyAuthentication: true", "OnlyAuthentication: false", "takes passwords"),
         ("core/database.bicep", "minimalTlsVersion: '1.2'", "minimalTlsVersion: '1.0'", "the database takes old TLS"),
         ("app/api.bicep", "      AZURE_CLIENT_ID: identityClientId\n", "", "which identity"),
+        (
+            "app/api.bicep",
+            "keyVaultReferenceIdentity: identityId",
+            "keyVaultReferenceIdentity: 'SystemAssigned'",
+            "as somebody",
+        ),
+        ("app/api.bicep", "instanceMemoryMB: 2048", "instanceMemoryMB: 512", "do not fit"),
+        (
+            "app/api.bicep",
+            "tier: 'FlexConsumption', name: 'FC1'",
+            "tier: 'Dynamic', name: 'Y1'",
+            "not Flex Consumption",
+        ),
+        ("app/api.bicep", "kind: 'functionapp,linux'", "kind: 'functionapp'", "of Linux"),
+        ("app/api.bicep", "Authorization=AAD", "Authorization=KEY", "telemetry is not sent by identity"),
+        ("main.bicep", "string(hub.outputs.units)", "'7'", "for another size"),
+        ("main.bicep", "maximumInstances: prod ? 100 : 40", "maximumInstances: 10", "40 to 1,000"),
         ("app/api.bicep", "version: '3.11'", "version: '3.13'", "runtime"),
         ("app/api.bicep", "scmMinTlsVersion: '1.2'", "scmMinTlsVersion: '1.0'", "the app takes old TLS"),
         ("app/api.bicep", "      AzureWebJobsStorage__credential: 'managedidentity'\n", "", "Storage__credential"),
@@ -250,20 +285,24 @@ SPOILT: dict[str, list[Spoil]] = {
 }
 
 
-@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
-def test_what_is_spoilt_in_a_template_is_told(
-    deployed: Deployed, infra: Path, tmp_path: Path, spoilt: list[Spoil]
-) -> None:
+@pytest.mark.parametrize("group", SPOILT)
+def test_what_is_spoilt_in_a_template_is_told(infra: Path, tmp_path: Path, group: str) -> None:
     """Several at once, since a prediction takes seconds: each must be told by a sentence of its own."""
-    for file, old, new, _ in spoilt:
+    for file, old, new, _ in SPOILT[group]:
         text = (infra / file).read_text()
         assert old in text, old
         (infra / file).write_text(text.replace(old, new))
     (infra / "bicepconfig.json").unlink()  # an unused output is not what is asked here
 
-    sentences = wrong(predict(infra, tmp_path))
+    found = predict(infra, tmp_path, **(IN_A_NETWORK if group == "in a network" else {}))
+    sentences = [*wrong(found), *(of_prod(found) if group == "in a network" else [])]
 
-    assert [told for *_, told in spoilt if not any(told in sentence for sentence in sentences)] == []
+    assert [told for *_, told in SPOILT[group] if not any(told in sentence for sentence in sentences)] == []
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_prod_survives_the_loss_of_a_zone(deployed: Deployed, private: bool) -> None:
+    assert of_prod(deployed(kind="prod", privateNetwork=private)) == []
 
 
 def test_a_deployment_without_a_compiler_fails_and_says_what_to_do(tmp_path: Path) -> None:

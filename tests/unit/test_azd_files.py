@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from services.settings import load_settings
+from tests.pipelines.checks import against_schema
+
 ROOT = Path(__file__).parents[2]
 AZURE: dict[str, Any] = yaml.safe_load((ROOT / "azure.yaml").read_text())
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / ".azdo/pipelines/azure-dev.yml").read_text())
@@ -72,6 +75,25 @@ def parameters() -> set[str]:
     return set(re.findall(r"\$\{(\w+)[=}]", PARAMETERS))
 
 
+@pytest.mark.parametrize("mail", [True, False])
+def test_what_azd_puts_into_the_environment_of_the_hook_is_taken_by_the_app(mail: bool) -> None:
+    """Every parameter and output is there, and the app refuses what only looks like one of its settings."""
+    given = re.findall(r"^output (\w+) ", (ROOT / "infra/main.bicep").read_text(), re.M)
+    stated = {
+        "IMAGEDELTA_DATABASE_URL": "mssql+pyodbc://sql-x.database.windows.net/imagedelta",
+        "IMAGEDELTA_URL": "https://func-x.azurewebsites.net",
+        "IMAGEDELTA_SMTP_HOST": "smtp.example.org" if mail else "",
+        "IMAGEDELTA_SMTP_USER": "app" if mail else "",
+        "IMAGEDELTA_SMTP_PASSWORD": "correct-horse" if mail else "",
+        "IMAGEDELTA_MAIL_FROM": "ops@example.org" if mail else "",
+    }
+
+    settings = load_settings(dict.fromkeys([*given, *parameters()], "x") | stated)
+
+    assert settings.database_url == stated["IMAGEDELTA_DATABASE_URL"]
+    assert {name for name in [*given, *parameters()] if name.startswith("IMAGEDELTA_")} == set(stated)
+
+
 def test_the_pipeline_takes_along_every_parameter_that_a_person_may_have_set() -> None:
     """Else a deployment by the pipeline would take back what `azd env set` had said."""
     taken = [*AZURE["pipeline"]["variables"], *AZURE["pipeline"]["secrets"]]
@@ -131,6 +153,15 @@ def test_the_page_names_every_variable_and_every_output() -> None:
     assert [name for name in sorted(parameters()) if f"`{name}`" not in page] == []
     assert asked <= given
     assert set_ <= parameters()
+
+
+def test_the_pipeline_has_the_form_that_azure_pipelines_reads() -> None:
+    """But for the task of azd's own extension, which the schema does not know."""
+    known = [step for step in PIPELINE["steps"] if step.get("task") != "setup-azd@1"]
+
+    assert against_schema({**PIPELINE, "steps": known}) == []
+    assert len(known) == len(PIPELINE["steps"]) - 1
+    assert against_schema({**PIPELINE, "steps": [*known, {"task": "AzureCLI@2", "inputs": {"azure": "x"}}]}) != []
 
 
 def test_the_pipeline_holds_no_secret() -> None:

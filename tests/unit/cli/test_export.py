@@ -173,6 +173,20 @@ def test_a_storage_that_gives_nothing_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_stops_it_is_told_what_is_there_and_how_to_go_on(answers: Any, tmp_path: Path, capsys: Any) -> None:
+    def stopped(request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    first = {**ITEM, "bundle": "1-000000000001-t-1-1.bundle"}
+    calls: list[Serve] = [Storage(bundle=BUNDLE), stopped]
+    answers(lambda request: calls.pop(0)(request), first, {**ITEM, "reference": "app:3"})
+
+    assert export(tmp_path) == exits.INTERRUPTED
+
+    assert "the same command goes on" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["1-000000000001-t-1-1.carried.bundle"]
+
+
 def test_an_endless_answer_is_cut_where_the_bundle_ends(answers: Any, tmp_path: Path) -> None:
     class Endless(httpx.SyncByteStream):
         def __iter__(self) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ from imagedelta_cli.main import cli, run
 ORDER = ("--name", "n", "--owner", "Ada", "--email", "a@example.org", "--device", "boat", "--image", "app:2")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "register": ("register", "ARCHIVE"),
-    "plan": ("plan", *ORDER),
+    "plan": ("plan", *ORDER, "--all"),
     "deploy": ("deploy", *ORDER, "--wait", "--timeout", "0"),
     "status": ("status", "set-1", "--watch", "--timeout", "0"),
     "approve": ("approve", "set-1"),
@@ -114,7 +114,22 @@ def _streams(pieces: Callable[[], Iterator[bytes]], **headers: str) -> Serve:
 _MOST_BYTES = 1 << 20
 """Of an answer, in these tests: so that they take seconds."""
 BOMB = gzip.compress(bytes(4 * _MOST_BYTES), 1)
-WRONG_KINDS = ("state", "code", "detail", "images", "devices", "bundles", "setId", "uploadId", "url", "registrationId")
+WRONG_KINDS = (
+    "deviceCount",
+    "totalBytes",
+    "needsApproval",
+    "states",
+    "state",
+    "code",
+    "detail",
+    "images",
+    "devices",
+    "bundles",
+    "setId",
+    "uploadId",
+    "url",
+    "registrationId",
+)
 REFUSED: dict[str, tuple[Serve, int]] = {
     "a page to sign in": (_html(200), exits.REFUSED),
     "a redirect to one": (_html(302, Location="https://login.example.org/"), exits.REFUSED),

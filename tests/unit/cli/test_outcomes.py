@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imagedelta_cli import exits
+from imagedelta.errors import DependencyError
+from imagedelta_cli import api_options, exits
 from imagedelta_cli.main import run
 from imagedelta_cli.outcomes import Outcome, outcome_of_plan, outcome_of_set
 from tests.unit.cli.test_api_commands import SET, host
@@ -66,6 +70,59 @@ def test_who_waits_for_a_person_is_told_what_to_decide(host: Any, capsys: pytest
     assert "imagedelta approve set-1" in capsys.readouterr().err
 
 
+def away(times: int, then: dict[str, Any]) -> Any:
+    """A host that is away for some looks: its app is deployed anew."""
+    left = [times]
+
+    def look() -> dict[str, Any]:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise DependencyError("host answered 503", code="dependency.host")
+        return then
+
+    return look
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(api_options.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(api_options.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    return now
+
+
+def wait(look: Any, timeout: float = 3600) -> dict[str, Any]:
+    found: dict[str, Any] = api_options.wait_for(
+        look, lambda item: item["state"] == "completed", timeout=timeout, tell=lambda item: None
+    )
+    return found
+
+
+def test_who_watches_is_not_put_off_by_a_host_that_is_away_for_a_while(clock: list[float]) -> None:
+    assert wait(away(20, SET)) == SET
+
+
+def test_a_host_that_stays_away_is_not_waited_for_until_the_end_of_the_time(clock: list[float]) -> None:
+    with pytest.raises(DependencyError, match="503"):
+        wait(away(10_000, SET))
+
+    assert 300 <= clock[0] < 320
+
+
+def test_a_host_that_is_away_when_the_time_is_over_is_told(clock: list[float]) -> None:
+    with pytest.raises(DependencyError, match="503"):
+        wait(away(10_000, SET), timeout=10)
+
+    assert 10 <= clock[0] < 11
+
+
+def test_what_is_not_over_in_time_is_still_under_way(clock: list[float]) -> None:
+    with pytest.raises(api_options.StillUnderWay):
+        wait(lambda: {**SET, "state": "in_transit"}, timeout=10)
+
+    assert 10 <= clock[0] < 11
+
+
 def test_with_json_an_error_is_the_last_line_of_stderr(host: Any, capsys: pytest.CaptureFixture[str]) -> None:
     host(
         lambda method, path, body: {**SET, "state": "failed", "code": "seal.invalid", "detail": "Why", "remedy": "Do."}
@@ -107,6 +164,23 @@ def test_a_database_is_reconciled_unasked_only_to_look(
     assert "code: cli.not_confirmed" in capsys.readouterr().err
     run(["db", "reconcile", "--app", str(tmp_path), "--dry-run"])
     assert "cli.not_confirmed" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("shell", "given"), [("bash", "1"), ("zsh", "1"), ("fish", "dep")], ids=["bash", "zsh", "fish"]
+)
+def test_a_shell_is_told_the_commands_that_begin_so(shell: str, given: str) -> None:
+    asked = {"_IMAGEDELTA_COMPLETE": f"{shell}_complete", "COMP_WORDS": "imagedelta dep", "COMP_CWORD": given}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("imagedelta"))],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ("deploy" in done.stdout, "quarantine" in done.stdout, done.stderr) == (True, False, "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

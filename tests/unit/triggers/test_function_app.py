@@ -73,7 +73,7 @@ def test_every_endpoint_is_a_function_and_the_catch_all_sorts_last(bare: dict[st
     assert set(served) == {resource.name for resource in ALL} | {"unknown_path"}
     assert max(served) == "unknown_path"
     open_ones = {name for name, item in served.items() if item["trigger"]["authLevel"].lower() == "anonymous"}
-    assert open_ones == {"api_health", "api_openapi", "api_hooks_registry", "unknown_path"}
+    assert open_ones == {"api_dashboard", "api_health", "api_openapi", "api_hooks_registry", "unknown_path"}
 
 
 def test_with_platform_authentication_no_route_asks_for_a_key_too() -> None:

@@ -112,7 +112,7 @@ def test_the_document_says_which_role_an_operation_needs(resource: Resource, ope
 def test_only_health_the_document_and_what_asks_for_a_secret_of_its_own_are_anonymous() -> None:
     open_ones = {resource.name for resource in ALL if resource.anonymous}
 
-    assert open_ones == {"api_health", "api_openapi", "api_hooks_registry"}
+    assert open_ones == {"api_dashboard", "api_health", "api_openapi", "api_hooks_registry"}
 
 
 def test_an_operation_that_changes_something_cannot_be_open_to_readers() -> None:

@@ -73,9 +73,9 @@ class World:
         )
         response = self._run(resource, request)
         parsed = check_answer(method, path, response.status_code, response.get_body())
-        wanted = (
-            "application/problem+json" if response.status_code >= 400 and "checks" not in parsed else "application/json"
-        )
+        wanted = "text/html" if isinstance(parsed, str) else "application/json"
+        if response.status_code >= 400 and "checks" not in parsed:
+            wanted = "application/problem+json"
         assert response.mimetype == wanted
         return Reply(response.status_code, dict(response.headers), parsed)
 
