@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from imagedelta.delta.format.mixing import MOST_BITS, memory_bytes, native
+from imagedelta.delta.format.mixing import memory_bytes, native
 
 Span = tuple[bytes, bytes]
 """Differences, and as many old bytes."""
@@ -58,14 +58,11 @@ def _looked_at(differences: bytes, old: bytes) -> bytes:
 class MixedCoding:
     """Codes all differences of a patch while its items are written: a model goes through them in their order."""
 
-    bits = MOST_BITS
-    memory_bytes = memory_bytes(MOST_BITS)
-    """What the decoder takes."""
-
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, bits: int) -> None:
         """Args:
         out: Takes the coded bytes.
         """
+        self.bits = bits
         self._encoder = native().ResidualEncoder(self.bits)
         self._out = out
         self.raw_bytes = 0
@@ -75,6 +72,11 @@ class MixedCoding:
         for differences, old in unpacked(data):
             self._out.write(self._encoder.span(differences, old))
             self.raw_bytes += len(old)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the decoder takes."""
+        return memory_bytes(self.bits)
 
     def finish(self) -> int:
         """Return how many coded bytes there are."""

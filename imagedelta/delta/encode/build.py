@@ -52,6 +52,7 @@ from imagedelta.delta.format.header import (
     header_to_bytes,
     most_mixed_bytes,
 )
+from imagedelta.delta.format.mixing import bits_within
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
 from imagedelta.delta.format.roles import Role
@@ -316,14 +317,15 @@ class _Joining:
         profile, self._at_once = build.profile, at_once
         streams = SegmentWriter(raw, profile.mixed_roles)
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
-        self._mixed = MixedCoding(at_once[Role.DIFF]) if profile.mixes else None
+        budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
+        if profile.predicts and build.plan.source_layers:
+            budget -= PREDICTING_BYTES
+        bits = bits_within(budget // 2) if profile.mixes else 0
+        self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None
         with closing(PieceReader(made)) as pieces:
             items = LayerItems(build.plan, pieces, streams, self._text, self._mixed)
             for layer in build.plan.rebuilt:
                 items.write(layer)
-        budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
-        if profile.predicts and build.plan.source_layers:
-            budget -= PREDICTING_BYTES
         self._has_text = self._text.finish()
         if self._has_text:
             budget -= self._text.memory_bytes

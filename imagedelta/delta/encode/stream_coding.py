@@ -318,9 +318,8 @@ def _tables(size: int) -> int:
 
 def _bits(size: int, memory: int) -> int:
     """Return the size of tables that suits a stream and fits the memory; 0 where none fits."""
-    fitting = [bits for bits in range(mixing.LEAST_BITS, mixing.MOST_BITS + 1) if mixing.memory_bytes(bits) <= memory]
     enough = max(mixing.LEAST_BITS, (2 * size).bit_length())
-    return min(enough, fitting[-1]) if fitting else 0
+    return min(enough, mixing.bits_within(memory))
 
 
 def _tuned(role: Role) -> list[Lzma2]:

@@ -31,6 +31,12 @@ def memory_bytes(bits: int) -> int:
     return _FIXED_BYTES + (_BUCKET_BYTES << bits)
 
 
+def bits_within(memory: int) -> int:
+    """Return the largest tables whose decoder takes no more; 0 where even the smallest take more."""
+    fitting = [bits for bits in range(LEAST_BITS, MOST_BITS + 1) if memory_bytes(bits) <= memory]
+    return fitting[-1] if fitting else 0
+
+
 def native_is_there() -> bool:
     """Whether the package imagedelta-native can be imported."""
     try:
