@@ -152,14 +152,37 @@ def bad_predictions(programs: RawPatch) -> Refused:
     return {
         "P2-kind": (programs.with_streams(predictions=encode(128) + predictions[1:]).to_bytes(), "content.unsupported"),
         "P2-first-format": (programs.with_head(profile="v1-64m").to_bytes(), "content.unsupported"),
-        "P2-blocks": (
-            programs.with_streams(folds=programs.streams[Role.FOLDS][:-1] + b"\1").to_bytes(), "content.unsupported",
-        ),
         "P5-corrections": (programs.with_streams(predictions=many).to_bytes(), "content.limit_exceeded"),
         "P12-match": (programs.with_streams(offsets=signed(1 << 20)).to_bytes(), "content.invalid"),
         "P12-far": (programs.with_streams(seeks=signed(1 << 48) + seeks[1:]).to_bytes(), "content.invalid"),
         "P16-predictions": (programs.with_streams(predictions=predictions[:-1]).to_bytes(), "content.truncated"),
     }  # fmt: skip
+
+
+def bad_blocks(news: RawPatch) -> Refused:
+    """Return damaged copies of a patch whose only fold lists where blocks end."""
+    folds = news.streams[Role.FOLDS]
+    start = folds.index(encode(3) + encode(20_000))
+    head = folds[:start]
+    return {
+        "P5-blocks": (
+            news.with_streams(folds=head + encode(100_001) + folds[start + 1 :]).to_bytes(),
+            "content.limit_exceeded",
+        ),
+        "P13-no-blocks": (news.with_streams(folds=head + encode(0)).to_bytes(), "content.invalid"),
+        "P18-empty-block": (
+            news.with_streams(folds=head + encode(2) + encode(20_000) + encode(0)).to_bytes(),
+            "content.invalid",
+        ),
+        "P18-blocks-too-long": (
+            news.with_streams(folds=head + encode(1) + encode(1 << 30)).to_bytes(),
+            "content.invalid",
+        ),
+        "P13-other-blocks": (
+            news.with_streams(folds=head + encode(2) + encode(20_000) + encode(2)).to_bytes(),
+            "content.invalid",
+        ),
+    }
 
 
 def _raw_bytes(header: PatchHeader, role: Role) -> int:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from imagedelta.bundles import Ed25519Sealer, canonical_bytes, seal
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
 from imagedelta.delta import BytesReader
+from imagedelta.delta.deflate.folding import Deflater
 from imagedelta.delta.encode import build
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
 from imagedelta.delta.format.profiles import PROFILES, V1_64M, V2_64M, Profile
@@ -35,7 +36,7 @@ from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
 from tests.unit.delta.predict.programs import a_library
-from tests.vectors.bad_patches import bad_folds, bad_heads, bad_items, bad_layers, bad_predictions
+from tests.vectors.bad_patches import bad_blocks, bad_folds, bad_heads, bad_items, bad_layers, bad_predictions
 from tests.vectors.raw_patch import RawPatch, laid_open
 
 FOLDER = Path(__file__).parent
@@ -100,6 +101,20 @@ MODULES_2 = an_image(
     a_layer({**_modules(1_700_000_000, 210), "lib/new.jar": packed({"only": text(90)})}, mtime=1_700_000_000),
     a_layer({"odd": b"padding"})[:-1030] + b"x" * 1030,
 )
+
+
+_NEWS = b"".join(noise(4, line).hex().encode() + noise(60, line % 9).hex().encode() for line in range(600))
+_CUTS = (20_000, 1, 30_000)
+
+
+def cut(plain: bytes) -> bytes:
+    """Return it as a gzip file whose blocks do not end where zlib would end them."""
+    deflater = Deflater(9, 9, _CUTS)
+    header = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03"
+    return header + deflater.compress(plain) + deflater.finish() + struct.pack("<2I", zlib.crc32(plain), len(plain))
+
+
+NEWS_1, NEWS_2 = an_image({"news.gz": cut(_NEWS)}), an_image({"news.gz": cut(b"news: " + _NEWS)})
 
 
 def program() -> bytes:
@@ -177,6 +192,8 @@ PROGRAMS_2 = an_image(
     ),
 )
 """Programs and assemblies in which references moved."""
+SOURCES = (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, NEWS_1, PROGRAM_1, ABSENT, ROTTEN)
+"""Of ABSENT only the config is stored, and of ROTTEN a layer with a wrong bit."""
 Good = tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
 """Target, sources, patch."""
 
@@ -192,6 +209,7 @@ def good_patches() -> dict[str, Good]:
         "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
         "good-code": (PROGRAM, (), V1_64M),
         "good-predicted": (PROGRAMS_2, (PROGRAMS_1,), V2_64M),
+        "good-cut-blocks": (NEWS_2, (NEWS_1,), V2_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
         "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
     }
@@ -229,7 +247,7 @@ def parted_patch() -> bytes:
     return replace(whole, streams={Role.CONFIG: whole.streams[Role.CONFIG], **streams}).to_bytes()
 
 
-_OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted")
+_OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted", "good-cut-blocks")
 
 
 def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
@@ -242,6 +260,7 @@ def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
         **bad_items(opened["good-from-source"]),
         **bad_folds(opened["good-modules"]),
         **bad_predictions(opened["good-predicted"]),
+        **bad_blocks(opened["good-cut-blocks"]),
         "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),
         "P7-different": (_patch(MODULES_2, ROTTEN), "source.different"),
     }
@@ -329,13 +348,13 @@ def files() -> dict[str, bytes]:
     for name, (target, sources, patch) in good.items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"imageId": target.image_id, "layers": list(target.image.diff_ids), "sources": len(sources)}
-    for diff_id, tar in layers_of(SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, PROGRAM_1).items():
+    for diff_id, tar in layers_of(*SOURCES[:-2]).items():
         made[f"patch/source-{diff_id[7:19]}.tar"] = tar
     made[f"patch/source-{ROTTEN.image.diff_ids[1][7:19]}.tar"] = _rotten(ROTTEN.layers[1])
     for name, (patch, code) in bad_patches(good).items():
         made[f"patch/{name}.imgdelta"] = patch
         listed[name] = {"code": code}
-    for image in (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, PROGRAM_1, ABSENT, ROTTEN):
+    for image in SOURCES:
         made[f"patch/source-{image.image_id[7:19]}.json"] = image.image.config
     made["patch/vectors.json"] = _json(listed)
     made |= {f"bundle/{name}.imgbundle": bundle for name, (bundle, _) in bundles().items()}

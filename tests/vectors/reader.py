@@ -519,16 +519,16 @@ class Patch:
         assert len(data) == length
         return data
 
-    def _folds(self, base_folds: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+    def _folds(self, base_folds: list[tuple[int, int]]) -> list[tuple[int, int, int, int, list[int]]]:
         stream, place, way, folds = self.streams[FOLDS], 0, 12, []
         for _ in range(stream.number()):
             place += stream.signed()
             raw, plain = base_folds[place] if 0 <= place < len(base_folds) else (0, 0)
             raw, plain = raw + stream.signed(), plain + stream.signed()
             way += stream.signed()
-            assert not self.second or not stream.number()
-            assert raw >= 0 < plain and way in range(2, 20)
-            folds.append((raw, plain, way // 2, 8 + way % 2))
+            blocks = [stream.number() for _ in range(stream.number())] if self.second else []
+            assert raw >= 0 < plain and way in range(2, 20) and 0 not in blocks and sum(blocks) <= plain
+            folds.append((raw, plain, way // 2, 8 + way % 2, blocks))
             place += 1
         return folds
 
@@ -692,10 +692,12 @@ def unfolded(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     return bytes(out) + data[end:], folds if len(folds) <= 100_000 else []
 
 
-def folded(plain: Bytes, folds: list[tuple[int, int, int, int]]) -> bytes:
+def folded(plain: Bytes, folds: list[tuple[int, int, int, int, list[int]]]) -> bytes:
     out = b""
-    for raw, size, level, memory in folds:
+    for raw, size, level, memory, blocks in folds:
         out += plain.take(raw)
         packer = zlib.compressobj(level, zlib.DEFLATED, -15, memory)
-        out += packer.compress(plain.take(size)) + packer.flush()
+        for block in blocks:
+            out += packer.compress(plain.take(block)) + packer.flush(zlib.Z_BLOCK)
+        out += packer.compress(plain.take(size - sum(blocks))) + packer.flush()
     return out + plain.take(len(plain.data) - plain.at)

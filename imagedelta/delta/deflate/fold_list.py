@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from imagedelta import leb128
-from imagedelta.delta.deflate.folds import LEVELS, MAX_FOLDS, MEM_LEVELS, BaseFold, Fold
-from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
+from imagedelta.delta.deflate.folds import LEVELS, MAX_BLOCKS, MAX_FOLDS, MEM_LEVELS, BaseFold, Fold
+from imagedelta.errors import ContentError, LimitExceeded
 
 _NO_BASE = BaseFold(0, 0, 0)
 _USUAL_SETTING = 6 * len(MEM_LEVELS)
@@ -22,7 +22,7 @@ def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None, *,
     """Return the list as numbers: how many, then four per fold.
 
     Args:
-        with_blocks: A fifth says how many ends of blocks are given: none, zlib ends them as it likes.
+        with_blocks: A fifth says how many blocks are ended by hand, and the bytes of each follow; else there are none.
     """
     places = {fold.name: place for place, fold in enumerate(base_folds or ())}
     out = bytearray(leb128.encode(len(folds)))
@@ -34,7 +34,8 @@ def write_folds(folds: Sequence[Fold], base_folds: Sequence[BaseFold] | None, *,
         for value in (own - place, fold.raw - base.raw, fold.plain - base.plain, own_setting - setting):
             out += leb128.encode(leb128.zigzag(value))
         if with_blocks:
-            out += leb128.encode(0)
+            for number in (len(fold.blocks), *fold.blocks):
+                out += leb128.encode(number)
         place, setting = own + 1, own_setting
     return bytes(out)
 
@@ -49,31 +50,40 @@ def read_folds(
         size: Bytes of the unfolded form.
 
     Raises:
-        LimitExceeded: More folds than ``MAX_FOLDS``, or than bytes; nothing was allocated for them.
-        ContentError: A fold that cannot be, or folds of more bytes than there are.
-        UnsupportedFormat: One whose blocks end where the list says.
+        LimitExceeded: More folds than ``MAX_FOLDS``, or than bytes, or more blocks than ``MAX_BLOCKS``; nothing was
+            allocated for them.
+        ContentError: A fold or a block that cannot be, or more bytes in them than there are.
     """
     count = next_number()
     if count > min(MAX_FOLDS, size):
         raise LimitExceeded(f"{count} folds of a file of {size} bytes")
     folds = []
-    place, setting = 0, _USUAL_SETTING
+    place, setting, blocks_left = 0, _USUAL_SETTING, MAX_BLOCKS
     for _ in range(count):
         skip, raw, plain, difference = (leb128.unzigzag(next_number()) for _ in range(4))
-        if with_blocks and (blocks := next_number()):
-            raise UnsupportedFormat(f"a fold with the ends of {blocks} blocks")
+        blocks = _read_blocks(next_number, blocks_left) if with_blocks else ()
+        blocks_left -= len(blocks)
         place += skip
         base = _base(base_folds, place)
         setting += difference
-        fold = Fold(
-            base.raw + raw, base.plain + plain, setting // len(MEM_LEVELS), MEM_LEVELS.start + setting % len(MEM_LEVELS)
-        )
+        level, mem_level = divmod(setting, len(MEM_LEVELS))
+        fold = Fold(base.raw + raw, base.plain + plain, level, MEM_LEVELS.start + mem_level, blocks)
         size -= fold.raw + fold.plain
-        if fold.raw < 0 or fold.plain < 1 or fold.level not in LEVELS or size < 0:
+        if fold.raw < 0 or fold.plain < 1 or fold.level not in LEVELS or sum(blocks) > fold.plain or size < 0:
             raise ContentError("a fold that cannot be, or folds of more bytes than the file has")
         folds.append(fold)
         place += 1
     return folds
+
+
+def _read_blocks(next_number: Callable[[], int], most: int) -> tuple[int, ...]:
+    count = next_number()
+    if count > most:
+        raise LimitExceeded(f"more than {MAX_BLOCKS} blocks of a file are ended by hand")
+    blocks = tuple(next_number() for _ in range(count))
+    if 0 in blocks:
+        raise ContentError("a block without bytes")
+    return blocks
 
 
 def _base(base_folds: Sequence[BaseFold] | None, place: int) -> BaseFold:

@@ -26,6 +26,9 @@ _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 
 _GZIP_MARK = b"\x1f\x8b\x08"
 _GZIP_FIXED, _GZIP_TRAILER = 10, 8
+_GZIP_XFL, _GZIP_LEVELS = 8, {2: 9, 4: 1}
+_ZIP_LEVELS = (6, 9, 2, 1)
+"""Normal, maximum, fast, super fast: bits 1 and 2 of the flags."""
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
 _MAX_GZIP_HEADER = 64 * 1024
 
@@ -49,6 +52,8 @@ class DeflateStream:
     plain: int
     name: int
     """CRC-32 of the member's name; 0 for gzip."""
+    level: int
+    """What the header says of it, in zlib's levels: often a default, never a proof, and no part of the format."""
     kept: bytes | None
     """The plain bytes, where they are few; else they are inflated once more when needed."""
 
@@ -169,7 +174,8 @@ class StreamSearch:
     def _gzip_members(self) -> Iterator[DeflateStream]:
         header = 0
         while (start := _gzip_stream_start(self._file, header)) is not None:
-            stream = self._inflate(start, name=0)
+            level = _GZIP_LEVELS.get(self._file.exactly(header + _GZIP_XFL, 1)[0], 6)
+            stream = self._inflate(start, 0, level)
             if stream is None:
                 return
             yield stream
@@ -186,9 +192,9 @@ class StreamSearch:
         start = name + name_bytes + extra_bytes
         if start >= self._file.size:
             return None
-        return self._inflate(start, name=zlib.crc32(self._file.exactly(name, name_bytes)))
+        return self._inflate(start, zlib.crc32(self._file.exactly(name, name_bytes)), _ZIP_LEVELS[flags >> 1 & 3])
 
-    def _inflate(self, start: int, name: int) -> DeflateStream | None:
+    def _inflate(self, start: int, name: int, level: int) -> DeflateStream | None:
         inflating = Inflating(self._file, start)
         kept: list[bytes] = []
         plain = 0
@@ -203,7 +209,8 @@ class StreamSearch:
         if inflating.packed is None or not plain:
             self._charge(inflating.fed + plain)
             return None
-        return DeflateStream(start, inflating.packed, plain, name, b"".join(kept) if plain <= _KEPT_BYTES else None)
+        few = b"".join(kept) if plain <= _KEPT_BYTES else None
+        return DeflateStream(start, inflating.packed, plain, name, level, few)
 
     def _charge(self, work: int) -> None:
         self._patience -= work

@@ -6,15 +6,37 @@ Source: docs/formats/patch.md, the section on folds.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from imagedelta.delta.deflate.folds import PIECE_BYTES, RAW_DEFLATE, Fold, Write
 from imagedelta.errors import ContentError, Truncated
 
 
-def deflater(level: int, mem_level: int) -> zlib._Compress:
-    """Return the compressor that folds name by these two numbers."""
-    return zlib.compressobj(level, zlib.DEFLATED, RAW_DEFLATE, mem_level, zlib.Z_DEFAULT_STRATEGY)
+class Deflater:
+    """Deflates one stream as a fold says. Pieces of any size give the same bytes."""
+
+    def __init__(self, level: int, mem_level: int, blocks: Iterable[int] = ()) -> None:
+        """Args:
+        blocks: Plain bytes of each block that is ended by hand; asked for one at a time.
+        """
+        self._zlib = zlib.compressobj(level, zlib.DEFLATED, RAW_DEFLATE, mem_level, zlib.Z_DEFAULT_STRATEGY)
+        self._blocks = iter(blocks)
+        self._left = next(self._blocks, None)
+
+    def compress(self, data: bytes | memoryview) -> bytes:
+        """Return packed bytes, as far as zlib gives them already."""
+        packed = b""
+        while self._left is not None and self._left <= len(data):
+            packed += self._zlib.compress(data[: self._left]) + self._zlib.flush(zlib.Z_BLOCK)
+            data = data[self._left :]
+            self._left = next(self._blocks, None)
+        if self._left is not None:
+            self._left -= len(data)
+        return packed + self._zlib.compress(data)
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+        return self._zlib.flush()
 
 
 class Folder:
@@ -31,7 +53,7 @@ class Folder:
         self._left = size
         self._raw = 0
         self._plain = 0
-        self._deflater: zlib._Compress | None = None
+        self._deflater: Deflater | None = None
         self._in_tail = False
 
     def write(self, data: bytes) -> None:
@@ -73,11 +95,11 @@ class Folder:
         self._deflate(self._deflater, data[:taken])
         return taken
 
-    def _deflate(self, compressor: zlib._Compress, data: memoryview) -> None:
-        packed = compressor.compress(data)
+    def _deflate(self, deflater: Deflater, data: memoryview) -> None:
+        packed = deflater.compress(data)
         self._plain -= len(data)
         if not self._plain:
-            packed += compressor.flush()
+            packed += deflater.finish()
             self._deflater = None
         if packed:
             self._write(packed)
@@ -91,4 +113,4 @@ class Folder:
             self._in_tail = True
         else:
             self._raw, self._plain = fold.raw, fold.plain
-            self._deflater = deflater(fold.level, fold.mem_level)
+            self._deflater = Deflater(fold.level, fold.mem_level, fold.blocks)

@@ -23,6 +23,8 @@ RAW_DEFLATE = -15
 """zlib's ``wbits`` for deflate with neither header nor checksum and a window of 32 KiB."""
 LEVELS = range(1, 10)
 MEM_LEVELS = range(8, 10)
+MAX_BLOCKS = 100_000
+"""That are ended by hand, in one file: a block takes zlib some 10 µs, however short it is."""
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) → exactly so many bytes; never asked for bytes after the end."""
@@ -51,5 +53,7 @@ class Fold:
     plain: int
     level: int
     mem_level: int
+    blocks: tuple[int, ...] = ()
+    """Plain bytes of each block that is ended by hand, at least 1; what follows is zlib's to cut."""
     name: int = field(default=0, compare=False)
     """As in ``BaseFold``; 0 in a list that was read."""

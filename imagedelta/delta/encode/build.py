@@ -318,7 +318,7 @@ class _Joining:
         streams = SegmentWriter(raw, profile.mixed_roles)
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
         budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
-        if profile.predicts and build.plan.source_layers:
+        if profile.second_format and build.plan.source_layers:
             budget -= PREDICTING_BYTES
         bits = bits_within(budget // 2) if profile.mixes else 0
         self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None

@@ -226,7 +226,7 @@ class Delta:
         """See ``Method``."""
         old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
         found = _useful_difference(self._file, old, new)
-        if found and profile.predicts:
+        if found and profile.second_format:
             found = predicted_difference(found, old, new, profile.min_match_bytes)
         if found:
             yield _delta(found, self._file.base, 0, (old, new), profile)
@@ -273,16 +273,17 @@ class Folded:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        file, limit = self._file, self._file.encoding.profile.unfolded_bytes
+        file, profile = self._file, self._file.encoding.profile
+        limit = profile.unfolded_bytes
         with self._scratch_file() as unfolded, self._scratch_file() as unfolded_base:
-            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit)
+            folds = find_folds(file.new.read_at, file.new.size, unfolded.write, limit, cutting=profile.second_format)
             if folds is None:
                 yield from _as_it_is(file)
                 return
             base_folds = unfold(file.old.read_at, file.old.size, unfolded_base.write, limit) if file.old else None
             new = _extent_of(unfolded)
             old, base = (_extent_of(unfolded_base), file.base) if base_folds else (None, None)
-            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.predicts)
+            listed = write_folds(folds, base_folds, with_blocks=file.encoding.profile.second_format)
             item = Item(Way.FOLDED, file.new.size, base, inner_length=new.size)
             yield Piece(item, {Role.FOLDS: listed}, scratch_bytes=old.size if old else 0)
             yield from _as_it_is(ChangedFile(file.encoding, new, old))
@@ -327,7 +328,7 @@ def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
 def _delta(found: Difference, base: int | None, offset: int, both: tuple[bytes, bytes], profile: Profile) -> Piece:
     """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
     sames, extras, seeks = zip(*found.controls, strict=True)
-    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if profile.predicts else zero_runs.RUN)
+    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if profile.second_format else zero_runs.RUN)
     streams = {
         Role.DIFF_LENGTHS: b"".join(map(leb128.encode, sames)),
         Role.EXTRA_LENGTHS: b"".join(map(leb128.encode, extras)),
@@ -336,7 +337,7 @@ def _delta(found: Difference, base: int | None, offset: int, both: tuple[bytes, 
         Role.ZEROS: zeros,
         Role.EXTRA: found.extra,
     }
-    if profile.predicts:
+    if profile.second_format:
         streams[Role.PREDICTIONS] = prediction_numbers(found)
     item = Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start)
     return Piece(item, streams, beside=beside.packed(spans_of(found, *both)) if profile.mixes else b"")

@@ -45,8 +45,8 @@ class Profile:
         return bool(self.mixed_roles)
 
     @property
-    def predicts(self) -> bool:
-        """Whether references to what moved are predicted."""
+    def second_format(self) -> bool:
+        """Whether references to what moved are predicted, and folds say where blocks end."""
         return self.name.startswith(SECOND_FORMAT)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
+from collections.abc import Iterable
 
 import pytest
 
 from edge_module.inventory import readable_profiles
 from imagedelta.delta.decode import opening
 from imagedelta.delta.deflate import self_test
+from imagedelta.delta.deflate.folding import Deflater
 from imagedelta.delta.encode import methods
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.format.roles import Role
@@ -47,10 +48,22 @@ def test_this_machine_deflates_as_zlib_does():
 
 
 def test_a_deflater_with_other_bytes_is_told_apart(monkeypatch):
-    def one_step_off(level: int, mem_level: int) -> object:
-        return zlib.compressobj(level, zlib.DEFLATED, -15, mem_level, zlib.Z_FILTERED)
+    class OneStepOff(Deflater):
+        def compress(self, data: bytes | memoryview) -> bytes:
+            packed = super().compress(data)
+            return packed[:-1] + bytes([packed[-1] ^ 1]) if packed else packed
 
-    monkeypatch.setattr(self_test, "deflater", one_step_off)
+    monkeypatch.setattr(self_test, "Deflater", OneStepOff)
+
+    assert not self_test.deflate_is_zlib.__wrapped__()
+
+
+def test_a_deflater_that_ends_blocks_otherwise_is_told_apart(monkeypatch):
+    class NoBlocks(Deflater):
+        def __init__(self, level: int, mem_level: int, blocks: Iterable[int] = ()) -> None:
+            super().__init__(level, mem_level)
+
+    monkeypatch.setattr(self_test, "Deflater", NoBlocks)
 
     assert not self_test.deflate_is_zlib.__wrapped__()
 

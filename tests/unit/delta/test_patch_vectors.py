@@ -22,14 +22,15 @@ FOLDER = make.FOLDER / "patch"
 VECTORS = json.loads((FOLDER / "vectors.json").read_bytes())
 GOOD = [name for name in VECTORS if name.startswith("good")]
 BAD = [name for name in VECTORS if not name.startswith("good")]
-SOURCES = (make.SOURCE, make.MODULES_1, make.OTHER_TARS[0], make.PROGRAMS_1, make.PROGRAM_1, make.ABSENT, make.ROTTEN)
 SOURCE_LAYERS = {
     diff_id: path.read_bytes()
-    for source in SOURCES
+    for source in make.SOURCES
     for diff_id in source.image.diff_ids
     if (path := FOLDER / f"source-{diff_id[7:19]}.tar").exists()
 }
-SOURCE_CONFIGS = {source.image_id: (FOLDER / f"source-{source.image_id[7:19]}.json").read_bytes() for source in SOURCES}
+SOURCE_CONFIGS = {
+    source.image_id: (FOLDER / f"source-{source.image_id[7:19]}.json").read_bytes() for source in make.SOURCES
+}
 
 
 def stored(name: str) -> bytes:
