@@ -14,11 +14,13 @@ from operator import itemgetter
 from imagedelta import leb128
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.beside import Span
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.format import zero_runs
+from imagedelta.delta.format.mixing import SPAN_BYTES
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
 from imagedelta.delta.predict.elf_image import read_elf
@@ -161,6 +163,26 @@ def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Differen
             out += differences.subtract(new[at : at + part.length], prediction.predicted(part))
             at += part.length
     return replace(way, difference=bytes(out), kinds=kinds)
+
+
+def spans_of(found: Difference, old: bytes, new: bytes) -> Iterator[Span]:
+    """Yield the differences with the old bytes that they are added to: each match in spans, from its start on.
+
+    The first bytes of the new file, which are not predicted, are a span of their own in a predicted delta.
+    """
+    controls = Controls(found.start, found.controls)
+    prediction = Prediction(found.kinds, found.corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    prediction.show(new[:START_BYTES])
+    at = 0
+    for match, _ in controls.steps():
+        first, rest = bytearray(), bytearray()
+        for part in prediction.parts(match):
+            (rest if part.predicted or not found.kinds else first).extend(prediction.predicted(part).data)
+        for matched in (first, rest):
+            for place in range(0, len(matched), SPAN_BYTES):
+                span = bytes(matched[place : place + SPAN_BYTES])
+                yield found.difference[at : at + len(span)], span
+                at += len(span)
 
 
 def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:

@@ -53,6 +53,7 @@ NOT_DEPLOYED = {
     "_typeshed",  # of type checkers alone
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",  # the extra otlp: its protobuf must suit the worker's
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "setuptools",  # of native/, while pip builds it
 }
 ON_X86 = ("azure.iot.hub", "msrest")
 """Elsewhere hubs are asked over REST (requirements.txt says why)."""
@@ -88,6 +89,7 @@ def python(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
         text=True,
         timeout=600,
         check=False,
+        cwd=ROOT,  # which ./native is meant from
     )
     assert done.returncode == 0, done.stderr
     return python

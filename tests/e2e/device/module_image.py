@@ -74,11 +74,11 @@ def _pack(folder: str, archive: Path, excluded: Sequence[str]) -> None:
 
 
 def wheelhouse(folder: Path) -> Path:
-    """Exactly the wheels of the module's requirements, for this machine's processor."""
+    """Exactly the wheels of the module's requirements and of the native coder, for this machine's processor."""
     folder.mkdir(parents=True, exist_ok=True)
     _run_long(
         sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--wheel-dir", folder, "--requirement", ROOT / "edge_module/requirements.txt",
+        "--wheel-dir", folder, "--requirement", ROOT / "edge_module/requirements.txt", ROOT / "native",
     )  # fmt: skip
     return folder
 
