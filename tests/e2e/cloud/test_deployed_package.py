@@ -89,7 +89,6 @@ def python(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
         text=True,
         timeout=600,
         check=False,
-        cwd=ROOT,  # which ./native is meant from
     )
     assert done.returncode == 0, done.stderr
     return python
