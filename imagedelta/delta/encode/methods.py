@@ -288,7 +288,7 @@ class LargeProgram:
         file, old, new = self._file, self._old.whole(), self._file.new.whole()
         found = large_difference(old, new, file.cut, file.windows, file.encoding.profile.min_match_bytes)
         if found and _is_useful(file, found, new):
-            yield _delta(found, file.base, 0, predicts=True)
+            yield _delta(found, file.base, 0, (old, new), file.encoding.profile)
             return
         del old, new
         for number in range(file.windows):
