@@ -27,7 +27,7 @@ from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
-from imagedelta.delta.predict.shifts import Shifts
+from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.errors import LimitExceeded
 from imagedelta.limits import KIB
 
@@ -176,14 +176,20 @@ def spans_of(found: Difference, old: bytes, new: bytes) -> Iterator[Span]:
     prediction.show(new[:START_BYTES])
     at = 0
     for match, _ in controls.steps():
-        first, rest = bytearray(), bytearray()
-        for part in prediction.parts(match):
-            (rest if part.predicted or not found.kinds else first).extend(prediction.predicted(part).data)
-        for matched in (first, rest):
-            for place in range(0, len(matched), SPAN_BYTES):
-                span = bytes(matched[place : place + SPAN_BYTES])
-                yield found.difference[at : at + len(span)], span
-                at += len(span)
+        for span in _in_spans(prediction, match, bool(found.kinds)):
+            yield found.difference[at : at + len(span)], span
+            at += len(span)
+
+
+def _in_spans(prediction: Prediction, match: Stretch, predicts: bool) -> Iterator[bytes]:
+    waiting = bytearray()
+    for part in prediction.parts(match):
+        waiting += prediction.predicted(part).data
+        while len(waiting) >= SPAN_BYTES or (waiting and predicts and not part.predicted):
+            yield bytes(waiting[:SPAN_BYTES])
+            del waiting[:SPAN_BYTES]
+    if waiting:
+        yield bytes(waiting)
 
 
 def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ from tests.images import an_image
 from tests.unit.delta.hand_made import HAND, LITERAL, by_hand, refused
 from tests.unit.delta.hand_made import SOURCE as HAND_SOURCE
 from tests.unit.delta.patches import MemorySink, a_patch, applied, assert_rebuilt, content_of, layers_of
+from tests.unit.delta.predict.programs import a_program
 from tests.vectors import make
 from tests.vectors.reader import Patch
 
@@ -90,6 +91,17 @@ def test_predicted_deltas_are_mixed_too(tmp_path, monkeypatch: pytest.MonkeyPatc
     assert coders(patch)[Role.DIFF] == MIXED_DIFFERENCES
     assert Role.PREDICTIONS in coders(patch)
     assert_rebuilt(make.PROGRAMS_2, patch, make.PROGRAMS_1)
+
+
+def test_large_programs_are_mixed_too(tmp_path) -> None:
+    old, new = a_program(3000), a_program(3000, {100: b"\x90" * 7, 1500: b"\xcc" * 33, 2900: b"\x55" * 3})
+    source, target = an_image({"bin/app": old}), an_image({"bin/app": new})
+    profile = replace(CM, whole_file_bytes=32 * KIB, window_bytes=32 * KIB, window_reach_bytes=16 * KIB)
+
+    patch, _ = a_patch(target, source, scratch=tmp_path, profile=profile)
+
+    assert coders(patch)[Role.DIFF] == MIXED_DIFFERENCES
+    assert_rebuilt(target, patch, source)
 
 
 def test_the_second_reader_agrees_on_predicted_deltas_that_are_mixed(tmp_path) -> None:
