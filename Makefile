@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKER := $(VENV)/.worker
 AZURITE := $(VENV)/.azurite
+NATIVE := $(wildcard native/*.py native/*.toml native/src/* native/imagedelta_native/*.py)
 PYTEST := $(BIN)/python -m pytest
 BENCH := $(BIN)/python -m benchmarks run --images .benchmarks/images --out .benchmarks/results.jsonl
 # Tests without processes of their own share the cores. End-to-end tests mostly wait: two at a time, each file as a whole.
@@ -16,14 +17,14 @@ DEVICE := tests/e2e/device $(wildcard tests/e2e/test_device_*.py)
 CLOUD := tests/e2e/cloud
 
 .DEFAULT_GOAL := help
-.PHONY: check-infra check-versions help setup demo demo-azurite test test-device test-cloud test-pipelines test-sql test-unit test-all bench fleet check format clean
+.PHONY: check-infra check-versions fuzz help setup demo demo-azurite test test-device test-cloud test-pipelines test-sql test-unit test-all bench fleet check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(STAMP) ## Set up the virtual environment
 
-$(STAMP): pyproject.toml constraints.txt scripts/setup
+$(STAMP): pyproject.toml constraints.txt scripts/setup $(NATIVE)
 	PYTHON=$(PYTHON) scripts/setup $(VENV)
 	@touch $@
 
@@ -43,6 +44,7 @@ demo-azurite: $(STAMP) $(AZURITE) ## Run the demo with Azurite, Azure Storage's 
 
 test: $(STAMP) $(WORKER) $(AZURITE) ## Run every test but the long ones (installs the Debian packages they need)
 	scripts/setup-debian
+	scripts/setup-native $(VENV)
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 	$(PYTEST) $(TWO) -m "e2e and not long"
 
@@ -66,11 +68,12 @@ test-sql: $(STAMP) ## Run the tests of the store on the SQL Server that IMAGEDEL
 test-host: $(STAMP) ## Try the whole job on a running host: URL=… [KEY=…] [HUB=… | DEVICE=…] (docs/azure.md)
 	@$(BIN)/python -m tests.any_host "$(URL)" --key "$(KEY)" --hub "$(HUB)" --device "$(DEVICE)"
 
-test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages
+test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages and a C compiler
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
 test-all: $(STAMP) $(WORKER) $(AZURITE) ## Run every test, the long ones too
 	scripts/setup-debian
+	scripts/setup-native $(VENV)
 	$(PYTEST) $(PARALLEL) -m "not e2e"
 	$(PYTEST) -m e2e
 
@@ -81,6 +84,9 @@ bench: $(STAMP) ## Build images, measure this engine and its peers on them, prin
 	$(BENCH) --scenarios small
 	$(BENCH) --scenarios growth --tools imagedelta,xdelta3,hdiffpatch
 	$(BIN)/python -m benchmarks report .benchmarks/results.jsonl --pictures .benchmarks/pictures
+
+fuzz: ## Damage what the native coder reads, under sanitizers (clang-14 and libclang-rt-14-dev; SECONDS_EACH=600)
+	scripts/fuzz-native $(or $(SECONDS_EACH),600)
 
 fleet: $(STAMP) ## Take a simulated fleet of 10,000 devices in all kinds of trouble from order to last mail
 	$(BIN)/python -m benchmarks voyage --devices 10000

@@ -1,7 +1,7 @@
 """A patch that takes many steps: each makes a part, bounded in time, memory and disk, and keeps it in blob scratch.
 
 1. ``pieces.FIRST.LAST``: what the engine's chunks from FIRST to LAST came to.
-2. ``raw.ROLE.NUMBER``, ``text``, then ``joined``: pieces become raw streams, cut into segments.
+2. ``raw.ROLE.NUMBER``, ``whole.ROLE``, then ``joined``: pieces become raw streams, cut into segments.
 3. ``coded.ROLE.NUMBER``: each segment, coded.
 4. ``patch``: the storage joins them; the patch is proved and published.
 
@@ -25,7 +25,7 @@ from activities.build_whole import Built
 from imagedelta.delta import BytesReader, ImageContent
 from imagedelta.delta.content import Extent, FileReader
 from imagedelta.delta.encode import verify_patch
-from imagedelta.delta.encode.build import Build, job_queue
+from imagedelta.delta.encode.build import AT_ONCE, Build, job_queue
 from imagedelta.delta.encode.job_queue import Job, in_order
 from imagedelta.delta.encode.joined import Joined
 from imagedelta.delta.encode.spools import spooled_file
@@ -114,10 +114,10 @@ class PartsBuild:
     def _join(self, pieces: Sequence[str]) -> None:
         with job_queue() as queue, ExitStack() as exits:
             raw = exits.enter_context(_KeptStreams(self._scratch, self._folder))
-            old_text = exits.enter_context(spooled_file(self._folder, _IN_MEMORY))
-            joined = self._build.join(self._fetched(pieces), raw, old_text, queue)
-            if joined.old_text:
-                self._scratch.put("text", old_text)
+            at_once = {role: exits.enter_context(spooled_file(self._folder, _IN_MEMORY)) for role in AT_ONCE}
+            joined = self._build.join(self._fetched(pieces), raw, at_once, queue)
+            for stream in joined.coded:
+                self._scratch.put(_at_once(stream), at_once[stream.role])
         self._scratch.put("joined", io.BytesIO(joined.to_json()))
 
     def _fetched(self, pieces: Sequence[str]) -> Iterator[BinaryIO]:
@@ -156,10 +156,10 @@ class PartsBuild:
     def _finish(self, joined: Joined, target: ImageContent, sources: Sequence[ImageContent]) -> Built:
         streams = [self._large(plan) for plan in joined.large]
         streams += [_small(coded) for coded in (*self._coded_small(joined), self._build.config())]
-        if joined.old_text:
+        for stream in joined.coded:
             with _or_join_again(self._scratch):
-                streams.append((joined.old_text, [self._scratch.part("text")]))
-        streams.sort(key=lambda stream: stream[0].role)
+                streams.append((stream, [self._scratch.part(_at_once(stream))]))
+        streams.sort(key=lambda each: each[0].role)
         header = self._build.header([stream for stream, _ in streams], joined.scratch_bytes)
         parts = [own_part(header_to_bytes(header)), *(part for _, parts in streams for part in parts)]
         self._go_on()
@@ -171,7 +171,7 @@ class PartsBuild:
 
     def _coded_small(self, joined: Joined) -> list[Coded]:
         with job_queue() as queue:
-            jobs = [Job(partial(self._code_small, plan), plan.memory_bytes) for plan in joined.plans if not plan.lzma2]
+            jobs = [Job(partial(self._code_small, plan), plan.memory_bytes) for plan in joined.plans if not plan.coding]
             return [coded.result() for coded in [queue.submit(job) for job in jobs]]
 
     def _code_small(self, plan: StreamPlan) -> Coded:
@@ -243,6 +243,10 @@ def _segments(joined: Joined) -> list[tuple[StreamPlan, int]]:
 
 def _small(coded: Coded) -> tuple[PatchStream, list[Part]]:
     return coded.stream, [own_part(coded.data.read())]
+
+
+def _at_once(stream: PatchStream) -> str:
+    return f"whole.{stream.role:02}"
 
 
 def _raw(role: Role, number: int) -> str:

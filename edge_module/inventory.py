@@ -17,6 +17,7 @@ from edge_module.reporting import Reporter
 from imagedelta.bundles import PublicKey
 from imagedelta.delta.decode.opening import PROCESS_BYTES
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
+from imagedelta.delta.format.mixing import native_is_there
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.errors import LimitExceeded
 
@@ -80,11 +81,13 @@ class Inventories:
 
 
 def readable_profiles(memory_bytes: int) -> list[str]:
-    """Names of the patch profiles this device has the memory and the zlib for, largest first."""
+    """Names of the patch profiles this device has the memory, the zlib and the native coder for, largest first."""
     fitting = [
         each
         for each in PROFILES.values()
-        if each.decoder_bytes + PROCESS_BYTES <= memory_bytes and (deflate_is_zlib() or not each.folds)
+        if each.decoder_bytes + PROCESS_BYTES <= memory_bytes
+        and (deflate_is_zlib() or not each.folds)
+        and (native_is_there() or not each.mixes)
     ]
     return [each.name for each in sorted(fitting, key=lambda each: (-each.decoder_bytes, each.name))]
 

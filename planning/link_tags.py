@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 RATE = "link-kbits-per-second"
 PRICE = "money-per-megabyte"
+THIN = "thin-link"
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _BYTES_PER_KBIT = 125.0
 
@@ -22,6 +23,11 @@ def bytes_per_second(tags: Mapping[str, str]) -> float | None:
 
 def money_per_megabyte(tags: Mapping[str, str]) -> float | None:
     return _number(tags.get(PRICE))
+
+
+def is_thin(tags: Mapping[str, str]) -> bool | None:
+    """Whether new bytes are to be coded for the shortest patch; None where no tag says yes or no."""
+    return {"yes": True, "no": False}.get(tags.get(THIN, ""))
 
 
 def _number(text: str | None) -> float | None:

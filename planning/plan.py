@@ -34,6 +34,10 @@ class Policy:
     """Repository name of the Image Reconstruction module's own image, which is on every device."""
     known_profiles: Sequence[str]
     """Patch profiles that can be built, best first."""
+    thin_profiles: Sequence[str] = ()
+    """Those that are tried before them where the link is slower than the decoder."""
+    thin_link: int = 0
+    """Bytes a second below which a link is that; its device's tag ``thin-link``, yes or no, says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,9 @@ class PlannedDevice:
     def spending(self) -> Spending:
         total = sum(image.estimated_bytes for image in self.images)
         device = self.device
-        brings = device.bytes_per_second or link_tags.bytes_per_second(device.tags)
-        rates = [rate for rate in (brings, device.link_rate) if rate]  # 0 is no limit
         price = device.money_per_megabyte
         price = link_tags.money_per_megabyte(device.tags) if price is None else price
-        return Spending(total, min(rates, default=None), price, open_share(device.link_hours or ""))
+        return Spending(total, _rate(device), price, open_share(device.link_hours or ""))
 
 
 class CannotPlan(ImageDeltaError):
@@ -176,8 +178,20 @@ def _image_for(device: Device, item: Wanted) -> str:
     return image_id
 
 
+def _rate(device: Device) -> float | None:
+    """Bytes a second that bundles get of its link, None where that is not known."""
+    brings = device.bytes_per_second or link_tags.bytes_per_second(device.tags)
+    return min((rate for rate in (brings, device.link_rate) if rate), default=None)  # 0 is no limit
+
+
+def _is_thin(device: Device, policy: Policy) -> bool:
+    said, rate = link_tags.is_thin(device.tags), _rate(device)
+    return said if said is not None else rate is not None and rate < policy.thin_link
+
+
 def _profile(device: Device, policy: Policy) -> str:
-    for profile in policy.known_profiles:
+    thin = policy.thin_profiles if _is_thin(device, policy) else ()
+    for profile in (*thin, *policy.known_profiles):
         if profile in device.profiles:
             return profile
     raise CannotPlan(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from contracts.records import Device, ImageRecord
-from imagedelta.delta.format.profiles import PROFILES
+from imagedelta.delta.format.mixing import native_is_there
+from imagedelta.delta.format.profiles import MIXED, PROFILES, THIN
 from imagedelta.errors import ContentError, DependencyError, ImageDeltaError
 from imagedelta.limits import DEFAULT_LIMITS
 from imagedelta.signatures.signature import Signature
@@ -38,8 +39,20 @@ def policy_of(deps: Deps, ordered: Ordered) -> Policy:
         priority=ordered.priority,
         rules=read_rules(deps.settings.priorities_file),
         recon_repository=deps.settings.recon_repository,
-        known_profiles=(default, *(name for name in PROFILES if name != default)),
+        known_profiles=(*_mixing(default, MIXED), default, *_others(default)),
+        thin_profiles=_mixing(default, THIN),
+        thin_link=deps.settings.thin_link,
     )
+
+
+def _mixing(profile: str, end: str) -> tuple[str, ...]:
+    """The profile with the native coder, if there is one and this machine has the coder."""
+    name = f"{profile}{end}"
+    return (name,) if name in PROFILES and native_is_there() else ()
+
+
+def _others(default: str) -> tuple[str, ...]:
+    return tuple(name for name, profile in PROFILES.items() if name != default and not profile.mixes)
 
 
 def wanted_of(images: Mapping[str, Mapping[str, str]], manifest: Mapping[str, Any] | None) -> tuple[Wanted, ...]:

@@ -32,6 +32,10 @@ _DATABASES = ("sqlite", "mssql+pyodbc")
 _SET_PAGE = re.compile(r"https?://[^\s\"'<>{}\\^`|]*\{set\}[^\s\"'<>{}\\^`|]*")
 _MODULE = re.compile(r"[^\s/]{1,128}")
 _MAX_BATCH = 1000
+_DEFAULTS = tuple(name for name, profile in PROFILES.items() if not profile.mixes)
+"""Those with the native coder are taken by themselves where it is."""
+_THIN_LINK = 250_000
+"""2 Mbit/s."""
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
 _OTHERS_CONTAINERS = ("outbox-", "azure-webjobs-", "insights-", "$")
 """Devices' outboxes, and what Azure keeps in a storage account of a function app: keys, leases, logs."""
@@ -88,6 +92,8 @@ class Settings:
     apply_timeout: timedelta
     """After this long with the link up, a released member whose modules do not run is apply_failed."""
     default_profile: str
+    thin_link: int
+    """Bytes a second below which new bytes are coded for the shortest patch, however long a device decodes them."""
     recon_repository: str
     """Repository name of the Image Reconstruction module's own image: a further source on every device."""
     max_upload_bytes: int
@@ -137,7 +143,8 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         read_hubs_every=read.seconds("IMAGEDELTA_READ_HUBS_SECONDS", 6 * 3_600),
         platform_tag=read.text("IMAGEDELTA_PLATFORM_TAG", "platform"),
         apply_timeout=read.seconds("IMAGEDELTA_APPLY_TIMEOUT_SECONDS", 3_600),
-        default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, PROFILES),
+        default_profile=read.choice("IMAGEDELTA_PROFILE", DEFAULT_PROFILE.name, _DEFAULTS),
+        thin_link=read.number("IMAGEDELTA_THIN_LINK", _THIN_LINK, least=0),
         recon_repository=_recon_repository(read),
         intake=read_intake(read),
         archive_limits=_archive_limits(read),

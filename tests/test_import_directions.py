@@ -97,6 +97,8 @@ ONLY_IN: dict[str, set[str]] = {
         "demo/",
     },
     "aiohttp": {"imagedelta_host/", "imagedelta_local/"},
+    # the native coder, which is optional
+    "imagedelta_native": {"imagedelta/delta/format/mixing.py"},
     # telemetry
     "opentelemetry": {"services/watching/otel.py"},
     # mail

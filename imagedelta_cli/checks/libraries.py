@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import lzma
 import random
 import re
@@ -46,6 +47,27 @@ def check_codecs() -> Iterator[Finding]:
     yield _codec("liblzma", "xz", lambda data: lzma.decompress(lzma.compress(data)))
     text = ".".join(map(str, zstandard.ZSTD_VERSION))
     yield _codec("zstd", text, lambda data: zstandard.ZstdDecompressor().decompress(zstd.compress(data)))
+
+
+def check_native() -> Iterator[Finding]:
+    """Code a sample with the native coder, which is optional."""
+    try:
+        native = importlib.import_module("imagedelta_native")
+    except ImportError:
+        remedy = "No patch needs it. To have it: pip install ./native, with a C compiler."
+        yield Finding("native coder", State.NOT_CONFIGURED, "not installed", remedy)
+        return
+    sample = _SAMPLE[-4000:]
+
+    def round_trip(data: bytes) -> bytes:
+        coded = io.BytesIO(b"".join(native.encode_bytes([data])))
+        made: bytes = native.BytesDecoder(coded.read).make(len(data))
+        return made
+
+    if round_trip(sample) == sample:
+        yield Finding("native coder", State.OK, f"{version('imagedelta-native')}: a sample came back unchanged")
+    else:
+        yield Finding("native coder", State.FAILED, "a sample came back changed", "Build it anew: pip install ./native")
 
 
 def _wanted() -> dict[str, Requirement]:

@@ -12,7 +12,7 @@ import click
 
 from imagedelta_cli import exits
 from imagedelta_cli.checks.finding import Finding, State, guarded
-from imagedelta_cli.checks.libraries import check_codecs, check_libraries
+from imagedelta_cli.checks.libraries import check_codecs, check_libraries, check_native
 from imagedelta_cli.checks.places import check_folder
 from imagedelta_cli.checks.remote import check_api, check_docker, check_registry
 from imagedelta_cli.images import registry_access
@@ -38,6 +38,7 @@ def command(app: Path, registry: str | None, as_json: bool) -> int:
     settings = dict(os.environ)
     findings = guarded("settings", lambda: _settings(app, settings))
     findings += [*guarded("libraries", lambda: check_libraries(_PINS)), *guarded("codecs", check_codecs)]
+    findings += guarded("native coder", check_native)
     findings += guarded("docker", check_docker)
     findings += guarded("registry", lambda: _registry(registry or settings.get("IMAGEDELTA_REGISTRY")))
     findings += guarded("scratch", lambda: check_folder("scratch", Path(tempfile.gettempdir())))

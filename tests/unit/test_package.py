@@ -54,7 +54,7 @@ def test_the_package_holds_nothing_but_the_app(package: Path) -> None:
     files = {".funcignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "host.json", "priorities.yaml"}
     files |= {"database_reconcile.py", "database_upgrade.py", "function_app.py", "requirements.txt"}
     rooms = {"activities", "contracts", "imagedelta", "imagedelta_registry", "orchestrators", "planning"}
-    rooms |= {"services", "store", "triggers"}
+    rooms |= {"native", "services", "store", "triggers"}
     assert {each.name for each in package.iterdir()} == files | rooms
 
 

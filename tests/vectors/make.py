@@ -26,7 +26,7 @@ from imagedelta.delta import BytesReader
 from imagedelta.delta.deflate.folding import Deflater
 from imagedelta.delta.encode import build
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
-from imagedelta.delta.format.profiles import V1_64M, V2_64M, Profile
+from imagedelta.delta.format.profiles import PROFILES, V1_64M, V2_64M, Profile
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB
@@ -40,6 +40,7 @@ from tests.vectors.bad_patches import bad_blocks, bad_folds, bad_heads, bad_item
 from tests.vectors.raw_patch import RawPatch, laid_open
 
 FOLDER = Path(__file__).parent
+MIXING = PROFILES["v2-64m-cm-thin"]
 _TINY = replace(V1_64M, whole_file_bytes=4 * KIB, window_bytes=2 * KIB, window_reach_bytes=KIB)
 
 
@@ -123,6 +124,27 @@ def program() -> bytes:
 
 
 PROGRAM = an_image({"bin/program": program()})
+
+
+def moved_program() -> bytes:
+    """Return a part of a program in which some calls, which the byte before them tells, are longer."""
+    out = bytearray(program()[:3000])
+    for at in range(8, len(out) - 4, 8):
+        if out[at - 1] & 2:
+            out[at] = out[at] + 60 + out[at - 1] // 64 & 255
+    return bytes(out)
+
+
+def skewed(size: int) -> bytes:
+    """Return bytes of which each but says which are likely behind it."""
+    out = bytearray(b"a")
+    for byte in noise(size, 12):
+        out.append(97 + (out[-1] * 5 + (byte & byte // 16 & 3)) % 19)
+    return bytes(out)
+
+
+MOVED = an_image({"bin/program": moved_program(), "new": skewed(900)})
+PROGRAM_1 = an_image({"bin/program": program()[:3000]})
 PARTED_FILE = text(30) + noise(90, 5)
 PARTED = an_image({"parted": PARTED_FILE})
 ABSENT = an_image(BASE, a_layer(_modules(1_600_000_000, 150)))
@@ -170,7 +192,7 @@ PROGRAMS_2 = an_image(
     ),
 )
 """Programs and assemblies in which references moved."""
-SOURCES = (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, NEWS_1, ABSENT, ROTTEN)
+SOURCES = (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, NEWS_1, PROGRAM_1, ABSENT, ROTTEN)
 """Of ABSENT only the config is stored, and of ROTTEN a layer with a wrong bit."""
 Good = tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
 """Target, sources, patch."""
@@ -189,6 +211,7 @@ def good_patches() -> dict[str, Good]:
         "good-predicted": (PROGRAMS_2, (PROGRAMS_1,), V2_64M),
         "good-cut-blocks": (NEWS_2, (NEWS_1,), V2_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
+        "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
     }
     made: dict[str, Good] = {
         name: (target, sources, _patch(target, *sources, profile=profile))

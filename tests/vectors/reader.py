@@ -2,7 +2,7 @@
 
 Everything is held in memory and limits (rules P5, P6 and P14's bound on unfolded bases) are not kept: it proves the
 document, not itself. Brotli, LZMA2, the x86 filter and deflate are formats of others: like any reader, it takes their
-libraries, so it proves how the document uses them and not what they do.
+libraries, so it proves how the document uses them and not what they do. Context mixing has a slow reader of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import brotli
 
+from tests.native import twin
 from tests.vectors import predicted
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
@@ -310,10 +311,15 @@ class Patch:
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
         self.streams = {role: Bytes(b"") for role in (*range(1, 22), *range(COLUMNS, COLUMNS + 11))}
+        self.mixed: twin.Residual | None = None
+        self.mixed_left = 0
         for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs its dictionaries
             coder, parameter, raw, packed = parts[role]
             self.streams[role] = Bytes(self._decode(role, coder, parameter, packed))
-            assert len(self.streams[role].data) == raw
+            if coder == 5:
+                self.mixed, self.mixed_left = twin.Residual(packed, parameter), raw
+            else:
+                assert len(self.streams[role].data) == raw
 
     def apply(self) -> tuple[bytes, dict[str, bytes]]:
         """Return the config and every layer by diff_id."""
@@ -329,6 +335,8 @@ class Patch:
                 assert "sha256:" + hashlib.sha256(made[diff_id]).hexdigest() == diff_id
         for stream in self.streams.values():
             stream.end()
+        assert not self.mixed_left
+        assert not self.mixed or (self.mixed.coder.at == len(self.mixed.coder.coded) and not self.mixed.left)
         return config, made
 
     def _source_layer(self, body: Bytes) -> tuple[str, int]:
@@ -346,7 +354,7 @@ class Patch:
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
         assert role in range(1, 22 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
-        assert coder < 4 or (coder == 4 and role in (CONFIG, OLD_TEXT))
+        assert coder in (0, 1, 2, 3, 6) or (coder == 4 and role in (CONFIG, OLD_TEXT)) or (coder == 5 and role == DIFF)
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
@@ -358,6 +366,10 @@ class Patch:
             return lzma.decompress(data, lzma.FORMAT_RAW, filters=chain)
         if coder == 3:
             return brotli.decompress(data)
+        if coder == 5:
+            return b""  # there are none without the old bytes
+        if coder == 6:
+            return self._frames(Bytes(data), parameter)
         if role == CONFIG:
             made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
             assert not rest
@@ -371,6 +383,18 @@ class Patch:
                 member += 1
             frame, data = lzma_behind(old, parameter, data)
             made += frame
+        return made
+
+    def _frames(self, coded: Bytes, bits: int) -> bytes:
+        made = b""
+        while coded.at < len(coded.data):
+            size = coded.number()
+            frame = coded.take(coded.number())
+            assert size > 0
+            decoder = twin.NewBytes(frame, bits)
+            made += decoder.make(size)
+            assert decoder.mixer.coder.at == len(frame)
+            assert size >= 1_048_576 or coded.at == len(coded.data)
         return made
 
     def _config(self) -> bytes:
@@ -557,12 +581,19 @@ class Patch:
 
     def _sum(self, old: bytes, numbers: list[tuple[int, int]]) -> bytes:
         """Add differences to old bytes: one by one, or as numbers where some are."""
-        differences = bytes(self._difference() for _ in range(len(old)))
+        differences = self._mixed(old) if self.mixed else bytes(self._difference() for _ in range(len(old)))
         out = bytearray((a + b) % 256 for a, b in zip(old, differences, strict=True))
         for at, width in numbers:
             both = (int.from_bytes(data[at : at + width], "little") for data in (old, differences))
             out[at : at + width] = (sum(both) % 256**width).to_bytes(width, "little")
         return bytes(out)
+
+    def _mixed(self, old: bytes) -> bytes:
+        assert self.mixed
+        self.mixed_left -= len(old)
+        assert self.mixed_left >= 0
+        spans = (old[at : at + 65536] for at in range(0, len(old), 65536))
+        return b"".join(self.mixed.span(span) for span in spans)
 
     def _difference(self) -> int:
         if self.left:

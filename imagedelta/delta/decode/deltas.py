@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent
+from imagedelta.delta.decode.differences import Differences, DifferencesBesideOld, PlainDifferences
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.format.items import Item
+from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.zero_runs import RUN, SHORT_RUN, ZeroRuns
 from imagedelta.delta.predict import differences as numbers
@@ -21,52 +23,65 @@ from imagedelta.errors import ContentError, LimitExceeded
 class Deltas:
     """The deltas of a patch, in the order of its items."""
 
-    def __init__(self, tapes: Mapping[Role, StreamTape], *, predicted: bool) -> None:
+    def __init__(self, tapes: Mapping[Role, StreamTape], mixed: MixedDifferences | None, *, predicted: bool) -> None:
         """Args:
+        mixed: Differences, where they are coded beside old bytes.
         predicted: Whether each says which of its references are predicted; runs of zeros are short then.
         """
         self._tapes = tapes
+        self._mixed = mixed
         self._are_predicted = predicted
 
     def pieces(self, item: Item, base: Extent | None) -> Iterator[bytes]:
         """Yield what a delta makes; without a base nothing, but streams move on."""
-        runs = ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], SHORT_RUN if self._are_predicted else RUN)
+        differences = self._differences()
         kinds = kinds_of(self._tapes[Role.PREDICTIONS].number()) if self._are_predicted else Kind.NONE
         if kinds:
-            yield from self._predicted(kinds, item, base, runs)
+            yield from self._predicted(kinds, item, base, differences)
         else:
-            yield from self._plain(item, base, runs)
-        runs.finish()
+            yield from self._plain(item, base, differences)
+        differences.finish()
 
-    def _plain(self, item: Item, base: Extent | None, runs: ZeroRuns) -> Iterator[bytes]:
+    @property
+    def need_old(self) -> bool:
+        """Whether old bytes are needed even where the bytes that are made are not."""
+        return self._mixed is not None
+
+    def finish(self) -> None:
+        """Check that all differences were used, where they are in no tape."""
+        if self._mixed:
+            self._mixed.finish()
+
+    def _differences(self) -> Differences:
+        if self._mixed:
+            return DifferencesBesideOld(self._mixed)
+        run_bytes = SHORT_RUN if self._are_predicted else RUN
+        return PlainDifferences(ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], run_bytes))
+
+    def _plain(self, item: Item, base: Extent | None, differences: Differences) -> Iterator[bytes]:
         position, made = item.offset, 0
         while made < item.length:
             same, extra, seek = self._control(item.length - made)
-            for run in runs.take(same):
-                if base and run.differences:
-                    yield byte_sums.add(base.read_at(position, run.length), run.differences)
-                elif base:
-                    yield from base.pieces(position, run.length)
-                position += run.length
+            yield from differences.added(base, position, same)
             yield from self._extra(extra)
-            position += seek
+            position += same + seek
             made += same + extra
 
-    def _predicted(self, kinds: Kind, item: Item, base: Extent | None, runs: ZeroRuns) -> Iterator[bytes]:
+    def _predicted(self, kinds: Kind, item: Item, base: Extent | None, differences: Differences) -> Iterator[bytes]:
         """As ``_plain``, but differences are added to what the old bytes are predicted to become."""
         corrections = self._corrections() if kinds & Kind.CLR else []
         controls = self._controls(item)
         if base is None:
             for match, extra in controls.steps():
-                for _ in (*runs.take(match.length), *self._extra(extra)):
+                differences.skip(match.length)
+                for _ in self._extra(extra):
                     pass
             return
         check_predictable(kinds, item.length, base.size)
         prediction = Prediction(kinds, corrections, base, controls)
         for match, extra in controls.steps():
-            for part in prediction.parts(match):
-                added = b"".join([run.differences or bytes(run.length) for run in runs.take(part.length)])
-                made = numbers.add(prediction.predicted(part), added)
+            for old, added in differences.of_parts(prediction, match):
+                made = numbers.add(old, added)
                 prediction.show(made)
                 yield made
             for data in self._extra(extra):

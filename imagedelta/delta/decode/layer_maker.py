@@ -90,6 +90,7 @@ class LayerMaker:
     def __init__(
         self,
         tapes: Mapping[Role, StreamTape],
+        deltas: Deltas,
         sources: Sources,
         scratch: Scratch,
         unfolding_bytes: int,
@@ -102,7 +103,7 @@ class LayerMaker:
         """
         self._tapes = tapes
         self._second_format = second_format
-        self._deltas = Deltas(tapes, predicted=second_format)
+        self._deltas = deltas
         self._unfolding_bytes = unfolding_bytes
         self._items = ItemReader(tapes, sources.references)
         self._sources = sources
@@ -146,6 +147,7 @@ class LayerMaker:
         Raises:
             ContentError: Bytes of a stream are left over.
         """
+        self._deltas.finish()
         for tape in self._tapes.values():
             tape.finish()
 
@@ -172,7 +174,8 @@ class LayerMaker:
             return self._folded(item, member, needed)
         if item.way is Way.KEPT:
             return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
-        return self._plain(item, self._base(member) if needed and member else None, needed)
+        wants_base = needed or (item.way is Way.DELTA and self._deltas.need_old)
+        return self._plain(item, self._base(member) if wants_base and member else None, needed)
 
     def _plain(self, item: Item, base: Extent | None, needed: bool) -> Iterator[bytes]:
         if item.way is Way.END:

@@ -14,12 +14,15 @@ from typing import BinaryIO, cast
 
 from imagedelta.archives.model import image_from_config
 from imagedelta.delta.content import LayerReader, read_pieces
+from imagedelta.delta.decode.deltas import Deltas
 from imagedelta.delta.decode.layer_maker import LayerMaker, Sources
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import CodedStreams, StreamTape
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
-from imagedelta.delta.format import config_text
+from imagedelta.delta.format import config_text, mixing
+from imagedelta.delta.format.coders import NATIVE_CODERS
 from imagedelta.delta.format.header import PatchHeader, read_patch_header
+from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
@@ -107,14 +110,17 @@ class OpenedPatch:
     names: LayerNames
     config: bytes
     tapes: dict[Role, StreamTape]
+    mixed: MixedDifferences | None
+    """Differences, where they are coded beside old bytes."""
     layers: SourceLayers
     sources: Sources
 
     def layer_maker(self, scratch: Scratch) -> LayerMaker:
         """Return what makes the rebuilt layers; there is one, because streams are read once."""
         header = self.header
+        deltas = Deltas(self.tapes, self.mixed, predicted=header.is_second_format)
         return LayerMaker(
-            self.tapes, self.sources, scratch, header.unfolding_bytes, second_format=header.is_second_format
+            self.tapes, deltas, self.sources, scratch, header.unfolding_bytes, second_format=header.is_second_format
         )
 
 
@@ -126,6 +132,8 @@ def open_patch(
     header = read_patch_header(patch, limits)
     _check_memory(header, memory_limit)
     _check_deflate(header)
+    if any(stream.coder in NATIVE_CODERS for stream in header.streams):
+        mixing.native()
     start = patch.tell()
     _check_length(patch, header, start - base, base)
     images = SourceImages(header, find_config, limits)
@@ -133,9 +141,11 @@ def open_patch(
     layers = SourceLayers(names.sources, find_layer)
     counts = [layer.members for layer in header.source_layers]
     sources = Sources(References(layers.reader, counts), layers.reader)
-    tapes = _open_tapes(CodedStreams(patch, start, header), images, sources)
+    streams = CodedStreams(patch, start, header)
+    mixed = streams.mixed_differences()
+    tapes = _open_tapes(streams, images, sources)
     config = _read_config(header, names.target, tapes[Role.CONFIG], limits)
-    return OpenedPatch(header, names, config, tapes, layers, sources)
+    return OpenedPatch(header, names, config, tapes, mixed, layers, sources)
 
 
 def _open_tapes(streams: CodedStreams, images: SourceImages, sources: Sources) -> dict[Role, StreamTape]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from imagedelta import leb128
-from imagedelta.delta.format.coders import NextDictionary, coder
+from imagedelta.delta.format.coders import MIXED_DIFFERENCES, NextDictionary, coder
 from imagedelta.delta.format.header import PatchHeader, PatchStream
+from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, Truncated
 from imagedelta.slices import SliceReader
@@ -119,6 +120,16 @@ class CodedStreams:
         stream, coded = self._streams[role]
         reader = coder(stream.coder).reader(stream.params, next_dictionary or _no_dictionary)
         return StreamTape(role.name, reader.pieces(coded), stream.raw_bytes)
+
+    def mixed_differences(self) -> MixedDifferences | None:
+        """Return the differences where they are coded beside the old bytes, else None."""
+        if Role.DIFF not in self._streams:
+            return None
+        stream, coded = self._streams[Role.DIFF]
+        if stream.coder != MIXED_DIFFERENCES:
+            return None
+        del self._streams[Role.DIFF]
+        return MixedDifferences(coded, stream.raw_bytes, stream.params.bits)
 
 
 def _no_dictionary(limit: int) -> Iterator[bytes]:

@@ -17,15 +17,16 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.delta.content import ImageContent
+from imagedelta.delta.encode.beside import MixedCoding
 from imagedelta.delta.encode.chunks import ChosenChunk, cut
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.joined import Joined
@@ -36,8 +37,9 @@ from imagedelta.delta.encode.pieces import PieceReader
 from imagedelta.delta.encode.plan import plan_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.encode.spools import RawStreams, SegmentWriter, Spools, spooled_file
-from imagedelta.delta.encode.stream_coding import Coded, code_config, code_streams, plan_streams
+from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_config, code_small, code_streams, plan_streams
 from imagedelta.delta.format import config_text
+from imagedelta.delta.format.coders import MIN_DICTIONARY, MIXED_DIFFERENCES, Params
 from imagedelta.delta.format.header import (
     MAX_SOURCES,
     MEMBER_BYTES,
@@ -48,7 +50,9 @@ from imagedelta.delta.format.header import (
     SourceLayer,
     WholeLayer,
     header_to_bytes,
+    most_mixed_bytes,
 )
+from imagedelta.delta.format.mixing import bits_within
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
 from imagedelta.delta.format.roles import Role
@@ -76,6 +80,12 @@ _MUCH_NEW_BYTES = 4 * MIB
 _CONFIG_BYTES = MIB
 """Set apart for the decoder of the config, which is done before the others begin."""
 _CHUNK_IN_MEMORY = 256 * KIB
+AT_ONCE = (Role.OLD_TEXT, Role.DIFF)
+"""Roles whose streams may be coded while items are written."""
+_PLAIN = (Role.DIFF, Role.ZEROS)
+"""What differences by themselves take."""
+_TRIED_BYTES = 4 * MIB
+"""Differences of more bytes are never shorter by themselves than beside old bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,11 @@ class Build:
         return sum(chunk.bytes for chunk in self._chunks)
 
     @property
+    def layer_bytes(self) -> int:
+        """Of the target's layers."""
+        return sum(layer.index.size for layer in self._target.layers)
+
+    @property
     def bytes_read(self) -> int:
         """Read from the readers of target and sources so far."""
         return self._reads.bytes_read
@@ -213,11 +228,11 @@ class Build:
         """
         with ExitStack() as exits:
             raw = exits.enter_context(Spools(self._scratch))
-            old_text = exits.enter_context(spooled_file(self._scratch, _CHUNK_IN_MEMORY))
-            joining = _Joining(self, made, raw, old_text, queue)
+            at_once = {role: exits.enter_context(spooled_file(self._scratch, _CHUNK_IN_MEMORY)) for role in AT_ONCE}
+            joining = _Joining(self, made, raw, at_once, queue)
             progress(Stage.PACKING, 0, 0)
             coded = code_streams(joining.plans, raw, self._scratch, exits, queue)
-            coded += [self.config(), *joining.text()]
+            coded += [self.config(), *joining.coded()]
             coded.sort(key=lambda item: item.stream.role)
             header = self.header([item.stream for item in coded], joining.scratch_bytes)
             size, sha256, crc32 = _write(header, coded, out)
@@ -233,16 +248,18 @@ class Build:
             bytes_read=self._reads.bytes_read,
         )
 
-    def join(self, made: Iterable[BinaryIO], raw: RawStreams, old_text: BinaryIO, queue: JobQueue) -> Joined:
+    def join(
+        self, made: Iterable[BinaryIO], raw: RawStreams, at_once: Mapping[Role, BinaryIO], queue: JobQueue
+    ) -> Joined:
         """Write the raw streams, to be coded anywhere.
 
         Args:
             made: As for ``finish``.
-            old_text: Gets the stream of text behind its old text, which is coded at once.
+            at_once: An empty file for each role of ``AT_ONCE``; those that the result names have a coded stream then.
         """
-        joining = _Joining(self, made, raw, old_text, queue)
-        text = [coded.stream for coded in joining.text()]
-        return Joined(tuple(joining.plans), text[0] if text else None, joining.scratch_bytes)
+        joining = _Joining(self, made, raw, at_once, queue)
+        coded = tuple(each.stream for each in joining.coded())
+        return Joined(tuple(joining.plans), coded, joining.scratch_bytes)
 
     def config(self) -> Coded:
         """Return the stream of the target's config."""
@@ -290,26 +307,55 @@ class _Joining:
     """Pieces of all chunks become raw streams; what their coding is given."""
 
     def __init__(
-        self, build: Build, made: Iterable[BinaryIO], raw: RawStreams, old_text: BinaryIO, queue: JobQueue
+        self,
+        build: Build,
+        made: Iterable[BinaryIO],
+        raw: RawStreams,
+        at_once: Mapping[Role, BinaryIO],
+        queue: JobQueue,
     ) -> None:
-        streams, self._text = SegmentWriter(raw), OldTextStream(build.profile, queue, old_text)
+        profile, self._at_once = build.profile, at_once
+        streams = SegmentWriter(raw, profile.mixed_roles)
+        self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
+        budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
+        if profile.second_format and build.plan.source_layers:
+            budget -= PREDICTING_BYTES
+        bits = bits_within(budget // 2) if profile.mixes else 0
+        self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None
         with closing(PieceReader(made)) as pieces:
-            items = LayerItems(build.plan, pieces, streams, self._text)
+            items = LayerItems(build.plan, pieces, streams, self._text, self._mixed)
             for layer in build.plan.rebuilt:
                 items.write(layer)
-        budget = build.profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
-        if build.profile.second_format and build.plan.source_layers:
-            budget -= PREDICTING_BYTES
         self._has_text = self._text.finish()
         if self._has_text:
             budget -= self._text.memory_bytes
             streams.write(Role.DICTIONARIES, self._text.bases)
-        self.plans = plan_streams(raw, streams.finish(), budget, build.profile, queue)
+        sizes, most = dict(streams.finish()), most_mixed_bytes(build.layer_bytes)
+        self._differences: list[Coded] = []
+        if self._mixed and 0 < self._mixed.raw_bytes <= most:
+            self._take_mixed(self._mixed, raw, sizes)
+            budget -= self._mixed.memory_bytes if self._differences else 0
+        self.plans = plan_streams(raw, sizes, budget, profile, queue, most)
         self.scratch_bytes = items.scratch_bytes
 
-    def text(self) -> list[Coded]:
-        """Return the stream of text behind its old text, if there is any, once it is coded."""
-        return [self._text.coded()] if self._has_text else []
+    def coded(self) -> list[Coded]:
+        """Return the streams that are coded already: what goes through all files in their order."""
+        return [*self._differences, *([self._text.coded()] if self._has_text else [])]
+
+    def _take_mixed(self, mixed: MixedCoding, raw: RawStreams, sizes: dict[Role, tuple[int, ...]]) -> None:
+        """Take differences as they are coded beside old bytes, instead of by themselves, where that is shorter."""
+        coded_bytes = mixed.finish()
+        alone = [StreamPlan(role, MIN_DICTIONARY, sizes[role], None) for role in _PLAIN if role in sizes]
+        if all(plan.bytes <= _TRIED_BYTES for plan in alone):
+            plain = [replace(plan, dictionary=max(MIN_DICTIONARY, plan.bytes)) for plan in alone]
+            if coded_bytes >= sum(code_small(plan, raw.segment(plan.role, 0)).stream.coded_bytes for plan in plain):
+                return
+        for plan in alone:
+            del sizes[plan.role]
+        params = Params(bits=mixed.bits)
+        stream = PatchStream(Role.DIFF, MIXED_DIFFERENCES, params, mixed.raw_bytes, coded_bytes)
+        self._at_once[Role.DIFF].seek(0)
+        self._differences.append(Coded(stream, self._at_once[Role.DIFF]))
 
 
 def _write(header: PatchHeader, coded: Sequence[Coded], out: BinaryIO) -> tuple[int, str, int]:

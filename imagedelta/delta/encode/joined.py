@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagedelta.delta.encode.stream_coding import Lzma2, StreamPlan
+from imagedelta.delta.encode.stream_coding import Lzma2, Mixed, StreamPlan
 from imagedelta.delta.format.coders import Params
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.roles import Role
@@ -21,14 +21,14 @@ class Joined:
     """The streams of a patch, to be coded."""
 
     plans: tuple[StreamPlan, ...]
-    old_text: PatchStream | None
-    """Is coded already."""
+    coded: tuple[PatchStream, ...]
+    """Those that are coded already: what goes through all files in their order."""
     scratch_bytes: int
 
     @property
     def large(self) -> tuple[StreamPlan, ...]:
         """Those that are coded in segments."""
-        return tuple(plan for plan in self.plans if plan.lzma2)
+        return tuple(plan for plan in self.plans if plan.coding)
 
     def to_json(self) -> bytes:
         """Return what ``from_json`` takes."""
@@ -38,13 +38,20 @@ class Joined:
     def from_json(cls, data: bytes) -> Joined:
         """Read what ``to_json`` wrote."""
         stated = json.loads(data)
-        old_text = stated["old_text"]
-        return cls(tuple(map(_plan, stated["plans"])), _stream(old_text) if old_text else None, stated["scratch_bytes"])
+        plans, coded = map(_plan, stated["plans"]), map(_stream, stated["coded"])
+        return cls(tuple(plans), tuple(coded), stated["scratch_bytes"])
 
 
 def _plan(stated: Mapping[str, Any]) -> StreamPlan:
-    lzma2 = Lzma2(**stated["lzma2"]) if stated["lzma2"] else None
-    return StreamPlan(Role(stated["role"]), stated["dictionary"], tuple(stated["segments"]), lzma2)
+    return StreamPlan(
+        Role(stated["role"]), stated["dictionary"], tuple(stated["segments"]), _coding(stated["coding"]), stated["bits"]
+    )
+
+
+def _coding(stated: Mapping[str, Any] | None) -> Lzma2 | Mixed | None:
+    if stated is None:
+        return None
+    return Lzma2(**stated) if "tuning" in stated else Mixed(**stated)
 
 
 def _stream(stated: Mapping[str, Any]) -> PatchStream:

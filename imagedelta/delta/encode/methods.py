@@ -23,13 +23,13 @@ from imagedelta.delta.content import Extent
 from imagedelta.delta.deflate.fold_list import write_folds
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.deflate.unfolding import unfold
-from imagedelta.delta.encode import dictionary_lzma
+from imagedelta.delta.encode import beside, dictionary_lzma
 from imagedelta.delta.encode.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.large_programs import COPIES, LARGEST_BYTES, large_difference
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
-from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers
+from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers, spans_of
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.windows import Windows, window_count
 from imagedelta.delta.format import zero_runs
@@ -207,16 +207,16 @@ class OldText:
         self._new = file.new
         self._old = old
         self._base = base
-        self._min_match = file.encoding.profile.min_match_bytes
-        self._predicts = file.encoding.profile.second_format
+        self._profile = file.encoding.profile
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
         new = self._new.whole()
         if len(new) >= _LONG_TEXT:
-            found = difference(self._old.whole(), new, self._min_match)
+            old = self._old.whole()
+            found = difference(old, new, self._profile.min_match_bytes)
             if found.cost() * _HARDLY_CHANGED <= len(new):
-                yield _delta(found, self._base, 0, self._predicts)
+                yield _delta(found, self._base, 0, (old, new), self._profile)
                 return
         yield Piece(Item(Way.OLD_TEXT, len(new)), {Role.OLD_TEXT: new})
 
@@ -240,7 +240,7 @@ class Delta:
         if found and profile.second_format:
             found = predicted_difference(found, old, new, profile.min_match_bytes)
         if found:
-            yield _delta(found, self._file.base, 0, profile.second_format)
+            yield _delta(found, self._file.base, 0, (old, new), profile)
         else:
             yield from Literal(self._file.encoding, self._file.new).pieces()
 
@@ -266,7 +266,7 @@ class Window:
         if old[expected : expected + place.size] == new:
             yield Piece(Item(Way.COPY, place.size, file.base, place.place))
         elif found := _useful_difference(file, old, new):
-            yield _delta(found, file.base, place.start, file.encoding.profile.second_format)
+            yield _delta(found, file.base, place.start, (old, new), file.encoding.profile)
         else:
             window = Extent(file.new.reader, file.new.offset + place.at, place.size)
             yield from Literal(file.encoding, window).pieces()
@@ -288,7 +288,7 @@ class LargeProgram:
         file, old, new = self._file, self._old.whole(), self._file.new.whole()
         found = large_difference(old, new, file.cut, file.windows, file.encoding.profile.min_match_bytes)
         if found and _is_useful(file, found, new):
-            yield _delta(found, file.base, 0, predicts=True)
+            yield _delta(found, file.base, 0, (old, new), file.encoding.profile)
             return
         del old, new
         for number in range(file.windows):
@@ -360,10 +360,10 @@ def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
     return found.cost() < _WORTHWHILE * packed_bytes(new)
 
 
-def _delta(found: Difference, base: int | None, offset: int, predicts: bool) -> Piece:
+def _delta(found: Difference, base: int | None, offset: int, both: tuple[bytes, bytes], profile: Profile) -> Piece:
     """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
     sames, extras, seeks = zip(*found.controls, strict=True)
-    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if predicts else zero_runs.RUN)
+    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if profile.second_format else zero_runs.RUN)
     streams = {
         Role.DIFF_LENGTHS: b"".join(map(leb128.encode, sames)),
         Role.EXTRA_LENGTHS: b"".join(map(leb128.encode, extras)),
@@ -372,9 +372,10 @@ def _delta(found: Difference, base: int | None, offset: int, predicts: bool) -> 
         Role.ZEROS: zeros,
         Role.EXTRA: found.extra,
     }
-    if predicts:
+    if profile.second_format:
         streams[Role.PREDICTIONS] = prediction_numbers(found)
-    return Piece(Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start), streams)
+    item = Item(Way.DELTA, sum(sames) + sum(extras), base, offset + found.start)
+    return Piece(item, streams, beside=beside.packed(spans_of(found, *both)) if profile.mixes else b"")
 
 
 def _search_memory(old_bytes: int, new_bytes: int) -> int:

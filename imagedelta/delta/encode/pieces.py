@@ -16,12 +16,12 @@ from imagedelta.delta.format.items import Item, Way
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import Truncated
 
-_HEAD = struct.Struct("<BBqqqqqB")
-"""Mark, then of the item: way, length, base or -1, offset, inner length; then scratch, streams."""
+_HEAD = struct.Struct("<BBqqqqqBQ")
+"""Mark, then of the item: way, length, base or -1, offset, inner length; then scratch, streams, bytes of beside."""
 _STREAM = struct.Struct("<BQ")
 """Role, bytes."""
 _PIECE, _END_OF_FILE = 1, 0
-_END = _HEAD.pack(_END_OF_FILE, 0, 0, 0, 0, 0, 0, 0)
+_END = _HEAD.pack(_END_OF_FILE, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Piece:
     streams: dict[Role, bytes] = field(default_factory=dict)
     scratch_bytes: int = 0
     """FOLDED: what the device keeps while it makes the item, its unfolded base."""
+    beside: bytes = b""
+    """DELTA: its differences with the old bytes, where the profile has a coder that looks at these."""
 
 
 def write_file(pieces: Iterable[Piece], out: BinaryIO) -> None:
@@ -40,10 +42,11 @@ def write_file(pieces: Iterable[Piece], out: BinaryIO) -> None:
         item = piece.item
         base = -1 if item.base is None else item.base
         numbers = item.length, base, item.offset, item.inner_length, piece.scratch_bytes, len(piece.streams)
-        out.write(_HEAD.pack(_PIECE, item.way, *numbers))
+        out.write(_HEAD.pack(_PIECE, item.way, *numbers, len(piece.beside)))
         for role, data in piece.streams.items():
             out.write(_STREAM.pack(role, len(data)))
             out.write(data)
+        out.write(piece.beside)
 
 
 def end_file(out: BinaryIO) -> None:
@@ -70,11 +73,12 @@ class PieceReader:
         """
         while True:
             source, head = self._next_head()
-            mark, way, length, base, offset, inner_length, scratch_bytes, streams = _HEAD.unpack(head)
+            mark, way, length, base, offset, inner_length, scratch_bytes, streams, beside = _HEAD.unpack(head)
             if mark == _END_OF_FILE:
                 return
             item = Item(Way(way), length, None if base < 0 else base, offset, inner_length=inner_length)
-            yield Piece(item, dict(_read_stream(source) for _ in range(streams)), scratch_bytes)
+            data = dict(_read_stream(source) for _ in range(streams))
+            yield Piece(item, data, scratch_bytes, _exactly(source.read(beside), beside))
 
     def close(self) -> None:
         """Close what is open."""

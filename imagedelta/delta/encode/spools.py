@@ -19,6 +19,8 @@ from imagedelta.limits import KIB, MIB
 
 SEGMENT_BYTES = 64 * MIB
 """Coding one takes about a minute of a core. None has seen the one before, which costs 0.5 % of 178 MB of code."""
+MIXED_SEGMENT_BYTES = 16 * MIB
+"""Of streams that the native coder may code, which takes as long for a quarter."""
 _IN_MEMORY = 512 * KIB
 _CALM_BYTES = 10
 _CALM_SEARCH = 64 * KIB
@@ -44,8 +46,9 @@ class RawStreams(Protocol):
 class SegmentWriter:
     """Cuts streams into segments as they come."""
 
-    def __init__(self, streams: RawStreams) -> None:
+    def __init__(self, streams: RawStreams, mixed_roles: frozenset[Role] = frozenset()) -> None:
         self._streams = streams
+        self._mixed_roles = mixed_roles
         self._sizes: dict[Role, list[int]] = {}
         self._ends: dict[Role, bytes] = {}
 
@@ -73,7 +76,7 @@ class SegmentWriter:
 
     def _cut(self, role: Role, size: int, data: bytes) -> int | None:
         """Return where in ``data`` the segment ends, so that the next has a byte at least; ``None`` if it does not."""
-        cut = max(0, SEGMENT_BYTES - size)
+        cut = max(0, (MIXED_SEGMENT_BYTES if role in self._mixed_roles else SEGMENT_BYTES) - size)
         if cut >= len(data):
             return None
         return self._calm(role, data, cut) if role is Role.CODE else cut

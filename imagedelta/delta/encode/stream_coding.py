@@ -24,6 +24,7 @@ from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.spools import RawStreams, spooled_file
+from imagedelta.delta.format import mixing
 from imagedelta.delta.format.coders import (
     BROTLI,
     LZMA2,
@@ -32,6 +33,7 @@ from imagedelta.delta.format.coders import (
     MAX_WINDOW_LOG,
     MIN_DICTIONARY,
     MIN_WINDOW_LOG,
+    MIXED_BYTES,
     RAW,
     Params,
     coder,
@@ -61,6 +63,11 @@ _TUNINGS: tuple[dict[str, int], ...] = (
 )
 _ENCODER_FACTOR = 11
 """liblzma's encoder takes so many times its dictionary."""
+_OVERHEAD = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
+"""What any decoder takes beside its dictionary."""
+_PLANNING_BYTES = _ENCODER_FACTOR * _SAMPLE_BLOCKS * _SAMPLE_BLOCK
+_CLEARLY = 0.97
+"""On a sample, the native coder must be so much shorter to be taken for a long stream, whose beginning it forgets."""
 _END_MARK = 1
 """Bytes at the end of an LZMA2 stream that say that it ends."""
 _CODED_UNDER_WAY = 32
@@ -83,6 +90,42 @@ class Lzma2:
         """Return all of a stream, coded."""
         return lzma.compress(data, lzma.FORMAT_RAW, filters=self.filters(dictionary))
 
+    def params(self, dictionary: int) -> Params:
+        """Return what the stream table says beside the coder."""
+        return Params(dictionary_bytes=dictionary)
+
+    def code(self, plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
+        """Append a segment; only the last one has an end mark, so that they make one stream when joined."""
+        filters = self.filters(plan.dictionary)
+        if self.coder == LZMA2_X86:
+            filters[0]["start_offset"] = sum(plan.segments[:number])
+        packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
+        for block in raw.pieces(0, raw.size):
+            out.write(packer.compress(block))
+        last = number == len(plan.segments) - 1
+        out.write(packer.flush() if last else packer.flush()[:-_END_MARK])
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The native coder of new bytes, and the size of its tables."""
+
+    bits: int
+    coder: int = MIXED_BYTES
+
+    def pack(self, data: bytes) -> bytes:
+        """Return all of a stream, coded."""
+        coded = b"".join(mixing.native().encode_bytes([data], self.bits))
+        return mixing.frame_head(len(data), len(coded)) + coded
+
+    def params(self, dictionary: int) -> Params:
+        """See ``Lzma2``."""
+        return Params(bits=self.bits)
+
+    def code(self, plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
+        """Append a segment, a frame of its own."""
+        out.write(self.pack(raw.whole()))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
@@ -92,8 +135,10 @@ class StreamPlan:
     dictionary: int
     segments: tuple[int, ...]
     """Raw bytes of each."""
-    lzma2: Lzma2 | None
+    coding: Lzma2 | Mixed | None
     """``None`` for a small stream, of which several codings are tried."""
+    bits: int = 0
+    """Of the tables of the native coder; 0 where it is not tried."""
 
     @property
     def bytes(self) -> int:
@@ -103,13 +148,13 @@ class StreamPlan:
     @property
     def memory_bytes(self) -> int:
         """About what coding a segment takes."""
-        return _ENCODER_FACTOR * self.dictionary + 4 * min(self.bytes, 16 * MIB)
+        mixed = mixing.memory_bytes(self.bits) if self.bits else 0
+        return _ENCODER_FACTOR * self.dictionary + 4 * min(self.bytes, 16 * MIB) + mixed
 
     def stream(self, coded_bytes: int) -> PatchStream:
         """Return the entry of a stream that is coded in segments."""
-        assert self.lzma2  # noqa: S101 - small streams choose their coder when they are coded
-        params = Params(dictionary_bytes=self.dictionary)
-        return PatchStream(self.role, self.lzma2.coder, params, self.bytes, coded_bytes)
+        assert self.coding  # noqa: S101 - small streams choose their coder when they are coded
+        return PatchStream(self.role, self.coding.coder, self.coding.params(self.dictionary), self.bytes, coded_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +166,41 @@ class Coded:
 
 
 def plan_streams(
-    raw: RawStreams, sizes: Mapping[Role, tuple[int, ...]], budget: int, profile: Profile, queue: JobQueue
+    raw: RawStreams,
+    sizes: Mapping[Role, tuple[int, ...]],
+    budget: int,
+    profile: Profile,
+    queue: JobQueue,
+    most_mixed: int = 0,
 ) -> list[StreamPlan]:
     """Return how each stream is coded.
 
     Args:
         sizes: Bytes of each segment of each stream.
         budget: Bytes that all decoders together may take.
+        most_mixed: Bytes of a stream that the native coder may code at most.
     """
-    shares = share_memory([(role, sum(segments)) for role, segments in sizes.items()], budget, profile)
+    totals = [(role, sum(segments)) for role, segments in sizes.items()]
+    mixed = frozenset(role for role, size in totals if role in profile.mixed_roles and size <= most_mixed)
+    shares = share_memory(totals, budget, profile, mixed)
     jobs = [
-        Job(partial(_plan, raw, role, segments, shares[role]), _ENCODER_FACTOR * _SAMPLE_BLOCKS * _SAMPLE_BLOCK)
+        Job(partial(_plan, raw, role, segments, shares[role], role in mixed), _PLANNING_BYTES)
         for role, segments in sizes.items()
     ]
     return [planned.result() for planned in [queue.submit(job) for job in jobs]]
 
 
-def _plan(raw: RawStreams, role: Role, segments: tuple[int, ...], dictionary: int) -> StreamPlan:
+def _plan(raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, mixes: bool) -> StreamPlan:
+    size = sum(segments)
+    dictionary = max(MIN_DICTIONARY, min(size, share))
+    bits = _bits(size, share + _OVERHEAD) if mixes else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
-        return StreamPlan(role, dictionary, segments, None)
+        return StreamPlan(role, dictionary, segments, None, bits)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
-    return StreamPlan(role, dictionary, segments, _best(role, sample))
+    coding: Lzma2 | Mixed = _best(role, sample)
+    if bits and len(Mixed(bits).pack(sample)) < _CLEARLY * len(_best(role, sample).pack(sample, dictionary)):
+        coding = Mixed(bits)
+    return StreamPlan(role, dictionary, segments, coding, bits)
 
 
 def code_streams(
@@ -176,7 +235,7 @@ def _joined(plan: StreamPlan, first: Coded, following: Iterator[Coded]) -> Coded
 
 
 def _jobs(plan: StreamPlan, raw: RawStreams, scratch: Path) -> Iterator[Job[Coded]]:
-    if plan.lzma2 is None:
+    if plan.coding is None:
         yield Job(lambda: code_small(plan, raw.segment(plan.role, 0)), plan.memory_bytes)
         return
     for number in range(len(plan.segments)):
@@ -196,16 +255,9 @@ def _spooled_segment(plan: StreamPlan, number: int, raw: RawStreams, scratch: Pa
 
 
 def code_segment(plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
-    """Append a segment as LZMA2; only the last one has an end mark, so that they make one stream when joined."""
-    assert plan.lzma2  # noqa: S101 - only large streams have more than one segment
-    filters = plan.lzma2.filters(plan.dictionary)
-    if plan.lzma2.coder == LZMA2_X86:
-        filters[0]["start_offset"] = sum(plan.segments[:number])
-    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
-    for block in raw.pieces(0, raw.size):
-        out.write(packer.compress(block))
-    last = number == len(plan.segments) - 1
-    out.write(packer.flush() if last else packer.flush()[:-_END_MARK])
+    """Append a segment, coded so that they make one stream when joined."""
+    assert plan.coding  # noqa: S101 - only large streams have more than one segment
+    plan.coding.code(plan, number, raw, out)
 
 
 def code_small(plan: StreamPlan, raw: Extent) -> Coded:
@@ -225,6 +277,9 @@ def _candidates(plan: StreamPlan, raw: Extent, data: bytes) -> Iterator[tuple[in
     if plan.role in _BROTLI_ROLES or len(data) <= _TINY:
         window = _window_log(plan.dictionary)
         yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
+    if plan.bits:
+        mixed = Mixed(plan.bits)
+        yield mixed.coder, mixed.params(0), mixed.pack(data)
 
 
 def code_config(config: bytes, dictionary: bytes) -> Coded:
@@ -238,16 +293,33 @@ def code_config(config: bytes, dictionary: bytes) -> Coded:
     return code_small(plan, Extent(BytesReader(config), 0, len(config)))
 
 
-def share_memory(sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile) -> Mapping[Role, int]:
-    """Divide ``budget`` bytes of decoder memory into dictionaries, smallest stream first."""
-    overhead = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
-    left = budget - len(sizes) * overhead
+def share_memory(
+    sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile, mixed: frozenset[Role] = frozenset()
+) -> Mapping[Role, int]:
+    """Divide ``budget`` bytes of decoder memory into dictionaries, smallest stream first.
+
+    Args:
+        mixed: Streams that the native coder may code; they get what its tables want.
+    """
+    wanted = [(role, _tables(size) if role in mixed else size) for role, size in sizes]
+    left = budget - len(sizes) * _OVERHEAD
     shares = {}
-    for place, (role, size) in enumerate(sorted(sizes, key=lambda item: (item[1], item[0]))):
+    for place, (role, size) in enumerate(sorted(wanted, key=lambda item: (item[1], item[0]))):
         fair = left // (len(sizes) - place)
         shares[role] = max(MIN_DICTIONARY, min(size, fair, profile.max_dictionary_bytes))
         left -= shares[role]
     return shares
+
+
+def _tables(size: int) -> int:
+    """Return how much a stream wants that the native coder may code."""
+    return max(size, mixing.memory_bytes(_bits(size, mixing.memory_bytes(mixing.MOST_BITS))) - _OVERHEAD)
+
+
+def _bits(size: int, memory: int) -> int:
+    """Return the size of tables that suits a stream and fits the memory; 0 where none fits."""
+    enough = max(mixing.LEAST_BITS, (2 * size).bit_length())
+    return min(enough, mixing.bits_within(memory))
 
 
 def _tuned(role: Role) -> list[Lzma2]:

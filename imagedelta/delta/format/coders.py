@@ -4,7 +4,8 @@ A stronger coder is one more entry in ``CODERS`` and a profile that uses it; the
 Decoding is bounded: output is produced in pieces of about ``PIECE_BYTES``, and the parameters, which come from
 outside, are checked before anything is allocated.
 
-Source: docs/formats/patch.md, section 5; xz-utils 5.4 (LZMA2, BCJ x86); RFC 7932 (Brotli).
+Source: docs/formats/patch.md, section 5; docs/formats/context-mixing.md; xz-utils 5.4 (LZMA2, BCJ x86); RFC 7932
+(Brotli).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, Protocol
 import brotli
 
 from imagedelta import leb128
+from imagedelta.delta.format import mixing
 from imagedelta.delta.format.dictionary_reading import decoder_behind
 from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import KIB, MIB
@@ -29,7 +31,9 @@ _BROTLI_EXTRA = MIB
 LEAST_FRAME_BYTES = MIB
 """A frame before the last makes at least so many bytes, so that reading its old text stays in proportion."""
 
-RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY = range(5)
+RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY, MIXED_DIFFERENCES, MIXED_BYTES = range(7)
+NATIVE_CODERS = frozenset({MIXED_DIFFERENCES, MIXED_BYTES})
+"""They take the package imagedelta-native."""
 
 NextDictionary = Callable[[int], Iterator[bytes]]
 """Most bytes → the old text of the next frame, in pieces."""
@@ -51,6 +55,8 @@ class Params:
     """LZMA2."""
     window_log: int = 0
     """Brotli."""
+    bits: int = 0
+    """Context mixing: two to the power of so many buckets for each context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,21 @@ def _decoded(decoder: lzma.LZMADecompressor, feed: bytes, coded: BinaryIO) -> It
             yield piece
 
 
+class _MixedBytesReader:
+    def __init__(self, params: Params) -> None:
+        self._bits = params.bits
+
+    def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
+        return mixing.read_frames(coded, self._bits)
+
+
+class _NoReader:
+    """Of differences that are made beside old bytes (decode.differences): there are no bytes without these."""
+
+    def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
+        raise ContentError("differences coded beside old bytes have none here")
+
+
 class _BrotliReader:
     def __init__(self, params: Params) -> None:
         self._window_log = params.window_log
@@ -187,6 +208,20 @@ def _read_window(number: Callable[[], int]) -> Params:
     return Params(window_log=_checked(number(), MIN_WINDOW_LOG, MAX_WINDOW_LOG, "window log"))
 
 
+def _read_bits(number: Callable[[], int]) -> Params:
+    return Params(bits=_checked(number(), mixing.LEAST_BITS, mixing.MOST_BITS, "table size"))
+
+
+def _mixing_coder(name: str, reader: Callable[[Params, NextDictionary], StreamReader]) -> Coder:
+    return Coder(
+        name=name,
+        write_params=lambda params: leb128.encode(params.bits),
+        read_params=_read_bits,
+        memory=lambda params: mixing.memory_bytes(params.bits),
+        reader=reader,
+    )
+
+
 def _lzma_coder(name: str, reader: Callable[[Params, NextDictionary], StreamReader]) -> Coder:
     return Coder(
         name=name,
@@ -215,4 +250,6 @@ CODERS: dict[int, Coder] = {
         reader=lambda params, next_dictionary: _BrotliReader(params),
     ),
     LZMA2_DICTIONARY: _lzma_coder("old-text+lzma2", _DictionaryReader),
+    MIXED_DIFFERENCES: _mixing_coder("mixing beside old bytes", lambda params, next_dictionary: _NoReader()),
+    MIXED_BYTES: _mixing_coder("mixing", lambda params, next_dictionary: _MixedBytesReader(params)),
 }

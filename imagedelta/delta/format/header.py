@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagedelta import leb128
-from imagedelta.delta.format.coders import LZMA2_DICTIONARY, Params, coder
+from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, Params, coder
 from imagedelta.delta.format.profiles import SECOND_FORMAT
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
@@ -35,6 +35,8 @@ _MOST_UNFOLDED = 1032
 """Deflate packs no better, and items make unfolded bytes."""
 _UNFOLDING_ALLOWANCE = 512 * MIB
 """Enough for the largest base of every profile, packed and unfolded, whatever the size of the image."""
+_MOST_MIXED = 4
+"""Context mixing is slow, so what it makes is in proportion to the image; an unfolded form is seldom larger."""
 _PREFIX_BYTES = len(MAGIC) + 1 + 4 + 4
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9._/+-]{1,255}")
 
@@ -272,6 +274,8 @@ def _read_stream(fields: _Fields) -> PatchStream:
         raise UnsupportedFormat(f"patch stream of role {role}")
     if number == LZMA2_DICTIONARY and role not in DICTIONARY_ROLES:
         raise ContentError(f"patch stream of role {role} coded against old text")
+    if number == MIXED_DIFFERENCES and role != Role.DIFF:
+        raise ContentError(f"patch stream of role {role} coded beside old bytes")
     params = coder(number).read_params(fields.number)
     return PatchStream(Role(role), number, params, fields.number(), fields.number())
 
@@ -291,9 +295,16 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
     if Role.PREDICTIONS in roles and not header.is_second_format:
         raise UnsupportedFormat(f"predictions in a patch of profile {header.profile}")
     for stream in header.streams:
-        allowed = _most_raw_bytes(stream.role, header, total)
+        allowed = (
+            most_mixed_bytes(total) if stream.coder in NATIVE_CODERS else _most_raw_bytes(stream.role, header, total)
+        )
         if stream.raw_bytes > allowed:
             raise LimitExceeded(f"patch stream {stream.role.name} of {stream.raw_bytes} bytes is over {allowed}")
+
+
+def most_mixed_bytes(total: int) -> int:
+    """Return how many raw bytes a stream of context mixing may have in a patch that makes layers of ``total`` bytes."""
+    return _MOST_MIXED * total
 
 
 def _most_raw_bytes(role: Role, header: PatchHeader, total: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from imagedelta.delta.format.roles import Role
 from imagedelta.errors import RequestError
 from imagedelta.limits import MIB
 
@@ -35,6 +36,13 @@ class Profile:
     """Largest unfolded form of a file: scratch on the device's disk."""
     folds: bool = True
     """Whether deflate streams may be undone, which a device with another zlib could not make again."""
+    mixed_roles: frozenset[Role] = frozenset()
+    """Streams that the native coder may code."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the native coder is wanted, to build as to read."""
+        return bool(self.mixed_roles)
 
     @property
     def second_format(self) -> bool:
@@ -51,8 +59,14 @@ V2_64M = replace(V1_64M, name="v2-64m")
 DEFAULT_PROFILE = V1_64M
 _FOLDING = (V1_64M, V1_16M)
 _NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
-PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, V2_64M)}
-"""In the order in which a cloud tries them after its default: what is built only where it is the default is last."""
+MIXED, THIN = "-cm", "-cm-thin"
+"""How the names of profiles with the native coder end: what is changed is coded by it; for links that are slower than
+its decoder, which takes seconds for each MB of new bytes, these, too."""
+_MIXED_ROLES = {MIXED: frozenset({Role.EXTRA}), THIN: frozenset({Role.EXTRA, Role.LITERAL, Role.CODE, Role.TEXT})}
+_MIXING = tuple(replace(V2_64M, name=f"{V2_64M.name}{end}", mixed_roles=roles) for end, roles in _MIXED_ROLES.items())
+PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, V2_64M, *_MIXING)}
+"""In the order in which a cloud tries them after its default: what is built only where it is the default is last. Those
+with the native coder it tries by themselves."""
 
 
 def profile_named(name: str) -> Profile:

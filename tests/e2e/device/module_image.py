@@ -5,6 +5,7 @@ Bases are kept in ``.downloads`` (delete them to have new ones): making them tak
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -41,19 +42,28 @@ class Daemon(Protocol):
 
 
 def base_archives() -> tuple[Path, Path]:
-    """Two tars of Debian with Python: the second as it is shipped, the first with pip and what is needed to build."""
+    """Two tars of Debian with Python: the second as it is shipped, the first with pip and what is needed to build.
+
+    One process at a time makes them; another waits for it.
+    """
     building, shipped = (DOWNLOADS / f"base-{_SUITE}-{kind}.tar" for kind in ("building", "shipped"))
-    if not (building.exists() and shipped.exists()):
-        DOWNLOADS.mkdir(exist_ok=True)
-        folder = run("mktemp", "--directory").strip()
-        try:
-            tool = require_tool("debootstrap", "debootstrap")
-            _run_long(tool, "--variant=minbase", f"--include={_PACKAGES}", _SUITE, folder, _MIRROR)
-            _pack(folder, building, ())
-            _pack(folder, shipped, _NOT_IN_THE_BASE)
-        finally:
-            run("rm", "-rf", folder)
+    DOWNLOADS.mkdir(exist_ok=True)
+    with (DOWNLOADS / "bases.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (building.exists() and shipped.exists()):
+            _make_bases(building, shipped)
     return building, shipped
+
+
+def _make_bases(building: Path, shipped: Path) -> None:
+    folder = run("mktemp", "--directory").strip()
+    try:
+        tool = require_tool("debootstrap", "debootstrap")
+        _run_long(tool, "--variant=minbase", f"--include={_PACKAGES}", _SUITE, folder, _MIRROR)
+        _pack(folder, building, ())
+        _pack(folder, shipped, _NOT_IN_THE_BASE)
+    finally:
+        run("rm", "-rf", folder)
 
 
 def _pack(folder: str, archive: Path, excluded: Sequence[str]) -> None:
@@ -64,11 +74,11 @@ def _pack(folder: str, archive: Path, excluded: Sequence[str]) -> None:
 
 
 def wheelhouse(folder: Path) -> Path:
-    """Exactly the wheels of the module's requirements, for this machine's processor."""
+    """Exactly the wheels of the module's requirements and of the native coder, for this machine's processor."""
     folder.mkdir(parents=True, exist_ok=True)
     _run_long(
         sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--wheel-dir", folder, "--requirement", ROOT / "edge_module/requirements.txt",
+        "--wheel-dir", folder, "--requirement", ROOT / "edge_module/requirements.txt", ROOT / "native",
     )  # fmt: skip
     return folder
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sqlite3
+import sys
 
 import pytest
 
 from imagedelta_cli import exits
 from imagedelta_cli.checks.finding import State
-from imagedelta_cli.checks.libraries import check_codecs, check_libraries
+from imagedelta_cli.checks.libraries import check_codecs, check_libraries, check_native
 from imagedelta_cli.checks.places import check_folder
 from imagedelta_cli.checks.sql import check_database
 from imagedelta_cli.main import run
@@ -168,3 +170,22 @@ def test_a_full_disk_is_told_before_it_is_full(tmp_path, monkeypatch):
         usage = type("Usage", (), {"free": free})
         monkeypatch.setattr("imagedelta_cli.checks.places.shutil.disk_usage", lambda folder, usage=usage: usage)
         assert [finding.state for finding in check_folder("x", tmp_path)] == [state]
+
+
+def test_a_native_coder_that_is_there_gives_a_sample_back() -> None:
+    assert [finding.state for finding in check_native()] == [State.OK]
+
+
+def test_a_native_coder_that_is_missing_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagedelta_native", None)
+
+    (finding,) = check_native()
+
+    assert (finding.state, finding.found) == (State.NOT_CONFIGURED, "not installed")
+
+
+def test_a_native_coder_that_gives_other_bytes_back_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = importlib.import_module("imagedelta_native")
+    monkeypatch.setattr(native, "encode_bytes", lambda pieces, code=native.encode_bytes: code([b"x" * len(pieces[0])]))
+
+    assert [finding.state for finding in check_native()] == [State.FAILED]

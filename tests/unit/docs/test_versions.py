@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 PINS = [
     Requirement(line)
     for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith("#")
+    if line and not line.startswith(("#", "./"))
 ]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 ROOMS = (

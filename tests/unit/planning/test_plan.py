@@ -225,6 +225,29 @@ def test_the_best_profile_that_the_device_reads_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("link", "profile"),
+    [
+        ({}, "good"),
+        ({"bytes_per_second": 200_000.0}, "thin"),
+        ({"bytes_per_second": 250_000.0}, "good"),
+        ({"bytes_per_second": 900_000.0, "link_rate": 200_000}, "thin"),
+        ({"bytes_per_second": 900_000.0, "link_rate": 0}, "good"),
+        ({"bytes_per_second": 200_000.0, "tags": {"thin-link": "no"}}, "good"),
+        ({"tags": {"thin-link": "yes"}}, "thin"),
+        ({"tags": {"link-kbits-per-second": "512"}}, "thin"),
+        ({"tags": {"link-kbits-per-second": "2000"}}, "good"),
+        ({"tags": {"thin-link": "perhaps"}}, "good"),
+        ({"bytes_per_second": 200_000.0, "profiles": ("plain", "good")}, "good"),
+    ],
+)
+def test_what_is_slow_to_decode_goes_over_thin_links_alone(link: dict[str, Any], profile: str) -> None:
+    fleet = facts({"ship-1": has(APP_1)}, a_device(**{"profiles": ("plain", "good", "thin"), **link}))
+    policy = {"known_profiles": ("good", "plain"), "thin_profiles": ("thin",), "thin_link": 250_000}
+
+    assert only(fleet, **policy).images[0].profile == profile
+
+
+@pytest.mark.parametrize(
     ("link", "rate_and_share"),
     [
         ({"bytes_per_second": 100.0, "link_rate": 40}, (40.0, 1.0)),

@@ -1,0 +1,149 @@
+"""The native coder, which is optional: context mixing of differences beside their old bytes, and of new bytes.
+
+Source: docs/formats/context-mixing.md, docs/adr/0039.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import BinaryIO, cast
+
+from imagedelta import leb128
+from imagedelta.errors import ContentError, Truncated, UnsupportedFormat
+from imagedelta.limits import KIB, MIB
+from imagedelta.slices import SliceReader
+
+LEAST_BITS, MOST_BITS = 8, 15
+SPAN_BYTES = 64 * KIB
+"""Differences are coded beside at most so many old bytes at once."""
+LEAST_FRAME_BYTES = MIB
+"""A frame before the last makes at least so many bytes, so that starting anew stays in proportion."""
+_FIXED_BYTES = 4 * MIB
+_BUCKET_BYTES = 14 * 64
+_FRAME_HEAD = 2 * leb128.MAX_BYTES
+_PIECE_BYTES = 16 * KIB
+
+
+def memory_bytes(bits: int) -> int:
+    """Return what a decoder takes that has 2 to the power of ``bits`` buckets for each context."""
+    return _FIXED_BYTES + (_BUCKET_BYTES << bits)
+
+
+def bits_within(memory: int) -> int:
+    """Return the largest tables whose decoder takes no more; 0 where even the smallest take more."""
+    fitting = [bits for bits in range(LEAST_BITS, MOST_BITS + 1) if memory_bytes(bits) <= memory]
+    return fitting[-1] if fitting else 0
+
+
+def native_is_there() -> bool:
+    """Whether the package imagedelta-native can be imported."""
+    try:
+        native()
+    except UnsupportedFormat:
+        return False
+    return True
+
+
+def native() -> ModuleType:
+    """Return the package.
+
+    Raises:
+        UnsupportedFormat: "patch.native": it is not there.
+    """
+    try:
+        import imagedelta_native
+    except ImportError as error:
+        raise UnsupportedFormat("this takes the package imagedelta-native", code="patch.native") from error
+    return imagedelta_native
+
+
+def read_frames(coded: BinaryIO, bits: int) -> Iterator[bytes]:
+    """Yield the new bytes of a stream of frames.
+
+    Raises:
+        ContentError: A frame is damaged, or short and not the last.
+    """
+    at, made = 0, LEAST_FRAME_BYTES
+    while True:
+        coded.seek(at)
+        head = coded.read(_FRAME_HEAD)
+        if not head:
+            return
+        if made < LEAST_FRAME_BYTES:
+            raise ContentError(f"a frame of new bytes makes {made}, at least {LEAST_FRAME_BYTES} are due")
+        raw_bytes, coded_bytes, size = _frame_head(head)
+        at += size
+        yield from _read_frame(cast(BinaryIO, SliceReader(coded, at, coded_bytes)), raw_bytes, bits)
+        at, made = at + coded_bytes, raw_bytes
+
+
+def frame_head(raw_bytes: int, coded_bytes: int) -> bytes:
+    """Return what is before the coded bytes of a frame."""
+    return leb128.encode(raw_bytes) + leb128.encode(coded_bytes)
+
+
+def _frame_head(head: bytes) -> tuple[int, int, int]:
+    try:
+        raw_bytes, at = leb128.decode(head, 0)
+        coded_bytes, at = leb128.decode(head, at)
+    except Truncated as error:
+        raise ContentError("a stream of new bytes ends inside the head of a frame") from error
+    if not raw_bytes:
+        raise ContentError("a frame of new bytes makes nothing")
+    return raw_bytes, coded_bytes, at
+
+
+def _read_frame(coded: BinaryIO, raw_bytes: int, bits: int) -> Iterator[bytes]:
+    with undamaged():
+        decoder = native().BytesDecoder(coded.read, bits)
+    while raw_bytes:
+        with undamaged():
+            piece: bytes = decoder.make(min(raw_bytes, _PIECE_BYTES))
+        raw_bytes -= len(piece)
+        yield piece
+    with undamaged():
+        decoder.finish()
+
+
+@contextmanager
+def undamaged() -> Iterator[None]:
+    """Turn what the package says of damage into ours."""
+    try:
+        yield
+    except native().Damaged as error:
+        raise ContentError(f"damaged stream of context mixing: {error}") from error
+
+
+class MixedDifferences:
+    """The differences of a patch, made beside the old bytes that they are added to."""
+
+    def __init__(self, coded: BinaryIO, raw_bytes: int, bits: int) -> None:
+        self._left = raw_bytes
+        with undamaged():
+            self._decoder = native().ResidualDecoder(coded.read, bits)
+
+    def beside(self, old: bytes) -> bytes:
+        """Return the differences of the next span of old bytes.
+
+        Raises:
+            Truncated: The head states fewer.
+            ContentError: They are damaged.
+        """
+        self._left -= len(old)
+        if self._left < 0:
+            raise Truncated("patch stream DIFF ends before the patch does")
+        with undamaged():
+            return cast(bytes, self._decoder.span(old))
+
+    def finish(self) -> None:
+        """Check that all were used.
+
+        Raises:
+            ContentError: The patch has more.
+        """
+        if self._left:
+            raise ContentError("patch stream DIFF has more than the patch uses")
+        with undamaged():
+            self._decoder.finish()

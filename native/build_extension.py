@@ -1,0 +1,35 @@
+"""How cffi builds the extension: API mode, limited API, so that one wheel serves every Python from 3.11 on.
+
+Where it cannot be built, the package is installed without it, and cannot be imported: nobody needs it.
+"""
+
+from cffi import FFI
+
+ffi = FFI()
+ffi.cdef("""
+typedef struct mixing mixing;
+enum { MIXING_RESIDUAL, MIXING_BYTES, ... };
+enum { MIXING_BITS_LEAST = ..., MIXING_BITS_MOST = ... };
+enum { MIXING_FIXED = ..., MIXING_BUCKETS = ... };
+enum { MIXING_FEED = ... };
+mixing *mixing_new(int kind, int bits, int decoding);
+void mixing_free(mixing *m);
+int mixing_encode(mixing *m, const uint8_t *data, const uint8_t *old, size_t size);
+int mixing_end(mixing *m);
+const uint8_t *mixing_coded(const mixing *m, size_t *size);
+void mixing_drop(mixing *m);
+int mixing_feed(mixing *m, const uint8_t *coded, size_t size, int last);
+size_t mixing_decode(mixing *m, uint8_t *out, const uint8_t *old, size_t at, size_t size);
+int mixing_is_damaged(const mixing *m);
+int mixing_is_used_up(const mixing *m);
+""")
+ffi.set_source(
+    "imagedelta_native._mixing",
+    '#include "mixing.h"',
+    sources=["src/mixing.c"],
+    include_dirs=["src"],
+    depends=["src/mixing.h", "src/coder.h", "src/mixer.h", "src/residual.h", "src/newbytes.h"],
+    extra_compile_args=["-std=c11", "-O3"],
+    py_limited_api=True,
+    optional=True,
+)

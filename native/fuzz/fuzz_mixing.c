@@ -1,0 +1,86 @@
+/* libFuzzer: any coded bytes are decoded within their stated size, and what is encoded comes out again.
+ * The first byte chooses the model and how it is cut, the next the size of what is made. */
+#include "mixing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 3000, BITS = 10 };     /* Few buckets, so that they are fought for. */
+static uint32_t coded_sum = 2166136261u; /* Of all coded bytes: the same on every platform. */
+
+static size_t decode_all(mixing *m, const uint8_t *coded, size_t size, size_t step, uint8_t *out, const uint8_t *old,
+                         size_t length, size_t span) {
+    size_t fed = 0, done = 0;
+    while (done < length) {
+        size_t end = done + span < length ? done + span : length, at = 0;
+        while ((at = mixing_decode(m, out + done, old ? old + done : NULL, at, end - done)) < end - done) {
+            if (mixing_is_damaged(m)) return done;
+            size_t now = step < size - fed ? step : size - fed;
+            if (mixing_feed(m, coded + fed, now, !now)) abort();
+            fed += now;
+        }
+        done = end;
+    }
+    mixing_feed(m, coded + fed, size - fed, 1);
+    return done;
+}
+
+static void try_any(int kind, const uint8_t *data, size_t size, size_t step, size_t span) {
+    uint8_t out[MOST], old[MOST];
+    for (size_t i = 0; i < MOST; i++) old[i] = size ? data[i % size] : 0;
+    mixing *m = mixing_new(kind, BITS, 1);
+    if (!m) abort();
+    decode_all(m, data, size, step, out, kind == MIXING_RESIDUAL ? old : NULL, MOST, span);
+    mixing_free(m);
+}
+
+static void try_round(int kind, const uint8_t *data, size_t size, size_t step, size_t span) {
+    if (size > MOST) size = MOST;
+    if (!size) return;
+    uint8_t out[MOST], old[MOST];
+    for (size_t i = 0; i < size; i++) old[i] = data[(i * 7 + 3) % size];
+    int beside = kind == MIXING_RESIDUAL;
+    mixing *e = mixing_new(kind, BITS, 0), *d = mixing_new(kind, BITS, 1);
+    if (!e || !d) abort();
+    for (size_t at = 0; at < size; at += span)
+        if (mixing_encode(e, data + at, beside ? old + at : NULL, span < size - at ? span : size - at)) abort();
+    if (mixing_end(e)) abort();
+    size_t coded;
+    const uint8_t *bytes = mixing_coded(e, &coded);
+    for (size_t i = 0; i < coded; i++) coded_sum = (coded_sum ^ bytes[i]) * 16777619u;
+    if (decode_all(d, bytes, coded, step, out, beside ? old : NULL, size, span) != size) abort();
+    if (memcmp(out, data, size) || mixing_is_damaged(d) || !mixing_is_used_up(d)) abort();
+    mixing_free(e);
+    mixing_free(d);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size < 2) return 0;
+    int kind = data[0] & 1;
+    size_t step = 1 + (data[0] >> 2) * 17u, span = 1 + data[1] * 12u;
+    if (data[0] & 2) try_any(kind, data + 2, size - 2, step, span);
+    else try_round(kind, data + 2, size - 2, step, span);
+    return 0;
+}
+
+#ifdef WITHOUT_LIBFUZZER
+/* As many inputs as the first argument says, of a fixed seed: half noise, half sparse as residuals are. */
+int main(int count, char **arguments) {
+    uint64_t state = 88172645463325252u;
+    long inputs = count > 1 ? atol(arguments[1]) : 100;
+    for (long n = 0; n < inputs; n++) {
+        static uint8_t data[MOST + 2];
+        size_t size = 0, most = 2 + (size_t)(n * 131 % MOST);
+        while (size < most) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            data[size++] = n & 1 || size < 3 || !(state >> 60) ? (uint8_t)(state >> 32) : 0;
+        }
+        LLVMFuzzerTestOneInput(data, size);
+    }
+    printf("%ld inputs, coded bytes %08x\n", inputs, (unsigned)coded_sum);
+    return 0;
+}
+#endif
