@@ -73,7 +73,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     name: 'authsettingsV2'
     properties: {
       platform: { enabled: true }
-      // The health page is for everybody; all else is refused by the app's own gate (docs/adr/0031).
+      // Health and the shell of the dashboard are for everybody; all else is refused by the app's own gate (docs/adr/0031).
       globalValidation: { requireAuthentication: false, unauthenticatedClientAction: 'AllowAnonymous' }
       identityProviders: {
         azureActiveDirectory: {

@@ -33,7 +33,8 @@ def large_difference(old: bytes, new: bytes, windows: Windows, count: int, min_m
     if not kinds:
         return None
 
-    return best_of([_masked_way(old, new, windows, count, kinds, min_match)], old, new, kinds)
+    way = _masked_way(old, new, windows, count, kinds, min_match)
+    return best_of(way, old, new, (kinds & ~Kind.JUMPS, kinds))
 
 
 def _masked_way(old: bytes, new: bytes, windows: Windows, count: int, kinds: Kind, min_match: int) -> Difference:

@@ -91,10 +91,11 @@ def program_kinds(old: bytes, new: bytes) -> Kind:
     return found[0] if found else Kind.NONE
 
 
-def best_of(ways: Iterable[Difference], old: bytes, new: bytes, kinds: Kind) -> Difference | None:
-    """Return the best of differences, their references predicted; None where all have too many controls."""
-    found = [_predicted(way, old, new, kinds) for way in ways if len(way.controls) <= MAX_CONTROLS]
-    return min(found, key=_cost, default=None)
+def best_of(way: Difference, old: bytes, new: bytes, choices: Sequence[Kind]) -> Difference | None:
+    """Return a difference with the best choice of references predicted; None where it has too many controls."""
+    if len(way.controls) > MAX_CONTROLS:
+        return None
+    return min((_predicted(way, old, new, kinds) for kinds in choices), key=_cost)
 
 
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
