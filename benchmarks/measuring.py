@@ -77,6 +77,7 @@ def measure(
         )
         watch = _Watch(process.pid, memory_bytes, timeout_seconds)
         try:
+            watch.look()  # the thread may come too late for what takes milliseconds
             watch.start()
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, but /proc still knows it
             seconds = time.monotonic() - started
@@ -95,7 +96,8 @@ def measure(
             exit_code=process.returncode,
             seconds=round(seconds, 3),
             cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
-            peak_rss_bytes=watch.peak,
+            # Over before it could be looked at: the kernel's figure, which counts this process before the exec, too.
+            peak_rss_bytes=watch.peak or usage.ru_maxrss * 1024,
             read_bytes=read,
             error=_text(complaint)[-_ERROR_CHARACTERS:],
             output=_text(said),
@@ -117,6 +119,10 @@ class _Watch:
 
     def start(self) -> None:
         self._thread.start()
+
+    def look(self) -> None:
+        """Once, at the process itself."""
+        self._look([self._pid])
 
     def stop(self) -> None:
         self._stopping.set()

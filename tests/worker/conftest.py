@@ -31,11 +31,17 @@ class Both:
 
     def answers(self, call: Call) -> tuple[HttpAnswer, HttpAnswer]:
         """The same request to both: (the worker's answer, the embedded host's)."""
-        headers = {"x-functions-key": self.host.endpoint()["key"], **call.headers}
         with httpx.Client(timeout=60) as web:
-            request = web.build_request(call.method, self.host.url + call.path, headers=headers, content=call.body)
-            served = HttpAnswer.of(web.send(request))
-        return call_worker(self.worker, call, request, self.client), served
+            served = HttpAnswer.of(web.send(self._request(call)))
+        return self.by_worker(call), served
+
+    def by_worker(self, call: Call) -> HttpAnswer:
+        """The answer of the worker, which alone is asked."""
+        return call_worker(self.worker, call, self._request(call), self.client)
+
+    def _request(self, call: Call) -> httpx.Request:
+        headers = {"x-functions-key": self.host.endpoint()["key"], **call.headers}
+        return httpx.Client().build_request(call.method, self.host.url + call.path, headers=headers, content=call.body)
 
     def hub(self, name: str) -> HubClient:
         connection = self.host.endpoint()["hubs"][name]

@@ -112,11 +112,11 @@ def test_a_bad_request_gets_the_same_problem(both: Both, call: Call) -> None:
 
 
 def test_what_the_worker_starts_through_its_durable_client_is_carried_out(both: Both) -> None:
-    place = json.loads(both.answers(GOOD["a place for an upload"])[0].body)
+    place = json.loads(both.by_worker(GOOD["a place for an upload"]).body)
     httpx.request(place["method"], place["url"], headers=place["headers"], content=b"no archive").raise_for_status()
     order = Call("api_images", "POST", "/api/images", {}, JSON, body({"upload": place["uploadId"]}))
 
-    answer, _ = both.answers(order)
+    answer = both.by_worker(order)  # a registration by the embedded host would take the upload
 
     def ended() -> Any:
         found = both.host.request("GET", answer.headers["location"]).json()

@@ -60,3 +60,9 @@ def test_a_command_that_takes_more_time_than_given_is_killed_with_its_children()
         run("import subprocess; subprocess.run(['sleep', '60'])", timeout_seconds=1)
 
     assert time.monotonic() - started < 20
+
+
+def test_what_takes_no_time_at_all_took_memory() -> None:
+    costs = [measure(["/bin/true"], memory_bytes=1 << 30, timeout_seconds=20) for _ in range(30)]
+
+    assert all(cost.peak_rss_bytes > 0 for cost in costs)
