@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,10 +141,8 @@ def processes_in(folder: Path) -> list[str]:
     """Command lines of processes that name the folder in their arguments or settings."""
     found = []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.Error):  # it ends while it is looked at
             texts = [*process.cmdline(), process.environ().get("IMAGEDELTA_ROOT", "")]
-        except psutil.Error:
-            continue
-        if process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in text for text in texts):
-            found.append(" ".join(process.cmdline()))
+            if process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in text for text in texts):
+                found.append(" ".join(process.cmdline()))
     return found
