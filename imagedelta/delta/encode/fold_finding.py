@@ -49,15 +49,16 @@ def find_folds(read_at: ReadAt, size: int, out: Write, limit: int, *, cutting: b
         for stream in StreamSearch(file):
             if len(folds) == MAX_FOLDS:
                 break
-            way = ways.find(file, stream)
-            if way is None:
+            found = ways.find(file, stream)
+            if found is None:
                 continue
+            way, blocks = found
             written += stream.start - end + stream.plain
             if written > limit:
                 return None
             _copy(file.pieces(end, stream.start), out)
             _copy(plain_pieces(file, stream), out)
-            folds.append(Fold(stream.start - end, stream.plain, way.level, way.mem_level, way.blocks, stream.name))
+            folds.append(Fold(stream.start - end, stream.plain, way.level, way.mem_level, blocks, stream.name))
             end = stream.start + stream.packed
     except SearchAbandoned:
         return None
@@ -82,13 +83,6 @@ class _Way:
     """Blocks end where the stream's end, not where zlib would end them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    level: int
-    mem_level: int
-    blocks: tuple[int, ...]
-
-
 class _Ways:
     """Which ways to try on a stream: what worked last comes first, then what its header says."""
 
@@ -101,16 +95,18 @@ class _Ways:
         self._last = _Way(_LIKELY_LEVELS[0], _USUAL_MEM_LEVEL)
         self._failed = 0
 
-    def find(self, file: FileBytes, stream: DeflateStream) -> _Found | None:
+    def find(self, file: FileBytes, stream: DeflateStream) -> tuple[_Way, tuple[int, ...]] | None:
+        """Return a way, and the blocks that it ends by hand."""
         if stream.plain > _MAX_TRIED_BYTES or stream.packed > _most_packed(stream.plain):
             return None
-        blocks = _Blocks(self._again or file, stream, self._blocks_left)
+        looked_at = self._again is not None and stream.packed <= _MAX_CUT_BYTES
+        blocks = _Blocks(self._again or file, stream, self._blocks_left if looked_at else 0)
         for way in self._order(stream, blocks):
             if _makes_again(file, stream, Deflater(way.level, way.mem_level, blocks if way.cut else ())):
                 cut = blocks.all() if way.cut else ()
                 self._blocks_left -= len(cut)
                 self._last, self._failed = way, 0
-                return _Found(way.level, way.mem_level, cut)
+                return way, cut
         self._failed += 1
         return None
 
@@ -122,16 +118,15 @@ class _Ways:
     def _likely(self, stream: DeflateStream, blocks: _Blocks) -> Iterator[_Way]:
         levels = sorted(_LIKELY_LEVELS, key=lambda level: level != stream.level)
         yield _Way(levels[0], _USUAL_MEM_LEVEL)
-        cut = self._again is not None and stream.packed <= _MAX_CUT_BYTES and blocks.are_several
+        cut = blocks.are_several
         if not cut or blocks.first_symbols in _ZLIBS_SYMBOLS:
             yield from (_Way(level, _USUAL_MEM_LEVEL) for level in levels[1:])
             if stream.plain > _ONE_BLOCK_BYTES:
                 yield from (_Way(level, _LARGE_MEM_LEVEL) for level in levels)
         if cut:
             yield from (_Way(level, _LARGE_MEM_LEVEL, cut=True) for level in levels)
-            if (
-                blocks.first_symbols < _ZLIBS_SYMBOLS[1]
-            ):  # GNU gzip's blocks are those of the large one, its hash the usual
+            # GNU gzip's blocks are those of the large mem level, its hash is the usual one's.
+            if blocks.first_symbols < _ZLIBS_SYMBOLS[1]:
                 yield from (_Way(level, _USUAL_MEM_LEVEL, cut=True) for level in levels)
 
 
