@@ -8,10 +8,10 @@ import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.e2e.host_process import APPS, HostProcess, lines, wait_for
+from tests.e2e.parts.children import is_gone
 
 pytestmark = pytest.mark.e2e
 
@@ -62,7 +62,7 @@ def test_workers_die_with_the_host_and_their_activity_is_delivered_again(tmp_pat
         first = wait_for(lambda: lines(tmp_path / "log", "slow"))[0]["pid"]
 
         host.kill()
-        wait_for(lambda: not psutil.pid_exists(first) or psutil.Process(first).status() == psutil.STATUS_ZOMBIE)
+        wait_for(lambda: is_gone(first))
         host.start()
 
         assert host.result(instance) == ("Completed", 3.0)

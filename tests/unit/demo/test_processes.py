@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from demo.processes import ProcessEnded, ProcessRoom
+from tests.e2e.parts.children import is_gone
 
 CHILD = "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
 PARENT = CHILD + "print(c.pid, flush=True); time.sleep(60)"
@@ -19,10 +19,6 @@ def eventually(condition: Callable[[], bool]) -> bool:
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
     return condition()
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_neither_a_process_nor_what_it_started_outlives_the_room(tmp_path: Path) -> None:
