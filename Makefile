@@ -66,7 +66,7 @@ test-sql: $(STAMP) ## Run the tests of the store on the SQL Server that IMAGEDEL
 	$(PYTEST) -m "not sqlite" tests/unit/store
 
 test-host: $(STAMP) ## Try the whole job on a running host: URL=… [KEY=…] [HUB=… | DEVICE=…] (docs/azure.md)
-	@$(BIN)/python -m tests.any_host "$(URL)" --key "$(KEY)" --hub "$(HUB)" --device "$(DEVICE)"
+	@$(BIN)/python -m tests.any_host "$(URL)" --key="$(KEY)" --hub="$(HUB)" --device="$(DEVICE)"
 
 test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages and a C compiler
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"

@@ -42,7 +42,8 @@ class HostKeys:
         if not self._keys:
             if any(path.parent.glob("*.session")):
                 log.warning("%s was gone and new keys were made: what was handed out before is void", path)
-            self._store({name: secrets.token_urlsafe(32) for name in _NAMES})
+            # Hex: a key that begins with "-" is taken for an option by commands it is handed to.
+            self._store({name: secrets.token_hex(32) for name in _NAMES})
         self.function, self.master, self.durable, self.rpc = (self._keys[name] for name in _NAMES)
 
     def of_mount(self, name: str) -> str:

@@ -91,6 +91,13 @@ def test_a_broken_template_is_refused(template: str) -> None:
         RouteTemplate(template)
 
 
+def test_no_key_can_be_taken_for_an_option_of_a_command(tmp_path: Path) -> None:
+    made = [HostKeys(tmp_path / f"{number}.json") for number in range(100)]
+
+    keys = [key for host in made for key in (host.function, host.master, host.durable, host.rpc)]
+    assert all(key.isalnum() for key in keys)
+
+
 def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
 
