@@ -134,7 +134,7 @@ class Delta:
         data, at, free = self.old[start:end], 0, 0
         ahead = run.segment[1] - run.segment[0]
         while at < len(data):
-            found = opcode(data[at : at + 8], bool(self.kinds & 32), self.images[0].fixed)
+            found = opcode(data[at : at + 8], bool(self.kinds & 32), self._is_fixed())
             if not found:
                 at += 1
                 continue
@@ -161,9 +161,11 @@ class Delta:
                     yield start + free, 4, becomes
                     free += 4
 
+    def _is_fixed(self) -> bool:
+        return bool(self.images and self.images[0] and self.images[0].fixed)
+
     def _number(self, operand: int, sort: str) -> int | None:
-        assert self.images
-        may_be_address = self.images[0].fixed and sort != "bits" and operand >= 65536
+        may_be_address = self._is_fixed() and sort != "bits" and operand >= 65536
         becomes = self.address(operand) if may_be_address else None
         if becomes is None and sort != "address" and operand >> 24 in (0, -1):
             return operand
@@ -338,7 +340,7 @@ BARE = bytes.fromhex(
 
 
 def opcode(data: bytes, with_numbers: bool, with_addresses: bool) -> tuple[int, int | str] | None:
-    """Length of the opcode, and how far behind its operand the instruction ends; the sort of one that is not relative."""
+    """Length of the opcode, and how far behind its operand the instruction ends, or the sort of operand."""
     first, second = (*data, 256, 256)[:2]
     if first in (0xE8, 0xE9):
         return 1, 4

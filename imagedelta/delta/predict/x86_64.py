@@ -17,7 +17,7 @@ from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image, Segment
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.x86_opcodes import RELATIVE, WITH_ADDRESSES, WITH_NUMBERS, Operand
 
-_BEHIND = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
+_BEHIND: dict[int | None, int] = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
 """How far behind the start of its operand an instruction ends."""
 _SIGNS = (0, 0xFF)
 """Of a small number the highest byte."""
@@ -89,10 +89,10 @@ class X8664:
                     pack(out, at, value + difference - same & _WORD)
             free = at + 4
             places.append(at)
-            if group == Operand.RELATIVE_AND_NUMBER and self._with_numbers and free <= last:
-                if self._number(data, out, free, Operand.NUMBER):
-                    places.append(free)
-                    free += 4
+            stores = group == Operand.RELATIVE_AND_NUMBER and self._with_numbers and free <= last
+            if stores and self._number(data, out, free, Operand.NUMBER):
+                places.append(free)
+                free += 4
         return places
 
     def _number(self, data: bytes, out: bytearray, at: int, group: int) -> bool:

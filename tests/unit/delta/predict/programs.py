@@ -36,8 +36,8 @@ def a_program(functions: int, inserted: dict[int, bytes] | None = None, seed: in
 RELATIVE = ("e8", "e9", "0f84", "488b05", "8715", "803d")
 """What may be before the distance from the end of an instruction."""
 ABSOLUTE = (
-    "be", "68", "3d", "4805", "81c7", "81fb", "c700", "c7c0", "c70424", "c7442408", "c74510", "c7834000ffff", "c78424d8100000",
-    "8b04c5", "ff24d5", "0fb692", "0fbe8411", "488b9a", "4a8b9cc0",
+    "be", "68", "3d", "4805", "81c7", "81fb", "c700", "c7c0", "c70424", "c7442408", "c74510", "c7834000ffff",
+    "c78424d8100000", "8b04c5", "ff24d5", "0fb692", "0fbe8411", "488b9a", "4a8b9cc0",
 )  # fmt: skip
 """What may be before an address in a program at a fixed address."""
 
