@@ -50,7 +50,7 @@ _layers = st.dictionaries(_names, _contents, max_size=5) | st.binary(max_size=15
 _images = st.lists(_layers, max_size=3).map(lambda layers: an_image(*layers))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_images, st.lists(_images, max_size=2), st.sampled_from([V1_64M, _SMALL_WINDOWS]))
 def test_every_patch_makes_its_target(target, sources, profile):
     with tempfile.TemporaryDirectory() as scratch:
@@ -74,7 +74,7 @@ _GOOD = _good_patch()
 _CONFIGS = {_SOURCE.image_id: _SOURCE.image.config}
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(st.data())
 def test_a_mutated_patch_makes_the_target_or_is_refused(data):
     mutated = bytearray(_GOOD)
@@ -94,7 +94,7 @@ def test_a_mutated_patch_makes_the_target_or_is_refused(data):
     assert (image.image_id, sink.layers) == (_TARGET.image_id, layers_of(_TARGET))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(st.data())
 def test_a_mutated_head_with_a_right_checksum_makes_the_target_or_is_refused(data):
     """The checksum finds accidents, not attackers: behind it every field has to hold by itself."""
@@ -119,7 +119,7 @@ def test_a_mutated_head_with_a_right_checksum_makes_the_target_or_is_refused(dat
     assert (image.image_id, sink.layers) == (_TARGET.image_id, layers_of(_TARGET))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_are_no_patch(data):
     for prefix in (b"", _GOOD[:13], _GOOD[:200]):

@@ -103,7 +103,7 @@ def test_a_damaged_patch_is_refused_or_makes_its_image(seed):
 
 def test_an_unknown_kind_is_unsupported():
     with pytest.raises(UnsupportedFormat):
-        kinds_of(128)
+        kinds_of(256)
 
 
 @pytest.mark.parametrize(("kinds", "length", "base"), [(Kind.CODE, 10, 41), (Kind.CLR, 1 << 30, MAX_CLR_BYTES + 1)])
