@@ -71,11 +71,11 @@ test-host: $(STAMP) ## Try the whole job on a running host: URL=… [KEY=…] [H
 test-unit: $(STAMP) $(WORKER) ## Run what needs nothing but Python packages and a C compiler
 	$(PYTEST) $(PARALLEL) -m "not e2e and not long"
 
-test-all: $(STAMP) $(WORKER) $(AZURITE) ## Run every test, the long ones too
+test-all: $(STAMP) $(WORKER) $(AZURITE) ## Run every test, the long ones too, on examples drawn anew
 	scripts/setup-debian
 	scripts/setup-native $(VENV)
-	$(PYTEST) $(PARALLEL) -m "not e2e"
-	$(PYTEST) -m e2e
+	HYPOTHESIS_PROFILE=search $(PYTEST) $(PARALLEL) -m "not e2e"
+	HYPOTHESIS_PROFILE=search $(PYTEST) -m e2e
 
 bench: $(STAMP) ## Build images, measure this engine and its peers on them, print tables, draw pictures (an hour)
 	scripts/setup-debian

@@ -17,7 +17,7 @@ import pytest
 from demo.link import LinkProfile, LinkRoom
 from tests.e2e.cloud_process import CloudProcess
 from tests.e2e.host_process import wait_for
-from tests.e2e.test_shared_bundles import RealShip, a_cloud, links
+from tests.e2e.test_shared_bundles import LinkedShip, a_cloud, links
 
 __all__ = ["links"]
 
@@ -34,7 +34,7 @@ def cloud(tmp_path: Path) -> Iterator[CloudProcess]:
 
 
 @pytest.fixture
-def ships(cloud: CloudProcess, tmp_path: Path, links: LinkRoom) -> Iterator[dict[str, RealShip]]:
+def ships(cloud: CloudProcess, tmp_path: Path, links: LinkRoom) -> Iterator[dict[str, LinkedShip]]:
     """One for each form of a bundle; neither may fetch any now."""
     port = int(cloud.host.url.rpartition(":")[2])
     hour = (datetime.now(UTC) + timedelta(hours=3)).hour
@@ -43,7 +43,7 @@ def ships(cloud: CloudProcess, tmp_path: Path, links: LinkRoom) -> Iterator[dict
         made = {}
         for form, way in OWN_WAY.items():
             own = {"IMAGEDELTA_SHARED_BUNDLES": way, "IMAGEDELTA_STABLE_SECONDS": "0.2"}
-            made[form] = RealShip(cloud, form, tmp_path, links.open(LinkProfile(2_000_000, 0.01), port), **own)
+            made[form] = LinkedShip(cloud, form, tmp_path, links.open(LinkProfile(2_000_000, 0.01), port), **own)
             stopped.callback(made[form].stop)
             cloud.call("PUT", f"/api/devices/{form}", 200, json=closed)
         for ship in made.values():
@@ -61,7 +61,7 @@ def export(cloud: CloudProcess, device: str, folder: Path) -> dict[str, Any]:
 
 
 def test_a_folder_carried_by_hand_brings_the_image_in_either_form(
-    cloud: CloudProcess, ships: dict[str, RealShip], tmp_path: Path
+    cloud: CloudProcess, ships: dict[str, LinkedShip], tmp_path: Path
 ) -> None:
     path = cloud.start(*ships, images=["app:2"])
     for form in ships:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,9 @@ import httpx
 import pytest
 
 from demo.link import LinkProfile, LinkRoom, ThinLink
-from tests.e2e.cloud_process import MODULE, CloudProcess
-from tests.e2e.host_process import HubClient, hub_key, wait_for
+from tests.e2e.cloud_process import CloudProcess
+from tests.e2e.host_process import wait_for
+from tests.e2e.real_ship import RealShip
 from tests.images import an_image, docker_save
 
 pytestmark = pytest.mark.e2e
@@ -30,61 +28,14 @@ OLD = an_image({"app/code": noise(MIB, 1)}, references=("app:1",))
 NEW = an_image({"app/code": noise(MIB, 1)}, {"app/more": noise(5 * MIB, 2)}, references=("app:2",))
 
 
-class RealShip:
-    """A device whose module is a real process behind a link of its own."""
+class LinkedShip(RealShip):
+    """It is behind a link of its own."""
 
     def __init__(self, cloud: CloudProcess, device_id: str, folder: Path, link: ThinLink, **environment: str) -> None:
-        self.device_id = device_id
         self.link = link
-        self.log = folder / f"{device_id}.log"
-        self._cloud = cloud
-        self._hub = HubClient(cloud.host, "north", hub_key(cloud.host.state, "north"))
-        key = self._hub.enrol(device_id, MODULE)
-        cloud.call("PUT", f"/api/devices/{device_id}", 201, json={"hub": "north"})
-        connection = f"HostName={self._hub.base};DeviceId={device_id};ModuleId={MODULE};SharedAccessKey={key}"
-        proxy = f"http://127.0.0.1:{link.port}"
-        self.environment = {
-            **os.environ,
-            "IMAGEDELTA_ROOT": str(folder / device_id),
-            "IMAGEDELTA_HUB": connection,
-            "IMAGEDELTA_KEYS": str(cloud.host.state / "seal.key.pub"),
-            "IMAGEDELTA_PLATFORM": "linux/amd64",
-            "IMAGEDELTA_POLL_SECONDS": "1",
-            "IMAGEDELTA_RESERVE_BYTES": "0",
-            **dict.fromkeys(("HTTP_PROXY", "http_proxy"), proxy),
-            **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
-            **environment,
-        }
-        archive = folder / f"{device_id}.tar"
-        archive.write_bytes(docker_save(OLD))
-        subprocess.run(self._command("load", str(archive)), env=self.environment, check=True, capture_output=True)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(self._command("run"), env=self.environment, stdout=log, stderr=log)
-        wait_for(lambda: cloud.call("GET", f"/api/devices/{device_id}", 200)["state"] == "active", 60, pause=0.2)
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "edge_module", *arguments]
-
-    def desired(self) -> dict[str, Any]:
-        twin = self._hub.service("GET", f"/twins/{self.device_id}/modules/{MODULE}").json()
-        found: dict[str, Any] = twin["properties"]["desired"]
-        return found
-
-    def arrived(self, path: str, seconds: float = 120) -> dict[str, Any]:
-        """The device's transfer of the set, once its image is there."""
-
-        def look() -> dict[str, Any] | None:
-            for transfer in self._cloud.items(f"/api/transfers?set={path.rpartition('/')[2]}"):
-                if transfer["deviceId"] == self.device_id:
-                    assert transfer["state"] != "failed", transfer
-                    return transfer if transfer["state"] == "succeeded" else None
-            return None
-
-        return wait_for(look, seconds, pause=0.3) or {}
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=30)
+        proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{link.port}")
+        direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "")
+        super().__init__(cloud, device_id, folder, OLD, **proxies, **direct, **environment)
 
 
 @pytest.fixture
@@ -110,7 +61,7 @@ def test_both_forms_arrive_through_cut_links_and_no_byte_of_them_comes_twice(tmp
     thin = LinkProfile(2_000_000, 0.01, cut_after_bytes=1_500_000)
     own_way = {"shared": "yes", "composed": "no"}
     ships = {
-        form: RealShip(cloud, form, tmp_path, links.open(thin, _port(cloud)), IMAGEDELTA_SHARED_BUNDLES=own_way[form])
+        form: LinkedShip(cloud, form, tmp_path, links.open(thin, _port(cloud)), IMAGEDELTA_SHARED_BUNDLES=own_way[form])
         for form in own_way
     }
     try:
@@ -133,7 +84,7 @@ def test_a_grant_that_ends_in_the_middle_is_waited_for_and_the_rest_is_fetched_o
 ) -> None:
     cloud = a_cloud(tmp_path, IMAGEDELTA_PATCH_GRANT_SECONDS="4")
     link = links.open(LinkProfile(500_000, 0.01, cut_after_bytes=700_000), _port(cloud))
-    ship = RealShip(cloud, "ship", tmp_path, link, IMAGEDELTA_POLL_SECONDS="9")
+    ship = LinkedShip(cloud, "ship", tmp_path, link, IMAGEDELTA_POLL_SECONDS="9")
     try:
         path = cloud.start("ship", images=["app:2"])
         wait_for(lambda: ship.desired().get("patches"), 60, pause=0.1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.simulators.files import MODES, PowerCut
 from tests.unit.edge.world import APP_1, APP_2, World, make_bundle
 
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK

@@ -48,7 +48,7 @@ def reader(data: bytes):
     return lambda offset, length: data[offset : offset + length]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(_any, _any, st.integers(1, 500))
 def test_what_is_unfolded_folds_back_to_the_same_bytes(file, base, piece):
     unfolded, base_out, again = io.BytesIO(), io.BytesIO(), io.BytesIO()
@@ -71,7 +71,7 @@ def test_what_is_unfolded_folds_back_to_the_same_bytes(file, base, piece):
     assert again.getvalue() == file
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_zips)
 def test_every_member_of_a_plain_zip_is_unfolded(file):
     unfolded = io.BytesIO()

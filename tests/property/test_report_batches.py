@@ -140,7 +140,7 @@ def told(which: int, sequence: int, state: str) -> tuple[Any, ...]:
     return None, which, 1, sequence, state, None, False
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(drawn=[told(0, 1, "failed"), told(0, 2, "succeeded"), told(1, 1, "succeeded")], cut=3)
 @example(drawn=[told(1, 1, "failed"), told(0, 1, "failed"), told(0, 2, "succeeded")], cut=3)
 @example(drawn=[told(0, 1, "source_missing"), told(1, 1, "failed"), told(1, 2, "succeeded")], cut=3)
@@ -157,7 +157,7 @@ def test_a_batch_leaves_what_its_reports_leave_one_by_one(base: Base, drawn: lis
     assert at_once["to plan"] <= one_by_one["to plan"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(drawn=reports)
 def test_a_batch_that_comes_again_changes_nothing(base: Base, drawn: list[tuple[Any, ...]]) -> None:
     messages = sent(base, drawn)

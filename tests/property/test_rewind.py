@@ -145,7 +145,7 @@ STEPS = st.just("step")
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_rewound_until_nothing_fails_it_ends_as_if_nothing_had(data: st.DataObject) -> None:
     program = named(data.draw(programs(STEPS | programs(STEPS | programs(STEPS)))), count())
     names = activities(program)

@@ -58,7 +58,7 @@ def world() -> Iterator[World]:
         yield made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), body=NEARLY | JSON)
 def test_no_body_is_an_unforeseen_error(world: World, data: st.DataObject, body: Any) -> None:
     resource = data.draw(st.sampled_from([item for item in ALL if item.starts_work]))
@@ -70,7 +70,7 @@ def test_no_body_is_an_unforeseen_error(world: World, data: st.DataObject, body:
     assert reply.status != 500, reply.body
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     manifest=NEARLY | st.fixed_dictionaries({"modulesContent": st.fixed_dictionaries({"$edgeAgent": JSON | NEARLY})})
 )
@@ -80,7 +80,7 @@ def test_no_manifest_is_an_unforeseen_error(world: World, manifest: Any) -> None
     assert reply.status == 422
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data(), segment=SEGMENT, value=st.text(max_size=40))
 def test_no_address_is_an_unforeseen_error(world: World, data: st.DataObject, segment: str, value: str) -> None:
     resource = data.draw(st.sampled_from([item for item in ALL if item.operations[0].method == "GET"]))
@@ -97,7 +97,7 @@ def test_no_address_is_an_unforeseen_error(world: World, data: st.DataObject, se
 LISTS = sorted(item.path for item in ALL if any(q.name == "after" for q in item.operations[-1].query))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(path=st.sampled_from([path for path in LISTS if "{" not in path]), keys=st.lists(KEY, max_size=3) | JSON)
 @example(path="patches", keys=["0001-01-01T00:00:00+14:00", "x"])
 @example(path="audit", keys=[10**30])
@@ -118,7 +118,7 @@ def test_the_ends_of_the_calendar_are_no_unforeseen_error(world: World, bucket: 
         assert world.call("GET", "/api/transfers/timeseries", bucket=bucket, **query).status in (200, 422)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     body=st.binary(max_size=200) | NEARLY.map(lambda item: json.dumps(item).encode()),
     packed=st.booleans(),

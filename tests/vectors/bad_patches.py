@@ -150,7 +150,7 @@ def bad_predictions(programs: RawPatch) -> Refused:
     predictions, seeks = programs.streams[Role.PREDICTIONS], programs.streams[Role.SEEKS]
     many = encode(16) + encode(68) + signed(*[1] * 68) + predictions[1:]
     return {
-        "P2-kind": (programs.with_streams(predictions=encode(128) + predictions[1:]).to_bytes(), "content.unsupported"),
+        "P2-kind": (programs.with_streams(predictions=encode(256) + predictions[1:]).to_bytes(), "content.unsupported"),
         "P2-first-format": (programs.with_head(profile="v1-64m").to_bytes(), "content.unsupported"),
         "P5-corrections": (programs.with_streams(predictions=many).to_bytes(), "content.limit_exceeded"),
         "P12-match": (programs.with_streams(offsets=signed(1 << 20)).to_bytes(), "content.invalid"),

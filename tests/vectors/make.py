@@ -34,6 +34,7 @@ from tests.images import BuiltImage, a_layer, an_image
 from tests.unit.bundles.bundles import ANYONE, PATCH, SEALER, a_bundle, a_head, a_shared
 from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
+from tests.unit.delta.predict.arm_programs import an_arm_program
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
 from tests.unit.delta.predict.programs import a_library
 from tests.vectors.bad_patches import bad_blocks, bad_folds, bad_heads, bad_items, bad_layers, bad_predictions
@@ -178,6 +179,7 @@ _MEMBERS = [f"Member{n}" for n in range(40)]
 def _programs(inserted: dict[int, bytes], source: Source, functions: int, lines: int) -> dict[str, bytes]:
     return {
         "lib/library.so": a_library(150, inserted),
+        "lib/arm.so": an_arm_program(150, inserted),
         "lib/assembly.dll": assembly(source),
         "lib/native.dll": ready_to_run(source, functions),
         "lib/demo.jar": packed({"one": text(lines), "two": text(90)}),

@@ -11,6 +11,8 @@ from tests.vectors.predicted_parts import Image, Segment, Shifts, i32, pe, u16, 
 
 NOT_PREDICTED = 4096
 PART = 65536
+PROGRAM = 0b10101111
+"""Kinds that need segments."""
 Match = tuple[int, int, int]
 Reference = tuple[int, int, int]
 """Place, width, what it becomes."""
@@ -56,7 +58,7 @@ class Delta:
         if net:
             self.old = net.predicted(self.shifts, pe(new_start) or Image([]), self.corrections)
         self.tables: list[Table] = []
-        if self.images and self.kinds & 111:
+        if self.images and self.kinds & PROGRAM:
             if self.is_elf and self.kinds & 4:
                 self.tables = in_order(self._elf_tables(start, new_start), 2**24)
             elif net:
@@ -78,7 +80,7 @@ class Delta:
     def predicted(self, match: Match) -> tuple[bytes, list[tuple[int, int]]]:
         """Return the predicted bytes of a match behind the new start, and places and widths of numbers in them."""
         start, _, size = match
-        if not self.images or not self.kinds & 111:
+        if not self.images or not self.kinds & PROGRAM:
             return self.old[start : start + size], []
         out = bytearray(self.old[start : start + size])
         numbers = []
@@ -123,7 +125,9 @@ class Delta:
         if table:
             yield from (one for one in table.references(run.difference) if start <= one[0] and one[0] + one[1] <= end)
         elif run.segment and run.segment[4]:
-            if self.kinds & 1:
+            if self.kinds & 128:
+                yield from self._words(start, end, run)
+            elif self.kinds & 1:
                 yield from self._code(start, end, run)
         elif run.segment:
             yield from self._data(start, end, run)
@@ -170,6 +174,50 @@ class Delta:
         if becomes is None and sort != "address" and operand >> 24 in (0, -1):
             return operand
         return becomes
+
+    def _words(self, start: int, end: int, run: Run) -> Iterator[Reference]:
+        """Kind 128."""
+        assert run.segment
+        ahead = run.segment[1] - run.segment[0]
+        places = range(-(-start // 4) * 4, end - 3, 4)
+        for at in places:
+            word, site = u32(self.old, at), at + ahead
+            if word >> 24 in (0x90, 0xB0, 0xD0, 0xF0):
+                yield from self._page(word, at, site, run.difference, places.stop)
+                continue
+            if word >> 24 in (0x10, 0x30, 0x50, 0x70):
+                bits = [29, 30, *range(5, 24)]
+                unit = 1
+            elif word >> 24 in BRANCHES:
+                first, last = BRANCHES[word >> 24]
+                bits, unit = list(range(first, last + 1)), 4
+            else:
+                continue
+            target = site + unit * signed(word, bits)
+            if run.start + ahead <= target < run.end + ahead:
+                yield at, 4, word
+            elif (becomes := self.address(target)) is not None:
+                yield at, 4, with_bits(word, bits, (becomes - site - run.difference) // unit)
+
+    def _page(self, word: int, at: int, site: int, difference: int, stop: int) -> Iterator[Reference]:
+        bits, register = [29, 30, *range(5, 24)], word & 31
+        page = site // 4096 + signed(word, bits)
+        first = True
+        for place in range(at + 4, min(stop, at + 4 + 4 * 32), 4):
+            other = u32(self.old, place)
+            is_sum, is_access = other & 0xFFC00000 == 0x91000000, other & 0x3B000000 == 0x39000000
+            if other >> 5 & 31 == register and (is_sum or is_access):
+                scale = 0 if is_sum else 4 if other & 0x04800000 == 0x04800000 else other >> 30
+                added = list(range(10, 22))
+                becomes = self.address(4096 * page + (unsigned(other, added) << scale))
+                if becomes is not None:
+                    if first:
+                        pages = becomes // 4096 - (site + difference) // 4096
+                        yield at, 4, with_bits(word, bits, pages)
+                        first = False
+                    yield place, 4, with_bits(other, added, becomes % 4096 >> scale)
+            if other & 31 == register:
+                return
 
     def _data(self, start: int, end: int, run: Run) -> Iterator[Reference]:
         assert run.segment
@@ -241,7 +289,7 @@ class Delta:
                     (at, self.address(u64(self.old, at))),
                     (at + 16, self.address(u64(self.old, at + 16))),
                 ):
-                    if becomes is not None and (place == at or u32(self.old, at + 8) in (8, 37)):
+                    if becomes is not None and (place == at or u32(self.old, at + 8) in (8, 37, 1027, 1032)):
                         yield place, 8, becomes
 
         return references
@@ -337,6 +385,29 @@ MODRM = set(bytes.fromhex("050d151d252d353d"))
 BARE = bytes.fromhex(
     "01030b1011121316172328292b2e2f3338393a3b51545758595c5e636e6f7e7f84858788898a8b8db1b6b7bebfd4d6eff6f7feff"
 )
+
+
+BRANCHES = {
+    **dict.fromkeys(bytes.fromhex("1415161794959697"), (0, 25)),
+    **dict.fromkeys(bytes.fromhex("543435b4b5181c585c989cd8dc"), (5, 23)),
+    **dict.fromkeys(bytes.fromhex("3637b6b7"), (5, 18)),
+}
+
+
+def unsigned(word: int, bits: list[int]) -> int:
+    """The number in bits of a word that are named from its lowest on."""
+    return sum((word >> bit & 1) << place for place, bit in enumerate(bits))
+
+
+def signed(word: int, bits: list[int]) -> int:
+    value = unsigned(word, bits)
+    return value - (value >> len(bits) - 1 << len(bits))
+
+
+def with_bits(word: int, bits: list[int], value: int) -> int:
+    for place, bit in enumerate(bits):
+        word = word & ~(1 << bit) | (value >> place & 1) << bit
+    return word
 
 
 def opcode(data: bytes, with_numbers: bool, with_addresses: bool) -> tuple[int, int | str] | None:

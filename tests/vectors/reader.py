@@ -548,7 +548,7 @@ class Patch:
 
     def _predicted(self, kinds: int, old: bytes, position: int, length: int) -> bytes:
         """Section 7a."""
-        assert kinds < 128
+        assert kinds < 256
         assert len(old) <= 4 * length
         streams, matches, extras, new = self.streams, [], [], 0
         numbers = streams[PREDICTIONS]

@@ -12,6 +12,7 @@ from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.predict import clr, clr_mask
+from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.elf_tables import FrameIndex
@@ -43,10 +44,26 @@ def _program_masked(data: bytes, kinds: Kind) -> bytes:
     out = bytearray()
     addresses = array("Q")
     for part in prediction.parts(Stretch(0, 0, len(data))):
-        out += _masked(data[part.old : part.old + part.length], part, prediction, addresses)
+        old = data[part.old : part.old + part.length]
+        if kinds & Kind.AARCH64 and _is_code(part):
+            out += _instructions_masked(old, part, prediction)
+        else:
+            out += _masked(old, part, prediction, addresses)
     hashes = [_hash_at(out, image.offset_of(_U64.unpack_from(data, place)[0])) for place in addresses]
     for place, named in zip(addresses, hashes, strict=True):
         _U64.pack_into(out, place, named)
+    return bytes(out)
+
+
+def _is_code(part: Part) -> bool:
+    return bool(part.run and part.run.segment and part.run.segment.executable and not part.table)
+
+
+def _instructions_masked(data: bytes, part: Part, prediction: Prediction) -> bytes:
+    """Return a part with the operands of its instructions set to zero; what they do with them stays."""
+    out = bytearray(data)
+    for at in prediction.predicted(part).words:
+        _U32.pack_into(out, at, without_operand(_U32.unpack_from(data, at)[0]))
     return bytes(out)
 
 

@@ -24,7 +24,7 @@ from imagedelta.delta.format.mixing import SPAN_BYTES
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
 from imagedelta.delta.predict.elf_image import read_elf
-from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
 from imagedelta.delta.predict.shifts import Shifts, Stretch
@@ -34,7 +34,9 @@ from imagedelta.limits import KIB
 _WORTH_A_SEARCH = 300
 """A difference that packs to less is taken as it is."""
 _WORTH_A_MASK = 16
-"""A difference of fewer controls lies on one line."""
+"""A difference of fewer controls lies on one line,"""
+_WORTH_A_DOUBT = 2 * KIB
+"""unless it packs to more than a byte per so many of a file: between files of one size no matches were sought."""
 _WORTH_A_BYTE = 16 * KIB
 """A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
 _SMALL = 256 * KIB
@@ -42,12 +44,15 @@ _SMALL = 256 * KIB
 _CONTROL_BYTES = 4
 _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried with one more or less."""
-_X86_64 = 62
+_ELF_X86_64, _ELF_AARCH64 = 62, 183
+_PE_BYTECODE = 0x14C
+_PE_AARCH64 = tuple(0xAA64 ^ system for system in (0, 0x7B79, 0x4644, 0xADC4, 0x1993))
+"""What .NET calls a machine has the system (Windows, Linux, macOS, FreeBSD, NetBSD) in it."""
 _FIXED_ADDRESS = 2
-_ELF = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.NUMBERS
-MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.CLR | Kind.IMMEDIATES
+_ELF = Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.NUMBERS
+MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.CLR | Kind.IMMEDIATES | Kind.AARCH64
 """What is masked where it is predicted; distances in data are too often none."""
-_PE = Kind.CODE | Kind.JUMPS | Kind.NUMBERS
+_PE = Kind.JUMPS | Kind.NUMBERS
 
 
 def predicted_difference(plain: Difference, old: bytes, new: bytes, min_match: int) -> Difference:
@@ -68,7 +73,7 @@ def _tried(
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
     ways: Iterable[Difference] = [plain]
-    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= _SMALL:
+    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
         ways = chain(ways, _masked_ways(old, new, kinds, min_match))
     for way in ways:
         if len(way.controls) <= MAX_CONTROLS:
@@ -101,19 +106,30 @@ def best_of(way: Difference, old: bytes, new: bytes, choices: Sequence[Kind]) ->
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
     """Return the sets of kinds that are worth trying for a file."""
     if read_elf(old[:START_BYTES]) and read_elf(new[:START_BYTES]):
-        if new[18:20] != bytes([_X86_64, 0]):
-            return []
-        return [_ELF | Kind.IMMEDIATES if new[16] == _FIXED_ADDRESS else _ELF]
+        return _elf_kinds(new)
     file = clr.read_clr(old)
     found = [Kind.CLR] if file and clr.read_clr(new) else []
-    if read_pe(old[:START_BYTES]) and read_pe(new[:START_BYTES]) and not _is_bytecode_alone(new):
-        found += [kinds | _PE for kinds in found or [Kind.NONE]]
+    if read_pe(old[:START_BYTES]) and read_pe(new[:START_BYTES]) and (code := _pe_code(new)):
+        found += [kinds | code | _PE for kinds in found or [Kind.NONE]]
     return found
 
 
-def _is_bytecode_alone(data: bytes) -> bool:
+def _elf_kinds(new: bytes) -> list[Kind]:
+    machine = int.from_bytes(new[18:20], "little")
+    if machine == _ELF_AARCH64:
+        return [_ELF | Kind.AARCH64]
+    if machine == _ELF_X86_64:
+        return [_ELF | Kind.CODE | (Kind.IMMEDIATES if new[16] == _FIXED_ADDRESS else Kind.NONE)]
+    return []
+
+
+def _pe_code(data: bytes) -> Kind:
+    """Return the kind of the machine code in a PE file; none where there is only bytecode."""
     header = int.from_bytes(data[60:64], "little")
-    return int.from_bytes(data[header + 4 : header + 6], "little") == 0x14C
+    machine = int.from_bytes(data[header + 4 : header + 6], "little")
+    if machine == _PE_BYTECODE:
+        return Kind.NONE
+    return Kind.AARCH64 if machine in _PE_AARCH64 else Kind.CODE
 
 
 def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
@@ -127,7 +143,7 @@ def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
 def _chosen(best: Difference, cost: int, old: bytes, new: bytes) -> Difference:
     """Return the difference without the kinds that cost more than they save, and with one that does so seldom."""
     for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
-        if best.kinds & Kind.CODE and (cost > _WORTH_CHOOSING or len(new) <= _SMALL):
+        if best.kinds & MACHINE_CODE and (cost > _WORTH_CHOOSING or len(new) <= _SMALL):
             other = _predicted(best, old, new, best.kinds ^ kind)
             best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
     return best

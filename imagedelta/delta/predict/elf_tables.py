@@ -26,8 +26,8 @@ _SECTIONS_AT_MOST = 128
 _SYMBOL_TABLES, _RELOCATION_TABLE = (2, 11), 4
 _RELOCATION = struct.Struct("<QQQ")
 _KIND = 0xFFFFFFFF
-_OF_AN_ADDRESS = (8, 37)
-"""Kinds of relocations (R_X86_64_RELATIVE and _IRELATIVE) whose last number is an address."""
+_OF_AN_ADDRESS = (8, 37, 1027, 1032)
+"""Kinds of relocations whose last number is an address: RELATIVE and IRELATIVE of x86-64, then of aarch64."""
 _TABLE_BYTES_AT_MOST = 16 * MIB
 _FRAMES_NAME = b".eh_frame\0"
 _ENTRIES_AT = 12

@@ -28,9 +28,12 @@ class Kind(IntFlag):
     """x86-64: operands of 32 bits that are addresses in programs at a fixed address, or numbers."""
     NUMBERS = 64
     """Differences of references are those of whole numbers, not of their bytes."""
+    AARCH64 = 128
+    """Code for aarch64 instead of x86-64: branches, and addresses by page."""
 
 
-ALL = Kind(127)
+ALL = Kind(255)
+MACHINE_CODE = Kind.CODE | Kind.AARCH64
 
 
 def kinds_of(number: int) -> Kind:

@@ -14,11 +14,12 @@ from typing import NamedTuple
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent
 from imagedelta.delta.predict import clr
+from imagedelta.delta.predict.aarch64 import Aarch64
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.elf_tables import Field, Moves, Table, find_tables
 from imagedelta.delta.predict.image import AddressMap, Image
-from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
@@ -34,7 +35,7 @@ MAX_BASE_FACTOR = 4
 """A base is at most so many times as large as what is made of it: some kinds read all of it."""
 MAX_CLR_BYTES = 12 * MIB
 """Of the base of a delta with references of .NET, which is in memory twice."""
-_PROGRAM = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES
+_PROGRAM = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES | Kind.AARCH64
 
 
 class Part(NamedTuple):
@@ -121,10 +122,15 @@ class Prediction:
 
 
 class _Program:
-    """The references of a program for x86-64."""
+    """The references of a program."""
 
-    def __init__(self, kinds: Kind, old: Image, new: Image, code: X8664, tables: list[Table]) -> None:
-        self._kinds, self._old, self._new, self._code, self._tables = kinds, old, new, code, tables
+    def __init__(
+        self, kinds: Kind, images: tuple[Image, Image], moves: AddressMap, tables: list[Table], *, is_elf: bool
+    ):
+        self._kinds, self._tables = kinds, tables
+        self._old, self._new = images
+        self._data = X8664(self._old, moves, kinds, is_elf=is_elf)
+        self._code = Aarch64(moves) if kinds & Kind.AARCH64 else self._data
 
     def parts(self, match: Stretch) -> Iterator[Part]:
         """Yield the parts of what is left of a match."""
@@ -149,13 +155,13 @@ class _Program:
         elif run.segment is None:
             pass
         elif run.segment.executable:
-            if self._kinds & Kind.CODE:
+            if self._kinds & MACHINE_CODE:
                 words = self._code.code(data, out, part.old, run)
         else:
             if self._kinds & Kind.ADDRESSES and (run.segment.writable or self._old.is_fixed):
-                longs = self._code.addresses(data, out, part.old)
+                longs = self._data.addresses(data, out, part.old)
             if self._kinds & Kind.JUMPS:
-                words = self._code.jumps(data, out, part.old, run, aligned(part.old, longs, 8))
+                words = self._data.jumps(data, out, part.old, run, aligned(part.old, longs, 8))
         return Predicted(bytes(out), words, longs)
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
@@ -194,7 +200,7 @@ def _program(
     tables = _clr_tables(base, file, addresses) if file else []
     if is_elf and kinds & Kind.TABLES:
         tables = find_tables(base.read_at, base.size, start, new_start, Moves(shifts, old, addresses))
-    return _Program(kinds, old, new, X8664(old, addresses, kinds, is_elf=is_elf), tables)
+    return _Program(kinds, (old, new), addresses, tables, is_elf=is_elf)
 
 
 def _clr_tables(base: Extent, file: clr.ClrFile, addresses: AddressMap) -> list[Table]:

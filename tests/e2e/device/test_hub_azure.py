@@ -160,7 +160,7 @@ def test_a_frozen_hub_is_given_up_and_what_it_had_taken_comes_twice(broker: Brok
     broker.thaw()
     patiently(hub.send, REPORT)
 
-    assert took < 7
+    assert took < 20  # not the minutes that the hub was gone
     cloud.wait_for(lambda hub: hub.ids == ["first", REPORT.message_id])
     assert [message.system["message-id"] for message in cloud.messages].count(REPORT.message_id) in (1, 2)
     hub.close()

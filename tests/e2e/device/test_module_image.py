@@ -239,7 +239,7 @@ def test_the_module_rebuilds_its_own_successor_and_both_read_what_the_other_leav
     assert (healthy, state["OOMKilled"], ended["ExitCode"]) == ("healthy\n", False, 0)
     assert set(beating) == {"hub", "link", "apply"}
     assert peak <= 96 * MIB and most <= 128 * MIB
-    assert seconds < 8
+    assert seconds < 10  # when it would be killed
     assert (rebuild["image"], rebuild["name"]) == (images.two, "imagereconstruction:2")
     for image in (images.two, images.one):  # forward, and back again
         listed = aboard.run(image, "images")

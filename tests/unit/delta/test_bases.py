@@ -99,7 +99,7 @@ def tree(sizes: dict[str, int], salt: int) -> dict[str, bytes]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TREES, TREES, TREES)
 def test_what_ranking_takes_for_an_old_version_is_what_a_patch_starts_from(target, source, always):
     image, *sources = an_image(tree(target, 1)), an_image(tree(source, 2)), an_image(tree(always, 3), note="always")

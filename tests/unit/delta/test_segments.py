@@ -78,7 +78,7 @@ def test_streams_that_grow_side_by_side_keep_their_bytes_apart(streams_here):
 
 
 @pytest.mark.parametrize("number", [LZMA2, LZMA2_X86])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pieces=st.lists(st.binary(max_size=3000), min_size=1, max_size=6), jumps=st.integers(0, 400), seed=st.integers())
 def test_coded_segments_are_one_stream_to_the_reader(streams_here, number, pieces, jumps, seed):
     """With many calls and jumps in it, which the x86 filter changes, also at the ends of segments."""

@@ -1,7 +1,7 @@
 """Runs of zeros come out as they went in, however the stream is cut."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagedelta.delta.decode.tapes import StreamTape
@@ -21,7 +21,6 @@ def taken(runs: ZeroRuns, length: int) -> bytes:
     return b"".join(run.differences or bytes(run.length) for run in runs.take(length))
 
 
-@settings(deadline=None)
 @given(st.lists(_differences, max_size=4), st.integers(1, 70), st.integers(1, 900))
 def test_differences_come_out_as_they_went_in(items, stream_piece, control):
     shortened = [shorten(item) for item in items]

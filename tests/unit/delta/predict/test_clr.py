@@ -179,7 +179,7 @@ def test_a_table_of_unknown_columns_makes_no_metadata() -> None:
     assert read_metadata(data, 0) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=12), st.randoms(use_true_random=False))
 def test_any_damage_leaves_a_file_of_the_same_size(damage: list[tuple[int, int]], chance: random.Random) -> None:
     data = bytearray(assembly(Source(BODIES)))

@@ -58,6 +58,15 @@ def test_every_operand_of_a_program_at_a_fixed_address_is_predicted():
     assert plain.difference[4096:12288].count(0) < 7800
 
 
+def test_code_that_moved_between_files_of_one_size_is_sought():
+    """Such files are subtracted, where they differ in little."""
+    old, new = a_program(7000, {5000: b"\x90" * 16}), a_program(7000, {5050: b"\x90" * 16})
+    plain = difference(old, new, 16)
+    assert len(plain.controls) == 1
+
+    assert predicted_difference(plain, old, new, 16).cost() * 5 < plain.cost()
+
+
 @pytest.mark.parametrize("other", [b"text, and no program", OLD[:5] + b"\2" + OLD[6:], OLD[:3000]])
 def test_what_is_no_program_is_not_predicted(other):
     plain = difference(other, NEW, 16)
@@ -114,7 +123,7 @@ def test_a_damaged_patch_is_refused_or_makes_its_image(seed):
 
 def test_an_unknown_kind_is_unsupported():
     with pytest.raises(UnsupportedFormat):
-        kinds_of(128)
+        kinds_of(256)
 
 
 @pytest.mark.parametrize(("kinds", "length", "base"), [(Kind.CODE, 10, 41), (Kind.CLR, 1 << 30, MAX_CLR_BYTES + 1)])

@@ -13,6 +13,7 @@ from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Stretch
+from tests.unit.delta.predict.arm_programs import an_arm_program
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, pdb, ready_to_run
 from tests.unit.delta.predict.programs import a_library, a_program, operands
 from tests.vectors.predicted import Delta
@@ -25,13 +26,14 @@ PAIRS = {
     "a program": (a_program(400), a_program(400, {100: b"\x90" * 7, 300: b"\xcc" * 33})),
     "a library": (a_library(300), a_library(300, {30: b"\x90" * 7, 200: b"\xcc" * 33})),
     "operands": (operands(b""), operands(b"moved by it")),
+    "a program for arm": (an_arm_program(300), an_arm_program(300, {90: b"\x1f\x20\x03\xd5" * 7, 200: b"\xcc" * 33})),
     "an assembly": (assembly(Source(BODIES, MEMBERS)), assembly(Source(MOVED, ["Put in", *MEMBERS], ["More"]))),
     "symbols of an assembly": (pdb(400, VARIABLES), pdb(400, ["first", *VARIABLES], first_variable=2)),
     "machine code of .NET": (
         ready_to_run(Source(BODIES, MEMBERS), 90), ready_to_run(Source(MOVED, ["Put in", *MEMBERS]), 97),
     ),
 }  # fmt: skip
-KINDS = (127, 63, 1, 2, 4, 8, 16, 17, 33, 73, 95)
+KINDS = (255, 127, 63, 1, 2, 4, 8, 16, 17, 33, 73, 95, 128, 206)
 
 
 @pytest.mark.parametrize("kinds", KINDS)
@@ -43,7 +45,7 @@ def test_both_predict_the_same(pair: str, kinds: int) -> None:
     assert_same(kinds, old, new, found, [3, -2, 0, 40])
 
 
-@pytest.mark.parametrize("kinds", (127, 111, 95))
+@pytest.mark.parametrize("kinds", (255, 127, 111, 95))
 @pytest.mark.parametrize("seed", range(14))
 @pytest.mark.parametrize("pair", PAIRS)
 def test_both_predict_the_same_of_damaged_files(pair: str, seed: int, kinds: int) -> None:
@@ -71,7 +73,8 @@ def test_both_predict_the_same_of_matches_of_a_few_bytes(pair: str, length: int)
     start, end = Stretch(0, 0, START_BYTES), min(len(old), len(new)) - length
     found = [start, *(Stretch(at, at, length) for at in range(START_BYTES, end, length + 331))]
 
-    assert_same(127, old, new, found, [])
+    for kinds in (127, 255):
+        assert_same(kinds, old, new, found, [])
 
 
 def assert_same(kinds: int, old: bytes, new: bytes, found: list[Stretch], corrections: list[int]) -> None:

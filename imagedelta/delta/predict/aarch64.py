@@ -1,0 +1,151 @@
+"""References in aarch64 programs: branches, addresses near the instruction, and pages with what is added to them.
+
+Each instruction is a word whose highest byte nearly always says whether it has a reference, so that most of them are
+passed over unread.
+
+Source: docs/formats/patch.md, section 7a; Arm Architecture Reference Manual for A-profile, chapter C4.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from imagedelta.delta.predict.image import NOWHERE, AddressMap
+from imagedelta.delta.predict.x86_64 import Run
+
+_U32 = struct.Struct("<I")
+_WORD_BYTES = 4
+_PAGE_BITS = 12
+_PAGE = (1 << _PAGE_BITS) - 1
+_REGISTER = 31
+_USERS_WITHIN = 32
+"""What is added to a page is sought in so many instructions behind the one that puts it into a register."""
+
+
+class _Distance(NamedTuple):
+    """Where in an instruction a distance is, which counts instructions."""
+
+    shift: int
+    bits: int
+
+
+_DISTANCES = {
+    top: form
+    for form, tops in {
+        _Distance(0, 26): (0x14, 0x15, 0x16, 0x17, 0x94, 0x95, 0x96, 0x97),  # B, BL
+        _Distance(5, 19): (0x54, 0x34, 0x35, 0xB4, 0xB5, 0x18, 0x1C, 0x58, 0x5C, 0x98, 0x9C, 0xD8, 0xDC),  # and LDR
+        _Distance(5, 14): (0x36, 0x37, 0xB6, 0xB7),  # TBZ, TBNZ
+    }.items()
+    for top in tops
+}
+_NEAR, _PAGES = (0x10, 0x30, 0x50, 0x70), (0x90, 0xB0, 0xD0, 0xF0)
+"""ADR and ADRP."""
+_TOPS = re.compile(b"[" + re.escape(bytes([*_DISTANCES, *_NEAR, *_PAGES])) + b"]")
+_SPLIT = 0x60FFFFE0
+"""The operand of ADR and ADRP: its two lowest bits are apart from the others."""
+_ADDED = 0x003FFC00
+"""The operand of what adds to a page."""
+
+
+class Aarch64:
+    """The references of the code of one file."""
+
+    def __init__(self, moves: AddressMap) -> None:
+        self._moves = moves
+
+    def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
+        """Predict the operands in a part of a run of code: see ``X8664``; places are those of whole instructions."""
+        segment = run.segment
+        assert segment is not None  # noqa: S101 - code is in a segment
+        ahead = segment.address - segment.offset
+        skip = -start % _WORD_BYTES
+        tops = data[skip + _WORD_BYTES - 1 :: _WORD_BYTES]
+        words = struct.unpack_from(f"<{len(tops)}I", data, skip) if tops else ()
+        low, high, base = run.start + ahead, run.end + ahead, start + skip + ahead
+        places: list[int] = []
+        for found in _TOPS.finditer(tops):
+            at = found.start()
+            word, site = words[at], base + _WORD_BYTES * at
+            form = _DISTANCES.get(tops[at])
+            if form is None and word & 1 << 31:
+                for user, becomes in self._page(words, at, site, run.difference):
+                    places.append(skip + _WORD_BYTES * user)
+                    _U32.pack_into(out, places[-1], becomes)
+                continue
+            value = _split(word) if form is None else _signed(word >> form.shift, form.bits) * _WORD_BYTES
+            if low <= site + value < high:
+                places.append(skip + _WORD_BYTES * at)
+                continue
+            difference = self._difference(site + value)
+            if difference != NOWHERE:
+                places.append(skip + _WORD_BYTES * at)
+                value += difference - run.difference
+                _U32.pack_into(out, places[-1], _put_split(word, value) if form is None else _put(word, form, value))
+        return places
+
+    def _difference(self, address: int) -> int:
+        return self._moves.differences[bisect_right(self._moves.starts, address) - 1]
+
+    def _page(self, words: tuple[int, ...], at: int, site: int, drift: int) -> Iterable[tuple[int, int]]:
+        """Return places and new forms of what puts a page into a register and of what adds to it."""
+        word = words[at]
+        page = (site >> _PAGE_BITS) + _split(word)
+        new_page = site + drift >> _PAGE_BITS
+        register = word & _REGISTER
+        found: list[tuple[int, int]] = []
+        for user in range(at + 1, min(len(words), at + 1 + _USERS_WITHIN)):
+            other = words[user]
+            if other >> 5 & _REGISTER == register and _adds(other):
+                scale = _scale(other)
+                address = (page << _PAGE_BITS) + ((other >> 10 & _PAGE) << scale)
+                difference = self._difference(address)
+                if difference != NOWHERE:
+                    if not found:
+                        found.append((at, _put_split(word, (address + difference >> _PAGE_BITS) - new_page)))
+                    found.append((user, other & ~_ADDED | (address + difference & _PAGE) >> scale << 10))
+            if other & _REGISTER == register:
+                break
+        return found
+
+
+def _adds(word: int) -> bool:
+    """Return whether it is ADD with a number that is not shifted, or loads or stores at a distance from a register."""
+    return word & 0xFFC00000 == 0x91000000 or word & 0x3B000000 == 0x39000000
+
+
+def _scale(word: int) -> int:
+    """Return by how many bits what an instruction adds is shifted."""
+    if word & 0x3B000000 != 0x39000000:
+        return 0
+    return 4 if word & 0x04800000 == 0x04800000 else word >> 30
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (value >> bits - 1 << bits)
+
+
+def _put(word: int, form: _Distance, value: int) -> int:
+    mask = (1 << form.bits) - 1
+    return word & ~(mask << form.shift) | (value >> 2 & mask) << form.shift
+
+
+def _split(word: int) -> int:
+    return _signed(word >> 3 & 0x1FFFFC | word >> 29 & 3, 21)
+
+
+def _put_split(word: int, value: int) -> int:
+    return word & ~_SPLIT | (value & 3) << 29 | (value >> 2 & 0x7FFFF) << 5
+
+
+def without_operand(word: int) -> int:
+    """Return an instruction that refers to something without its operand."""
+    top = word >> 24
+    form = _DISTANCES.get(top)
+    if form:
+        return _put(word, form, 0)
+    return word & ~(_ADDED if top not in _NEAR + _PAGES else _SPLIT)
