@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import brotli
 
 from tests.native import twin
-from tests.vectors import predicted
+from tests.vectors import predicted, programs
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
 SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
@@ -26,6 +26,8 @@ PREDICTIONS = 21
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
+OF_ONE_ROLE = ((4, CONFIG), (4, OLD_TEXT), (5, DIFF))
+"""Coders, and the streams that alone may have them."""
 WITHOUT_DATA = b"123456"
 
 
@@ -354,7 +356,7 @@ class Patch:
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
         assert role in range(1, 22 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
-        assert coder in (0, 1, 2, 3, 6) or (coder == 4 and role in (CONFIG, OLD_TEXT)) or (coder == 5 and role == DIFF)
+        assert coder in (0, 1, 2, 3, 6) or self.second * 7 == coder or (coder, role) in OF_ONE_ROLE
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
@@ -370,6 +372,8 @@ class Patch:
             return b""  # there are none without the old bytes
         if coder == 6:
             return self._frames(Bytes(data), parameter)
+        if coder == 7:
+            return programs.frames(data, parameter)
         if role == CONFIG:
             made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
             assert not rest

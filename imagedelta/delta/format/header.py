@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagedelta import leb128
-from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, Params, coder
+from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, PROGRAMS, Params, coder
 from imagedelta.delta.format.profiles import SECOND_FORMAT
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
@@ -294,6 +294,8 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
         raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
     if Role.PREDICTIONS in roles and not header.is_second_format:
         raise UnsupportedFormat(f"predictions in a patch of profile {header.profile}")
+    if not header.is_second_format and any(stream.coder == PROGRAMS for stream in header.streams):
+        raise UnsupportedFormat(f"frames of programs in a patch of profile {header.profile}")
     for stream in header.streams:
         allowed = (
             most_mixed_bytes(total) if stream.coder in NATIVE_CODERS else _most_raw_bytes(stream.role, header, total)
