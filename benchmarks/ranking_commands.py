@@ -55,7 +55,7 @@ def ranking(
         left = ranking_pairs.missing(wanted, ranking_pairs.read(out), coding)
     except BadResults as error:
         raise click.ClickException(str(error)) from error
-    for target, source in sorted(left, key=lambda pair: _estimate(shelf, *pair, profile)):
+    for target, source in sorted(left, key=lambda pair: _estimate(shelf, pair[0], pair[1], profile)):
         pair = ranking_pairs.measure(shelf, target, source, coding, profile, threads)
         ranking_pairs.append(out, pair)
         click.echo(f"{target:<16} from {source:<16} {pair.patch_bytes:>12,} bytes {pair.seconds:>8.1f} s")
