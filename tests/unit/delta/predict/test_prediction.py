@@ -47,6 +47,15 @@ def test_every_call_and_address_that_moved_is_predicted():
     assert wrong * 20 < len(plain.difference) - plain.difference.count(0)
 
 
+def test_code_that_moved_between_files_of_one_size_is_sought():
+    """Such files are subtracted, where they differ in little."""
+    old, new = a_program(7000, {5000: b"\x90" * 16}), a_program(7000, {5050: b"\x90" * 16})
+    plain = difference(old, new, 16)
+    assert len(plain.controls) == 1
+
+    assert predicted_difference(plain, old, new, 16).cost() * 5 < plain.cost()
+
+
 @pytest.mark.parametrize("other", [b"text, and no program", OLD[:5] + b"\2" + OLD[6:], OLD[:3000]])
 def test_what_is_no_program_is_not_predicted(other):
     plain = difference(other, NEW, 16)
