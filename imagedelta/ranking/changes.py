@@ -58,6 +58,12 @@ _MANAGED_PARTS: _Parts = (
     (0.95, 0.850, 0.650, 0.600),
 )
 """An assembly that was only rebuilt keeps its size, and its many differences pack to next to nothing."""
+_PREDICTED_PARTS: _Parts = (
+    (0.40, 0.240, 0.120, 0.020),
+    (0.46, 0.300, 0.100, 0.030),
+    *_PARTS[2:],
+)
+"""What is left of files of no known kind where references to what moved are predicted: programs, as a rule."""
 _PREDICTED_NATIVE_PARTS: _Parts = (
     (0.06, 0.050, 0.045, 0.045),
     (0.10, 0.080, 0.070, 0.060),
@@ -65,7 +71,7 @@ _PREDICTED_NATIVE_PARTS: _Parts = (
     (0.70, 0.550, 0.350, 0.200),
     (0.95, 0.800, 0.550, 0.300),
 )
-"""What is left where references to what moved are predicted."""
+"""Likewise."""
 _PREDICTED_MANAGED_PARTS: _Parts = (
     (0.003, 0.003, 0.006, 0.012),
     (0.10, 0.060, 0.030, 0.025),
@@ -140,7 +146,14 @@ class Changes:
 
 
 _FIRST = Changes({FileKind.NATIVE: _NATIVE_PARTS, FileKind.MANAGED: _MANAGED_PARTS}, 1.5)
-_SECOND = Changes({FileKind.NATIVE: _PREDICTED_NATIVE_PARTS, FileKind.MANAGED: _PREDICTED_MANAGED_PARTS}, 1.2)
+_SECOND = Changes(
+    {
+        FileKind.OTHER: _PREDICTED_PARTS,
+        FileKind.NATIVE: _PREDICTED_NATIVE_PARTS,
+        FileKind.MANAGED: _PREDICTED_MANAGED_PARTS,
+    },
+    1.2,
+)
 
 
 def changes_in(profile: str) -> Changes:
