@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.linkage import Slots
 from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
@@ -49,9 +50,12 @@ def _program_masked(data: bytes, kinds: Kind) -> bytes:
             out += _instructions_masked(old, part, prediction)
         else:
             out += _masked(old, part, prediction, addresses)
+    slots = Slots(data, image)
+    slots.named_in_code(out)
     hashes = [_hash_at(out, image.offset_of(_U64.unpack_from(data, place)[0])) for place in addresses]
     for place, named in zip(addresses, hashes, strict=True):
         _U64.pack_into(out, place, named)
+    slots.named(out)
     return bytes(out)
 
 
