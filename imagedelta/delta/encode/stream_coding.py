@@ -247,12 +247,9 @@ def _plan(
         return StreamPlan(role, dictionary, segments, None, bits, has_programs)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
     best = _best(role, sample)
-    coding: Lzma2 | Programs | Mixed = best
-    if has_programs:
-        coding = Programs(best.tuning)
-    if bits and len(Mixed(bits).pack(sample)) < _CLEARLY * len(coding.pack(sample, dictionary)):
-        coding = Mixed(bits)
-    return StreamPlan(role, dictionary, segments, coding, bits)
+    plain: Lzma2 | Programs = Programs(best.tuning) if has_programs else best
+    mixing_wins = bits and len(Mixed(bits).pack(sample)) < _CLEARLY * len(plain.pack(sample, dictionary))
+    return StreamPlan(role, dictionary, segments, Mixed(bits) if mixing_wins else plain, bits)
 
 
 def code_streams(
