@@ -238,20 +238,18 @@ def plan_streams(
 
 
 def _plan(
-    raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, mixes: bool, has_programs: bool
+    raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, may_mix: bool, has_programs: bool
 ) -> StreamPlan:
     size = sum(segments)
     dictionary = max(MIN_DICTIONARY, min(size, share))
-    bits = _bits(size, share + _OVERHEAD) if mixes else 0
+    bits = _bits(size, share + _OVERHEAD) if may_mix else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
         return StreamPlan(role, dictionary, segments, None, bits, has_programs)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
     best = _best(role, sample)
-    coding: Lzma2 | Programs | Mixed = best
-    if has_programs:
-        coding = Programs(best.tuning)
-    if bits and len(Mixed(bits).pack(sample)) < _CLEARLY * len(coding.pack(sample, dictionary)):
-        coding = Mixed(bits)
+    alone = Programs(best.tuning) if has_programs else best
+    mixes = bool(bits) and len(Mixed(bits).pack(sample)) < _CLEARLY * len(alone.pack(sample, dictionary))
+    coding = Mixed(bits) if mixes else alone
     return StreamPlan(role, dictionary, segments, coding, bits)
 
 
