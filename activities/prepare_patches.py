@@ -66,7 +66,8 @@ def _by_default(deps: Deps, image: ImageRecord, previous: str) -> list[WantedPat
     signatures, _ = read_signatures(deps, deps.store.images.images([image.image_id, previous]).values())
     if image.image_id not in signatures:
         return []
-    choice = SourceChooser(signatures).choose(image.image_id, frozenset({previous}), None)
+    profile = deps.settings.default_profile
+    choice = SourceChooser(signatures).choose(image.image_id, frozenset({previous}), None, profile)
     if not choice.sources:
         return []
-    return [WantedPatch(image.image_id, choice.sources, deps.settings.default_profile, choice.estimated_bytes)]
+    return [WantedPatch(image.image_id, choice.sources, profile, choice.estimated_bytes)]

@@ -61,6 +61,7 @@ def images(folder: Path, downloads: Path, growth: bool) -> None:
 @click.option("--memory-gb", type=float, help="What a command may take; 3/4 of what is free by default.")
 @click.option("--timeout", type=float, default=3600, show_default=True, help="Seconds for one command.")
 @click.option("--scratch", type=_FOLDER, help="Where patches and outputs lie meanwhile.")
+@click.option("--resume", is_flag=True, help="What the file has figures of already is not measured again.")
 def run(
     folder: Path,
     corpus: Path | None,
@@ -71,6 +72,7 @@ def run(
     memory_gb: float | None,
     timeout: float,
     scratch: Path | None,
+    resume: bool,
 ) -> None:
     """Measure the tools side by side, one at a time."""
     known = tools(program)
@@ -78,9 +80,10 @@ def run(
     wanted = _wanted(scenarios)
     work = _found((*SMALL, *GROWTH), wanted, folder) + (_found(CORPUS, wanted, corpus) if corpus else [])
     memory = int(memory_gb * 1e9) if memory_gb else available_memory_bytes() * 3 // 4
+    done = _measured(out) if resume else frozenset()
     append(out, "machine", describe(list(known.values())))
     with tempfile.TemporaryDirectory(dir=scratch) as place:
-        run_all(work, chosen, Budget(memory, timeout), Path(place), lambda result: _done(out, result))
+        run_all(work, chosen, Budget(memory, timeout), Path(place), lambda result: _done(out, result), done)
 
 
 @main.command()
@@ -99,6 +102,15 @@ def report(results: Path, page: Path | None, pictures: Path | None) -> None:
                 click.echo(f"picture: {path}")
     except (BadResults, NoMarkers) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _measured(out: Path) -> frozenset[tuple[str, str]]:
+    """Scenario and tool of each figure in a file, if there is one."""
+    try:
+        results = read(out).results if out.exists() else ()
+    except BadResults as error:
+        raise click.ClickException(str(error)) from error
+    return frozenset((result.scenario, result.tool) for result in results if result.status == OK)
 
 
 def _wanted(text: str) -> set[str]:

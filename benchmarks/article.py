@@ -22,7 +22,13 @@ _SETS = (
     ("full corpus", ("S0", "S2", "S3t", "S5s")),
 )
 """The scenarios of our images that are the article's columns."""
-_SHOWN = (("layers", "Docker layers"), ("bsdiff4", "image delta (bsdiff4)"), (OURS, "imagedelta"))
+_SHOWN = (
+    ("layers", "Docker layers"),
+    ("bsdiff4", "image delta (bsdiff4)"),
+    (f"{OURS}-v1", "imagedelta, first format"),
+    (OURS, "imagedelta"),
+    (f"{OURS}-cm", "imagedelta, native coder"),
+)
 
 _RECONSTRUCTOR = (
     ("article: Data visualization", "228 MB", "79.6 MB", "65.1 %"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks import svg
-from benchmarks.results import OURS, Result, Run
+from benchmarks.results import OURS, Result, Run, is_ours
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Scenario
 from benchmarks.tables import tools_of
 
-_LEFT, _RIGHT, _TOP, _ROW, _FOOT = 120, 830, 64, 26, 46
+_LEFT, _RIGHT, _TOP, _ROW, _FOOT = 120, 830, 82, 26, 46
 _PANEL, _GAP = 230, 34
 _COLOURS = {
     OURS: "#e4572e",
+    f"{OURS}-v1": "#f2a48e",
+    f"{OURS}-cm": "#9c2a0a",
+    f"{OURS}-thin": "#5c1a08",
     "layers": "#7a7a7a",
     "rdiff": "#2e86ab",
     "xdelta3": "#7b4fb3",
@@ -22,6 +25,7 @@ _COLOURS = {
 }
 _SYMBOLS = {OURS: 6.5}
 """Radius of a dot; 4.5 for the others."""
+_LEGEND_ROW = 7
 
 Figure = Callable[[Result], float | None]
 
@@ -51,7 +55,7 @@ def _against_ours(run: Run) -> Figure:
 
 def _read(result: Result) -> float | None:
     """Share of the two images; ours is what its engine counts, the peers' what their read calls returned."""
-    read = result.details.get("bytesRead") if result.tool == OURS else result.build and result.build.read_bytes
+    read = result.details.get("bytesRead") if is_ours(result.tool) else result.build and result.build.read_bytes
     return read / (result.source_bytes + result.target_bytes) if read else None
 
 
@@ -139,8 +143,9 @@ def _panel(
 def _legend(names: Sequence[str], y: float) -> str:
     parts = []
     for position, tool in enumerate(names):
-        x = 18 + position * 112
-        parts.append(_dot(x, y - 4, tool, tool) + svg.text(x + 11, y, tool, "text"))
+        row, column = divmod(position, _LEGEND_ROW)
+        x, at = 18 + column * 119, y + row * 18
+        parts.append(_dot(x, at - 4, tool, tool) + svg.text(x + 11, at, tool, "text"))
     return "".join(parts)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.article import article_tables
 from benchmarks.plots import plots
 from benchmarks.results import Run
-from benchmarks.tables import Table, tables, without_figure
+from benchmarks.tables import Table, losses, tables, without_figure
 
 BEGIN = "<!-- generated: python -m benchmarks report -->"
 END = "<!-- end of the generated part -->"
@@ -20,7 +20,7 @@ class NoMarkers(Exception):
 
 def terminal(run: Run) -> str:
     """All tables as text, and what has no figure."""
-    parts = [table.text() for table in (*tables(run), *article_tables(run))]
+    parts = [table.text() for table in (losses(run), *tables(run), *article_tables(run))]
     return "\n".join([*parts, *without_figure(run)]).replace("**", "")
 
 
@@ -51,7 +51,7 @@ def write_pictures(run: Run, folder: Path) -> list[Path]:
 
 
 def _generated(run: Run, drawn: Sequence[str]) -> str:
-    parts = ["### Machine and versions", _machine(run).markdown()]
+    parts = ["### Where we lose", losses(run).markdown(), "### Machine and versions", _machine(run).markdown()]
     parts += ["### The architecture article's tables", *(table.markdown() for table in article_tables(run))]
     parts += ["### Tables", *(table.markdown() for table in tables(run))]
     if missing := without_figure(run):

@@ -11,6 +11,7 @@ from typing import Any
 OK, FAILED, NOT_INSTALLED, DOES_NOT_FIT, NOT_FOR_THIS = "ok", "failed", "not installed", "does not fit", "not for this"
 STATUSES = (OK, FAILED, NOT_INSTALLED, DOES_NOT_FIT, NOT_FOR_THIS)
 OURS = "imagedelta"
+"""With the default profile; with another its name follows, after a hyphen."""
 
 
 class BadResults(Exception):
@@ -102,7 +103,12 @@ def _result(record: dict[str, Any]) -> Result:
     return Result(**{**record, **phases})
 
 
+def is_ours(tool: str) -> bool:
+    """Whether a tool is this engine, with whatever profile."""
+    return tool.partition("-")[0] == OURS
+
+
 def best_peer(results: Iterable[Result]) -> Result | None:
-    """The smallest output of any tool but ours."""
-    peers = [result for result in results if result.tool != OURS and result.bytes is not None]
+    """The smallest output of any tool that is not ours."""
+    peers = [result for result in results if not is_ours(result.tool) and result.bytes is not None]
     return min(peers, key=lambda result: result.bytes or 0, default=None)

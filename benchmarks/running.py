@@ -6,14 +6,14 @@ import hashlib
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Cost, Overrun, measure
 from benchmarks.peer_programs import manifest_of, member
-from benchmarks.results import DOES_NOT_FIT, FAILED, NOT_FOR_THIS, NOT_INSTALLED, OK, OURS, Phase, Result
+from benchmarks.results import DOES_NOT_FIT, FAILED, NOT_FOR_THIS, NOT_INSTALLED, OK, Phase, Result, is_ours
 from benchmarks.scenarios import Placed
 from benchmarks.tools import Command, Job, Tool
 
@@ -35,12 +35,18 @@ class _Failed(Exception):
 
 
 def run_all(
-    placed: Sequence[Placed], tools: Sequence[Tool], budget: Budget, scratch: Path, done: Callable[[Result], None]
+    placed: Sequence[Placed],
+    tools: Sequence[Tool],
+    budget: Budget,
+    scratch: Path,
+    done: Callable[[Result], None],
+    known: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Measure every tool on every scenario, one at a time; ``done`` gets each result."""
-    for scenario in placed:
+    """Measure every tool on every scenario but for those ``known``, one at a time; ``done`` gets each result."""
+    for each in placed:
         for tool in tools:
-            done(measured(scenario, tool, budget, scratch))
+            if (each.scenario.name, tool.name) not in known:
+                done(measured(each, tool, budget, scratch))
 
 
 def measured(placed: Placed, tool: Tool, budget: Budget, scratch: Path) -> Result:
@@ -93,7 +99,7 @@ def _checked(command: Command, budget: Budget) -> Cost:
 
 def _compare(job: Job, tool: Tool) -> None:
     """Raises: _Failed."""
-    if tool.name == OURS:
+    if is_ours(tool.name):
         right = _identity(job.output) == _identity(job.target)
     elif tool.same_file:
         right = _sha256(job.output) == _sha256(job.target)
@@ -117,7 +123,7 @@ def _sha256(path: Path) -> str:
 
 
 def _details(tool: Tool, said: str) -> dict[str, Any]:
-    if tool.name != OURS:
+    if not is_ours(tool.name):
         return {}
     told = json.loads(said.splitlines()[-1])
     return {name: told.get(name) for name in ("bytesRead", "peakRssBytes", "seconds", "fullBytes")}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.results import OK, OURS, Phase, Result, Run, best_peer
+from benchmarks.results import OK, OURS, Phase, Result, Run, best_peer, is_ours
 from benchmarks.scenarios import CORPUS, GROWTH, SMALL, Scenario
 
 _MARK = {"failed": "failed", "not installed": "not installed", "does not fit": "no fit", "not for this": "–"}
@@ -53,7 +53,7 @@ def tools_of(run: Run, scenarios: Sequence[Scenario]) -> list[str]:
     """The tools that were asked for on these scenarios, in the order of the run, ours first."""
     names = {scenario.name for scenario in scenarios}
     seen = dict.fromkeys(result.tool for result in run.results if result.scenario in names)
-    return sorted(seen, key=lambda tool: tool != OURS)
+    return sorted(seen, key=lambda tool: (not is_ours(tool), tool != OURS))
 
 
 def sizes(title: str, run: Run, scenarios: Sequence[Scenario]) -> Table:
@@ -106,6 +106,39 @@ def _costs(title: str, run: Run, scenarios: Sequence[Scenario], phase: str, figu
             cells.append(figure(took) if took else _MARK.get(result.status, _NONE) if result else _NONE)
         rows.append((scenario.name, *cells))
     return Table(title, ("scenario", *names), tuple(rows))
+
+
+def losses(run: Run) -> Table:
+    """Where a peer does better than ours with its default profile, for each figure and peer that wins anywhere."""
+    rows = []
+    peers = dict.fromkeys(result.tool for result in run.results if not is_ours(result.tool))
+    for title, figure in _LOST:
+        for peer in peers:
+            factors = sorted(_factors(run, peer, figure), reverse=True)
+            worse = [f"{scenario} {factor:.2f}" for factor, scenario in factors if factor > 1]
+            if worse:
+                rows.append((title, peer, f"{len(worse)} of {len(factors)}", ", ".join(worse[:_WORST])))
+    title = "Where we take more than a peer, and how many times as much"
+    return Table(title, ("figure", "peer", "scenarios", "worst"), tuple(rows))
+
+
+def _factors(run: Run, peer: str, figure: Callable[[Result], float | None]) -> Iterator[tuple[float, str]]:
+    """Yield ours divided by a peer's, and the scenario, where both have the figure."""
+    for scenario in dict.fromkeys(result.scenario for result in run.results):
+        results = [run.of(scenario, tool) for tool in (OURS, peer)]
+        mine, other = (figure(result) if result else None for result in results)
+        if mine and other:
+            yield mine / other, scenario
+
+
+_WORST = 4
+_LOST: tuple[tuple[str, Callable[[Result], float | None]], ...] = (
+    ("bytes over the link", lambda r: r.bytes),
+    ("seconds to build", lambda r: r.build.seconds if r.build else None),
+    ("memory to build", lambda r: r.build.peak_rss_bytes if r.build else None),
+    ("seconds to apply", lambda r: r.apply.seconds if r.apply else None),
+    ("memory to apply", lambda r: r.apply.peak_rss_bytes if r.apply else None),
+)
 
 
 def without_figure(run: Run) -> list[str]:

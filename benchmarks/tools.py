@@ -95,12 +95,14 @@ def _library(name: str) -> tuple[Steps, Steps]:
     return build, apply
 
 
-def _ours(program: str) -> tuple[Steps, Steps]:
+def _ours(program: str, *chosen: str) -> tuple[Steps, Steps]:
+    """``chosen``: options of ``diff``."""
+
     def source(job: Job) -> Command:
         return ["--source", job.old] if job.source else []
 
     def build(job: Job) -> list[Command]:
-        return [[program, "diff", str(job.target), *source(job), "-o", str(job.patch), "--json"]]
+        return [[program, "diff", str(job.target), *source(job), *chosen, "-o", str(job.patch), "--json"]]
 
     def apply(job: Job) -> list[Command]:
         return [[program, "apply", str(job.patch), *source(job), "-o", str(job.output), "--json"]]
@@ -170,6 +172,20 @@ def our_program() -> str:
     return str(beside) if beside.exists() else shutil.which("imagedelta") or "imagedelta"
 
 
+def _our_tools(program: str) -> list[Tool]:
+    """This engine: with its default profile, with the first format, and with the native coder twice."""
+    native = "imagedelta_native", "pip install ./native"
+    return [
+        Tool(name, name, *_ours(program, *chosen), (program,), *more, needs_source=False, same_file=False)
+        for name, chosen, more in (
+            (OURS, (), ("", "pip install .")),
+            (f"{OURS}-v1", ("--profile", "v1-64m"), ("", "pip install .")),
+            (f"{OURS}-cm", ("--profile", "v2-64m-cm"), native),
+            (f"{OURS}-thin", ("--profile", "v2-64m-cm-thin"), native),
+        )
+    ]
+
+
 def tools(program: str = "") -> dict[str, Tool]:
     """All tools by name, ours first.
 
@@ -178,7 +194,7 @@ def tools(program: str = "") -> dict[str, Tool]:
     """
     ours = program or our_program()
     listed = (
-        Tool(OURS, OURS, *_ours(ours), (ours,), install="pip install .", needs_source=False, same_file=False),
+        *_our_tools(ours),
         Tool("layers", "layer transfer", *_layers(), needs_source=False, same_file=False),
         Tool("rdiff", "rdiff + zstd", _rdiff_build, _rdiff_apply, ("rdiff", "zstd"), install="apt install rdiff zstd"),
         Tool("xdelta3", "xdelta3 + zstd", *_xdelta(), ("xdelta3", "zstd"), install="apt install xdelta3 zstd"),

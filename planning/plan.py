@@ -129,7 +129,7 @@ def _plan_images(
             raise CannotPlan(f"{item.reference} came from no registry that may feed it", code="plan.registry")
         is_here = image_id in here
         refused = facts.refused.get((device.device_id, image_id), frozenset())
-        choice = Choice((), 0) if is_here else _choice(facts, image_id, here - refused, recon, chooser)
+        choice = Choice((), 0) if is_here else _choice(facts, image_id, here - refused, recon, chooser, profile)
         planned[image_id] = PlannedImage(
             reference=item.reference,
             image_id=image_id,
@@ -146,11 +146,16 @@ def _plan_images(
 
 
 def _choice(
-    facts: FleetFacts, image_id: str, candidates: frozenset[str], recon: str | None, chooser: SourceChooser
+    facts: FleetFacts,
+    image_id: str,
+    candidates: frozenset[str],
+    recon: str | None,
+    chooser: SourceChooser,
+    profile: str,
 ) -> Choice:
     if (unreadable := facts.unreadable.get(image_id)) is not None:
         raise CannotPlan(unreadable.detail, code=unreadable.code)
-    return chooser.choose(image_id, candidates, recon if recon in candidates else None)
+    return chooser.choose(image_id, candidates, recon if recon in candidates else None, profile)
 
 
 def _names_of(image_ids: Sequence[str], facts: FleetFacts) -> tuple[str, ...]:

@@ -23,24 +23,26 @@ class SourceChooser:
 
     def __init__(self, signatures: Mapping[str, Signature]) -> None:
         self._signatures = signatures
-        self._choices: dict[tuple[str, frozenset[str], str | None], Choice] = {}
+        self._choices: dict[tuple[str, frozenset[str], str | None, str], Choice] = {}
 
-    def choose(self, target: str, candidates: frozenset[str], always: str | None) -> Choice:
+    def choose(self, target: str, candidates: frozenset[str], always: str | None, profile: str) -> Choice:
         """Args:
         target: Image ID of a registered image.
         candidates: Image IDs on the device that may serve; unregistered ones are passed over.
         always: The Image Reconstruction module's own image, when it is among them.
+        profile: Of the patch.
         """
         usable = frozenset(candidates & self._signatures.keys() - {target})
-        key = (target, usable, always if always in usable else None)
+        key = (target, usable, always if always in usable else None, profile)
         if key not in self._choices:
             self._choices[key] = self._rank(*key)
         return self._choices[key]
 
-    def _rank(self, target: str, usable: frozenset[str], always: str | None) -> Choice:
+    def _rank(self, target: str, usable: frozenset[str], always: str | None, profile: str) -> Choice:
         wanted = self._signatures[target]
         further = [self._signatures[always]] if always else []
-        ranked = rank(wanted, [self._signatures[image_id] for image_id in sorted(usable)], further)
+        candidates = [self._signatures[image_id] for image_id in sorted(usable)]
+        ranked = rank(wanted, candidates, further, profile=profile)
         full = estimate_full(wanted)
         if not ranked or ranked[0].estimated_bytes >= full:
             return Choice((), full)

@@ -22,15 +22,16 @@ class VersionCost:
 
 
 def version_costs(
-    target: Signature, held: Mapping[frozenset[str], int], signatures: Mapping[str, Signature]
+    target: Signature, held: Mapping[frozenset[str], int], signatures: Mapping[str, Signature], profile: str
 ) -> tuple[list[VersionCost], int]:
     """Return the versions that some device would start from, dearest first, and how many devices have none of these.
 
     Args:
         held: Versions that devices hold together -> how many devices do.
         signatures: Of those versions that are looked at.
+        profile: Of the patches.
     """
-    cost = {one.image_id: one.estimated_bytes for one in rank(target, list(signatures.values()))}
+    cost = {one.image_id: one.estimated_bytes for one in rank(target, list(signatures.values()), profile=profile)}
     starting: Counter[str] = Counter()
     not_measured = 0
     for together, devices in held.items():

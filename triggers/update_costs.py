@@ -22,7 +22,7 @@ def update_costs(image: ImageRecord, deps: Deps) -> UpdateCosts:
         trouble = unreadable[image.image_id]
         raise ContentError(trouble.detail, code=trouble.code)
     target = signatures.pop(image.image_id)
-    costs, not_measured = version_costs(target, held, signatures)
+    costs, not_measured = version_costs(target, held, signatures, deps.settings.default_profile)
     return UpdateCosts(
         image_id=image.image_id,
         references=list(image.references),

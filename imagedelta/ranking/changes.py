@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from imagedelta.delta.format.profiles import SECOND_FORMAT
 from imagedelta.signatures.file_kind import FileKind
 from imagedelta.signatures.old_versions import Closeness
 from imagedelta.signatures.summary import Row
@@ -56,10 +58,31 @@ _MANAGED_PARTS: _Parts = (
     (0.95, 0.850, 0.650, 0.600),
 )
 """An assembly that was only rebuilt keeps its size, and its many differences pack to next to nothing."""
-_PARTS_OF = {FileKind.NATIVE: _NATIVE_PARTS, FileKind.MANAGED: _MANAGED_PARTS}
+_PREDICTED_PARTS: _Parts = (
+    (0.40, 0.240, 0.120, 0.020),
+    (0.46, 0.300, 0.100, 0.030),
+    *_PARTS[2:],
+)
+"""What is left of files of no known kind where references to what moved are predicted: programs, as a rule."""
+_PREDICTED_NATIVE_PARTS: _Parts = (
+    (0.06, 0.050, 0.045, 0.045),
+    (0.10, 0.080, 0.070, 0.060),
+    (0.45, 0.300, 0.200, 0.100),
+    (0.70, 0.550, 0.350, 0.200),
+    (0.95, 0.800, 0.550, 0.300),
+)
+"""Likewise."""
+_PREDICTED_MANAGED_PARTS: _Parts = (
+    (0.003, 0.003, 0.006, 0.012),
+    (0.10, 0.060, 0.030, 0.025),
+    (0.30, 0.200, 0.120, 0.060),
+    (0.35, 0.250, 0.150, 0.120),
+    (0.70, 0.450, 0.200, 0.200),
+)
+"""Likewise."""
 _PARTS_UNKNOWN = (0.012, 0.033, 0.19, 0.33, 0.90)
 """By change of size, of files without a sketch: small ones mostly."""
-_ALIKE_SAME_SIZE, _ALIKE = 1.5, 3.0
+_ALIKE = 3.0
 """Of a file whose sketch is that of its old version: times the root of the bytes that the whole file packs to."""
 _CHANGED_BYTES = 30
 """Of any changed file: its place in the streams of controls, lengths and headers."""
@@ -93,17 +116,49 @@ class OldVersion:
     sketch: tuple[int, ...]
 
 
-def changed_bytes(file: FileFacts, old: OldVersion) -> float:
-    """Return what ``file`` costs as a change of an old version."""
-    step = _size_step(file, old)
-    if file.sketch and old.sketch:
-        shared = _shared(file, old)
-        # What is packed already changes from the first difference to its end.
-        part = 1 - shared if file.kind is FileKind.PACKED else _part(file, step, shared)
-    else:
-        part = _PARTS_UNKNOWN[step] + (_OTHER_PATH if old.closeness.level else 0.0)
-    part = max(part, 1 - old.size / file.size)
-    return min(file.literal_bytes, file.literal_bytes * part + file.weight * _CHANGED_BYTES)
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed files cost in a form of patches."""
+
+    _parts_of: Mapping[FileKind, _Parts]
+    _alike_same_size: float
+    """As ``_ALIKE``, where the sizes are equal."""
+
+    def bytes_of(self, file: FileFacts, old: OldVersion) -> float:
+        """Return what ``file`` costs as a change of an old version."""
+        step = _size_step(file, old)
+        if file.sketch and old.sketch:
+            shared = _shared(file, old)
+            # What is packed already changes from the first difference to its end.
+            part = 1 - shared if file.kind is FileKind.PACKED else self._part(file, step, shared)
+        else:
+            part = _PARTS_UNKNOWN[step] + (_OTHER_PATH if old.closeness.level else 0.0)
+        part = max(part, 1 - old.size / file.size)
+        return min(file.literal_bytes, file.literal_bytes * part + file.weight * _CHANGED_BYTES)
+
+    def _part(self, file: FileFacts, step: int, shared: float) -> float:
+        """Return the part that must be sent, between the two known ones."""
+        alike = (_ALIKE if step else self._alike_same_size) / math.sqrt(file.size * _LITERAL[file.kind])
+        parts = (*self._parts_of.get(file.kind, _PARTS)[step], alike)
+        place = min(bisect_right(_SHARED, shared), len(_SHARED) - 1)
+        low, high = _SHARED[place - 1], _SHARED[place]
+        return parts[place - 1] + (parts[place] - parts[place - 1]) * (shared - low) / (high - low)
+
+
+_FIRST = Changes({FileKind.NATIVE: _NATIVE_PARTS, FileKind.MANAGED: _MANAGED_PARTS}, 1.5)
+_SECOND = Changes(
+    {
+        FileKind.OTHER: _PREDICTED_PARTS,
+        FileKind.NATIVE: _PREDICTED_NATIVE_PARTS,
+        FileKind.MANAGED: _PREDICTED_MANAGED_PARTS,
+    },
+    1.2,
+)
+
+
+def changes_in(profile: str) -> Changes:
+    """Return what changed files cost in patches of a profile."""
+    return _SECOND if profile.startswith(SECOND_FORMAT) else _FIRST
 
 
 def _size_step(file: FileFacts, old: OldVersion) -> int:
@@ -119,12 +174,3 @@ def _shared(file: FileFacts, old: OldVersion) -> float:
     """
     common = len(file.sketch.intersection(old.sketch)) / max(len(file.sketch), len(old.sketch))
     return min(1.0, common * max(1.0, old.size / file.size))
-
-
-def _part(file: FileFacts, step: int, shared: float) -> float:
-    """Return the part that must be sent, between the two known ones."""
-    alike = (_ALIKE if step else _ALIKE_SAME_SIZE) / math.sqrt(file.size * _LITERAL[file.kind])
-    parts = (*_PARTS_OF.get(file.kind, _PARTS)[step], alike)
-    place = min(bisect_right(_SHARED, shared), len(_SHARED) - 1)
-    low, high = _SHARED[place - 1], _SHARED[place]
-    return parts[place - 1] + (parts[place] - parts[place - 1]) * (shared - low) / (high - low)

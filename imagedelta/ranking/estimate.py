@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from imagedelta.ranking.changes import changes_in
 from imagedelta.ranking.source import Source
 from imagedelta.ranking.target_files import TargetFiles
 from imagedelta.signatures.file_kind import FileKind
@@ -30,8 +31,12 @@ _MOST_FILES = 8_000
 class Target:
     """An image to be sent, compared with one set of sources after the other."""
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, profile: str) -> None:
+        """Args:
+        profile: Of the patches.
+        """
         self._signature = signature
+        self._changes = changes_in(profile)
         self._views: dict[float, TargetFiles] = {}
         self._members = sum(layer.members for layer in signature.layers)
         self._modules = signature.files.kinds.count(FileKind.BYTECODE)
@@ -53,7 +58,7 @@ class Target:
         else:
             threshold = self._least_threshold
         if threshold not in self._views:
-            self._views[threshold] = TargetFiles(self._signature, threshold)
+            self._views[threshold] = TargetFiles(self._signature, threshold, self._changes)
         return self._views[threshold]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from imagedelta.ranking.changes import FileFacts, OldVersion, changed_bytes
+from imagedelta.ranking.changes import Changes, FileFacts, OldVersion
 from imagedelta.ranking.source import Source
 from imagedelta.signatures.file_kind import FileKind
 from imagedelta.signatures.old_versions import Closeness
@@ -27,7 +27,8 @@ _KINDS = {kind.value: kind for kind in FileKind}
 class TargetFiles:
     """The target's files above a threshold, each weighted for the ones below it, largest first."""
 
-    def __init__(self, signature: Signature, threshold: float) -> None:
+    def __init__(self, signature: Signature, threshold: float, changes: Changes) -> None:
+        self._changes = changes
         files = sorted(file_facts(signature, threshold), key=lambda item: -item[1].literal_bytes)
         self._files = dict(files)
         self._wholes = {content: file.literal_bytes + file.weight * _NEW_HEADER_BYTES for content, file in files}
@@ -65,7 +66,7 @@ class TargetFiles:
     def _change(self, content: int, old: OldVersion) -> float:
         change = content, old.closeness
         if change not in self._costs:
-            self._costs[change] = changed_bytes(self._files[content], old)
+            self._costs[change] = self._changes.bytes_of(self._files[content], old)
         return self._costs[change]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imagedelta.delta import BytesReader, apply_patch
 from imagedelta.delta.format.config_text import restore, shorten
-from imagedelta.delta.format.profiles import V1_64M
+from imagedelta.delta.format.profiles import PROFILES, V1_64M
 from imagedelta.errors import ImageDeltaError
 from tests.images import an_image
 from tests.unit.delta import raw_tars
@@ -19,6 +19,7 @@ from tests.unit.delta.patches import MemorySink, a_patch, assert_rebuilt, layers
 from tests.vectors.reader import Patch
 
 _SMALL_WINDOWS = replace(V1_64M, name="test", whole_file_bytes=900, window_bytes=400, window_reach_bytes=200)
+_PROFILES = (V1_64M, PROFILES["v2-64m"], PROFILES["v2-64m-cm-thin"], _SMALL_WINDOWS)
 
 _names = st.sampled_from(["a", "lib/b.so.1", "lib/b.so.2", "etc/c.conf", "x/y/z", "n" * 120])
 _parts = st.sampled_from([b"one", b"two words ", b"\0" * 40, bytes(range(256)), b"MZ" + b"\1\2\3" * 90])
@@ -51,7 +52,7 @@ _images = st.lists(_layers, max_size=3).map(lambda layers: an_image(*layers))
 
 
 @settings(max_examples=300)
-@given(_images, st.lists(_images, max_size=2), st.sampled_from([V1_64M, _SMALL_WINDOWS]))
+@given(_images, st.lists(_images, max_size=2), st.sampled_from(_PROFILES))
 def test_every_patch_makes_its_target(target, sources, profile):
     with tempfile.TemporaryDirectory() as scratch:
         patch, _ = a_patch(target, *sources, scratch=Path(scratch), profile=profile)

@@ -138,7 +138,7 @@ class Delta:
         data, at, free = self.old[start:end], 0, 0
         ahead = run.segment[1] - run.segment[0]
         while at < len(data):
-            found = opcode(data[at : at + 4], bool(self.kinds & 32))
+            found = opcode(data[at : at + 8], bool(self.kinds & 32), self._is_fixed())
             if not found:
                 at += 1
                 continue
@@ -146,18 +146,34 @@ class Delta:
             if begins < free or at + 4 > len(data):
                 continue
             operand, site = i32(data, at), start + at + ahead
-            if not found[1]:
-                free = at + 4
-                old = self.images[0]
-                becomes = self.address(operand) if old and old.fixed and operand >= 65536 else None
-                yield start + at, 4, operand if becomes is None else becomes
+            if isinstance(found[1], str):
+                becomes = self._number(operand, found[1])
+                if becomes is not None:
+                    free = at + 4
+                    yield start + at, 4, becomes
                 continue
             target = site + found[1] + operand
             inside = run.start + ahead <= target < run.end + ahead
             becomes = target + run.difference if inside else self.address(target)
-            if becomes is not None:
-                free = at + 4
-                yield start + at, 4, operand + becomes - target - run.difference
+            if becomes is None:
+                continue
+            free = at + 4
+            yield start + at, 4, operand + becomes - target - run.difference
+            if found[1] == 8 and self.kinds & 32 and free + 4 <= len(data):
+                becomes = self._number(i32(data, free), "number")
+                if becomes is not None:
+                    yield start + free, 4, becomes
+                    free += 4
+
+    def _is_fixed(self) -> bool:
+        return bool(self.images and self.images[0] and self.images[0].fixed)
+
+    def _number(self, operand: int, sort: str) -> int | None:
+        may_be_address = self._is_fixed() and sort != "bits" and operand >= 65536
+        becomes = self.address(operand) if may_be_address else None
+        if becomes is None and sort != "address" and operand >> 24 in (0, -1):
+            return operand
+        return becomes
 
     def _words(self, start: int, end: int, run: Run) -> Iterator[Reference]:
         """Kind 128."""
@@ -367,7 +383,7 @@ def in_order(tables: Iterator[Table], most: int) -> list[Table]:
 
 MODRM = set(bytes.fromhex("050d151d252d353d"))
 BARE = bytes.fromhex(
-    "01030b1011121316172328292b2e2f3338393a3b51545758595c5e636e6f7e7f848588898a8b8db1b6b7bebfd4d6eff6f7feff"
+    "01030b1011121316172328292b2e2f3338393a3b51545758595c5e636e6f7e7f84858788898a8b8db1b6b7bebfd4d6eff6f7feff"
 )
 
 
@@ -394,9 +410,9 @@ def with_bits(word: int, bits: list[int], value: int) -> int:
     return word
 
 
-def opcode(data: bytes, immediates: bool) -> tuple[int, int] | None:
-    """Length of the opcode, and how far behind its operand the instruction ends; 0 of one that is not relative."""
-    first, second, third = (*data, 256, 256, 256)[:3]
+def opcode(data: bytes, with_numbers: bool, with_addresses: bool) -> tuple[int, int | str] | None:
+    """Length of the opcode, and how far behind its operand the instruction ends, or the sort of operand."""
+    first, second = (*data, 256, 256)[:2]
     if first in (0xE8, 0xE9):
         return 1, 4
     if first == 0x0F and 0x80 <= second <= 0x8F:
@@ -405,14 +421,41 @@ def opcode(data: bytes, immediates: bool) -> tuple[int, int] | None:
         for opcodes, behind in ((BARE, 4), (b"\x6b\x80\x83\xc1\xc6", 5), (b"\x69\x81\xc7", 8)):
             if first in opcodes:
                 return 2, behind
-    if not immediates:
-        return None
-    if 0xB8 <= first <= 0xBF or first in (0x68, 0x3D, 0x25):
-        return 1, 0
-    if (first == 0xC7 and 0xC0 <= second <= 0xC7) or (first == 0x81 and 0xC0 <= second <= 0xFF):
-        return 2, 0
-    if first == 0xC7 and second == 0x44 and third == 0x24 and len(data) > 3:
-        return 4, 0
-    if first == 0xC7 and 0x40 <= second <= 0x47 and second != 0x44 and len(data) > 2:
-        return 3, 0
-    return None
+    length, sort = number_opcode(data, first, second) if with_numbers else (0, "")
+    if not length and with_numbers and with_addresses:
+        length, sort = address_opcode(first, second, data[2:3]), "address"
+    return (length, sort) if 0 < length <= len(data) else None
+
+
+def number_opcode(data: bytes, first: int, second: int) -> tuple[int, str]:
+    if 0xB8 <= first <= 0xBF or first in (0x68, 0x3D):
+        return 1, "number"
+    if (first, second) in ((0x48, 0x05), (0x48, 0x2D)):
+        return 2, "number"
+    if first == 0x25:
+        return 1, "bits"
+    if first == 0x81 and 0xC0 <= second <= 0xFF:
+        return 2, "bits" if 0xE0 <= second <= 0xE7 else "number"
+    if first != 0xC7 or second > 255:
+        return 0, ""
+    if second in (0, 1, 2, 3, 6, 7) or 0xC0 <= second <= 0xC7:
+        return 2, "number"
+    if second == 4 or (0x40 <= second <= 0x47 and second != 0x44):
+        return 3, "number"
+    if second == 0x44:
+        return 4, "number"
+    if 0x80 <= second <= 0x87:
+        length = 7 if second == 0x84 else 6
+        return (length, "number") if data[length - 2 : length] in (b"\0\0", b"\xff\xff") else (0, "")
+    return 0, ""
+
+
+def address_opcode(first: int, second: int, third: bytes) -> int:
+    if first < 0x40 and first % 8 == 4 and second < 256 and second % 8 == 5:
+        return 2
+    by_prefix = 0x40 <= first <= 0x4F and second in (0x03, 0x3B, 0x88, 0x89, 0x8A, 0x8B, 0x8D)
+    if not by_prefix and not (first == 0x0F and second in (0x10, 0x11, 0x28, 0x29, 0xB6, 0xB7, 0xBE, 0xBF)):
+        return 0
+    if not third or not 0x80 <= third[0] <= 0xBF:
+        return 0
+    return 4 if third[0] % 8 == 4 else 3

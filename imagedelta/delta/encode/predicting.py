@@ -34,7 +34,9 @@ from imagedelta.limits import KIB
 _WORTH_A_SEARCH = 300
 """A difference that packs to less is taken as it is."""
 _WORTH_A_MASK = 16
-"""A difference of fewer controls lies on one line."""
+"""A difference of fewer controls lies on one line,"""
+_WORTH_A_DOUBT = 2 * KIB
+"""unless it packs to more than a byte per so many of a file: between files of one size no matches were sought."""
 _WORTH_A_BYTE = 16 * KIB
 """A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
 _SMALL = 256 * KIB
@@ -71,7 +73,7 @@ def _tried(
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
     ways: Iterable[Difference] = [plain]
-    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= _SMALL:
+    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
         ways = chain(ways, _masked_ways(old, new, kinds, min_match))
     for way in ways:
         if len(way.controls) <= MAX_CONTROLS:

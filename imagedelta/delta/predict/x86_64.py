@@ -8,7 +8,6 @@ Source: docs/formats/patch.md, section 7a; Intel 64 manual, volume 2.
 
 from __future__ import annotations
 
-import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -16,23 +15,12 @@ from typing import NamedTuple
 
 from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image, Segment
 from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.x86_opcodes import RELATIVE, WITH_ADDRESSES, WITH_NUMBERS, Operand
 
-_WITH_BYTE, _WITH_NUMBER = rb"\x6b\x80\x83\xc1\xc6", rb"\x69\x81\xc7"
-"""Opcodes with a memory operand and one or four bytes more behind it."""
-_BARE = (
-    rb"\x01\x03\x0b\x10-\x13\x16\x17\x23\x28\x29\x2b\x2e\x2f\x33\x38\x39\x3a\x3b\x51\x54\x57-\x59\x5c\x5e"
-    rb"\x63\x6e\x6f\x7e\x7f\x84\x85\x88-\x8b\x8d\xb1\xb6\xb7\xbe\xbf\xd4\xd6\xef\xf6\xf7\xfe\xff"
-)
-_MODRM = rb"[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
-_RELATIVE = (
-    rb"[\xe8\xe9]|\x0f[\x80-\x8f]|[" + _BARE + rb"]" + _MODRM
-    + rb"|([" + _WITH_BYTE + rb"]" + _MODRM + rb")|([" + _WITH_NUMBER + rb"]" + _MODRM + rb")"
-)  # fmt: skip
-_IMMEDIATE = rb"|([\xb8-\xbf\x68\x3d\x25]|\xc7[\xc0-\xc7]|\x81[\xc0-\xff]|\xc7\x44\x24.|\xc7[\x40-\x43\x45-\x47].)"
-_OPCODE = re.compile(_RELATIVE, re.DOTALL)
-_OPCODE_OR_IMMEDIATE = re.compile(_RELATIVE + _IMMEDIATE, re.DOTALL)
-_BEHIND = {None: 4, 1: 5, 2: 8}
-"""How far behind its operand an instruction ends, by the group of the expression."""
+_BEHIND: dict[int | None, int] = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
+"""How far behind the start of its operand an instruction ends."""
+_SIGNS = (0, 0xFF)
+"""Of a small number the highest byte."""
 _S32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -60,7 +48,8 @@ class X8664:
 
     def __init__(self, old: Image, moves: AddressMap, kinds: Kind, *, is_elf: bool) -> None:
         self._old, self._moves, self._kinds, self._is_elf = old, moves, kinds, is_elf
-        self._pattern = _OPCODE_OR_IMMEDIATE if kinds & Kind.IMMEDIATES else _OPCODE
+        self._with_numbers = bool(kinds & Kind.IMMEDIATES)
+        self._opcode = (WITH_ADDRESSES if old.is_fixed else WITH_NUMBERS) if self._with_numbers else RELATIVE
 
     def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
         """Predict the operands in a part of a run of code.
@@ -79,32 +68,43 @@ class X8664:
         base, low, high, same = start + ahead, run.start + ahead, run.end + ahead, run.difference
         starts, differences = self._moves.starts, self._moves.differences
         unpack, pack, behind = _S32.unpack_from, _U32.pack_into, _BEHIND
-        fixed, free, last = self._old.is_fixed, 0, len(data) - 4
+        free, last = 0, len(data) - 4
         places: list[int] = []
-        for found in self._pattern.finditer(data):
-            at = found.end()
+        for found in self._opcode.finditer(data):
+            at, group = found.end(), found.lastindex
             if found.start() < free or at > last:
                 continue
+            if group and group >= Operand.NUMBER:
+                if self._number(data, out, at, group):
+                    free = at + 4
+                    places.append(at)
+                continue
             (value,) = unpack(data, at)
-            group = found.lastindex
-            if group == 3:
-                free = at + 4
-                places.append(at)
-                if fixed and value >= _LEAST_IMMEDIATE and (moved := self._moves.moved(value)) is not None:
-                    pack(out, at, moved & _WORD)
-                continue
             target = base + at + behind[group] + value
-            if low <= target < high:
-                free = at + 4
-                places.append(at)
-                continue
-            difference = differences[bisect_right(starts, target) - 1]
-            if difference != NOWHERE:
-                free = at + 4
-                places.append(at)
+            if not low <= target < high:
+                difference = differences[bisect_right(starts, target) - 1]
+                if difference == NOWHERE:
+                    continue
                 if difference != same:
                     pack(out, at, value + difference - same & _WORD)
+            free = at + 4
+            places.append(at)
+            stores = group == Operand.RELATIVE_AND_NUMBER and self._with_numbers and free <= last
+            if stores and self._number(data, out, free, Operand.NUMBER):
+                places.append(free)
+                free += 4
         return places
+
+    def _number(self, data: bytes, out: bytearray, at: int, group: int) -> bool:
+        """Predict an operand that is not relative; return whether it counts as one."""
+        (value,) = _S32.unpack_from(data, at)
+        moved = None
+        if self._old.is_fixed and group != Operand.BITS and value >= _LEAST_IMMEDIATE:
+            moved = self._moves.moved(value)
+        if moved is not None:
+            _U32.pack_into(out, at, moved & _WORD)
+            return True
+        return group != Operand.ADDRESS and data[at + 3] in _SIGNS
 
     def addresses(self, data: bytes, out: bytearray, start: int) -> list[int]:
         """Predict the aligned numbers of 64 bits that are addresses; arguments and result as of ``code``."""

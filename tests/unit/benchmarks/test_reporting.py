@@ -14,7 +14,7 @@ from benchmarks.plots import plots
 from benchmarks.reporting import BEGIN, END, NoMarkers, terminal, write_page
 from benchmarks.results import Run, append
 from benchmarks.svg import LogScale, number
-from benchmarks.tables import tables
+from benchmarks.tables import losses, tables
 from benchmarks.tools import tools
 from tests.unit.benchmarks.records import RUN
 
@@ -27,8 +27,20 @@ def rows_of(title: str) -> dict[str, tuple[str, ...]]:
 def test_sizes_stand_beside_each_other_with_the_ratio_to_the_best_peer() -> None:
     rows = rows_of("Small image set: bytes over the link")
 
-    assert rows["web"][1:] == ("100 MB", "30,000", "8,000,000", "**40,000**", "no fit", "not installed", "0.75")
+    assert rows["web"][1:] == (
+        "100 MB", "30,000", "20,000", "8,000,000", "**40,000**", "no fit", "not installed", "0.75",
+    )  # fmt: skip
     assert rows["dll"][-1] == "1.50"
+
+
+def test_where_a_peer_does_better_is_said_first() -> None:
+    assert losses(RUN).rows == (("bytes over the link", "hdiffpatch", "1 of 2", "dll 1.50"),)
+    assert terminal(RUN).startswith(losses(RUN).title)
+
+
+def test_a_profile_of_ours_is_no_peer_of_ours() -> None:
+    assert not any("imagedelta" in row[1] for row in losses(RUN).rows)
+    assert rows_of("Small image set: bytes over the link")["web"][3] == "20,000"
 
 
 def test_a_tool_without_a_figure_is_listed_with_the_reason() -> None:
@@ -40,7 +52,7 @@ def test_a_tool_without_a_figure_is_listed_with_the_reason() -> None:
 
 def test_costs_are_of_building_and_of_applying() -> None:
     assert rows_of("Small image set: seconds to build")["web"] == (
-        "web", "2.0", "2.0", "8.0", "no fit", "not installed",
+        "web", "2.0", "2.0", "2.0", "8.0", "no fit", "not installed",
     )  # fmt: skip
     assert rows_of("Small image set: memory to apply, MB (highest sum of the process tree)")["web"][1] == "60"
 
@@ -63,6 +75,7 @@ def test_a_picture_has_a_dot_for_each_result_and_follows_light_and_dark() -> Non
         "recon, imagedelta: 1",
         "dll, hdiffpatch: 0.667",
         "dll, imagedelta: 1",
+        "web, imagedelta-cm: 0.667",
         "web, layers: 267",
         "web, hdiffpatch: 1.33",
         "web, imagedelta: 1",
@@ -101,7 +114,7 @@ def test_only_the_generated_part_of_a_page_is_replaced(tmp_path: Path) -> None:
     write_page(RUN, page, pictures)
 
     text = page.read_text()
-    assert text.startswith(f"# Before\n{BEGIN}\n### Machine") and text.endswith(f"{END}\nafter\n")
+    assert text.startswith(f"# Before\n{BEGIN}\n### Where we lose") and text.endswith(f"{END}\nafter\n")
     assert "| CPU | a processor |" in text and "old" not in text
     assert "![small-bytes](page/small-bytes.svg)" in text
     assert {path.name for path in pictures.iterdir()} == set(plots(RUN))

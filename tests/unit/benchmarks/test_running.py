@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.results import DOES_NOT_FIT, FAILED, NOT_FOR_THIS, NOT_INSTALLED, OK, Result
-from benchmarks.running import Budget, measured
+from benchmarks.running import Budget, measured, run_all
 from benchmarks.scenarios import Placed, Scenario
 from benchmarks.tools import Job, Steps, Tool
 
@@ -90,3 +90,12 @@ def test_a_tool_that_needs_a_source_is_not_for_a_first_image(placed: Placed, tmp
     first = Placed(placed.scenario, None, placed.target)
 
     assert run(first, COPY, tmp_path).status == NOT_FOR_THIS
+
+
+def test_what_is_known_is_not_measured_again(placed: Placed, tmp_path: Path) -> None:
+    done: list[Result] = []
+
+    for known in ((), {("s", "copy")}):
+        run_all([placed], [COPY], Budget(4_000 * MB, 30), tmp_path, done.append, known)
+
+    assert [(result.scenario, result.tool) for result in done] == [("s", "copy")]

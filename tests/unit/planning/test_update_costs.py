@@ -10,7 +10,7 @@ TARGET = SIGNATURES[APP_2.image_id]
 def test_each_device_counts_with_the_nearest_version_that_it_has() -> None:
     held = {frozenset({NEAR, FAR}): 3, frozenset({FAR}): 2, frozenset({NEAR}): 4}
 
-    costs, not_measured = version_costs(TARGET, held, {name: SIGNATURES[name] for name in (NEAR, FAR)})
+    costs, not_measured = version_costs(TARGET, held, {name: SIGNATURES[name] for name in (NEAR, FAR)}, "v1-64m")
 
     assert [(cost.image_id, cost.devices) for cost in costs] == [(FAR, 2), (NEAR, 7)]
     assert costs[0].estimated_bytes > 5 * costs[1].estimated_bytes
@@ -18,7 +18,9 @@ def test_each_device_counts_with_the_nearest_version_that_it_has() -> None:
 
 
 def test_devices_whose_versions_are_not_looked_at_are_counted() -> None:
-    costs, not_measured = version_costs(TARGET, {frozenset({FAR}): 2, frozenset({NEAR}): 1}, {NEAR: SIGNATURES[NEAR]})
+    costs, not_measured = version_costs(
+        TARGET, {frozenset({FAR}): 2, frozenset({NEAR}): 1}, {NEAR: SIGNATURES[NEAR]}, "v1-64m"
+    )
 
     assert ([cost.image_id for cost in costs], not_measured) == ([NEAR], 2)
 

@@ -61,6 +61,28 @@ def test_a_rebuilt_file_costs_a_small_part_of_a_new_one():
     assert rank(target, [rebuilt])[0].estimated_bytes < estimate_full(target) / 10
 
 
+def test_a_rebuilt_program_costs_less_where_what_moved_is_predicted():
+    for name in ("app/main.dll", "usr/lib/libx.so"):
+        target, rebuilt = (signed(an_image({name: noise(seed, 400_000)})) for seed in (1, 2))
+        first, second = (
+            rank(target, [rebuilt], profile=profile)[0].estimated_bytes for profile in ("v1-64m", "v2-64m")
+        )
+
+        assert second < first / 2
+
+
+def test_the_best_source_may_be_another_where_what_moved_is_predicted():
+    """Moved code costs more than new text in the first format, and less in the second."""
+    program, words = noise(1, 400_000), text(1)
+    target = signed(an_image({"usr/lib/libx.so": program}, {"notes.txt": words}))
+    moved = signed(an_image({"usr/lib/libx.so": noise(2, 400_000)}, {"notes.txt": words}))
+    without = signed(an_image({"usr/lib/libx.so": program}))
+
+    chosen = [rank(target, [moved, without], profile=profile)[0].image_id for profile in ("v1-64m", "v2-64m")]
+
+    assert chosen == ids(without, moved)
+
+
 def test_a_moved_or_renumbered_file_finds_its_predecessor():
     target = signed(an_image({"opt/v2/lib/libicu.so.76.1": noise(1, 100_000)}))
     older = signed(an_image({"usr/lib/libicu.so.72.1": noise(2, 100_000)}))

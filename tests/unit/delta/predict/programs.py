@@ -33,6 +33,35 @@ def a_program(functions: int, inserted: dict[int, bytes] | None = None, seed: in
     return (head.ljust(_CODE_AT, b"\0") + code).ljust(data_at, b"\0") + table
 
 
+RELATIVE = ("e8", "e9", "0f84", "488b05", "8715", "803d")
+"""What may be before the distance from the end of an instruction."""
+ABSOLUTE = (
+    "be", "68", "3d", "4805", "81c7", "81fb", "c700", "c7c0", "c70424", "c7442408", "c74510", "c7834000ffff",
+    "c78424d8100000", "8b04c5", "ff24d5", "0fb692", "0fbe8411", "488b9a", "4a8b9cc0",
+)  # fmt: skip
+"""What may be before an address in a program at a fixed address."""
+
+
+def operands(before: bytes, seed: int = 5) -> bytes:
+    """Return a program of instructions of all kinds in front of 2,000 bytes of code that they refer to."""
+    chosen = random.Random(seed)
+    code = bytearray()
+    for number in range(400):
+        opcode = bytes.fromhex(chosen.choice((*RELATIVE, *ABSOLUTE)))
+        code += b"\x90" * chosen.randrange(4) + opcode
+        target = CODE + 8192 + len(before) + 4 * number
+        relative = opcode.hex() in RELATIVE
+        behind = 5 if opcode[:1] == b"\x80" else 4
+        code += struct.pack("<i", target - (CODE + len(code) + behind) if relative else target)
+    code = code.ljust(8192, b"\x90") + before + random.Random(seed).randbytes(2000)
+    head = bytearray(a_program(1)[:_CODE_AT])
+    for field in (96, 104):
+        struct.pack_into("<Q", head, field, len(code))
+    struct.pack_into("<QQQ", head, 64 + 56 + 8, _CODE_AT + len(code), DATA, DATA)
+    struct.pack_into("<QQ", head, 64 + 56 + 32, 8, 8)
+    return bytes(head) + code + bytes(8)
+
+
 def a_library(functions: int, inserted: dict[int, bytes] | None = None, seed: int = 7) -> bytes:
     """Return a program with sections: symbols, relocations, frames, their index, and distances to code in data."""
     program = a_program(functions, inserted, seed)

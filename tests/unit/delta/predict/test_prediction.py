@@ -20,7 +20,7 @@ from imagedelta.delta.predict.prediction import MAX_CLR_BYTES, check_predictable
 from imagedelta.errors import ImageDeltaError, LimitExceeded, UnsupportedFormat
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, streams_of
-from tests.unit.delta.predict.programs import a_program
+from tests.unit.delta.predict.programs import a_program, operands
 
 V1, V2 = PROFILES["v1-64m"], PROFILES["v2-64m"]
 OLD = a_program(3000)
@@ -45,6 +45,26 @@ def test_every_call_and_address_that_moved_is_predicted():
     assert found.kinds
     wrong = len(found.difference) - found.difference.count(0)
     assert wrong * 20 < len(plain.difference) - plain.difference.count(0)
+
+
+def test_every_operand_of_a_program_at_a_fixed_address_is_predicted():
+    old, new = operands(b""), operands(b"moved by it")
+    plain = difference(old, new, 16)
+
+    found = predicted_difference(plain, old, new, 16)
+
+    assert found.kinds & Kind.IMMEDIATES
+    assert not any(found.difference[4096:12288])
+    assert plain.difference[4096:12288].count(0) < 7800
+
+
+def test_code_that_moved_between_files_of_one_size_is_sought():
+    """Such files are subtracted, where they differ in little."""
+    old, new = a_program(7000, {5000: b"\x90" * 16}), a_program(7000, {5050: b"\x90" * 16})
+    plain = difference(old, new, 16)
+    assert len(plain.controls) == 1
+
+    assert predicted_difference(plain, old, new, 16).cost() * 5 < plain.cost()
 
 
 @pytest.mark.parametrize("other", [b"text, and no program", OLD[:5] + b"\2" + OLD[6:], OLD[:3000]])

@@ -15,7 +15,7 @@ from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Stretch
 from tests.unit.delta.predict.arm_programs import an_arm_program
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, pdb, ready_to_run
-from tests.unit.delta.predict.programs import a_library, a_program
+from tests.unit.delta.predict.programs import a_library, a_program, operands
 from tests.vectors.predicted import Delta
 
 BODIES = [(f"Method{n}", fat(call(0x0A000001 + n % 50) + call(0x06000001 + n) + b"\x17" * (n % 7))) for n in range(160)]
@@ -25,6 +25,7 @@ VARIABLES = [f"variable{n}" for n in range(500)]
 PAIRS = {
     "a program": (a_program(400), a_program(400, {100: b"\x90" * 7, 300: b"\xcc" * 33})),
     "a library": (a_library(300), a_library(300, {30: b"\x90" * 7, 200: b"\xcc" * 33})),
+    "operands": (operands(b""), operands(b"moved by it")),
     "a program for arm": (an_arm_program(300), an_arm_program(300, {90: b"\x1f\x20\x03\xd5" * 7, 200: b"\xcc" * 33})),
     "an assembly": (assembly(Source(BODIES, MEMBERS)), assembly(Source(MOVED, ["Put in", *MEMBERS], ["More"]))),
     "symbols of an assembly": (pdb(400, VARIABLES), pdb(400, ["first", *VARIABLES], first_variable=2)),
