@@ -28,6 +28,7 @@ from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.source_images import FindConfig, LayerNames, SourceImages
 from imagedelta.delta.format.tape import Tape
+from imagedelta.delta.predict.bounds import bounds_of
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated, UnsupportedFormat
 from imagedelta.limits import MIB, Limits
 
@@ -118,7 +119,8 @@ class OpenedPatch:
     def layer_maker(self, scratch: Scratch) -> LayerMaker:
         """Return what makes the rebuilt layers; there is one, because streams are read once."""
         header = self.header
-        deltas = Deltas(self.tapes, self.mixed, predicted=header.is_second_format)
+        bounds = bounds_of(is_small=header.is_small) if header.is_second_format else None
+        deltas = Deltas(self.tapes, self.mixed, bounds)
         return LayerMaker(
             self.tapes, deltas, self.sources, scratch, header.unfolding_bytes, second_format=header.is_second_format
         )

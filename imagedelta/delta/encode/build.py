@@ -43,7 +43,6 @@ from imagedelta.delta.format.coders import MIN_DICTIONARY, MIXED_DIFFERENCES, Pa
 from imagedelta.delta.format.header import (
     MAX_SOURCES,
     MEMBER_BYTES,
-    PREDICTING_BYTES,
     PatchHeader,
     PatchStream,
     RebuiltLayer,
@@ -319,7 +318,7 @@ class _Joining:
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
         budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
         if profile.second_format and build.plan.source_layers:
-            budget -= PREDICTING_BYTES
+            budget -= profile.predicting_bytes
         bits = bits_within(budget // 2) if profile.mixes else 0
         self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None
         with closing(PieceReader(made)) as pieces:

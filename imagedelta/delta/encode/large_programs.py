@@ -13,6 +13,7 @@ from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.encode.predicting import MASK, alike, best_of, program_kinds
 from imagedelta.delta.encode.windows import Windows
+from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.limits import MIB
 
@@ -23,18 +24,20 @@ COPIES = 4
 Search = Callable[[bytes, bytes], list[Match]]
 
 
-def large_difference(old: bytes, new: bytes, windows: Windows, count: int, min_match: int) -> Difference | None:
+def large_difference(
+    old: bytes, new: bytes, windows: Windows, count: int, min_match: int, bounds: Bounds
+) -> Difference | None:
     """Return the difference of two versions of a program, its references predicted; None where they are no programs.
 
     Args:
         count: Of windows.
     """
-    kinds = program_kinds(old, new)
+    kinds = program_kinds(old, new, bounds)
     if not kinds:
         return None
 
     way = _masked_way(old, new, windows, count, kinds, min_match)
-    return best_of(way, old, new, (kinds & ~Kind.JUMPS, kinds))
+    return best_of(way, old, new, (kinds & ~Kind.JUMPS, kinds), bounds)
 
 
 def _masked_way(old: bytes, new: bytes, windows: Windows, count: int, kinds: Kind, min_match: int) -> Difference:

@@ -36,6 +36,7 @@ from imagedelta.delta.format import zero_runs
 from imagedelta.delta.format.items import STREAM_OF, Item, Way
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
+from imagedelta.delta.predict.bounds import bounds_of
 from imagedelta.limits import KIB, MIB
 
 _LITERAL_PIECE = MIB
@@ -238,7 +239,7 @@ class Delta:
         old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
         found = _useful_difference(self._file, old, new)
         if found and profile.second_format:
-            found = predicted_difference(found, old, new, profile.min_match_bytes)
+            found = predicted_difference(found, old, new, profile.min_match_bytes, bounds_of(is_small=profile.is_small))
         if found:
             yield _delta(found, self._file.base, 0, (old, new), profile)
         else:
@@ -286,9 +287,11 @@ class LargeProgram:
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
         file, old, new = self._file, self._old.whole(), self._file.new.whole()
-        found = large_difference(old, new, file.cut, file.windows, file.encoding.profile.min_match_bytes)
+        profile = file.encoding.profile
+        bounds = bounds_of(is_small=profile.is_small)
+        found = large_difference(old, new, file.cut, file.windows, profile.min_match_bytes, bounds)
         if found and _is_useful(file, found, new):
-            yield _delta(found, file.base, 0, (old, new), file.encoding.profile)
+            yield _delta(found, file.base, 0, (old, new), profile)
             return
         del old, new
         for number in range(file.windows):
