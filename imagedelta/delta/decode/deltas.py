@@ -11,7 +11,7 @@ from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.format.items import Item
 from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.format.zero_runs import RUN, SHORT_RUN, ZeroRuns
+from imagedelta.delta.format.zero_runs import ZeroRuns
 from imagedelta.delta.predict import differences as numbers
 from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.clr import CORRECTIONS_AT_MOST
@@ -24,14 +24,17 @@ from imagedelta.errors import ContentError, LimitExceeded
 class Deltas:
     """The deltas of a patch, in the order of its items."""
 
-    def __init__(self, tapes: Mapping[Role, StreamTape], mixed: MixedDifferences | None, bounds: Bounds | None) -> None:
+    def __init__(
+        self, tapes: Mapping[Role, StreamTape], mixed: MixedDifferences | None, run_bytes: int, bounds: Bounds | None
+    ) -> None:
         """Args:
         mixed: Differences, where they are coded beside old bytes.
-        bounds: Of predictions. With them each delta says which of its references are predicted, and runs of zeros are
-            short.
+        run_bytes: Zeros after which the rest of a run is counted.
+        bounds: Of predictions, where each delta says which of its references are predicted.
         """
         self._tapes = tapes
         self._mixed = mixed
+        self._run_bytes = run_bytes
         self._bounds = bounds
 
     def pieces(self, item: Item, base: Extent | None) -> Iterator[bytes]:
@@ -57,8 +60,7 @@ class Deltas:
     def _differences(self) -> Differences:
         if self._mixed:
             return DifferencesBesideOld(self._mixed)
-        run_bytes = SHORT_RUN if self._bounds else RUN
-        return PlainDifferences(ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], run_bytes))
+        return PlainDifferences(ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], self._run_bytes))
 
     def _plain(self, item: Item, base: Extent | None, differences: Differences) -> Iterator[bytes]:
         position, made = item.offset, 0

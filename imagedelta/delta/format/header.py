@@ -116,10 +116,15 @@ class PatchHeader:
         return self.profile.startswith(SMALL_CLASS)
 
     @property
+    def has_predictions(self) -> bool:
+        """Whether each delta says which of its references are predicted."""
+        return any(stream.role is Role.PREDICTIONS for stream in self.streams)
+
+    @property
     def memory_bytes(self) -> int:
         """What all decoders together take, the table of members, and predicting."""
         members = sum(layer.members for layer in self.source_layers)
-        predicting = predicting_bytes(self.profile) if any(row.role is Role.PREDICTIONS for row in self.streams) else 0
+        predicting = predicting_bytes(self.profile) if self.has_predictions else 0
         return predicting + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property
