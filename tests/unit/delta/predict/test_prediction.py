@@ -152,3 +152,16 @@ def test_a_patch_of_new_files_alone_predicts_nothing_and_takes_no_memory_for_it(
     _, summary = a_patch(an_image({"bin/app": NEW}), scratch=tmp_path, profile=V2)
 
     assert summary.memory_bytes < V2.predicting_bytes
+
+
+def test_deltas_of_which_none_is_predicted_take_no_memory_for_it_either(tmp_path):
+    chance = random.Random(3)
+    old = chance.randbytes(20_000)
+    new = old[:9000] + b"other" + old[9003:]
+    source, target = an_image({"data": old}), an_image({"data": new})
+
+    patch, summary = a_patch(target, source, scratch=tmp_path, profile=V2)
+
+    assert (Role.DIFF_LENGTHS in streams_of(patch), Role.PREDICTIONS in streams_of(patch)) == (True, False)
+    assert summary.memory_bytes < V2.predicting_bytes
+    assert_rebuilt(target, patch, source)
