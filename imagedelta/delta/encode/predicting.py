@@ -61,7 +61,7 @@ def predicted_difference(plain: Difference, old: bytes, new: bytes, min_match: i
     if cost < _WORTH_A_SEARCH or len(new) < START_BYTES:
         return plain
     for kinds in _kinds(old, new):
-        if _is_allowed(kinds, old, new):
+        if _is_allowed(kinds, len(old), len(new)):
             best, cost = _tried(plain, old, new, kinds, min_match, (best, cost))
     if (_cost(plain) - cost) * _WORTH_A_BYTE < len(new):
         return plain
@@ -90,17 +90,13 @@ def _cost(found: Difference) -> int:
     return sum(map(packed_bytes, (dense, zeros, found.extra))) + _CONTROL_BYTES * len(found.controls)
 
 
-def program_kinds(old: bytes, new: bytes) -> Kind:
-    """Return the kinds of a program for x86-64; none for other files, or where the old one is much larger."""
-    found = [kinds for kinds in _kinds(old, new) if kinds & Kind.TABLES and _is_allowed(kinds, old, new)]
-    return found[0] if found else Kind.NONE
-
-
-def best_of(way: Difference, old: bytes, new: bytes, choices: Sequence[Kind]) -> Difference | None:
-    """Return a difference with the best choice of references predicted; None where it has too many controls."""
-    if len(way.controls) > MAX_CONTROLS:
-        return None
-    return min((_predicted(way, old, new, kinds) for kinds in choices), key=_cost)
+def program_kinds(old: Extent, new: Extent) -> Kind:
+    """Return the kinds of an ELF program; none for other files, or where the old one is much larger."""
+    starts = [file.read_at(0, min(START_BYTES, file.size)) for file in (old, new)]
+    for kinds in _elf_kinds(starts[1]) if all(map(read_elf, starts)) else ():
+        if _is_allowed(kinds, old.size, new.size):
+            return kinds
+    return Kind.NONE
 
 
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
@@ -132,9 +128,9 @@ def _pe_code(data: bytes) -> Kind:
     return Kind.AARCH64 if machine in _PE_AARCH64 else Kind.CODE
 
 
-def _is_allowed(kinds: Kind, old: bytes, new: bytes) -> bool:
+def _is_allowed(kinds: Kind, old_size: int, new_size: int) -> bool:
     try:
-        check_predictable(kinds, len(new), len(old))
+        check_predictable(kinds, new_size, old_size)
     except LimitExceeded:
         return False
     return True
@@ -182,30 +178,30 @@ def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Differen
     return replace(way, difference=bytes(out), kinds=kinds)
 
 
-def spans_of(found: Difference, old: bytes, new: bytes) -> Iterator[Span]:
+def spans_of(found: Difference, old: Extent, new: Extent) -> Iterator[Span]:
     """Yield the differences with the old bytes that they are added to: each match in spans, from its start on.
 
     The first bytes of the new file, which are not predicted, are a span of their own in a predicted delta.
     """
     controls = Controls(found.start, found.controls)
-    prediction = Prediction(found.kinds, found.corrections, Extent(BytesReader(old), 0, len(old)), controls)
-    prediction.show(new[:START_BYTES])
-    at = 0
+    prediction = Prediction(found.kinds, found.corrections, old, controls)
+    prediction.show(new.read_at(0, min(START_BYTES, new.size)))
     for match, _ in controls.steps():
-        for span in _in_spans(prediction, match, bool(found.kinds)):
-            yield found.difference[at : at + len(span)], span
-            at += len(span)
+        yield from _in_spans(prediction, match, new, bool(found.kinds))
 
 
-def _in_spans(prediction: Prediction, match: Stretch, predicts: bool) -> Iterator[bytes]:
-    waiting = bytearray()
+def _in_spans(prediction: Prediction, match: Stretch, new: Extent, predicts: bool) -> Iterator[Span]:
+    waiting, added, at = bytearray(), bytearray(), match.new
     for part in prediction.parts(match):
-        waiting += prediction.predicted(part).data
+        predicted = prediction.predicted(part)
+        added += differences.subtract(new.read_at(at, part.length), predicted)
+        waiting += predicted.data
+        at += part.length
         while len(waiting) >= SPAN_BYTES or (waiting and predicts and not part.predicted):
-            yield bytes(waiting[:SPAN_BYTES])
-            del waiting[:SPAN_BYTES]
+            yield bytes(added[:SPAN_BYTES]), bytes(waiting[:SPAN_BYTES])
+            del waiting[:SPAN_BYTES], added[:SPAN_BYTES]
     if waiting:
-        yield bytes(waiting)
+        yield bytes(added), bytes(waiting)
 
 
 def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:
