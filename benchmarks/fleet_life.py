@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from benchmarks.fleet_meter import Cost, Meter
 from contracts.messages import Inventory, PresentImage, Report, to_json
+from imagedelta.delta import DEFAULT_PROFILE
 from store.sql import SqlStore
 from tests.simulators.fleet import OWNER, RECON, RUNTIME, FleetSimulator, a_manifest, run_modules
 from tests.simulators.fleet_api import FleetApi, size_of
@@ -289,7 +290,7 @@ def _inventory(device_id: str, images: Iterable[PresentImage], key_id: str) -> H
         installationId="disk",
         sequence=1,
         platform=PLATFORM,
-        profiles=["v1-64m"],
+        profiles=[DEFAULT_PROFILE.name],
         trustedKeys=[key_id],
         freeDiskBytes=10**9,
         images=list(images),

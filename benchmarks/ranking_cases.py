@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.ranking_pairs import DEVICE, QUICK, Pair
+from imagedelta.delta import DEFAULT_PROFILE
 from imagedelta.ranking import rank
 from imagedelta.signatures import Signature
 
@@ -95,14 +96,17 @@ def pairs_of(every: Iterable[Case]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((case.target, source) for case in every for source in case.sources))
 
 
-def judge(case: Case, signatures: Mapping[str, Signature], figures: Figures) -> Outcome | None:
+def judge(
+    case: Case, signatures: Mapping[str, Signature], figures: Figures, profile: str = DEFAULT_PROFILE.name
+) -> Outcome | None:
     """Rank the sources of a case and hold the first against the best; ``None`` if none of them was measured."""
     measured = set(figures.measured())
     known = [source for source in case.sources if (case.target, source) in measured]
     if not known:
         return None
     names = {signatures[source].image_id: source for source in case.sources}
-    chosen = names[rank(signatures[case.target], [signatures[source] for source in case.sources])[0].image_id]
+    sources = [signatures[source] for source in case.sources]
+    chosen = names[rank(signatures[case.target], sources, profile=profile)[0].image_id]
     best = min(known, key=lambda source: (figures.size(case.target, source), source))
     regret = float("inf")
     if chosen in known:

@@ -13,6 +13,7 @@ from benchmarks.ranking_pairs import DEVICE, QUICK
 from benchmarks.ranking_report import estimates, outcomes, picture, tables
 from benchmarks.ranking_speed import seconds_to_rank
 from benchmarks.results import BadResults
+from imagedelta.delta import DEFAULT_PROFILE, PROFILES
 from imagedelta.ranking import rank
 
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
@@ -20,6 +21,13 @@ _PATH = click.Path(path_type=Path)
 _images = click.option("--images", "folder", type=_FOLDER, required=True, help="Folder of image tars.")
 _work = click.option(
     "--work", type=_PATH, default=Path(".benchmarks/ranking"), show_default=True, help="Keeps layers and indexes."
+)
+_profile = click.option(
+    "--profile",
+    type=click.Choice(sorted(PROFILES)),
+    default=DEFAULT_PROFILE.name,
+    show_default=True,
+    help="Of the patches; a file of figures is for one.",
 )
 
 
@@ -31,7 +39,10 @@ _work = click.option(
 @click.option("--sources", default="", help="Names, with commas; all by default.")
 @click.option("--quick", is_flag=True, help="Pack with LZMA's fastest preset: for images of different kinds.")
 @click.option("--threads", type=int, default=1, show_default=True)
-def ranking(folder: Path, work: Path, out: Path, targets: str, sources: str, quick: bool, threads: int) -> None:
+@_profile
+def ranking(
+    folder: Path, work: Path, out: Path, targets: str, sources: str, quick: bool, threads: int, profile: str
+) -> None:
     """Build the patch of each pair of images that ranking chooses among; smallest estimate first."""
     shelf, coding = _shelf(folder, work), QUICK if quick else DEVICE
     wanted = [
@@ -44,8 +55,8 @@ def ranking(folder: Path, work: Path, out: Path, targets: str, sources: str, qui
         left = ranking_pairs.missing(wanted, ranking_pairs.read(out), coding)
     except BadResults as error:
         raise click.ClickException(str(error)) from error
-    for target, source in sorted(left, key=lambda pair: _estimate(shelf, *pair)):
-        pair = ranking_pairs.measure(shelf, target, source, coding, threads)
+    for target, source in sorted(left, key=lambda pair: _estimate(shelf, pair[0], pair[1], profile)):
+        pair = ranking_pairs.measure(shelf, target, source, coding, profile, threads)
         ranking_pairs.append(out, pair)
         click.echo(f"{target:<16} from {source:<16} {pair.patch_bytes:>12,} bytes {pair.seconds:>8.1f} s")
 
@@ -56,7 +67,8 @@ def ranking(folder: Path, work: Path, out: Path, targets: str, sources: str, qui
 @_work
 @click.option("--picture", "drawn", type=_PATH, help="SVG file of estimated against real bytes.")
 @click.option("--markdown", is_flag=True, help="Tables as Markdown.")
-def ranking_report(measured: Path, folder: Path, work: Path, drawn: Path | None, markdown: bool) -> None:
+@_profile
+def ranking_report(measured: Path, folder: Path, work: Path, drawn: Path | None, markdown: bool, profile: str) -> None:
     """Rank the images by their signatures and hold the choices against the patches that were built."""
     shelf = _shelf(folder, work)
     try:
@@ -64,7 +76,8 @@ def ranking_report(measured: Path, folder: Path, work: Path, drawn: Path | None,
     except BadResults as error:
         raise click.ClickException(str(error)) from error
     signatures = {name: shelf.signature(name) for name in shelf.names}
-    judged, estimated = outcomes(cases(shelf.names), signatures, figures), estimates(signatures, figures)
+    judged = outcomes(cases(shelf.names), signatures, figures, profile)
+    estimated = estimates(signatures, figures, profile)
     for table in tables(judged, estimated, figures):
         click.echo(table.markdown() if markdown else table.text())
     seconds, of_them_reading = seconds_to_rank(list(signatures.values()))
@@ -81,5 +94,5 @@ def _shelf(folder: Path, work: Path) -> ImageShelf:
         raise click.ClickException(str(error)) from error
 
 
-def _estimate(shelf: ImageShelf, target: str, source: str) -> int:
-    return rank(shelf.signature(target), [shelf.signature(source)])[0].estimated_bytes
+def _estimate(shelf: ImageShelf, target: str, source: str, profile: str) -> int:
+    return rank(shelf.signature(target), [shelf.signature(source)], profile=profile)[0].estimated_bytes

@@ -19,6 +19,7 @@ from unittest import mock
 
 from benchmarks.ranking_images import ImageShelf
 from benchmarks.results import BadResults, append_line
+from imagedelta.delta import DEFAULT_PROFILE, profile_named
 from imagedelta.delta.encode import build_patch
 from imagedelta.delta.encode.spools import RawStreams
 from imagedelta.delta.encode.stream_coding import Lzma2, StreamPlan
@@ -42,7 +43,9 @@ class Pair:
     seconds: float
 
 
-def measure(shelf: ImageShelf, target: str, source: str, coding: str, threads: int = 1) -> Pair:
+def measure(
+    shelf: ImageShelf, target: str, source: str, coding: str, profile: str = DEFAULT_PROFILE.name, threads: int = 1
+) -> Pair:
     """Build one patch; nothing of it is kept but its size."""
     wanted, given = shelf.content(target), shelf.content(source)
     patched = (
@@ -50,7 +53,8 @@ def measure(shelf: ImageShelf, target: str, source: str, coding: str, threads: i
     )
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, Path(os.devnull).open("wb") as out, patched:
-        summary = build_patch(wanted, [given], out, scratch=Path(scratch), threads=threads)
+        form = profile_named(profile)
+        summary = build_patch(wanted, [given], out, profile=form, scratch=Path(scratch), threads=threads)
     return Pair(target, source, coding, summary.bytes, round(time.monotonic() - started, 2))
 
 

@@ -10,6 +10,7 @@ from benchmarks import svg
 from benchmarks.ranking_cases import Case, Figures, Outcome, judge
 from benchmarks.ranking_pairs import DEVICE, QUICK
 from benchmarks.tables import Table
+from imagedelta.delta import DEFAULT_PROFILE
 from imagedelta.ranking import rank
 from imagedelta.signatures import Signature
 
@@ -36,16 +37,20 @@ class Estimate:
         return self.estimated / self.real
 
 
-def outcomes(every: Iterable[Case], signatures: Mapping[str, Signature], figures: Figures) -> list[Outcome]:
+def outcomes(
+    every: Iterable[Case], signatures: Mapping[str, Signature], figures: Figures, profile: str = DEFAULT_PROFILE.name
+) -> list[Outcome]:
     """Judge the cases of which anything was measured."""
-    return [outcome for case in every if (outcome := judge(case, signatures, figures))]
+    return [outcome for case in every if (outcome := judge(case, signatures, figures, profile))]
 
 
-def estimates(signatures: Mapping[str, Signature], figures: Figures) -> list[Estimate]:
+def estimates(
+    signatures: Mapping[str, Signature], figures: Figures, profile: str = DEFAULT_PROFILE.name
+) -> list[Estimate]:
     """Estimate each measured pair."""
     found = []
     for target, source in figures.measured():
-        (ranked,) = rank(signatures[target], [signatures[source]])
+        (ranked,) = rank(signatures[target], [signatures[source]], profile=profile)
         coding, size = figures.coding(target, source), figures.size(target, source)
         found.append(Estimate(target, source, coding, size, ranked.estimated_bytes))
     return found

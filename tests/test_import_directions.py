@@ -166,7 +166,7 @@ PURE = ("imagedelta", "contracts", "planning")
 DELTA = "imagedelta.delta"
 DELTA_MAY_SEE: dict[str, set[str]] = {
     "deflate": {"format.numbers"},
-    "format": set(),
+    "format": {"predict.clr_metadata"},
     "predict": set(),
     "decode": {"format", "deflate", "predict"},
     "encode": {"format", "deflate", "predict", "decode"},

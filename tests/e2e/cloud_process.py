@@ -11,6 +11,7 @@ import httpx
 
 from contracts.messages import Inventory, Report, to_json
 from imagedelta.bundles.keys import read_trusted_keys
+from imagedelta.delta import DEFAULT_PROFILE
 from tests.e2e.host_process import HostProcess, HubClient, hub_key, wait_for
 from tests.e2e.parts.smtp_server import SmtpServer
 from tests.openapi import check_answer
@@ -129,7 +130,7 @@ class DeviceStandIn:
             "installationId": f"installation of {self.device_id}",
             "sequence": self._sequence,
             "platform": "linux/amd64",
-            "profiles": ["v1-64m", "v1-16m"],
+            "profiles": [DEFAULT_PROFILE.name, "v1-16m"],
             "trustedKeys": list(self._cloud_keys()),
             "freeDiskBytes": 10**9,
             "images": [{"imageId": image_id} for image_id in image_ids],

@@ -7,6 +7,7 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagedelta.delta import PROFILES
 from imagedelta.errors import ContentError
 from imagedelta.ranking import estimate_full, rank
 from imagedelta.signatures import Signature, index_layer, sign, size_bound
@@ -32,12 +33,14 @@ def test_any_signature_survives_storage_within_its_bound(signature):
 
 
 @settings(max_examples=50)
-@given(SIGNATURES, st.lists(SIGNATURES, max_size=4), st.lists(SIGNATURES, max_size=1))
-def test_ranking_is_complete_deterministic_and_never_above_the_full_estimate(target, candidates, always):
-    ranked = rank(target, candidates, always)
+@given(
+    SIGNATURES, st.lists(SIGNATURES, max_size=4), st.lists(SIGNATURES, max_size=1), st.sampled_from(sorted(PROFILES))
+)
+def test_ranking_is_complete_deterministic_and_never_above_the_full_estimate(target, candidates, always, profile):
+    ranked = rank(target, candidates, always, profile=profile)
 
     assert sorted(entry.image_id for entry in ranked) == sorted(entry.image_id for entry in candidates)
-    assert ranked == rank(target, candidates[::-1], always)
+    assert ranked == rank(target, candidates[::-1], always, profile=profile)
     assert all(0 < entry.estimated_bytes <= estimate_full(target) + 1 for entry in ranked)
 
 

@@ -13,6 +13,7 @@ from contracts.messages import Inventory, PresentImage, Report, to_json
 from contracts.outbox import outbox_container
 from imagedelta.bundles import BundleHead, PublicKey, parse_head
 from imagedelta.bundles.bundle import HEAD_BYTES
+from imagedelta.delta import DEFAULT_PROFILE
 from services.ports import BlobInfo, Blobs
 from tests.simulators.fleet_device import PLATFORM, local_digest
 from triggers.hub_events import HubMessage
@@ -78,7 +79,7 @@ class FleetBoat:
             installationId=self.installation,
             sequence=self.inventories,
             platform=PLATFORM,
-            profiles=["v1-64m"],
+            profiles=[DEFAULT_PROFILE.name],
             trustedKeys=sorted(self.trusted),
             freeDiskBytes=10**9,
             images=[

@@ -15,7 +15,7 @@ from contracts.messages import Inventory, LastResult, PresentImage, Report, to_j
 from contracts.outbox import outbox_container
 from imagedelta.archives import sha256_id
 from imagedelta.bundles import BundleHead, OpenedBundle, PublicKey, read_bundle
-from imagedelta.delta import AppliedImage, BytesReader, LayerReader, apply_patch
+from imagedelta.delta import DEFAULT_PROFILE, AppliedImage, BytesReader, LayerReader, apply_patch
 from imagedelta.errors import ContentError, ImageDeltaError, SourceMissing
 from services.ports import Blobs
 from tests.images import BuiltImage
@@ -86,7 +86,7 @@ class FleetDevice:
             installationId=self.installation,
             sequence=self.inventories,
             platform=PLATFORM,
-            profiles=["v1-64m"],
+            profiles=[DEFAULT_PROFILE.name],
             trustedKeys=sorted(self.trusted),
             freeDiskBytes=10**9,
             images=[image.named(image_id) for image_id, image in self.images.items()],

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, Params
+from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, PROGRAMS, Params
 from imagedelta.delta.format.header import PatchHeader, SourceLayer, header_to_bytes
 from imagedelta.delta.format.items import HEADLESS, KEEP, ODD_HEADER, Way
 from imagedelta.delta.format.roles import Role
@@ -182,6 +182,19 @@ def bad_blocks(news: RawPatch) -> Refused:
             news.with_streams(folds=head + encode(2) + encode(20_000) + encode(2)).to_bytes(),
             "content.invalid",
         ),
+    }
+
+
+def bad_programs(good: bytes, header: PatchHeader) -> Refused:
+    """Return damaged copies of a patch of new programs."""
+    head = len(header_to_bytes(header))
+    before = sum(row.coded_bytes for row in header.streams if row.role < Role.CODE)
+    assert next(row for row in header.streams if row.role is Role.CODE).coder == PROGRAMS
+    kind = head + before
+    return {
+        "P2-programs": (header_to_bytes(replace(header, profile="v1-64m")) + good[head:], "content.unsupported"),
+        "P15-frame": (good[:kind] + b"\2" + good[kind + 1 :], "content.invalid"),
+        "P15-short-frame": (good[: kind + 1] + b"\0" + good[kind + 2 :], "content.invalid"),
     }
 
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from imagedelta.bundles import Ed25519Sealer, canonical_bytes, seal
 from imagedelta.bundles.zip_layout import BundleParts, head_bytes, pack_json, tail_bytes
-from imagedelta.delta import BytesReader
+from imagedelta.delta import BytesReader, read_patch_header
 from imagedelta.delta.deflate.folding import Deflater
 from imagedelta.delta.encode import build
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
@@ -37,7 +37,15 @@ from tests.unit.delta.patches import a_patch, layers_of
 from tests.unit.delta.predict.arm_programs import an_arm_program
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
 from tests.unit.delta.predict.programs import a_library
-from tests.vectors.bad_patches import bad_blocks, bad_folds, bad_heads, bad_items, bad_layers, bad_predictions
+from tests.vectors.bad_patches import (
+    bad_blocks,
+    bad_folds,
+    bad_heads,
+    bad_items,
+    bad_layers,
+    bad_predictions,
+    bad_programs,
+)
 from tests.vectors.raw_patch import RawPatch, laid_open
 
 FOLDER = Path(__file__).parent
@@ -211,6 +219,7 @@ def good_patches() -> dict[str, Good]:
         "good-config-only": (an_image(*SOURCE.layers, note="other"), (SOURCE,), V1_64M),
         "good-code": (PROGRAM, (), V1_64M),
         "good-predicted": (PROGRAMS_2, (PROGRAMS_1,), V2_64M),
+        "good-programs": (PROGRAMS_2, (), V2_64M),
         "good-cut-blocks": (NEWS_2, (NEWS_1,), V2_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
         "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
@@ -255,7 +264,7 @@ _OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted"
 def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
     """Return name → (patch that breaks the rule in its name, code of its refusal)."""
     opened = {name: _laid_open(*good[name]) for name in _OPENED}
-    from_source = good["good-from-source"][2]
+    from_source, programs = good["good-from-source"][2], good["good-programs"][2]
     return {
         **bad_heads(from_source, opened["good-from-source"].header),
         **bad_layers(opened["good-smallest"]),
@@ -263,6 +272,7 @@ def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
         **bad_folds(opened["good-modules"]),
         **bad_predictions(opened["good-predicted"]),
         **bad_blocks(opened["good-cut-blocks"]),
+        **bad_programs(programs, read_patch_header(io.BytesIO(programs))),
         "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),
         "P7-different": (_patch(MODULES_2, ROTTEN), "source.different"),
     }

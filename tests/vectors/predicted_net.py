@@ -112,20 +112,23 @@ class Net:
             self.start = self._at(u32(data, self._header() + 8))
         if exactly(data, self.start, 4) != b"BSJB":
             raise ValueError
-        at = self.start + 16 + u32(data, self.start + 12)
-        self.streams: dict[bytes, tuple[int, int]] = {}
-        count, at = u16(data, at + 2), at + 4
+        known = self._streams()
+        self.streams = {name: (at, size) for name, (at, size) in known.items() if at + size <= len(data)}
+        self._read_tables()
+        self.end = max(place + size for place, size in self.streams.values())
+
+    def _streams(self) -> dict[bytes, tuple[int, int]]:
+        at = self.start + 16 + u32(self.data, self.start + 12)
+        found: dict[bytes, tuple[int, int]] = {}
+        count, at = u16(self.data, at + 2), at + 4
         for _ in range(min(16, count)):
-            place, size = self.start + u32(data, at), u32(data, at + 4)
-            name = data[at + 8 : at + 8 + 32]
+            name = self.data[at + 8 : at + 8 + 32]
             if 0 not in name:
                 raise ValueError
             name = name[: name.index(0)]
-            if place + size <= len(data):
-                self.streams[name] = (place, size)
+            found[name] = self.start + u32(self.data, at), u32(self.data, at + 4)
             at += 8 + (len(name) + 4) // 4 * 4
-        self._read_tables()
-        self.end = max(place + size for place, size in self.streams.values())
+        return found
 
     def _at(self, address: int) -> int:
         offset = self.image.offset_of(address)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import brotli
 
 from tests.native import twin
-from tests.vectors import predicted
+from tests.vectors import predicted, programs
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
 SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
@@ -26,6 +26,8 @@ PREDICTIONS = 21
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
+OF_ONE_ROLE = ((4, CONFIG), (4, OLD_TEXT), (5, DIFF))
+"""Coders, and the streams that alone may have them."""
 WITHOUT_DATA = b"123456"
 
 
@@ -310,6 +312,7 @@ class Patch:
         coded = Bytes(data[17 + length :])
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
+        self.predicts = PREDICTIONS in parts
         self.streams = {role: Bytes(b"") for role in (*range(1, 22), *range(COLUMNS, COLUMNS + 11))}
         self.mixed: twin.Residual | None = None
         self.mixed_left = 0
@@ -354,7 +357,7 @@ class Patch:
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
         assert role in range(1, 22 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
-        assert coder in (0, 1, 2, 3, 6) or (coder == 4 and role in (CONFIG, OLD_TEXT)) or (coder == 5 and role == DIFF)
+        assert coder in (0, 1, 2, 3, 6) or self.second * 7 == coder or (coder, role) in OF_ONE_ROLE
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
@@ -370,6 +373,8 @@ class Patch:
             return b""  # there are none without the old bytes
         if coder == 6:
             return self._frames(Bytes(data), parameter)
+        if coder == 7:
+            return programs.frames(data, parameter)
         if role == CONFIG:
             made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
             assert not rest
@@ -534,7 +539,7 @@ class Patch:
 
     def _changed(self, old: bytes, position: int, length: int) -> bytes:
         streams, out, self.row, self.left = self.streams, b"", 0, 0
-        kinds = streams[PREDICTIONS].number() if self.second else 0
+        kinds = streams[PREDICTIONS].number() if self.predicts else 0
         if kinds:
             return self._predicted(kinds, old, position, length)
         while len(out) < length:

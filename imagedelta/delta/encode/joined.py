@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagedelta.delta.encode.stream_coding import Lzma2, Mixed, StreamPlan
-from imagedelta.delta.format.coders import Params
+from imagedelta.delta.encode.stream_coding import Lzma2, Mixed, Programs, StreamPlan
+from imagedelta.delta.format.coders import MIXED_BYTES, PROGRAMS, Params
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.roles import Role
 
@@ -44,14 +44,22 @@ class Joined:
 
 def _plan(stated: Mapping[str, Any]) -> StreamPlan:
     return StreamPlan(
-        Role(stated["role"]), stated["dictionary"], tuple(stated["segments"]), _coding(stated["coding"]), stated["bits"]
+        Role(stated["role"]),
+        stated["dictionary"],
+        tuple(stated["segments"]),
+        _coding(stated["coding"]),
+        stated["bits"],
+        stated["has_programs"],
+        stated["may_brotli"],
     )
 
 
-def _coding(stated: Mapping[str, Any] | None) -> Lzma2 | Mixed | None:
+def _coding(stated: Mapping[str, Any] | None) -> Lzma2 | Programs | Mixed | None:
     if stated is None:
         return None
-    return Lzma2(**stated) if "tuning" in stated else Mixed(**stated)
+    if stated["coder"] == PROGRAMS:
+        return Programs(**stated)
+    return Mixed(**stated) if stated["coder"] == MIXED_BYTES else Lzma2(**stated)
 
 
 def _stream(stated: Mapping[str, Any]) -> PatchStream:

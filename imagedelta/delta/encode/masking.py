@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.linkage import Slots
 from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
@@ -50,6 +51,7 @@ class ProgramMask:
         start = file.read_at(0, min(START_BYTES, file.size))
         self._prediction.show(start)
         self._image = read_elf(start) or read_pe(start) or Image(())
+        self._slots = Slots(file, start, self._image)
 
     def masked(self, start: int, end: int) -> bytes:
         """Return a range with its references masked."""
@@ -61,10 +63,12 @@ class ProgramMask:
                 out += _instructions_masked(old, part, self._prediction)
             else:
                 out += self._masked(old, part, told)
+        self._slots.named_in_code(out, start)
         for number in range(0, len(told), _TOLD):
             place, width, _, _ = told[number : number + _TOLD]
             name = _named(out, start, told, number) & (1 << 8 * width) - 1
             out[place - start : place - start + width] = name.to_bytes(width, "little")
+        self._slots.named(out, start)
         return bytes(out)
 
     def _masked(self, data: bytes, part: Part, told: array[int]) -> bytes:

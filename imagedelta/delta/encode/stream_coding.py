@@ -13,7 +13,7 @@ import lzma
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ from imagedelta.delta.encode.spools import RawStreams, spooled_file
 from imagedelta.delta.format import mixing
 from imagedelta.delta.format.coders import (
     BROTLI,
+    CODE_FRAME,
     LZMA2,
     LZMA2_DICTIONARY,
     LZMA2_X86,
@@ -34,10 +35,13 @@ from imagedelta.delta.format.coders import (
     MIN_DICTIONARY,
     MIN_WINDOW_LOG,
     MIXED_BYTES,
+    PLAIN_FRAME,
+    PROGRAMS,
     RAW,
     Params,
     coder,
     lzma2_filters,
+    program_form,
 )
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.profiles import Profile
@@ -61,10 +65,17 @@ _TUNINGS: tuple[dict[str, int], ...] = (
     {"lc": 0, "lp": 1, "pb": 1},
     {"lc": 1, "lp": 1, "pb": 0},
 )
+_PROGRAM_ROLES = (Role.CODE, Role.LITERAL)
+"""The first that a patch has is where new programs are."""
+_CODE_TUNING = {"lc": 0, "lp": 1, "pb": 1}
 _ENCODER_FACTOR = 11
 """liblzma's encoder takes so many times its dictionary."""
 _OVERHEAD = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
 """What any decoder takes beside its dictionary."""
+_HARDLY_ANY = 8 * KIB
+"""Where dictionaries lack memory, streams of up to so many bytes go without Brotli, which saves some bytes of them and
+takes more memory than they."""
+_SPARED = _OVERHEAD - coder(LZMA2).memory(Params())
 _PLANNING_BYTES = _ENCODER_FACTOR * _SAMPLE_BLOCKS * _SAMPLE_BLOCK
 _CLEARLY = 0.97
 """On a sample, the native coder must be so much shorter to be taken for a long stream, whose beginning it forgets."""
@@ -107,6 +118,41 @@ class Lzma2:
 
 
 @dataclass(frozen=True, slots=True)
+class Programs:
+    """A coder of programs, whose code and tables are brought into a form that packs better, and its tuning."""
+
+    tuning: Mapping[str, int] = field(default_factory=dict)
+    coder: int = PROGRAMS
+
+    def pack(self, data: bytes, dictionary: int) -> bytes:
+        """Return all of a stream, coded."""
+        return min((self._frame(data, dictionary, has_code) for has_code in (False, True)), key=len)
+
+    def params(self, dictionary: int) -> Params:
+        """See ``Lzma2``."""
+        return Params(dictionary_bytes=dictionary)
+
+    def code(self, plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
+        """Append a segment, a frame of its own; by a sample of it, whether it has code."""
+        sample = _sample([raw])
+        has_code = self.pack(sample, max(MIN_DICTIONARY, len(sample)))[0] == CODE_FRAME
+        for block in self._blocks(raw.pieces(0, raw.size), plan.dictionary, has_code):
+            out.write(block)
+
+    def _frame(self, data: bytes, dictionary: int, has_code: bool) -> bytes:
+        return b"".join(self._blocks(iter([data]), dictionary, has_code))
+
+    def _blocks(self, pieces: Iterator[bytes], dictionary: int, has_code: bool) -> Iterator[bytes]:
+        packer = lzma.LZMACompressor(
+            lzma.FORMAT_RAW, filters=Lzma2(LZMA2_X86 if has_code else LZMA2, self.tuning).filters(dictionary)
+        )
+        yield bytes([CODE_FRAME if has_code else PLAIN_FRAME])
+        for piece in program_form(pieces, has_code, undo=False):
+            yield packer.compress(piece)
+        yield packer.flush()
+
+
+@dataclass(frozen=True, slots=True)
 class Mixed:
     """The native coder of new bytes, and the size of its tables."""
 
@@ -135,10 +181,14 @@ class StreamPlan:
     dictionary: int
     segments: tuple[int, ...]
     """Raw bytes of each."""
-    coding: Lzma2 | Mixed | None
+    coding: Lzma2 | Programs | Mixed | None
     """``None`` for a small stream, of which several codings are tried."""
     bits: int = 0
     """Of the tables of the native coder; 0 where it is not tried."""
+    has_programs: bool = False
+    """Whether the coder of programs is tried."""
+    may_brotli: bool = True
+    """Whether Brotli may be tried."""
 
     @property
     def bytes(self) -> int:
@@ -182,24 +232,36 @@ def plan_streams(
     """
     totals = [(role, sum(segments)) for role, segments in sizes.items()]
     mixed = frozenset(role for role, size in totals if role in profile.mixed_roles and size <= most_mixed)
+    programs = next((role for role in _PROGRAM_ROLES if role in sizes), None) if profile.second_format else None
+    if programs:
+        budget -= coder(PROGRAMS).memory(Params()) - _OVERHEAD
     shares = share_memory(totals, budget, profile, mixed)
-    jobs = [
-        Job(partial(_plan, raw, role, segments, shares[role], role in mixed), _PLANNING_BYTES)
-        for role, segments in sizes.items()
-    ]
+    sparing: frozenset[Role] = frozenset()
+    if profile.second_format and any(shares[role] < min(size, profile.max_dictionary_bytes) for role, size in totals):
+        sparing = frozenset(role for role, size in totals if size <= _HARDLY_ANY)
+        shares = share_memory(totals, budget + _SPARED * len(sparing), profile, mixed)
+
+    def plan(role: Role) -> StreamPlan:
+        planned = _plan(raw, role, sizes[role], shares[role], role in mixed, role is programs)
+        return replace(planned, may_brotli=role not in sparing)
+
+    jobs = [Job(partial(plan, role), _PLANNING_BYTES) for role in sizes]
     return [planned.result() for planned in [queue.submit(job) for job in jobs]]
 
 
-def _plan(raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, mixes: bool) -> StreamPlan:
+def _plan(
+    raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, may_mix: bool, has_programs: bool
+) -> StreamPlan:
     size = sum(segments)
     dictionary = max(MIN_DICTIONARY, min(size, share))
-    bits = _bits(size, share + _OVERHEAD) if mixes else 0
+    bits = _bits(size, share + _OVERHEAD) if may_mix else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
-        return StreamPlan(role, dictionary, segments, None, bits)
+        return StreamPlan(role, dictionary, segments, None, bits, has_programs)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
-    coding: Lzma2 | Mixed = _best(role, sample)
-    if bits and len(Mixed(bits).pack(sample)) < _CLEARLY * len(_best(role, sample).pack(sample, dictionary)):
-        coding = Mixed(bits)
+    best = _best(role, sample)
+    alone = Programs(best.tuning) if has_programs else best
+    mixes = bool(bits) and len(Mixed(bits).pack(sample)) < _CLEARLY * len(alone.pack(sample, dictionary))
+    coding = Mixed(bits) if mixes else alone
     return StreamPlan(role, dictionary, segments, coding, bits)
 
 
@@ -273,8 +335,11 @@ def _candidates(plan: StreamPlan, raw: Extent, data: bytes) -> Iterator[tuple[in
     if len(data) > _SAMPLE_BLOCKS * _SAMPLE_BLOCK:
         candidates = [_best(plan.role, _sample([raw]))]
     for lzma2 in candidates:
-        yield lzma2.coder, Params(dictionary_bytes=plan.dictionary), lzma2.pack(data, plan.dictionary)
-    if plan.role in _BROTLI_ROLES or len(data) <= _TINY:
+        yield lzma2.coder, lzma2.params(plan.dictionary), lzma2.pack(data, plan.dictionary)
+    if plan.has_programs:
+        programs = Programs(_CODE_TUNING)
+        yield programs.coder, programs.params(plan.dictionary), programs.pack(data, plan.dictionary)
+    if plan.may_brotli and (plan.role in _BROTLI_ROLES or len(data) <= _TINY):
         window = _window_log(plan.dictionary)
         yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
     if plan.bits:

@@ -19,7 +19,9 @@ import brotli
 
 from imagedelta import leb128
 from imagedelta.delta.format import mixing
+from imagedelta.delta.format.code_operands import with_operands
 from imagedelta.delta.format.dictionary_reading import decoder_behind
+from imagedelta.delta.format.table_columns import MAX_TABLES_BYTES, with_tables
 from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
 from imagedelta.limits import KIB, MIB
 
@@ -28,10 +30,13 @@ MIN_DICTIONARY, MAX_DICTIONARY = 4096, 1 << 30
 MIN_WINDOW_LOG, MAX_WINDOW_LOG = 10, 24
 _LZMA_EXTRA = 256 * KIB
 _BROTLI_EXTRA = MIB
+_TABLES_EXTRA = 4 * MAX_TABLES_BYTES
 LEAST_FRAME_BYTES = MIB
-"""A frame before the last makes at least so many bytes, so that reading its old text stays in proportion."""
+"""A frame before the last makes at least so many bytes, so that what begins anew with it stays in proportion."""
 
-RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY, MIXED_DIFFERENCES, MIXED_BYTES = range(7)
+RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY, MIXED_DIFFERENCES, MIXED_BYTES, PROGRAMS = range(8)
+PLAIN_FRAME, CODE_FRAME = range(2)
+"""First byte of a frame of programs: whether there is code for x86-64 in it."""
 NATIVE_CODERS = frozenset({MIXED_DIFFERENCES, MIXED_BYTES})
 """They take the package imagedelta-native."""
 
@@ -104,6 +109,37 @@ class _LzmaReader:
         yield from _decoded(decoder, b"", coded)
         if decoder.unused_data or coded.read(1):
             raise ContentError("an LZMA2 stream goes on after its end mark")
+
+
+class _ProgramsReader:
+    """Frames of LZMA2 whose code and tables are in a form that packs better."""
+
+    def __init__(self, params: Params) -> None:
+        self._dictionary_bytes = params.dictionary_bytes
+
+    def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
+        feed = coded.read(PIECE_BYTES)
+        while feed:
+            if feed[0] not in (PLAIN_FRAME, CODE_FRAME):
+                raise ContentError(f"a frame of programs of kind {feed[0]}")
+            has_code = feed[0] == CODE_FRAME
+            filters = lzma2_filters(self._dictionary_bytes, x86=has_code)
+            decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+            made = 0
+            for piece in program_form(_decoded(decoder, feed[1:], coded), has_code, undo=True):
+                made += len(piece)
+                yield piece
+            feed = decoder.unused_data or coded.read(PIECE_BYTES)
+            if feed and made < LEAST_FRAME_BYTES:
+                raise ContentError(f"a frame of programs makes {made} bytes, at least {LEAST_FRAME_BYTES} are due")
+
+
+def program_form(pieces: Iterator[bytes], has_code: bool, *, undo: bool) -> Iterator[bytes]:
+    """Yield a frame of programs in the form that packs better, or back from it; pieces that are not empty."""
+    filters = [with_tables, with_operands] if has_code else [with_tables]
+    for each in reversed(filters) if undo else filters:
+        pieces = each(pieces, undo=undo)
+    return filter(None, pieces)
 
 
 class _DictionaryReader:
@@ -222,12 +258,14 @@ def _mixing_coder(name: str, reader: Callable[[Params, NextDictionary], StreamRe
     )
 
 
-def _lzma_coder(name: str, reader: Callable[[Params, NextDictionary], StreamReader]) -> Coder:
+def _lzma_coder(
+    name: str, reader: Callable[[Params, NextDictionary], StreamReader], extra_bytes: int = _LZMA_EXTRA
+) -> Coder:
     return Coder(
         name=name,
         write_params=lambda params: leb128.encode(params.dictionary_bytes),
         read_params=_read_dictionary,
-        memory=lambda params: params.dictionary_bytes + _LZMA_EXTRA,
+        memory=lambda params: params.dictionary_bytes + extra_bytes,
         reader=reader,
     )
 
@@ -251,5 +289,8 @@ CODERS: dict[int, Coder] = {
     ),
     LZMA2_DICTIONARY: _lzma_coder("old-text+lzma2", _DictionaryReader),
     MIXED_DIFFERENCES: _mixing_coder("mixing beside old bytes", lambda params, next_dictionary: _NoReader()),
+    PROGRAMS: _lzma_coder(
+        "programs+lzma2", lambda params, next_dictionary: _ProgramsReader(params), _LZMA_EXTRA + _TABLES_EXTRA
+    ),
     MIXED_BYTES: _mixing_coder("mixing", lambda params, next_dictionary: _MixedBytesReader(params)),
 }

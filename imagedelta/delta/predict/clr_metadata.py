@@ -50,6 +50,11 @@ class Table:
     row_bytes: int
     columns: tuple[Column, ...]
 
+    @property
+    def end(self) -> int:
+        """Where the last row ends."""
+        return self.start + self.rows * self.row_bytes
+
 
 class Heap(NamedTuple):
     """A stretch of the file."""
@@ -96,7 +101,7 @@ class Metadata:
         if not self.tables:
             return 0, 0
         tables = list(self.tables.values())
-        return tables[0].start, tables[-1].start + tables[-1].rows * tables[-1].row_bytes
+        return tables[0].start, tables[-1].end
 
     def columns(self) -> Iterator[tuple[int, Table, Column]]:
         """Yield number of the table, table and column."""
@@ -117,20 +122,9 @@ def _read(data: bytes, root: int) -> Metadata | None:
     if data[root : root + 4] != _SIGNATURE:
         return None
     heaps = {name: heap for name, heap in _streams(data, root) if heap.start + heap.size <= len(data)}
-    described = heaps.get(b"#~")
-    if described is None:
+    if b"#~" not in heaps:
         return None
-    wide = data[described.start + 6]
-    at = described.start + 24
-    rows, at = _row_counts(data, _U64.unpack_from(data, described.start + 8)[0], at)
-    outside: dict[int, int] = {}
-    if b"#Pdb" in heaps:
-        pdb = heaps[b"#Pdb"].start
-        outside, _ = _row_counts(data, _U64.unpack_from(data, pdb + 24)[0], pdb + 32)
-    tables = _tables(rows, outside | rows, wide, at)
-    last = max((table.start + table.rows * table.row_bytes for table in tables.values()), default=at)
-    if last > described.start + described.size or sum(table.rows for table in tables.values()) > _ROWS_AT_MOST:
-        return None
+    tables = _described(data, heaps)
     return Metadata(
         data,
         (root, max(heap.start + heap.size for heap in heaps.values())),
@@ -139,6 +133,45 @@ def _read(data: bytes, root: int) -> Metadata | None:
         heaps.get(b"#US", _NO_HEAP),
         tables,
     )
+
+
+def read_streams(root: bytes) -> dict[bytes, Heap]:
+    """Return the streams of the metadata whose root this is.
+
+    Raises:
+        ValueError, struct.error: They are not told there.
+    """
+    return dict(_streams(root, 0))
+
+
+def read_tables(described: bytes, size: int) -> list[Table]:
+    """Return the tables that the beginning of a stream ``#~`` of ``size`` bytes describes.
+
+    Raises:
+        ValueError, IndexError, struct.error: They are not told there.
+    """
+    return list(_described(described, {b"#~": Heap(0, size)}).values())
+
+
+def _described(data: bytes, heaps: dict[bytes, Heap]) -> dict[int, Table]:
+    """Place the tables that ``#~`` describes.
+
+    Raises:
+        ValueError: They go beyond it or have too many rows, or one is not known.
+    """
+    described = heaps[b"#~"]
+    wide = data[described.start + 6]
+    rows, at = _row_counts(data, _U64.unpack_from(data, described.start + 8)[0], described.start + 24)
+    outside: dict[int, int] = {}
+    if b"#Pdb" in heaps:
+        pdb = heaps[b"#Pdb"].start
+        outside, _ = _row_counts(data, _U64.unpack_from(data, pdb + 24)[0], pdb + 32)
+    tables = _tables(rows, outside | rows, wide, at)
+    if max((table.end for table in tables.values()), default=at) > described.start + described.size:
+        raise ValueError("tables that go beyond their stream")
+    if sum(table.rows for table in tables.values()) > _ROWS_AT_MOST:
+        raise ValueError("too many rows")
+    return tables
 
 
 def _streams(data: bytes, root: int) -> Iterator[tuple[bytes, Heap]]:

@@ -24,6 +24,7 @@ from contracts.requests import DeviceSelection, EnrolDevice, Owner, RegisterImag
 from contracts.states import ORCHESTRATOR
 from imagedelta.bundles import Ed25519Sealer
 from imagedelta.bundles.keys import generate_private_key
+from imagedelta.delta import DEFAULT_PROFILE
 from services.blobs.folder import FolderBlobs
 from services.deps import Deps
 from services.ports import BlobInfo
@@ -197,7 +198,7 @@ class Bench:
                 "installationId": "disk-1",
                 "sequence": self._inventories[device_id],
                 "platform": "linux/amd64",
-                "profiles": ["v1-64m"],
+                "profiles": [DEFAULT_PROFILE.name],
                 "trustedKeys": [self.sealer.key_id] if keys is None else list(keys),
                 "bundleForms": list(forms),
                 "freeDiskBytes": 10**9,
@@ -228,7 +229,7 @@ class Bench:
             reference=reference,
             already_present=False,
             sources=tuple(built.image_id for built in sources),
-            profile="v1-64m",
+            profile=DEFAULT_PROFILE.name,
             estimated_bytes=100,
             full_bytes=1000,
             priority="normal",
@@ -285,7 +286,7 @@ class Bench:
         )
         sets, images = self.store.sets, {reference: {"linux/amd64": target.image_id}}
         set_id = sets.create(request, images=images, manifest=manifest, by="olga", at=self.now()).set_id
-        planned = PlannedTransfer(DEVICE, target.image_id, reference, True, (), "v1-64m", 0, 1000, "normal")
+        planned = PlannedTransfer(DEVICE, target.image_id, reference, True, (), DEFAULT_PROFILE.name, 0, 1000, "normal")
         twin = self.hub.module_twin(DEVICE, "$edgeAgent")
         assert twin is not None
         self._start(set_id, planned, twin.version)

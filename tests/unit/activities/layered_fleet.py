@@ -16,6 +16,7 @@ from contracts.messages import Inventory, PresentImage
 from contracts.records import Member, Release, ReleaseBy
 from contracts.requests import DeviceSelection, EnrolDevice, Owner, StartDeployment
 from contracts.states import ORCHESTRATOR
+from imagedelta.delta import DEFAULT_PROFILE
 from planning.manifest import resolve
 from services.ports import Deployment
 from services.store_port import Decisions, Origin, PlannedMember, PlannedTransfer
@@ -75,7 +76,7 @@ class Fleet:
             installation_id="disk-1",
             sequence=1,
             platform="linux/amd64",
-            profiles=["v1-64m"],
+            profiles=[DEFAULT_PROFILE.name],
             free_disk_bytes=10**9,
             images=images,
         )
@@ -113,7 +114,9 @@ class Fleet:
             device, twin = bench.store.devices.device(device_id), self.hub.module_twin(device_id, "$edgeAgent")
             assert device is not None
             assert twin is not None
-            planned = PlannedTransfer(device_id, image.image_id, reference, True, (), "v1-64m", 0, 1000, "normal")
+            planned = PlannedTransfer(
+                device_id, image.image_id, reference, True, (), DEFAULT_PROFILE.name, 0, 1000, "normal"
+            )
             members.append(PlannedMember(device_id, twin.version, device.last_inventory_at, (planned,)))
         sets.record_plan(set_id, Decisions(members), at)
         sets.move(set_id, "planning", "preparing", ORCHESTRATOR, at)
