@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.image_set import Part, Recipe, write_image
@@ -17,6 +18,7 @@ from benchmarks.packages import Packages, stamped
 from benchmarks.pair_sources import FromNpm, FromPip, Source
 from benchmarks.peer_programs import hdiffpatch_diff
 from benchmarks.tables import Table
+from demo.layers import File
 
 _EPOCH = 1_700_000_000
 _X86_64 = FromPip(("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64"))
@@ -73,7 +75,7 @@ def measure(
     for pair in pairs:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            old, new = (_image(pair, version, downloads, folder) for version in (pair.old, pair.new))
+            old, new = _images(pair, downloads, folder)
             report(f"{pair.title}: {new.stat().st_size / 1e6:,.1f} MB")
             patch = folder / "patch"
             figures: dict[str, str | int] = {"pair": pair.title, "image": new.stat().st_size}
@@ -88,14 +90,27 @@ def measure(
         yield figures
 
 
-def _image(pair: Pair, version: str, downloads: Path, folder: Path) -> Path:
-    contents = dict(pair.source.files(pair.package, version, downloads))
-    neutral = {path.replace(f"-{version}.", "."): content for path, content in contents.items()}
-    part = Part("files", lambda packages: stamped(neutral.items(), "opt", _EPOCH))
-    scratch = folder / version
-    scratch.mkdir()
-    with Packages({}) as none:
-        return write_image(Recipe(f"image-{version}", _EPOCH, (part,)), none, folder, scratch, {})
+def _images(pair: Pair, downloads: Path, folder: Path) -> list[Path]:
+    """Write both releases without the files that are the same in both: every tool would leave those out."""
+    both = []
+    for version in (pair.old, pair.new):
+        files = pair.source.files(pair.package, version, downloads)
+        both.append({path.replace(f"-{version}.", "."): content for path, content in files})
+    same = {path for path, content in both[0].items() if both[1].get(path) == content}
+    written = []
+    for contents, version in zip(both, (pair.old, pair.new), strict=True):
+        changed = [(path, content) for path, content in contents.items() if path not in same]
+        files_in_image = stamped(changed, "opt", _EPOCH)
+        part = Part("files", partial(_given, files_in_image))
+        scratch = folder / version
+        scratch.mkdir()
+        with Packages({}) as none:
+            written.append(write_image(Recipe(f"image-{version}", _EPOCH, (part,)), none, folder, scratch, {}))
+    return written
+
+
+def _given(files: list[File], packages: Packages) -> list[File]:
+    return files
 
 
 def table(lines: Iterable[str]) -> Table:
