@@ -25,7 +25,7 @@ _X86_64 = FromPip(("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2
 _AARCH64 = FromPip(("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64"))
 _MUSL = FromPip(("musllinux_1_1_x86_64", "musllinux_1_2_x86_64"))
 _NPM = FromNpm()
-PROFILES = ("v1-64m", "v2-64m", "v2-64m-cm")
+PROFILES = ("v1-64m", "v2-64m")
 _PEER = "hdiffpatch"
 
 
