@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from operator import itemgetter
 
 from imagedelta import leb128
@@ -42,6 +41,8 @@ _WORTH_A_BYTE = 16 * KIB
 _SMALL = 256 * KIB
 """A search in files of up to so many bytes takes no time."""
 _CONTROL_BYTES = 4
+_LOSS = 6
+"""What a control costs, in bytes of masked files that are not equal."""
 _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried with one more or less."""
 _ELF_X86_64, _ELF_AARCH64 = 62, 183
@@ -79,9 +80,9 @@ def _tried(
     best: tuple[Difference, int],
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
-    ways: Iterable[Difference] = [plain]
+    ways = [plain]
     if len(plain.controls) >= _WORTH_A_MASK or len(new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
-        ways = chain(ways, _masked_ways(old, new, kinds, min_match))
+        ways.append(_masked_way(old, new, kinds, min_match))
     for way in ways:
         if len(way.controls) <= bounds.controls:
             corrections = _corrections(old, new, way) if kinds & Kind.CLR else ()
@@ -152,15 +153,17 @@ def _chosen(best: Difference, cost: int, old: bytes, new: bytes, bounds: Bounds)
     return best
 
 
-def _masked_ways(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Iterator[Difference]:
+def _masked_way(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Difference:
     old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
-    found = matches(old_masked, new_masked)
-    straight = straighten(found, old_masked, new_masked)
-    for line in [found] if found == straight else [found, straight]:
-        yield between(old, new, alike(line, old_masked, new_masked, min_match), 1)
+    return between(old, new, masked_matches(old_masked, new_masked, min_match), 1)
 
 
-def alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
+def masked_matches(old: bytes, new: bytes, min_match: int) -> list[Match]:
+    """Return the matches of masked files."""
+    return _alike(straighten(matches(old, new), old, new, _LOSS), old, new, min_match)
+
+
+def _alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
     """Return the matches of which most is equal in the masked files."""
     good = []
     for match in found:
