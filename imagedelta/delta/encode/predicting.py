@@ -20,14 +20,15 @@ from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.format import zero_runs
-from imagedelta.delta.format.mixing import SPAN_BYTES
+from imagedelta.delta.format.mixing import spans
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
-from imagedelta.delta.predict.shifts import Shifts, Stretch
+from imagedelta.delta.predict.shifts import Shifts
+from imagedelta.delta.predict.spans import predicted_spans
 from imagedelta.errors import LimitExceeded
 from imagedelta.limits import KIB
 
@@ -183,29 +184,16 @@ def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Differen
 
 
 def spans_of(found: Difference, old: bytes, new: bytes) -> Iterator[Span]:
-    """Yield the differences with the old bytes that they are added to: each match in spans, from its start on.
-
-    The first bytes of the new file, which are not predicted, are a span of their own in a predicted delta.
-    """
-    controls = Controls(found.start, found.controls)
-    prediction = Prediction(found.kinds, found.corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    """Yield the differences with what they are coded beside."""
+    base, controls = Extent(BytesReader(old), 0, len(old)), Controls(found.start, found.controls)
+    prediction = Prediction(found.kinds, found.corrections, base, controls)
     prediction.show(new[:START_BYTES])
     at = 0
     for match, _ in controls.steps():
-        for span in _in_spans(prediction, match, bool(found.kinds)):
-            yield found.difference[at : at + len(span)], span
-            at += len(span)
-
-
-def _in_spans(prediction: Prediction, match: Stretch, predicts: bool) -> Iterator[bytes]:
-    waiting = bytearray()
-    for part in prediction.parts(match):
-        waiting += prediction.predicted(part).data
-        while len(waiting) >= SPAN_BYTES or (waiting and predicts and not part.predicted):
-            yield bytes(waiting[:SPAN_BYTES])
-            del waiting[:SPAN_BYTES]
-    if waiting:
-        yield bytes(waiting)
+        whole = iter([(old[match.old : match.old + match.length], ())])
+        for span in predicted_spans(prediction, match) if found.kinds else spans(whole, match.new):
+            yield found.difference[at : at + len(span.old)], span
+            at += len(span.old)
 
 
 def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:

@@ -55,6 +55,13 @@ class Predicted(NamedTuple):
     words: Sequence[int]
     """Of 32 bits; ``longs`` of 64."""
     longs: Sequence[int]
+    are_whole: bool = False
+    """Whether each has a difference as one number, not byte by byte."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """Twice the place of each number, in ascending order, and 1 more for those of 64 bits."""
+        return sorted([2 * at for at in self.words] + [2 * at + 1 for at in self.longs])
 
 
 def check_predictable(kinds: Kind, length: int, base_size: int) -> None:
@@ -108,7 +115,7 @@ class Prediction:
         if self._program is None or part.run is None:
             return Predicted(data, (), ())
         found = self._program.predicted(data, part, part.run)
-        return found if self._kinds & Kind.NUMBERS else Predicted(found.data, (), ())
+        return found._replace(are_whole=bool(self._kinds & Kind.NUMBERS))
 
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))
