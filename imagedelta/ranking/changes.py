@@ -59,30 +59,30 @@ _MANAGED_PARTS: _Parts = (
 )
 """An assembly that was only rebuilt keeps its size, and its many differences pack to next to nothing."""
 _PREDICTED_PARTS: _Parts = (
-    (0.40, 0.240, 0.120, 0.020),
-    (0.46, 0.300, 0.100, 0.030),
+    (0.40, 0.240, 0.160, 0.020),
+    (0.46, 0.300, 0.120, 0.030),
     *_PARTS[2:],
 )
 """What is left of files of no known kind where references to what moved are predicted: programs, as a rule."""
 _PREDICTED_NATIVE_PARTS: _Parts = (
-    (0.06, 0.050, 0.045, 0.045),
-    (0.10, 0.080, 0.070, 0.060),
-    (0.45, 0.300, 0.200, 0.100),
-    (0.70, 0.550, 0.350, 0.200),
-    (0.95, 0.800, 0.550, 0.300),
+    (0.06, 0.060, 0.060, 0.045),
+    (0.10, 0.090, 0.080, 0.060),
+    (0.50, 0.400, 0.250, 0.150),
+    (0.75, 0.650, 0.450, 0.300),
+    (0.95, 0.850, 0.600, 0.400),
 )
 """Likewise."""
 _PREDICTED_MANAGED_PARTS: _Parts = (
-    (0.003, 0.003, 0.006, 0.012),
-    (0.10, 0.060, 0.030, 0.025),
-    (0.30, 0.200, 0.120, 0.060),
-    (0.35, 0.250, 0.150, 0.120),
-    (0.70, 0.450, 0.200, 0.200),
+    (0.03, 0.003, 0.003, 0.009),
+    (0.25, 0.120, 0.050, 0.030),
+    (0.35, 0.220, 0.110, 0.060),
+    (0.65, 0.400, 0.160, 0.150),
+    (0.92, 0.400, 0.250, 0.250),
 )
 """Likewise."""
 _PARTS_UNKNOWN = (0.012, 0.033, 0.19, 0.33, 0.90)
 """By change of size, of files without a sketch: small ones mostly."""
-_ALIKE = 3.0
+_ALIKE_SAME_SIZE, _ALIKE = 1.5, 3.0
 """Of a file whose sketch is that of its old version: times the root of the bytes that the whole file packs to."""
 _CHANGED_BYTES = 30
 """Of any changed file: its place in the streams of controls, lengths and headers."""
@@ -121,7 +121,7 @@ class Changes:
     """What changed files cost in a form of patches."""
 
     _parts_of: Mapping[FileKind, _Parts]
-    _alike_same_size: float
+    _alike_same_size: Mapping[FileKind, float]
     """As ``_ALIKE``, where the sizes are equal."""
 
     def bytes_of(self, file: FileFacts, old: OldVersion) -> float:
@@ -138,21 +138,22 @@ class Changes:
 
     def _part(self, file: FileFacts, step: int, shared: float) -> float:
         """Return the part that must be sent, between the two known ones."""
-        alike = (_ALIKE if step else self._alike_same_size) / math.sqrt(file.size * _LITERAL[file.kind])
+        root = _ALIKE if step else self._alike_same_size.get(file.kind, _ALIKE_SAME_SIZE)
+        alike = root / math.sqrt(file.size * _LITERAL[file.kind])
         parts = (*self._parts_of.get(file.kind, _PARTS)[step], alike)
         place = min(bisect_right(_SHARED, shared), len(_SHARED) - 1)
         low, high = _SHARED[place - 1], _SHARED[place]
         return parts[place - 1] + (parts[place] - parts[place - 1]) * (shared - low) / (high - low)
 
 
-_FIRST = Changes({FileKind.NATIVE: _NATIVE_PARTS, FileKind.MANAGED: _MANAGED_PARTS}, 1.5)
+_FIRST = Changes({FileKind.NATIVE: _NATIVE_PARTS, FileKind.MANAGED: _MANAGED_PARTS}, {})
 _SECOND = Changes(
     {
         FileKind.OTHER: _PREDICTED_PARTS,
         FileKind.NATIVE: _PREDICTED_NATIVE_PARTS,
         FileKind.MANAGED: _PREDICTED_MANAGED_PARTS,
     },
-    1.2,
+    {FileKind.NATIVE: 0.7, FileKind.MANAGED: 0.9},
 )
 
 

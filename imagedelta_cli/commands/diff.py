@@ -14,13 +14,14 @@ import click
 
 from imagedelta.archives.model import Image, require_told
 from imagedelta.bundles import BundleHead, FileSealer, compose
-from imagedelta.delta import DEFAULT_PROFILE, PROFILES, profile_named
+from imagedelta.delta import profile_named
 from imagedelta.delta.encode import PatchSummary, build_verified_patch
 from imagedelta.limits import MIB
 from imagedelta_cli.images import UnpackedImage, unpacker
 from imagedelta_cli.options import checked_platform, checked_reference, image_options, json_option, source_option
 from imagedelta_cli.output import emit, peak_rss_bytes, progress, stages
 from imagedelta_cli.outputs import Output, output_options
+from imagedelta_cli.profile_option import profile_option
 
 
 @click.command(help=__doc__)
@@ -38,7 +39,7 @@ from imagedelta_cli.outputs import Output, output_options
     callback=checked_platform,
     help="What the image is for, e.g. linux/arm/v7, where its config is wrong or does not say.",
 )
-@click.option("--profile", type=click.Choice(sorted(PROFILES)), default=DEFAULT_PROFILE.name, show_default=True)
+@profile_option
 @image_options
 @json_option
 def command(

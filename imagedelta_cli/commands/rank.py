@@ -10,6 +10,7 @@ from imagedelta.ranking import estimate_full, rank
 from imagedelta_cli.cells import field, image, size
 from imagedelta_cli.options import image_options, json_option
 from imagedelta_cli.output import progress, say_table
+from imagedelta_cli.profile_option import profile_option
 from imagedelta_cli.signatures import signature_of
 from imagedelta_cli.tables import Column
 from imagedelta_cli.terminal import say_json
@@ -25,17 +26,19 @@ _COLUMNS: tuple[Column, ...] = (
 @click.argument("target")
 @click.argument("candidates", nargs=-1, required=True, metavar="SIGNATURE_OR_IMAGE...")
 @click.option("--always", multiple=True, help="A further source whichever is chosen; repeatable.")
+@profile_option
 @image_options
 @json_option
 def command(
-    target: str, candidates: tuple[str, ...], always: tuple[str, ...], scratch: Path | None, as_json: bool
+    target: str, candidates: tuple[str, ...], always: tuple[str, ...], profile: str, scratch: Path | None, as_json: bool
 ) -> None:
     wanted = signature_of(target, scratch)
     given = {argument: signature_of(argument, scratch) for argument in candidates}
     names = {signature.image_id: argument for argument, signature in reversed(given.items())}
     further = [signature_of(argument, scratch) for argument in always]
     with progress("Ranking"):
-        ranked = rank(wanted, list({signature.image_id: signature for signature in given.values()}.values()), further)
+        distinct = list({signature.image_id: signature for signature in given.values()}.values())
+        ranked = rank(wanted, distinct, further, profile=profile)
     rows = [
         {"source": names[entry.image_id], "imageId": entry.image_id, "estimatedBytes": entry.estimated_bytes}
         for entry in ranked

@@ -60,9 +60,9 @@ class Delta:
         self.tables: list[Table] = []
         if self.images and self.kinds & PROGRAM:
             if self.is_elf and self.kinds & 4:
-                self.tables = in_order(self._elf_tables(start, new_start), 2**24)
+                self.tables = in_order(self._elf_tables(start, new_start))
             elif net:
-                self.tables = in_order(self._net_tables(net, old), 2**62)
+                self.tables = in_order(self._net_tables(net, old))
 
     def address(self, address: int) -> int | None:
         """What an address becomes."""
@@ -301,8 +301,6 @@ class Delta:
             while at + 20 <= size and u32(data, at) and at + 4 + u32(data, at) <= size:
                 entries.append(at)
                 at += 4 + u32(data, at)
-            common = {at: data[at + 9 : at + 17].split(b"\0")[0] for at in entries if not u32(data, at + 4)}
-            handled = {at for at, letters in common.items() if letters[:1] == b"z" and b"L" in letters}
             for at in entries:
                 back = u32(data, at + 4)
                 if not back:
@@ -315,7 +313,7 @@ class Delta:
                 offset = self._offset(site + first)
                 if offset is not None and length:
                     yield place + 12, 4, moved(offset + length - 1) + 1 - moved(offset)
-                if at + 4 - back in handled and u32(data, at) >= 17 and data[at + 16] == 4 and i32(data, at + 17):
+                if u32(data, at) >= 17 and data[at + 16] == 4 and i32(data, at + 17) and handled(data, at + 4 - back):
                     becomes = self.address(site + 9 + i32(data, at + 17))
                     if becomes is not None:
                         yield place + 17, 4, becomes - site - 9 - difference
@@ -372,11 +370,10 @@ class Table:
         self.references = references
 
 
-def in_order(tables: Iterator[Table], most: int) -> list[Table]:
+def in_order(tables: Iterator[Table]) -> list[Table]:
     kept: list[Table] = []
     for table in sorted(tables, key=lambda one: (one.listed, one.size)):
-        if table.listed >= (kept[-1].end if kept else 0) and table.size <= most:
-            most -= table.size
+        if table.listed >= (kept[-1].end if kept else 0):
             kept.append(table)
     return kept
 
@@ -385,6 +382,14 @@ MODRM = set(bytes.fromhex("050d151d252d353d"))
 BARE = bytes.fromhex(
     "01030b1011121316172328292b2e2f3338393a3b51545758595c5e636e6f7e7f84858788898a8b8db1b6b7bebfd4d6eff6f7feff"
 )
+
+
+def handled(data: bytes, at: int) -> bool:
+    """Whether a common entry of unwinding says that functions name their handlers."""
+    if at < 0 or at + 17 > len(data) or u32(data, at + 4):
+        return False
+    letters = data[at + 9 : at + 17].split(b"\0")[0]
+    return letters[:1] == b"z" and b"L" in letters
 
 
 BRANCHES = {

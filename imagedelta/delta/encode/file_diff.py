@@ -98,20 +98,22 @@ def _difference(old: bytes, new: bytes, found: Iterable[Match], min_match: int) 
         if not _is_poor(plain, min_match):
             kept.append(match)
             differences.append(plain)
-    controls, extras = _controls(new, kept)
-    return Difference(kept[0].old if kept else 0, controls, b"".join(differences), b"".join(extras))
+    controls, gaps = controls_of(kept, len(new))
+    extra = b"".join(new[start : start + length] for start, length in gaps)
+    return Difference(kept[0].old if kept else 0, controls, b"".join(differences), extra)
 
 
-def _controls(new: bytes, kept: list[Match]) -> tuple[list[tuple[int, int, int]], list[bytes]]:
-    first = kept[0].new if kept else len(new)
-    controls, extras = ([(0, first, 0)], [new[:first]]) if first else ([], [])
+def controls_of(kept: list[Match], size: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
+    """Return the controls of a new file of so many bytes along its matches, and start and length of what is in none."""
+    first = kept[0].new if kept else size
+    controls, gaps = ([(0, first, 0)], [(0, first)]) if first else ([], [])
     for place, match in enumerate(kept):
         following = kept[place + 1] if place + 1 < len(kept) else None
         end = match.new + match.length
-        extra = new[end : following.new if following else len(new)]
-        controls.append((match.length, len(extra), following.old - match.old - match.length if following else 0))
-        extras.append(extra)
-    return controls, extras
+        extra = (following.new if following else size) - end
+        controls.append((match.length, extra, following.old - match.old - match.length if following else 0))
+        gaps.append((end, extra))
+    return controls, gaps
 
 
 def packed_bytes(data: bytes) -> int:

@@ -1,60 +1,165 @@
 """A large program as one delta: matches are sought window by window, references are predicted over the whole file.
 
-What a window's code refers to lies in others, so its references can be predicted only by the controls of all.
+What a window's code refers to lies in others, so its references can be predicted only by the controls of all. Neither
+file is in memory as a whole: a window of it is, and what a prediction keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
+from imagedelta.delta.content import Extent
 from imagedelta.delta.encode.drift import straighten
-from imagedelta.delta.encode.file_diff import Difference, between
-from imagedelta.delta.encode.masking import masked
+from imagedelta.delta.encode.file_diff import Difference, controls_of, packed_bytes
+from imagedelta.delta.encode.masking import ProgramMask
 from imagedelta.delta.encode.matches import Match, matches
-from imagedelta.delta.encode.predicting import MASK, alike, best_of, program_kinds
+from imagedelta.delta.encode.predicting import MASK, alike, program_kinds
 from imagedelta.delta.encode.windows import Windows
+from imagedelta.delta.format.zero_runs import SHORT_RUN, Shortening
+from imagedelta.delta.predict import differences
+from imagedelta.delta.predict.bounds import Bounds
+from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.prediction import START_BYTES, Part, Prediction
 from imagedelta.limits import MIB
 
-LARGEST_BYTES = 128 * MIB
-"""The files are in memory, and their masked forms."""
-COPIES = 4
+MASKED_WHOLE_BYTES = 128 * MIB
+"""Masked forms of larger files are made range by range: addresses of what is not in the range do not tell it then."""
+_BLOCK_BYTES, _BLOCKS = 4 * MIB, 8
+_SAMPLED = 4
+"""One in so many parts of data says whether distances in it are predicted."""
 
-Search = Callable[[bytes, bytes], list[Match]]
+
+@dataclass(frozen=True, slots=True)
+class LargeDelta:
+    """A difference whose runs of zeros are cut short already."""
+
+    way: Difference
+    """Without the differences."""
+    dense: bytes
+    zeros: bytes
 
 
-def large_difference(old: bytes, new: bytes, windows: Windows, count: int, min_match: int) -> Difference | None:
-    """Return the difference of two versions of a program, its references predicted; None where they are no programs.
+def large_delta(
+    old: Extent, new: Extent, windows: Windows, count: int, min_match: int, bounds: Bounds
+) -> LargeDelta | None:
+    """Return how to make one version of a program of another, its references predicted.
 
     Args:
         count: Of windows.
+
+    Returns:
+        None where they are no programs, or too little alike.
     """
-    kinds = program_kinds(old, new)
+    old, new = _in_blocks(old), _in_blocks(new)
+    kinds = program_kinds(old, new, bounds)
     if not kinds:
         return None
+    found = list(_matches(old, new, windows, count, kinds, min_match))
+    controls, gaps = controls_of(found, new.size)
+    if len(controls) > bounds.controls:
+        return None
+    extra = b"".join(new.read_at(start, length) for start, length in gaps)
+    way = Difference(found[0].old if found else 0, controls, b"", extra)
+    kinds = min((kinds & ~Kind.JUMPS, kinds), key=lambda choice: _cost_of_data(replace(way, kinds=choice), old, new))
+    way = replace(way, kinds=kinds)
+    runs = Shortening(SHORT_RUN)
+    for _, part in _parts(way, old, new):
+        runs.add(part)
+    return LargeDelta(way, *runs.finish())
 
-    way = _masked_way(old, new, windows, count, kinds, min_match)
-    return best_of(way, old, new, (kinds & ~Kind.JUMPS, kinds))
 
-
-def _masked_way(old: bytes, new: bytes, windows: Windows, count: int, kinds: Kind, min_match: int) -> Difference:
-    old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
-
-    def straight(old_part: bytes, new_part: bytes) -> list[Match]:
-        return straighten(matches(old_part, new_part), old_part, new_part)
-
-    found = list(_by_window(old_masked, new_masked, windows, count, straight))
-    return between(old, new, alike(found, old_masked, new_masked, min_match), 1)
-
-
-def _by_window(old: bytes, new: bytes, windows: Windows, count: int, search: Search) -> Iterator[Match]:
+def _matches(old: Extent, new: Extent, windows: Windows, count: int, kinds: Kind, min_match: int) -> Iterator[Match]:
     """Yield the matches of all windows, as places of the whole files."""
+    old_masks, new_masks = _Masks(old, kinds), _Masks(new, kinds)
     for number in range(count):
         place = windows.window(number)
-        new_part, old_part = new[place.at : place.at + place.size], old[place.start : place.end]
-        expected = place.place - place.start
-        if old_part[expected : expected + place.size] == new_part:
+        if new.read_at(place.at, place.size) == _at(old, place.place, place.size):
             yield Match(place.place, place.at, place.size)
-        elif old_part:
-            for match in search(old_part, new_part):
+        elif place.start < place.end:
+            old_part = old_masks.masked(place.start, place.end)
+            new_part = new_masks.masked(place.at, place.at + place.size)
+            found = straighten(matches(old_part, new_part), old_part, new_part)
+            for match in alike(found, old_part, new_part, min_match):
                 yield Match(match.old + place.start, match.new + place.at, match.length)
+
+
+def _at(file: Extent, start: int, size: int) -> bytes:
+    return file.read_at(start, max(0, min(size, file.size - start)))
+
+
+class _Masks:
+    """A file, masked."""
+
+    def __init__(self, file: Extent, kinds: Kind) -> None:
+        self._file, self._kinds = file, kinds
+
+    def masked(self, start: int, end: int) -> bytes:
+        """Return a range of it."""
+        if self._file.size <= MASKED_WHOLE_BYTES:
+            return self._whole[start:end]
+        return self._mask.masked(start, end)
+
+    @cached_property
+    def _whole(self) -> bytes:
+        return self._mask.masked(0, self._file.size)
+
+    @cached_property
+    def _mask(self) -> ProgramMask:
+        return ProgramMask(self._file, self._kinds & MASK)
+
+
+def _cost_of_data(way: Difference, old: Extent, new: Extent) -> int:
+    """Return about how many bytes differences in data pack to, of the parts that are looked at."""
+    runs = Shortening(SHORT_RUN)
+    for _, part in _parts(way, old, new, sampled=True):
+        runs.add(part)
+    return sum(map(packed_bytes, runs.finish()))
+
+
+def _parts(way: Difference, old: Extent, new: Extent, *, sampled: bool = False) -> Iterator[tuple[Part, bytes]]:
+    """Yield the parts of a delta and their differences.
+
+    Args:
+        sampled: Only some of the parts of data.
+    """
+    controls = Controls(way.start, way.controls)
+    prediction = Prediction(way.kinds, (), old, controls)
+    prediction.show(new.read_at(0, min(START_BYTES, new.size)))
+    number = 0
+    for match, _ in controls.steps():
+        at = match.new
+        for part in prediction.parts(match):
+            is_data = part.run and part.run.segment and not part.run.segment.executable and not part.table
+            number += 1 if is_data else 0
+            if not sampled or (is_data and number % _SAMPLED == 0):
+                yield part, differences.subtract(new.read_at(at, part.length), prediction.predicted(part))
+            at += part.length
+
+
+def _in_blocks(file: Extent) -> Extent:
+    return Extent(_Blocks(file), 0, file.size)
+
+
+class _Blocks:
+    """Reads a file in few large requests; some of what was read last is kept."""
+
+    def __init__(self, file: Extent) -> None:
+        self._file, self.size = file, file.size
+        self._block = lru_cache(_BLOCKS)(self._read)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See ``LayerReader``."""
+        number, within = divmod(offset, _BLOCK_BYTES)
+        if length > _BLOCK_BYTES:
+            return self._file.read_at(offset, length)
+        data = self._block(number)[within : within + length] if length else b""
+        if len(data) < length:
+            data += self._block(number + 1)[: length - len(data)]
+        return data
+
+    def _read(self, number: int) -> bytes:
+        at = number * _BLOCK_BYTES
+        return self._file.read_at(at, min(_BLOCK_BYTES, self.size - at))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.linkage import Slots
 from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
@@ -24,6 +25,7 @@ from imagedelta.delta.predict.shifts import Stretch
 
 _ENTRY_WORDS = 2
 _HASHED = 32
+_LONG = (1 << 64) - 1
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -32,27 +34,53 @@ def masked(data: bytes, kinds: Kind) -> bytes:
     """Return the file with its references of these kinds masked."""
     if kinds & Kind.CLR and (file := clr.read_clr(data)):
         data = clr_mask.masked(file)
-    return _program_masked(data, kinds & ~Kind.CLR) if kinds & ~Kind.CLR else data
+    if not kinds & ~Kind.CLR:
+        return data
+    return ProgramMask(Extent(BytesReader(data), 0, len(data)), kinds & ~Kind.CLR).masked(0, len(data))
 
 
-def _program_masked(data: bytes, kinds: Kind) -> bytes:
-    """What is predicted for a file that did not change is what refers to something in it."""
-    unchanged = Controls(0, [(len(data), 0, 0)])
-    prediction = Prediction(kinds | Kind.NUMBERS, (), Extent(BytesReader(data), 0, len(data)), unchanged)
-    prediction.show(data[:START_BYTES])
-    image = read_elf(data[:START_BYTES]) or read_pe(data[:START_BYTES]) or Image(())
-    out = bytearray()
-    addresses = array("Q")
-    for part in prediction.parts(Stretch(0, 0, len(data))):
-        old = data[part.old : part.old + part.length]
-        if kinds & Kind.AARCH64 and _is_code(part):
-            out += _instructions_masked(old, part, prediction)
-        else:
-            out += _masked(old, part, prediction, addresses)
-    hashes = [_hash_at(out, image.offset_of(_U64.unpack_from(data, place)[0])) for place in addresses]
-    for place, named in zip(addresses, hashes, strict=True):
-        _U64.pack_into(out, place, named)
-    return bytes(out)
+class ProgramMask:
+    """A program, masked range by range: what is predicted for a file that did not change refers to something in it."""
+
+    def __init__(self, file: Extent, kinds: Kind) -> None:
+        self._file, self._kinds = file, kinds
+        unchanged = Controls(0, [(file.size, 0, 0)])
+        self._prediction = Prediction(kinds | Kind.NUMBERS, (), file, unchanged)
+        start = file.read_at(0, min(START_BYTES, file.size))
+        self._prediction.show(start)
+        self._image = read_elf(start) or read_pe(start) or Image(())
+        self._slots = Slots(file, start, self._image)
+
+    def masked(self, start: int, end: int) -> bytes:
+        """Return a range with its references masked."""
+        out = bytearray()
+        addresses = array("Q")
+        for part in self._prediction.parts(Stretch(start, start, end - start)):
+            old = self._file.read_at(part.old, part.length)
+            if self._kinds & Kind.AARCH64 and _is_code(part):
+                out += _instructions_masked(old, part, self._prediction)
+            else:
+                out += _masked(old, part, self._prediction, addresses)
+        self._slots.named_in_code(out, start)
+        places, values = addresses[::2], addresses[1::2]
+        named = [self._named(out, start, values, number) for number in range(len(values))]
+        for place, name in zip(places, named, strict=True):
+            _U64.pack_into(out, place - start, name)
+        self._slots.named(out, start)
+        return bytes(out)
+
+    def _named(self, masked: bytearray, start: int, values: array[int], number: int) -> int:
+        """Return what stands for an address: a hash of what is there, as long as nothing but references moved.
+
+        What is there may be beyond the range. Then it is told by how far from another it is: an address from the last
+        but one, as relocations are pairs of a place and an address.
+        """
+        place = self._image.offset_of(values[number])
+        if place is None:
+            return 0
+        if start <= place < start + len(masked):
+            return crc32(masked[place - start : place - start + _HASHED])
+        return values[number] - (values[number - 2] if number > 1 else 0) & _LONG
 
 
 def _is_code(part: Part) -> bool:
@@ -68,13 +96,13 @@ def _instructions_masked(data: bytes, part: Part, prediction: Prediction) -> byt
 
 
 def _masked(data: bytes, part: Part, prediction: Prediction, addresses: array[int]) -> bytes:
-    """Return a part with its references set to zero; where addresses of 64 bits are is added to ``addresses``."""
+    """Return a part with its references set to zero; places and values of 64 bits are added to ``addresses``."""
     if isinstance(part.table, FrameIndex):
         return _steps(data)
     out = bytearray(data)
     for at, width in _places(part, prediction):
         if width == _U64.size:
-            addresses.append(part.old + at)
+            addresses.extend((part.old + at, *_U64.unpack_from(data, at)))
         out[at : at + width] = bytes(width)
     return bytes(out)
 
@@ -91,11 +119,6 @@ def _places(part: Part, prediction: Prediction) -> Iterator[tuple[int, int]]:
         yield at, _U32.size
     for at in found.longs:
         yield at, _U64.size
-
-
-def _hash_at(masked_file: bytearray, place: int | None) -> int:
-    """Return what stands for an address: a hash of what is there, which is as long as nothing but references moved."""
-    return 0 if place is None else crc32(masked_file[place : place + _HASHED])
 
 
 def _steps(data: bytes) -> bytes:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from imagedelta import leb128
-from imagedelta.delta.content import Extent
+from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.deflate.fold_list import write_folds
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
 from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.encode import beside, dictionary_lzma
 from imagedelta.delta.encode.file_diff import Difference, difference, packed_bytes
 from imagedelta.delta.encode.fold_finding import find_folds
-from imagedelta.delta.encode.large_programs import COPIES, LARGEST_BYTES, large_difference
+from imagedelta.delta.encode.large_programs import MASKED_WHOLE_BYTES, large_delta
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
 from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers, spans_of
@@ -36,6 +36,7 @@ from imagedelta.delta.format import zero_runs
 from imagedelta.delta.format.items import STREAM_OF, Item, Way
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
+from imagedelta.delta.predict.bounds import bounds_of
 from imagedelta.limits import KIB, MIB
 
 _LITERAL_PIECE = MIB
@@ -136,9 +137,7 @@ def _unfolded(file: ChangedFile, window: int, start: bytes) -> Method | None:
 
 def _is_large_program(file: ChangedFile, start: bytes) -> bool:
     assert file.old is not None  # noqa: S101 - only a file with a base is cut
-    if not file.encoding.profile.second_format or max(file.new.size, file.old.size) > LARGEST_BYTES:
-        return False
-    return start.startswith(_ELF) and _start(file.old).startswith(_ELF)
+    return file.encoding.profile.second_format and start.startswith(_ELF) and _start(file.old).startswith(_ELF)
 
 
 def _window_of(file: ChangedFile, window: int) -> Extent:
@@ -238,7 +237,7 @@ class Delta:
         old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
         found = _useful_difference(self._file, old, new)
         if found and profile.second_format:
-            found = predicted_difference(found, old, new, profile.min_match_bytes)
+            found = predicted_difference(found, old, new, profile.min_match_bytes, bounds_of(is_small=profile.is_small))
         if found:
             yield _delta(found, self._file.base, 0, (old, new), profile)
         else:
@@ -285,19 +284,22 @@ class LargeProgram:
 
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
-        file, old, new = self._file, self._old.whole(), self._file.new.whole()
-        found = large_difference(old, new, file.cut, file.windows, file.encoding.profile.min_match_bytes)
-        if found and _is_useful(file, found, new):
-            yield _delta(found, file.base, 0, (old, new), file.encoding.profile)
+        file, profile = self._file, self._file.encoding.profile
+        bounds = bounds_of(is_small=profile.is_small)
+        found = large_delta(self._old, file.new, file.cut, file.windows, profile.min_match_bytes, bounds)
+        most = (_USELESS if file.is_version else _GOOD) * file.new.size
+        if found and len(found.way.extra) <= most:
+            yield _piece(found.way, (found.dense, found.zeros), file.base, 0, (self._old, file.new), profile)
             return
-        del old, new
         for number in range(file.windows):
             yield from Window(file, self._old, number).pieces()
 
     def memory(self) -> int:
         """See ``Method``."""
-        whole = max(self._old.size, self._file.new.size)
-        return COPIES * whole + _window_memory(self._file.encoding.profile)
+        masked = 0
+        for file in (self._old, self._file.new):
+            masked += file.size if file.size <= MASKED_WHOLE_BYTES else 0
+        return masked + _window_memory(self._file.encoding.profile)
 
 
 class Folded:
@@ -362,14 +364,27 @@ def _is_useful(file: ChangedFile, found: Difference, new: bytes) -> bool:
 
 def _delta(found: Difference, base: int | None, offset: int, both: tuple[bytes, bytes], profile: Profile) -> Piece:
     """Return the piece that makes the new bytes of those that start at ``offset`` in the base."""
+    runs = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if profile.second_format else zero_runs.RUN)
+    old, new = (Extent(BytesReader(data), 0, len(data)) for data in both)
+    return _piece(found, runs, base, offset, (old, new), profile)
+
+
+def _piece(
+    found: Difference,
+    runs: tuple[bytes, bytes],
+    base: int | None,
+    offset: int,
+    both: tuple[Extent, Extent],
+    profile: Profile,
+) -> Piece:
+    """Return the piece of a delta whose runs of zeros are cut short."""
     sames, extras, seeks = zip(*found.controls, strict=True)
-    dense, zeros = zero_runs.shorten(found.difference, zero_runs.SHORT_RUN if profile.second_format else zero_runs.RUN)
     streams = {
         Role.DIFF_LENGTHS: b"".join(map(leb128.encode, sames)),
         Role.EXTRA_LENGTHS: b"".join(map(leb128.encode, extras)),
         Role.SEEKS: b"".join(leb128.encode(leb128.zigzag(seek)) for seek in seeks),
-        Role.DIFF: dense,
-        Role.ZEROS: zeros,
+        Role.DIFF: runs[0],
+        Role.ZEROS: runs[1],
         Role.EXTRA: found.extra,
     }
     if profile.second_format:

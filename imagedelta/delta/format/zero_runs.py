@@ -41,6 +41,40 @@ def shorten(differences: bytes, run_bytes: int = RUN) -> tuple[bytes, bytes]:
     return bytes(dense), bytes(counts)
 
 
+class Shortening:
+    """``shorten``, of differences that come bit by bit."""
+
+    def __init__(self, run_bytes: int) -> None:
+        self._run_bytes = run_bytes
+        self._dense, self._counts = bytearray(), bytearray()
+        self._zeros = 0
+        """Of a run that may go on."""
+
+    def add(self, differences: bytes) -> None:
+        """Take the next."""
+        behind = differences.lstrip(b"\0")
+        self._zeros += len(differences) - len(behind)
+        if not behind:
+            return
+        self._end_run()
+        middle = behind.rstrip(b"\0")
+        dense, counts = shorten(middle, self._run_bytes)
+        self._dense += dense
+        self._counts += counts
+        self._zeros = len(behind) - len(middle)
+
+    def finish(self) -> tuple[bytes, bytes]:
+        """Return what ``shorten`` does of all."""
+        self._end_run()
+        return bytes(self._dense), bytes(self._counts)
+
+    def _end_run(self) -> None:
+        self._dense += bytes(min(self._zeros, self._run_bytes))
+        if self._zeros >= self._run_bytes:
+            self._counts += leb128.encode(self._zeros - self._run_bytes)
+        self._zeros = 0
+
+
 class ZeroRuns:
     """The differences of one item as they were, piece by piece."""
 

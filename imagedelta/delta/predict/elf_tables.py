@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -15,22 +14,25 @@ from typing import NamedTuple, Protocol
 from imagedelta.delta.predict.elf_image import eh_frame_header
 from imagedelta.delta.predict.image import AddressMap, Image, Segment
 from imagedelta.delta.predict.shifts import Shifts
-from imagedelta.limits import MIB
+from imagedelta.limits import KIB
 
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _U32 = struct.Struct("<I")
 _S32 = struct.Struct("<i")
-_FRAME = struct.Struct("<IIiI")
+_FRAME = struct.Struct("<IIiIBi")
+"""Length, back, where the function begins and how long it is, length of what follows, and where its handlers are."""
 _SECTIONS_AT_MOST = 128
 _SYMBOL_TABLES, _RELOCATION_TABLE = (2, 11), 4
 _RELOCATION = struct.Struct("<QQQ")
 _KIND = 0xFFFFFFFF
 _OF_AN_ADDRESS = (8, 37, 1027, 1032)
 """Kinds of relocations whose last number is an address: RELATIVE and IRELATIVE of x86-64, then of aarch64."""
-_TABLE_BYTES_AT_MOST = 16 * MIB
 _FRAMES_NAME = b".eh_frame\0"
 _ENTRIES_AT = 12
+_FRAME_BYTES, _LEAST_ENTRY, _COMMON_BYTES = _FRAME.size, 20, 17
+_ANCHOR_BYTES = 4 * KIB
+_READ_BYTES = 64 * KIB
 _LONG_SYMBOL = 1 << 24
 
 
@@ -70,19 +72,16 @@ class Table(Protocol):
 class Symbols:
     """A symbol table: names, addresses and sizes."""
 
-    def __init__(self, data: bytes, start: int, names_at: int, moves: Moves) -> None:
-        self.start, self.end = start, start + len(data) // _SYMBOL.size * _SYMBOL.size
-        self._data, self._names_at, self._moves = data, names_at, moves
+    def __init__(self, read_at: ReadAt, start: int, size: int, names_at: int, moves: Moves) -> None:
+        self.start, self.end = start, start + size // _SYMBOL.size * _SYMBOL.size
+        self._read_at, self._names_at, self._moves = read_at, names_at, moves
 
     def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
         """See ``Table``."""
         moves = self._moves
         moved = moves.shifts.moved
         names_before = moved(self._names_at)
-        first = max(0, (start - self.start) // _SYMBOL.size)
-        for at in range(first * _SYMBOL.size, min(end, self.end) - self.start, _SYMBOL.size):
-            name, _, _, _, address, size = _SYMBOL.unpack_from(self._data, at)
-            place = self.start + at
+        for place, (name, _, _, _, address, size) in _records(self, _SYMBOL, self._read_at, start, end):
             if name:
                 yield Field(place, 4, moved(self._names_at + name) - names_before)
             becomes = moves.addresses.moved(address) if address else None
@@ -97,72 +96,104 @@ class Symbols:
 class Relocations:
     """What is added to the image where it is loaded: places, and addresses that are put there."""
 
-    def __init__(self, data: bytes, start: int, moves: Moves) -> None:
-        self.start, self.end = start, start + len(data) // _RELOCATION.size * _RELOCATION.size
-        self._data, self._moves = data, moves
+    def __init__(self, read_at: ReadAt, start: int, size: int, moves: Moves) -> None:
+        self.start, self.end = start, start + size // _RELOCATION.size * _RELOCATION.size
+        self._read_at, self._moves = read_at, moves
 
     def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
         """See ``Table``."""
         becomes = self._moves.addresses.moved
-        first = max(0, (start - self.start) // _RELOCATION.size)
-        for at in range(first * _RELOCATION.size, min(end, self.end) - self.start, _RELOCATION.size):
-            place, kind, added = _RELOCATION.unpack_from(self._data, at)
+        for at, (place, kind, added) in _records(self, _RELOCATION, self._read_at, start, end):
             moved = becomes(place)
             if moved is not None:
-                yield Field(self.start + at, 8, moved)
+                yield Field(at, 8, moved)
             moved = becomes(added) if kind & _KIND in _OF_AN_ADDRESS else None
             if moved is not None:
-                yield Field(self.start + at + 16, 8, moved)
+                yield Field(at + 16, 8, moved)
 
 
 class Frames:
     """The table of unwinding: of each function its start, its length and where its handlers are."""
 
-    def __init__(self, data: bytes, start: int, address: int, moves: Moves) -> None:
-        self.start, self.end = start, start + len(data)
-        self._data, self._ahead, self._moves = data, address - start, moves
-        self._frames = array("I", _frames(data))
-        self._handled = _with_handlers(data)
+    def __init__(self, read_at: ReadAt, start: int, size: int, address: int, moves: Moves) -> None:
+        self.start, self.end = start, start + size
+        self._read_at, self._ahead, self._moves = read_at, address - start, moves
+        self._anchors = array("Q")
+        """The first entry that begins in each stretch of so many bytes, or behind it."""
+        for at, _ in _entries(self, start):
+            while len(self._anchors) * _ANCHOR_BYTES <= at - start:
+                self._anchors.append(at)
 
     def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
         """See ``Table``."""
-        data, moves = self._data, self._moves
+        number = max(0, start - _FRAME_BYTES - self.start) // _ANCHOR_BYTES
+        if number >= len(self._anchors):
+            return
+        handled = _Handlers(self)
+        for place, entry in _entries(self, self._anchors[number], end):
+            if place + _FRAME_BYTES > start and entry[1]:
+                yield from self._of_function(place, entry, handled, site_difference)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return bytes of the table, zeros behind its end."""
+        stop = min(end, self.end)
+        return self._read_at(start, stop - start).ljust(end - start, b"\0")
+
+    def _of_function(
+        self, place: int, entry: tuple[int, ...], handled: _Handlers, site_difference: int
+    ) -> Iterator[Field]:
+        length, back, begins, size, form, handlers = entry
+        moves = self._moves
         moved, becomes = moves.shifts.moved, moves.addresses.moved
-        first = max(0, bisect_right(self._frames, start - self.start) - 1)
-        last = bisect_left(self._frames, end - self.start)
-        for at in self._frames[first:last]:
-            place = self.start + at
-            length, back, begins, size = _FRAME.unpack_from(data, at)
-            yield Field(place + 4, 4, moved(place + 4) - moved(place + 4 - back))
-            site = place + 8 + self._ahead
-            target = becomes(site + begins)
+        yield Field(place + 4, 4, moved(place + 4) - moved(place + 4 - back))
+        site = place + 8 + self._ahead
+        target = becomes(site + begins)
+        if target is not None:
+            yield Field(place + 8, 4, target - site - site_difference)
+        offset = moves.old.offset_of(site + begins)
+        if offset is not None and size:
+            yield Field(place + 12, 4, moved(offset + size - 1) + 1 - moved(offset), is_size=True)
+        if handlers and length >= _FRAME_BYTES - 4 and form == 4 and handled.by(place + 4 - back):
+            target = becomes(site + 9 + handlers)
             if target is not None:
-                yield Field(place + 8, 4, target - site - site_difference)
-            offset = moves.old.offset_of(site + begins)
-            if offset is not None and size:
-                yield Field(place + 12, 4, moved(offset + size - 1) + 1 - moved(offset), is_size=True)
-            if at + 4 - back in self._handled and length >= 17 and data[at + 16] == 4:
-                (handlers,) = _S32.unpack_from(data, at + 17)
-                target = becomes(site + 9 + handlers) if handlers else None
-                if target is not None:
-                    yield Field(place + 17, 4, target - site - 9 - site_difference)
+                yield Field(place + 17, 4, target - site - 9 - site_difference)
+
+
+class _Handlers:
+    """Which common entries say that the functions which name them name their handlers, too."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._place, self._has = -1, False
+
+    def by(self, place: int) -> bool:
+        """Return what the entry at a place says; functions that follow each other mostly name the same."""
+        if place != self._place:
+            self._place, self._has = place, self._read(place)
+        return self._has
+
+    def _read(self, place: int) -> bool:
+        if place < self._frames.start or place + _COMMON_BYTES > self._frames.end:
+            return False
+        data = self._frames.read(place, place + _COMMON_BYTES)
+        letters = data[9:].partition(b"\0")[0]
+        return not any(data[4:8]) and letters.startswith(b"z") and b"L" in letters
 
 
 class FrameIndex:
     """The sorted table in front of it: starts of functions and their frames, counted from its own address."""
 
-    def __init__(self, data: bytes, place: Segment, new_address: int, moves: Moves) -> None:
-        self.start, self.end = place.offset + _ENTRIES_AT, place.offset + len(data)
-        self._data, self._address, self._new_address, self._moves = data, place.address, new_address, moves
+    def __init__(self, read_at: ReadAt, place: Segment, new_address: int, moves: Moves) -> None:
+        self.start, self.end = place.offset + _ENTRIES_AT, place.offset + place.size
+        self._read_at, self._address, self._new_address, self._moves = read_at, place.address, new_address, moves
 
     def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
         """See ``Table``."""
         becomes = self._moves.addresses.moved
-        first = max(0, start - self.start) // 4 * 4
-        for at in range(first + _ENTRIES_AT, min(end, self.end) - self.start + _ENTRIES_AT - 3, 4):
-            moved = becomes(self._address + _S32.unpack_from(self._data, at)[0])
+        for at, (distance,) in _records(self, _S32, self._read_at, start, end):
+            moved = becomes(self._address + distance)
             if moved is not None:
-                yield Field(self.start + at - _ENTRIES_AT, 4, moved - self._new_address)
+                yield Field(at, 4, moved - self._new_address)
 
 
 def find_tables(read_at: ReadAt, size: int, start: bytes, new_start: bytes, moves: Moves) -> list[Table]:
@@ -171,55 +202,52 @@ def find_tables(read_at: ReadAt, size: int, start: bytes, new_start: bytes, move
     Args:
         start: First bytes of the old file; ``new_start`` of the new one.
     """
-    sections, left = Sections(read_at, size, start), _TABLE_BYTES_AT_MOST
-    places: list[tuple[int, int, Callable[[bytes], Table]]] = []
+    sections = Sections(read_at, size, start)
+    places: list[tuple[int, int, Callable[[], Table]]] = []
     for at, length, names_at in sections.symbols():
-        places.append((at, length, partial(Symbols, start=at, names_at=names_at, moves=moves)))
+        places.append((at, length, partial(Symbols, read_at, at, length, names_at, moves)))
     for at, length in sections.relocations():
-        places.append((at, length, partial(Relocations, start=at, moves=moves)))
+        places.append((at, length, partial(Relocations, read_at, at, length, moves)))
     if frames := sections.frames():
         at, length, address = frames
-        places.append((at, length, partial(Frames, start=at, address=address, moves=moves)))
+        places.append((at, length, partial(Frames, read_at, at, length, address, moves)))
     index, new_index = eh_frame_header(start), eh_frame_header(new_start)
     if index and new_index and index.offset + index.size <= size:
-        make_index = partial(FrameIndex, place=index, new_address=new_index.address, moves=moves)
+        make_index = partial(FrameIndex, read_at, index, new_index.address, moves)
         places.append((index.offset, index.size, make_index))
     tables: list[Table] = []
-    for at, length, make in sorted(places, key=lambda place: place[:2]):
-        if at < (tables[-1].end if tables else 0) or length > left:
-            continue
-        left -= length
-        tables.append(make(read_at(at, length)))
+    for at, _, make in sorted(places, key=lambda place: place[:2]):
+        if at >= (tables[-1].end if tables else 0):
+            tables.append(make())
     return tables
 
 
-def _frames(data: bytes) -> Iterator[int]:
-    """Yield where the description of each function begins."""
-    for at, back in _entries(data):
-        if back and at + _FRAME.size <= len(data):
-            yield at
+def _records(
+    table: Table, form: struct.Struct, read_at: ReadAt, start: int, end: int
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield places and contents of the records of a table of which a part has bytes."""
+    first = table.start + max(0, start - table.start) // form.size * form.size
+    count = -(-max(0, min(end, table.end) - first) // form.size)
+    count = min(count, (table.end - first) // form.size)
+    data = read_at(first, count * form.size)
+    return zip(range(first, first + len(data), form.size), form.iter_unpack(data), strict=True)
 
 
-def _with_handlers(data: bytes) -> frozenset[int]:
-    """Return the common entries whose functions name their handlers."""
-    found = []
-    for at, back in _entries(data):
-        if not back:
-            letters = data[at + 9 : at + 17].partition(b"\0")[0]
-            if letters.startswith(b"z") and b"L" in letters:
-                found.append(at)
-    return frozenset(found)
+def _entries(frames: Frames, at: int, end: int | None = None) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield entries of a table of unwinding and their first numbers, from one of them on.
 
-
-def _entries(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield place and second word of each entry: 0 of a common one."""
-    at = 0
-    while at + 20 <= len(data):
-        length, back = struct.unpack_from("<II", data, at)
-        if not length or length > len(data) - at - 4:
+    Args:
+        end: Where no more of them begin.
+    """
+    end, read_from, data = frames.end if end is None else end, at, b""
+    while at < end and at + _LEAST_ENTRY <= frames.end:
+        if at + _FRAME_BYTES > read_from + len(data):
+            read_from, data = at, frames.read(at, min(at + _READ_BYTES, max(end, at) + _FRAME_BYTES))
+        entry = _FRAME.unpack_from(data, at - read_from)
+        if not entry[0] or entry[0] > frames.end - at - 4:
             return
-        yield at, back
-        at += length + 4
+        yield at, entry
+        at += entry[0] + 4
 
 
 class Sections:

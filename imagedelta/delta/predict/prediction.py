@@ -24,17 +24,13 @@ from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.delta.predict.x86_64 import X8664, Run, aligned
-from imagedelta.errors import ContentError, LimitExceeded
-from imagedelta.limits import KIB, MIB
+from imagedelta.errors import ContentError
+from imagedelta.limits import KIB
 
 START_BYTES = 4 * KIB
 """Of the new file, which are never predicted: the segments of both files are read from so many bytes."""
 PART_BYTES = byte_sums.PIECE_BYTES
 """A run is predicted in parts of so many bytes."""
-MAX_BASE_FACTOR = 4
-"""A base is at most so many times as large as what is made of it: some kinds read all of it."""
-MAX_CLR_BYTES = 12 * MIB
-"""Of the base of a delta with references of .NET, which is in memory twice."""
 _PROGRAM = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES | Kind.AARCH64
 
 
@@ -64,16 +60,6 @@ class Predicted(NamedTuple):
         return sorted([2 * at for at in self.words] + [2 * at + 1 for at in self.longs])
 
 
-def check_predictable(kinds: Kind, length: int, base_size: int) -> None:
-    """Refuse what would take a device more work or memory than it is worth.
-
-    Raises:
-        LimitExceeded: The base is too large for what is made of it, or for its kind.
-    """
-    if base_size > MAX_BASE_FACTOR * length or (kinds & Kind.CLR and base_size > MAX_CLR_BYTES):
-        raise LimitExceeded(f"a predicted delta of {length} bytes from {base_size}")
-
-
 class Prediction:
     """The predictions of one delta; its new bytes are made, and shown to it, from front to back."""
 
@@ -85,6 +71,11 @@ class Prediction:
         self._new_start = b""
         self._old = base
         self._program: _Program | None = None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether there are any references to predict."""
+        return bool(self._kinds)
 
     def show(self, data: bytes) -> None:
         """Take the next bytes of the new file."""

@@ -15,7 +15,7 @@ from imagedelta.delta.predict.shifts import Stretch
 def predicted_spans(
     prediction: Prediction, match: Stretch, seen: Callable[[Predicted], object] = lambda part: None
 ) -> Iterator[OldSpan]:
-    """Yield the spans of a match. What is not predicted has some of its own, for the rest is predicted by it.
+    """Yield the spans of a match. What a prediction begins with has some of its own: the rest is predicted by it.
 
     Args:
         seen: Is told of each part before the spans that it ends in.
@@ -26,7 +26,7 @@ def predicted_spans(
             found = prediction.predicted(part)
             seen(found)
             yield found.data, found.numbers
-            if not part.predicted:
+            if prediction.predicts and not part.predicted:
                 yield b"", ()
 
     return spans(parts(), match.new)

@@ -130,6 +130,19 @@ def test_rank_takes_signatures_and_images_and_puts_the_best_first(folder, last_l
     assert ranked[0]["estimatedBytes"] < ranked[1]["estimatedBytes"]
 
 
+def test_rank_estimates_for_the_form_of_patches_that_is_asked_for(folder, last_line):
+    for name, seed in (("first", 1), ("rebuilt", 2)):
+        program = random.Random(seed).randbytes(400_000)
+        (folder / f"{name}.tar").write_bytes(docker_save(an_image({"usr/lib/libx.so": program})))
+
+    first, second = (
+        last_line("rank", "rebuilt.tar", "first.tar", "--profile", profile)["ranked"][0]["estimatedBytes"]
+        for profile in ("v1-64m", "v2-64m")
+    )
+
+    assert second < first / 2
+
+
 def test_verify_accepts_a_good_bundle_and_a_good_image(folder, last_line):
     last_line("diff", "new.tar", "--source", "old.tar", "-o", "b", "--key", "seal.pem")
 

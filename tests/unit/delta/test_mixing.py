@@ -13,6 +13,7 @@ from imagedelta_native import ResidualEncoder
 
 from imagedelta import leb128
 from imagedelta.delta import read_patch_header
+from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode import beside, spools, stream_coding
 from imagedelta.delta.encode.build import Build
 from imagedelta.delta.encode.file_diff import Difference
@@ -95,8 +96,10 @@ def test_predicted_deltas_are_mixed_too(tmp_path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_large_programs_are_mixed_too(tmp_path) -> None:
-    old, new = a_program(3000), a_program(3000, {100: b"\x90" * 7, 1500: b"\xcc" * 33, 2900: b"\x55" * 3})
-    source, target = an_image({"bin/app": old}), an_image({"bin/app": new})
+    old, new = a_program(3000), bytearray(a_program(3000, {100: b"\x90" * 7, 1500: b"\xcc" * 33, 2900: b"\x55" * 3}))
+    for at in range(5000, 120_000, 200):
+        new[at] ^= 1 << at % 7
+    source, target = an_image({"bin/app": old}), an_image({"bin/app": bytes(new)})
     profile = replace(CM, whole_file_bytes=32 * KIB, window_bytes=32 * KIB, window_reach_bytes=16 * KIB)
 
     patch, _ = a_patch(target, source, scratch=tmp_path, profile=profile)
@@ -188,7 +191,8 @@ def test_old_bytes_that_are_left_out_are_not_looked_at(start: bytes, values: lis
     difference += bytes(200)
     old = random.Random(len(difference)).randbytes(len(difference))
     controls = [(150, 0, 0), (len(difference) - 150, 0, 0)]
-    spans = list(spans_of(Difference(0, controls, bytes(difference), b""), old, added(old, difference)))
+    both = (Extent(BytesReader(data), 0, len(data)) for data in (old, added(old, difference)))
+    spans = list(spans_of(Difference(0, controls, b"", b""), *both))
     whole, thinned = ResidualEncoder(8), ResidualEncoder(8)
 
     full = [*(whole.span(differences, *span) for differences, span in spans), whole.finish()]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagedelta.delta.decode.tapes import StreamTape
-from imagedelta.delta.format.zero_runs import RUN, ZeroRuns, shorten
+from imagedelta.delta.format.zero_runs import RUN, SHORT_RUN, Shortening, ZeroRuns, shorten
 from imagedelta.errors import ContentError
 
 _differences = st.lists(
@@ -34,6 +34,15 @@ def test_differences_come_out_as_they_went_in(items, stream_piece, control):
         runs.finish()
     dense.finish()
     counts.finish()
+
+
+@given(st.lists(_differences, max_size=6))
+def test_differences_that_come_bit_by_bit_are_shortened_as_all_together(pieces):
+    shortening = Shortening(SHORT_RUN)
+    for piece in pieces:
+        shortening.add(piece)
+
+    assert shortening.finish() == shorten(b"".join(pieces), SHORT_RUN)
 
 
 def test_a_megabyte_of_zeros_is_a_run_and_a_number():

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta.encode import methods
+from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode import large_programs, methods
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.limits import KIB
 from tests.images import an_image
@@ -24,9 +25,39 @@ def test_calls_from_one_window_into_others_are_predicted(tmp_path, monkeypatch):
     patch, predicted = a_patch(target, source, scratch=tmp_path, profile=SMALL)
 
     assert_rebuilt(target, patch, source)
-    monkeypatch.setattr(methods, "LARGEST_BYTES", 0)
+    monkeypatch.setattr(methods, "large_delta", lambda *_: None)
     _, by_window = a_patch(target, source, scratch=tmp_path, profile=SMALL)
     assert predicted.bytes * 3 < by_window.bytes
+
+
+def test_files_that_are_masked_window_by_window_are_predicted_as_well(tmp_path, monkeypatch):
+    source, target = an_image({"bin/app": OLD}), an_image({"bin/app": NEW})
+    _, masked_whole = a_patch(target, source, scratch=tmp_path, profile=SMALL)
+    monkeypatch.setattr(large_programs, "MASKED_WHOLE_BYTES", 0)
+
+    patch, predicted = a_patch(target, source, scratch=tmp_path, profile=SMALL)
+
+    assert_rebuilt(target, patch, source)
+    assert predicted.bytes < 1.1 * masked_whole.bytes
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 8, 9, 100])
+def test_a_large_file_is_read_in_blocks(monkeypatch, cut):
+    monkeypatch.setattr(large_programs, "_BLOCK_BYTES", 8)
+    data = bytes(range(30))
+    read = []
+
+    class Reader(BytesReader):
+        def read_at(self, offset, length):
+            read.append(length)
+            return super().read_at(offset, length)
+
+    file = large_programs._in_blocks(Extent(Reader(data), 0, len(data)))
+
+    pieces = [file.read_at(at, min(cut, 30 - at)) for at in range(30)]
+
+    assert pieces == [data[at : at + cut] for at in range(30)]
+    assert len(read) <= (30 if cut > 8 else 4)
 
 
 @pytest.mark.parametrize("other", [b"no program" * 20_000, OLD[:18] + b"\xb7" + OLD[19:], OLD[:5] + b"\2" + OLD[6:]])
