@@ -1,4 +1,4 @@
-"""The option that names a form of patches. Apart from the others: it loads the engine, which most commands do without."""
+"""The option that names a form of patches: apart, because it loads the engine, which most commands do without."""
 
 from __future__ import annotations
 

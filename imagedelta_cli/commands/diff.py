@@ -18,14 +18,7 @@ from imagedelta.delta import profile_named
 from imagedelta.delta.encode import PatchSummary, build_verified_patch
 from imagedelta.limits import MIB
 from imagedelta_cli.images import UnpackedImage, unpacker
-from imagedelta_cli.options import (
-    checked_platform,
-    checked_reference,
-    image_options,
-    json_option,
-    profile_option,
-    source_option,
-)
+from imagedelta_cli.options import checked_platform, checked_reference, image_options, json_option, source_option
 from imagedelta_cli.output import emit, peak_rss_bytes, progress, stages
 from imagedelta_cli.outputs import Output, output_options
 from imagedelta_cli.profile_option import profile_option

@@ -8,7 +8,7 @@ from pathlib import Path
 from imagedelta.archives import image_from_config
 from imagedelta.delta import FileReader, ImageContent, LayerContent
 from imagedelta.delta.encode.build import Build
-from imagedelta.delta.format.profiles import V1_64M
+from imagedelta.delta.format.profiles import DEFAULT_PROFILE
 from imagedelta.signatures.index import LayerIndex, index_layer
 from tests.images import BuiltImage
 
@@ -37,7 +37,7 @@ def stored(folder: Path) -> ImageContent:
 
 def main(target: str, source: str, number: str, out: str) -> None:
     """Write chunk ``number`` to the file ``out``."""
-    build = Build(stored(Path(target)), [stored(Path(source))], V1_64M, Path(out).parent)
+    build = Build(stored(Path(target)), [stored(Path(source))], DEFAULT_PROFILE, Path(out).parent)
     with Path(out).open("wb") as file:
         build.make_chunk(int(number), file)
 

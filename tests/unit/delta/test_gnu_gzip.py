@@ -18,7 +18,7 @@ from imagedelta.delta.deflate.folding import Deflater, Folder
 from imagedelta.delta.deflate.folds import MAX_BLOCKS, Fold
 from imagedelta.delta.encode.deflate_blocks import DeflateBlocks, NotParsed
 from imagedelta.delta.encode.fold_finding import find_folds
-from imagedelta.delta.format.profiles import V2_64M
+from imagedelta.delta.format.profiles import V1_64M, V2_64M
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import MIB
@@ -90,7 +90,7 @@ def test_a_changelog_costs_its_new_entries(tmp_path):
     old, new = changelog(4_000), b"a new entry\n" * 3 + changelog(4_000)
     source, target = (an_image({"usr/share/doc/x/changelog.gz": gnu_gzip(text)}) for text in (old, new))
 
-    packed, _ = a_patch(target, source, scratch=tmp_path)
+    packed, _ = a_patch(target, source, scratch=tmp_path, profile=V1_64M)
     cut, _ = a_patch(target, source, scratch=tmp_path, profile=V2_64M)
 
     assert Role.FOLDS in streams_of(cut) and Role.FOLDS not in streams_of(packed)

@@ -10,7 +10,7 @@ import pytest
 
 from imagedelta.delta.encode.build import Build, build_patch
 from imagedelta.delta.encode.job_queue import JobQueue
-from imagedelta.delta.format.profiles import V1_64M
+from imagedelta.delta.format.profiles import DEFAULT_PROFILE
 from imagedelta.limits import MIB
 from tests.images import an_image
 from tests.unit.delta.chunk_process import store, stored
@@ -47,16 +47,16 @@ def test_the_number_of_threads_changes_no_byte(tmp_path, threads):
 def test_chunks_made_apart_in_any_order_give_the_same_patch(tmp_path, seed):
     """Each chunk is made by a build of its own, planned anew, as another process would."""
     chunks: dict[int, io.BytesIO] = {}
-    order = list(range(Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path).chunks))
+    order = list(range(Build(content_of(TARGET), [content_of(SOURCE)], DEFAULT_PROFILE, tmp_path).chunks))
     random.Random(seed).shuffle(order)
     for number in order:
         chunks[number] = io.BytesIO()
-        Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path).make_chunk(number, chunks[number])
+        Build(content_of(TARGET), [content_of(SOURCE)], DEFAULT_PROFILE, tmp_path).make_chunk(number, chunks[number])
         chunks[number].seek(0)
     out = io.BytesIO()
 
     with JobQueue(1, 100 * MIB) as queue:
-        last = Build(content_of(TARGET), [content_of(SOURCE)], V1_64M, tmp_path)
+        last = Build(content_of(TARGET), [content_of(SOURCE)], DEFAULT_PROFILE, tmp_path)
         last.finish((chunks[number] for number in sorted(chunks)), out, queue)
 
     assert len(order) > 2
@@ -67,7 +67,7 @@ def test_chunks_made_apart_in_any_order_give_the_same_patch(tmp_path, seed):
 def test_chunks_made_by_other_processes_give_the_same_patch(tmp_path):
     """Nothing that differs from process to process may get into a chunk: no address, no order of a set."""
     target, source = store(TARGET, tmp_path / "target"), store(SOURCE, tmp_path / "source")
-    build = Build(stored(target), [stored(source)], V1_64M, tmp_path)
+    build = Build(stored(target), [stored(source)], DEFAULT_PROFILE, tmp_path)
     made = [tmp_path / f"chunk-{number}" for number in range(build.chunks)]
     for number, path in enumerate(made):
         command = [sys.executable, "-m", "tests.unit.delta.chunk_process", target, source, str(number), path]
