@@ -52,7 +52,10 @@ def _mixing(profile: str, end: str) -> tuple[str, ...]:
 
 
 def _others(default: str) -> tuple[str, ...]:
-    return tuple(name for name, profile in PROFILES.items() if name != default and not profile.mixes)
+    """All others that need no native coder, those of the same format first: who chose the old one gets it."""
+    second = PROFILES[default].second_format
+    others = [profile for name, profile in PROFILES.items() if name != default and not profile.mixes]
+    return tuple(each.name for each in sorted(others, key=lambda each: each.second_format != second))
 
 
 def wanted_of(images: Mapping[str, Mapping[str, str]], manifest: Mapping[str, Any] | None) -> tuple[Wanted, ...]:

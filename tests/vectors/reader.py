@@ -312,6 +312,7 @@ class Patch:
         coded = Bytes(data[17 + length :])
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
+        self.predicts = PREDICTIONS in parts
         self.streams = {role: Bytes(b"") for role in (*range(1, 22), *range(COLUMNS, COLUMNS + 11))}
         self.mixed: twin.Residual | None = None
         self.mixed_left = 0
@@ -538,7 +539,7 @@ class Patch:
 
     def _changed(self, old: bytes, position: int, length: int) -> bytes:
         streams, out, self.row, self.left = self.streams, b"", 0, 0
-        kinds = streams[PREDICTIONS].number() if self.second else 0
+        kinds = streams[PREDICTIONS].number() if self.predicts else 0
         if kinds:
             return self._predicted(kinds, old, position, length)
         while len(out) < length:

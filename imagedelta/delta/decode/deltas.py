@@ -11,33 +11,38 @@ from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.format.items import Item
 from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.roles import Role
-from imagedelta.delta.format.zero_runs import RUN, SHORT_RUN, ZeroRuns
+from imagedelta.delta.format.zero_runs import ZeroRuns
 from imagedelta.delta.predict import differences as numbers
+from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.clr import CORRECTIONS_AT_MOST
-from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
+from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind, kinds_of
-from imagedelta.delta.predict.prediction import Prediction, check_predictable
+from imagedelta.delta.predict.prediction import Prediction
 from imagedelta.errors import ContentError, LimitExceeded
 
 
 class Deltas:
     """The deltas of a patch, in the order of its items."""
 
-    def __init__(self, tapes: Mapping[Role, StreamTape], mixed: MixedDifferences | None, *, predicted: bool) -> None:
+    def __init__(
+        self, tapes: Mapping[Role, StreamTape], mixed: MixedDifferences | None, run_bytes: int, bounds: Bounds | None
+    ) -> None:
         """Args:
         mixed: Differences, where they are coded beside old bytes.
-        predicted: Whether each says which of its references are predicted; runs of zeros are short then.
+        run_bytes: Zeros after which the rest of a run is counted.
+        bounds: Of predictions, where each delta says which of its references are predicted.
         """
         self._tapes = tapes
         self._mixed = mixed
-        self._are_predicted = predicted
+        self._run_bytes = run_bytes
+        self._bounds = bounds
 
     def pieces(self, item: Item, base: Extent | None) -> Iterator[bytes]:
         """Yield what a delta makes; without a base nothing, but streams move on."""
         differences = self._differences()
-        kinds = kinds_of(self._tapes[Role.PREDICTIONS].number()) if self._are_predicted else Kind.NONE
-        if kinds:
-            yield from self._predicted(kinds, item, base, differences)
+        kinds = kinds_of(self._tapes[Role.PREDICTIONS].number()) if self._bounds else Kind.NONE
+        if kinds and self._bounds:
+            yield from self._predicted(kinds, self._bounds, item, base, differences)
         else:
             yield from self._plain(item, base, differences)
         differences.finish()
@@ -55,8 +60,7 @@ class Deltas:
     def _differences(self) -> Differences:
         if self._mixed:
             return DifferencesBesideOld(self._mixed)
-        run_bytes = SHORT_RUN if self._are_predicted else RUN
-        return PlainDifferences(ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], run_bytes))
+        return PlainDifferences(ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], self._run_bytes))
 
     def _plain(self, item: Item, base: Extent | None, differences: Differences) -> Iterator[bytes]:
         position, made = item.offset, 0
@@ -67,17 +71,19 @@ class Deltas:
             position += same + seek
             made += same + extra
 
-    def _predicted(self, kinds: Kind, item: Item, base: Extent | None, differences: Differences) -> Iterator[bytes]:
+    def _predicted(
+        self, kinds: Kind, bounds: Bounds, item: Item, base: Extent | None, differences: Differences
+    ) -> Iterator[bytes]:
         """As ``_plain``, but differences are added to what the old bytes are predicted to become."""
         corrections = self._corrections() if kinds & Kind.CLR else []
-        controls = self._controls(item)
+        controls = self._controls(item, bounds)
         if base is None:
             for match, extra in controls.steps():
                 differences.skip(match.length)
                 for _ in self._extra(extra):
                     pass
             return
-        check_predictable(kinds, item.length, base.size)
+        bounds.check(kinds, item.length, base.size)
         prediction = Prediction(kinds, corrections, base, controls)
         for match, extra in controls.steps():
             for old, added in differences.of_parts(prediction, match):
@@ -100,11 +106,11 @@ class Deltas:
             raise LimitExceeded(f"{count} corrections of a predicted delta, at most {CORRECTIONS_AT_MOST}")
         return [tape.signed() for _ in range(count)]
 
-    def _controls(self, item: Item) -> Controls:
+    def _controls(self, item: Item, bounds: Bounds) -> Controls:
         controls, left = Controls(item.offset), item.length
         while left:
-            if len(controls) == MAX_CONTROLS:
-                raise LimitExceeded(f"a predicted delta of more than {MAX_CONTROLS} controls")
+            if len(controls) == bounds.controls:
+                raise LimitExceeded(f"a predicted delta of more than {bounds.controls} controls")
             same, extra, seek = self._control(left)
             controls.add(same, extra, _small(seek))
             left -= same + extra

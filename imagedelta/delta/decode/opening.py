@@ -19,7 +19,7 @@ from imagedelta.delta.decode.layer_maker import LayerMaker, Sources
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import CodedStreams, StreamTape
 from imagedelta.delta.deflate.self_test import deflate_is_zlib
-from imagedelta.delta.format import config_text, mixing
+from imagedelta.delta.format import config_text, mixing, zero_runs
 from imagedelta.delta.format.coders import NATIVE_CODERS
 from imagedelta.delta.format.header import PatchHeader, read_patch_header
 from imagedelta.delta.format.mixing import MixedDifferences
@@ -28,6 +28,7 @@ from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.source_images import FindConfig, LayerNames, SourceImages
 from imagedelta.delta.format.tape import Tape
+from imagedelta.delta.predict.bounds import bounds_of
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded, SourceMissing, Truncated, UnsupportedFormat
 from imagedelta.limits import MIB, Limits
 
@@ -118,7 +119,9 @@ class OpenedPatch:
     def layer_maker(self, scratch: Scratch) -> LayerMaker:
         """Return what makes the rebuilt layers; there is one, because streams are read once."""
         header = self.header
-        deltas = Deltas(self.tapes, self.mixed, predicted=header.is_second_format)
+        bounds = bounds_of(is_small=header.is_small) if header.has_predictions else None
+        run_bytes = zero_runs.SHORT_RUN if header.is_second_format else zero_runs.RUN
+        deltas = Deltas(self.tapes, self.mixed, run_bytes, bounds)
         return LayerMaker(
             self.tapes, deltas, self.sources, scratch, header.unfolding_bytes, second_format=header.is_second_format
         )

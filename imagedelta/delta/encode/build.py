@@ -43,7 +43,6 @@ from imagedelta.delta.format.coders import MIN_DICTIONARY, MIXED_DIFFERENCES, Pa
 from imagedelta.delta.format.header import (
     MAX_SOURCES,
     MEMBER_BYTES,
-    PREDICTING_BYTES,
     PatchHeader,
     PatchStream,
     RebuiltLayer,
@@ -318,9 +317,8 @@ class _Joining:
         streams = SegmentWriter(raw, profile.mixed_roles)
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
         budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
-        if profile.second_format and build.plan.source_layers:
-            budget -= PREDICTING_BYTES
-        bits = bits_within(budget // 2) if profile.mixes else 0
+        predicting = profile.predicting_bytes if profile.second_format and build.plan.source_layers else 0
+        bits = bits_within((budget - predicting) // 2) if profile.mixes else 0
         self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None
         with closing(PieceReader(made)) as pieces:
             items = LayerItems(build.plan, pieces, streams, self._text, self._mixed)
@@ -331,6 +329,10 @@ class _Joining:
             budget -= self._text.memory_bytes
             streams.write(Role.DICTIONARIES, self._text.bases)
         sizes, most = dict(streams.finish()), most_mixed_bytes(build.layer_bytes)
+        if Role.PREDICTIONS in sizes and not _any(raw, Role.PREDICTIONS, sizes):
+            del sizes[Role.PREDICTIONS]
+        if Role.PREDICTIONS in sizes:
+            budget -= profile.predicting_bytes
         self._differences: list[Coded] = []
         if self._mixed and 0 < self._mixed.raw_bytes <= most:
             self._take_mixed(self._mixed, raw, sizes)
@@ -356,6 +358,11 @@ class _Joining:
         stream = PatchStream(Role.DIFF, MIXED_DIFFERENCES, params, mixed.raw_bytes, coded_bytes)
         self._at_once[Role.DIFF].seek(0)
         self._differences.append(Coded(stream, self._at_once[Role.DIFF]))
+
+
+def _any(raw: RawStreams, role: Role, sizes: Mapping[Role, tuple[int, ...]]) -> bool:
+    """Whether a stream has a byte other than zero."""
+    return any(any(raw.segment(role, number).whole()) for number in range(len(sizes[role])))
 
 
 def _write(header: PatchHeader, coded: Sequence[Coded], out: BinaryIO) -> tuple[int, str, int]:

@@ -50,6 +50,7 @@ def _plan(stated: Mapping[str, Any]) -> StreamPlan:
         _coding(stated["coding"]),
         stated["bits"],
         stated["has_programs"],
+        stated["may_brotli"],
     )
 
 

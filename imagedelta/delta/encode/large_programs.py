@@ -19,7 +19,8 @@ from imagedelta.delta.encode.predicting import MASK, alike, program_kinds
 from imagedelta.delta.encode.windows import Windows
 from imagedelta.delta.format.zero_runs import SHORT_RUN, Shortening
 from imagedelta.delta.predict import differences
-from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
+from imagedelta.delta.predict.bounds import Bounds
+from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.prediction import START_BYTES, Part, Prediction
 from imagedelta.limits import MIB
@@ -41,7 +42,9 @@ class LargeDelta:
     zeros: bytes
 
 
-def large_delta(old: Extent, new: Extent, windows: Windows, count: int, min_match: int) -> LargeDelta | None:
+def large_delta(
+    old: Extent, new: Extent, windows: Windows, count: int, min_match: int, bounds: Bounds
+) -> LargeDelta | None:
     """Return how to make one version of a program of another, its references predicted.
 
     Args:
@@ -51,12 +54,12 @@ def large_delta(old: Extent, new: Extent, windows: Windows, count: int, min_matc
         None where they are no programs, or too little alike.
     """
     old, new = _in_blocks(old), _in_blocks(new)
-    kinds = program_kinds(old, new)
+    kinds = program_kinds(old, new, bounds)
     if not kinds:
         return None
     found = list(_matches(old, new, windows, count, kinds, min_match))
     controls, gaps = controls_of(found, new.size)
-    if len(controls) > MAX_CONTROLS:
+    if len(controls) > bounds.controls:
         return None
     extra = b"".join(new.read_at(start, length) for start, length in gaps)
     way = Difference(found[0].old if found else 0, controls, b"", extra)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.linkage import Slots
 from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
@@ -48,6 +49,7 @@ class ProgramMask:
         start = file.read_at(0, min(START_BYTES, file.size))
         self._prediction.show(start)
         self._image = read_elf(start) or read_pe(start) or Image(())
+        self._slots = Slots(file, start, self._image)
 
     def masked(self, start: int, end: int) -> bytes:
         """Return a range with its references masked."""
@@ -59,10 +61,12 @@ class ProgramMask:
                 out += _instructions_masked(old, part, self._prediction)
             else:
                 out += _masked(old, part, self._prediction, addresses)
+        self._slots.named_in_code(out, start)
         places, values = addresses[::2], addresses[1::2]
         named = [self._named(out, start, values, number) for number in range(len(values))]
         for place, name in zip(places, named, strict=True):
             _U64.pack_into(out, place - start, name)
+        self._slots.named(out, start)
         return bytes(out)
 
     def _named(self, masked: bytearray, start: int, values: array[int], number: int) -> int:

@@ -36,6 +36,7 @@ from imagedelta.delta.format import zero_runs
 from imagedelta.delta.format.items import STREAM_OF, Item, Way
 from imagedelta.delta.format.profiles import Profile
 from imagedelta.delta.format.roles import Role
+from imagedelta.delta.predict.bounds import bounds_of
 from imagedelta.limits import KIB, MIB
 
 _LITERAL_PIECE = MIB
@@ -236,7 +237,7 @@ class Delta:
         old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
         found = _useful_difference(self._file, old, new)
         if found and profile.second_format:
-            found = predicted_difference(found, old, new, profile.min_match_bytes)
+            found = predicted_difference(found, old, new, profile.min_match_bytes, bounds_of(is_small=profile.is_small))
         if found:
             yield _delta(found, self._file.base, 0, (old, new), profile)
         else:
@@ -284,7 +285,8 @@ class LargeProgram:
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
         file, profile = self._file, self._file.encoding.profile
-        found = large_delta(self._old, file.new, file.cut, file.windows, profile.min_match_bytes)
+        bounds = bounds_of(is_small=profile.is_small)
+        found = large_delta(self._old, file.new, file.cut, file.windows, profile.min_match_bytes, bounds)
         most = (_USELESS if file.is_version else _GOOD) * file.new.size
         if found and len(found.way.extra) <= most:
             yield _piece(found.way, (found.dense, found.zeros), file.base, 0, (self._old, file.new), profile)

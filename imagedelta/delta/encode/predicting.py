@@ -22,13 +22,13 @@ from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.format import zero_runs
 from imagedelta.delta.format.mixing import SPAN_BYTES
 from imagedelta.delta.predict import clr, differences
-from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
+from imagedelta.delta.predict.bounds import LARGE, Bounds
+from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
-from imagedelta.delta.predict.prediction import START_BYTES, Prediction, check_predictable
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.errors import LimitExceeded
 from imagedelta.limits import KIB
 
 _WORTH_A_SEARCH = 300
@@ -55,28 +55,35 @@ MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.CLR | Kind.IMMEDIATES | K
 _PE = Kind.JUMPS | Kind.NUMBERS
 
 
-def predicted_difference(plain: Difference, old: bytes, new: bytes, min_match: int) -> Difference:
+def predicted_difference(
+    plain: Difference, old: bytes, new: bytes, min_match: int, bounds: Bounds = LARGE
+) -> Difference:
     """Return the difference that packs best: ``plain``, or one with references predicted."""
     best, cost = plain, _cost(plain)
     if cost < _WORTH_A_SEARCH or len(new) < START_BYTES:
         return plain
-    for kinds in _kinds(old, new):
-        if _is_allowed(kinds, len(old), len(new)):
-            best, cost = _tried(plain, old, new, kinds, min_match, (best, cost))
+    for kinds in _fitting(_kinds(old, new), bounds, len(old), len(new)):
+        best, cost = _tried(plain, old, new, kinds, min_match, bounds, (best, cost))
     if (_cost(plain) - cost) * _WORTH_A_BYTE < len(new):
         return plain
-    return _chosen(best, cost, old, new)
+    return _chosen(best, cost, old, new, bounds)
 
 
 def _tried(
-    plain: Difference, old: bytes, new: bytes, kinds: Kind, min_match: int, best: tuple[Difference, int]
+    plain: Difference,
+    old: bytes,
+    new: bytes,
+    kinds: Kind,
+    min_match: int,
+    bounds: Bounds,
+    best: tuple[Difference, int],
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
     ways: Iterable[Difference] = [plain]
     if len(plain.controls) >= _WORTH_A_MASK or len(new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
         ways = chain(ways, _masked_ways(old, new, kinds, min_match))
     for way in ways:
-        if len(way.controls) <= MAX_CONTROLS:
+        if len(way.controls) <= bounds.controls:
             corrections = _corrections(old, new, way) if kinds & Kind.CLR else ()
             for corrected in (corrections, ()) if corrections else ((),):
                 found = _predicted(replace(way, corrections=corrected), old, new, kinds)
@@ -90,13 +97,18 @@ def _cost(found: Difference) -> int:
     return sum(map(packed_bytes, (dense, zeros, found.extra))) + _CONTROL_BYTES * len(found.controls)
 
 
-def program_kinds(old: Extent, new: Extent) -> Kind:
+def program_kinds(old: Extent, new: Extent, bounds: Bounds) -> Kind:
     """Return the kinds of an ELF program; none for other files, or where the old one is much larger."""
     starts = [file.read_at(0, min(START_BYTES, file.size)) for file in (old, new)]
-    for kinds in _elf_kinds(starts[1]) if all(map(read_elf, starts)) else ():
-        if _is_allowed(kinds, old.size, new.size):
-            return kinds
-    return Kind.NONE
+    found = _elf_kinds(starts[1]) if all(map(read_elf, starts)) else []
+    return next(iter(_fitting(found, bounds, old.size, new.size)), Kind.NONE)
+
+
+def _fitting(found: Iterable[Kind], bounds: Bounds, old_size: int, new_size: int) -> list[Kind]:
+    """Return the sets of kinds that are within bounds; without tables where only these are too large."""
+    tried = ((kinds, kinds & ~Kind.TABLES) for kinds in found)
+    fitting = (next((one for one in some if bounds.allow(one, new_size, old_size)), Kind.NONE) for some in tried)
+    return [kinds for kinds in fitting if kinds]
 
 
 def _kinds(old: bytes, new: bytes) -> list[Kind]:
@@ -128,19 +140,14 @@ def _pe_code(data: bytes) -> Kind:
     return Kind.AARCH64 if machine in _PE_AARCH64 else Kind.CODE
 
 
-def _is_allowed(kinds: Kind, old_size: int, new_size: int) -> bool:
-    try:
-        check_predictable(kinds, new_size, old_size)
-    except LimitExceeded:
-        return False
-    return True
-
-
-def _chosen(best: Difference, cost: int, old: bytes, new: bytes) -> Difference:
+def _chosen(best: Difference, cost: int, old: bytes, new: bytes, bounds: Bounds) -> Difference:
     """Return the difference without the kinds that cost more than they save, and with one that does so seldom."""
     for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
+        kinds = best.kinds ^ kind
+        if not bounds.allow(kinds, len(new), len(old)):
+            continue
         if best.kinds & MACHINE_CODE and (cost > _WORTH_CHOOSING or len(new) <= _SMALL):
-            other = _predicted(best, old, new, best.kinds ^ kind)
+            other = _predicted(best, old, new, kinds)
             best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
     return best
 

@@ -13,7 +13,7 @@ import lzma
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,6 +72,10 @@ _ENCODER_FACTOR = 11
 """liblzma's encoder takes so many times its dictionary."""
 _OVERHEAD = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
 """What any decoder takes beside its dictionary."""
+_HARDLY_ANY = 8 * KIB
+"""Where dictionaries lack memory, streams of up to so many bytes go without Brotli, which saves some bytes of them and
+takes more memory than they."""
+_SPARED = _OVERHEAD - coder(LZMA2).memory(Params())
 _PLANNING_BYTES = _ENCODER_FACTOR * _SAMPLE_BLOCKS * _SAMPLE_BLOCK
 _CLEARLY = 0.97
 """On a sample, the native coder must be so much shorter to be taken for a long stream, whose beginning it forgets."""
@@ -183,6 +187,8 @@ class StreamPlan:
     """Of the tables of the native coder; 0 where it is not tried."""
     has_programs: bool = False
     """Whether the coder of programs is tried."""
+    may_brotli: bool = True
+    """Whether Brotli may be tried."""
 
     @property
     def bytes(self) -> int:
@@ -230,26 +236,33 @@ def plan_streams(
     if programs:
         budget -= coder(PROGRAMS).memory(Params()) - _OVERHEAD
     shares = share_memory(totals, budget, profile, mixed)
-    jobs = [
-        Job(partial(_plan, raw, role, segments, shares[role], role in mixed, role is programs), _PLANNING_BYTES)
-        for role, segments in sizes.items()
-    ]
+    sparing: frozenset[Role] = frozenset()
+    if profile.second_format and any(shares[role] < min(size, profile.max_dictionary_bytes) for role, size in totals):
+        sparing = frozenset(role for role, size in totals if size <= _HARDLY_ANY)
+        shares = share_memory(totals, budget + _SPARED * len(sparing), profile, mixed)
+
+    def plan(role: Role) -> StreamPlan:
+        planned = _plan(raw, role, sizes[role], shares[role], role in mixed, role is programs)
+        return replace(planned, may_brotli=role not in sparing)
+
+    jobs = [Job(partial(plan, role), _PLANNING_BYTES) for role in sizes]
     return [planned.result() for planned in [queue.submit(job) for job in jobs]]
 
 
 def _plan(
-    raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, mixes: bool, has_programs: bool
+    raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, may_mix: bool, has_programs: bool
 ) -> StreamPlan:
     size = sum(segments)
     dictionary = max(MIN_DICTIONARY, min(size, share))
-    bits = _bits(size, share + _OVERHEAD) if mixes else 0
+    bits = _bits(size, share + _OVERHEAD) if may_mix else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
         return StreamPlan(role, dictionary, segments, None, bits, has_programs)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
     best = _best(role, sample)
-    plain: Lzma2 | Programs = Programs(best.tuning) if has_programs else best
-    mixing_wins = bits and len(Mixed(bits).pack(sample)) < _CLEARLY * len(plain.pack(sample, dictionary))
-    return StreamPlan(role, dictionary, segments, Mixed(bits) if mixing_wins else plain, bits)
+    alone = Programs(best.tuning) if has_programs else best
+    mixes = bool(bits) and len(Mixed(bits).pack(sample)) < _CLEARLY * len(alone.pack(sample, dictionary))
+    coding = Mixed(bits) if mixes else alone
+    return StreamPlan(role, dictionary, segments, coding, bits)
 
 
 def code_streams(
@@ -326,7 +339,7 @@ def _candidates(plan: StreamPlan, raw: Extent, data: bytes) -> Iterator[tuple[in
     if plan.has_programs:
         programs = Programs(_CODE_TUNING)
         yield programs.coder, programs.params(plan.dictionary), programs.pack(data, plan.dictionary)
-    if plan.role in _BROTLI_ROLES or len(data) <= _TINY:
+    if plan.may_brotli and (plan.role in _BROTLI_ROLES or len(data) <= _TINY):
         window = _window_log(plan.dictionary)
         yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
     if plan.bits:

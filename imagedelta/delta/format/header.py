@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from imagedelta import leb128
 from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, PROGRAMS, Params, coder
-from imagedelta.delta.format.profiles import SECOND_FORMAT
+from imagedelta.delta.format.profiles import SECOND_FORMAT, SMALL_CLASS, predicting_bytes
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
 from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
@@ -24,8 +24,6 @@ MAX_SOURCES = 16
 MAX_SOURCE_LAYERS = MAX_SOURCES * 127
 MAX_MEMBERS = 1_000_000
 """Numbered members of all source layers."""
-PREDICTING_BYTES = 16 * MIB
-"""What predictions take beyond what is set aside for the process: the largest base is in memory twice."""
 MEMBER_BYTES = 16
 """Memory that a numbered member takes on the device."""
 MAX_TEXT = 255
@@ -113,10 +111,20 @@ class PatchHeader:
         return self.profile.startswith(SECOND_FORMAT)
 
     @property
+    def is_small(self) -> bool:
+        """Whether predictions are held to a quarter of what others may take, by the name of the profile."""
+        return self.profile.startswith(SMALL_CLASS)
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether each delta says which of its references are predicted."""
+        return any(stream.role is Role.PREDICTIONS for stream in self.streams)
+
+    @property
     def memory_bytes(self) -> int:
         """What all decoders together take, the table of members, and predicting."""
         members = sum(layer.members for layer in self.source_layers)
-        predicting = PREDICTING_BYTES if any(stream.role is Role.PREDICTIONS for stream in self.streams) else 0
+        predicting = predicting_bytes(self.profile) if self.has_predictions else 0
         return predicting + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property

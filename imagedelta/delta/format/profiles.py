@@ -45,6 +45,16 @@ class Profile:
         return bool(self.mixed_roles)
 
     @property
+    def predicting_bytes(self) -> int:
+        """What predictions take of the decoders' memory, where there are any."""
+        return predicting_bytes(self.name)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether predictions are held to a quarter of what others may take."""
+        return self.name.startswith(SMALL_CLASS)
+
+    @property
     def second_format(self) -> bool:
         """Whether references to what moved are predicted, and folds say where blocks end."""
         return self.name.startswith(SECOND_FORMAT)
@@ -52,21 +62,31 @@ class Profile:
 
 SECOND_FORMAT = "v2-"
 """How the names of profiles begin in whose patches references are predicted (docs/formats/patch.md, section 7a)."""
+SMALL_CLASS = f"{SECOND_FORMAT}16m"
+"""How those of them begin whose predictions are held to a quarter of what others may take."""
+_PREDICTING_BYTES, _FEW_PREDICTING_BYTES = 16 * MIB, 4 * MIB
+"""Beyond what is set aside for the process: the largest base is in memory twice."""
 
 V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 * MIB, old_text_bytes=16 * MIB)
 V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
 V2_64M = replace(V1_64M, name="v2-64m")
+V2_16M = replace(V1_16M, name="v2-16m")
 DEFAULT_PROFILE = V1_64M
-_FOLDING = (V1_64M, V1_16M)
+_FOLDING = (V2_64M, V1_64M, V2_16M, V1_16M)
 _NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
 MIXED, THIN = "-cm", "-cm-thin"
 """How the names of profiles with the native coder end: what is changed is coded by it; for links that are slower than
 its decoder, which takes seconds for each MB of new bytes, these, too."""
 _MIXED_ROLES = {MIXED: frozenset({Role.EXTRA}), THIN: frozenset({Role.EXTRA, Role.LITERAL, Role.CODE, Role.TEXT})}
 _MIXING = tuple(replace(V2_64M, name=f"{V2_64M.name}{end}", mixed_roles=roles) for end, roles in _MIXED_ROLES.items())
-PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, V2_64M, *_MIXING)}
-"""In the order in which a cloud tries them after its default: what is built only where it is the default is last. Those
-with the native coder it tries by themselves."""
+PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, *_MIXING)}
+"""In the order in which a cloud tries them after its default (those of its format first): with folds, then by memory.
+Those with the native coder it tries by themselves."""
+
+
+def predicting_bytes(name: str) -> int:
+    """Return what predictions take in patches of the profile of this name, where there are any."""
+    return _FEW_PREDICTING_BYTES if name.startswith(SMALL_CLASS) else _PREDICTING_BYTES
 
 
 def profile_named(name: str) -> Profile:

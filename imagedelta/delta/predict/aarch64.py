@@ -93,7 +93,6 @@ class Aarch64:
     def _page(self, words: tuple[int, ...], at: int, site: int, drift: int) -> Iterable[tuple[int, int]]:
         """Return places and new forms of what puts a page into a register and of what adds to it."""
         word = words[at]
-        page = (site >> _PAGE_BITS) + _split(word)
         new_page = site + drift >> _PAGE_BITS
         register = word & _REGISTER
         found: list[tuple[int, int]] = []
@@ -101,7 +100,7 @@ class Aarch64:
             other = words[user]
             if other >> 5 & _REGISTER == register and _adds(other):
                 scale = _scale(other)
-                address = (page << _PAGE_BITS) + ((other >> 10 & _PAGE) << scale)
+                address = paged_address(word, other, site)
                 difference = self._difference(address)
                 if difference != NOWHERE:
                     if not found:
@@ -110,6 +109,11 @@ class Aarch64:
             if other & _REGISTER == register:
                 break
         return found
+
+
+def paged_address(page: int, user: int, site: int) -> int:
+    """Return what an instruction at ``site`` that puts a page into a register and one that adds to it refer to."""
+    return ((site >> _PAGE_BITS) + _split(page) << _PAGE_BITS) + ((user >> 10 & _PAGE) << _scale(user))
 
 
 def _adds(word: int) -> bool:

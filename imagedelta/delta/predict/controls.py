@@ -7,9 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from imagedelta.delta.predict.shifts import Stretch
 
-MAX_CONTROLS = 1 << 17
-"""Of a predicted delta: they take 24 bytes each, and what follows from them as much again."""
-
 
 class Controls:
     """So many bytes that are old bytes and differences, then so many extra bytes, then a move in the old bytes."""

@@ -24,17 +24,13 @@ from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.delta.predict.x86_64 import X8664, Run, aligned
-from imagedelta.errors import ContentError, LimitExceeded
-from imagedelta.limits import KIB, MIB
+from imagedelta.errors import ContentError
+from imagedelta.limits import KIB
 
 START_BYTES = 4 * KIB
 """Of the new file, which are never predicted: the segments of both files are read from so many bytes."""
 PART_BYTES = byte_sums.PIECE_BYTES
 """A run is predicted in parts of so many bytes."""
-MAX_BASE_FACTOR = 4
-"""A base is at most so many times as large as what is made of it: some kinds read all of it."""
-MAX_CLR_BYTES = 12 * MIB
-"""Of the base of a delta with references of .NET, which is in memory twice."""
 _PROGRAM = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES | Kind.AARCH64
 
 
@@ -55,16 +51,6 @@ class Predicted(NamedTuple):
     words: Sequence[int]
     """Of 32 bits; ``longs`` of 64."""
     longs: Sequence[int]
-
-
-def check_predictable(kinds: Kind, length: int, base_size: int) -> None:
-    """Refuse what would take a device more work or memory than it is worth.
-
-    Raises:
-        LimitExceeded: The base is too large for what is made of it, or for its kind.
-    """
-    if base_size > MAX_BASE_FACTOR * length or (kinds & Kind.CLR and base_size > MAX_CLR_BYTES):
-        raise LimitExceeded(f"a predicted delta of {length} bytes from {base_size}")
 
 
 class Prediction:

@@ -46,6 +46,38 @@ def test_a_default_without_a_form_for_the_native_coder_is_built_as_it_is(bench: 
     assert (profiles[0], thin) == ("v1-16m", [])
 
 
+@pytest.mark.parametrize("default", ["v1-64m", "v1-16m-nofold", "v2-64m", "v2-16m"])
+def test_who_chose_a_format_gets_it_wherever_a_device_reads_it(bench: Bench, default: str) -> None:
+    profiles, _ = known(bench, default)
+    formats = [name[:3] for name in profiles]
+
+    assert formats == sorted(formats, key=lambda each: each != default[:3])
+    assert set(profiles) >= {name for name, profile in PROFILES.items() if not profile.mixes}
+
+
+@pytest.mark.parametrize(
+    ("reads", "gets"),
+    [
+        ({"v1-64m", "v1-16m"}, "v1-64m"),
+        ({"v1-16m", "v2-16m"}, "v2-16m"),
+        ({"v1-64m-nofold", "v2-64m-nofold", "v2-16m-nofold"}, "v2-64m-nofold"),
+        ({"v1-16m-nofold", "v2-16m-nofold"}, "v2-16m-nofold"),
+    ],
+)
+def test_a_device_that_cannot_read_the_default_gets_the_largest_it_reads(
+    bench: Bench, reads: set[str], gets: str
+) -> None:
+    profiles, _ = known(bench, "v2-64m")
+
+    assert next(name for name in profiles if name in reads) == gets
+
+
+def test_whatever_the_first_format_offers_the_second_does() -> None:
+    first = {name.removeprefix("v1-") for name in PROFILES if name.startswith("v1-")}
+
+    assert first <= {name.removeprefix("v2-") for name in PROFILES}
+
+
 def test_without_the_native_coder_nothing_is_planned_with_it(bench: Bench, no_native: None) -> None:
     profiles, thin = known(bench, BASE)
 

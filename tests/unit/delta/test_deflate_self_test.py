@@ -86,7 +86,7 @@ def test_a_builder_with_another_zlib_undoes_nothing(tmp_path, another_zlib):
     assert_rebuilt(TARGET, patch, SOURCE)
 
 
-@pytest.mark.parametrize("name", ["v1-64m-nofold", "v1-16m-nofold"])
+@pytest.mark.parametrize("name", ["v1-64m-nofold", "v1-16m-nofold", "v2-64m-nofold", "v2-16m-nofold"])
 def test_a_profile_without_folds_undoes_nothing(tmp_path, name):
     patch, summary = a_patch(TARGET, SOURCE, scratch=tmp_path, profile=PROFILES[name])
 
@@ -94,4 +94,4 @@ def test_a_profile_without_folds_undoes_nothing(tmp_path, name):
 
 
 def test_a_device_with_another_zlib_offers_only_profiles_without_folds(another_zlib):
-    assert readable_profiles(128 * MIB) == ["v1-64m-nofold", "v1-16m-nofold"]
+    assert readable_profiles(128 * MIB) == ["v1-64m-nofold", "v2-64m-nofold", "v1-16m-nofold", "v2-16m-nofold"]

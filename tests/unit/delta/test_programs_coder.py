@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode import stream_coding
-from imagedelta.delta.encode.stream_coding import Lzma2, Programs, StreamPlan
+from imagedelta.delta.encode.job_queue import JobQueue
+from imagedelta.delta.encode.stream_coding import Lzma2, Programs, StreamPlan, plan_streams
 from imagedelta.delta.format import coders
 from imagedelta.delta.format.coders import (
+    BROTLI,
     CODE_FRAME,
+    LZMA2,
     LZMA2_X86,
     MIN_DICTIONARY,
     PLAIN_FRAME,
@@ -247,3 +250,38 @@ def test_tables_take_four_times_their_largest_size() -> None:
     tracemalloc.stop()
 
     assert peak < 4 * MAX_TABLES_BYTES
+
+
+@pytest.mark.parametrize("name", ["v2-64m", "v2-16m", "v2-16m-nofold", "v2-64m-cm-thin"])
+@pytest.mark.parametrize("large", [3 * MIB, 40 * MIB, 300 * MIB])
+def test_where_dictionaries_lack_memory_tiny_streams_leave_theirs(tmp_path, name: str, large: int) -> None:
+    """With what each may take at most, all together stay within the profile."""
+    profile = PROFILES[name]
+    sizes = {role: (300,) for role in Role if role is not Role.CONFIG} | {Role.CODE: (large,), Role.EXTRA: (MIB,)}
+    budget = profile.decoder_bytes - profile.predicting_bytes - MIB
+    with JobQueue(1, 100 * MIB) as queue:
+        plans = plan_streams(Anything(), sizes, budget, profile, queue)
+
+    assert sum(map(most_memory, plans)) <= budget
+    assert {plan.role for plan in plans if not plan.may_brotli} in (set(), set(sizes) - {Role.CODE, Role.EXTRA})
+
+
+class Anything:
+    """Streams of zeros."""
+
+    def segment(self, role: Role, number: int) -> Extent:
+        return Extent(self, 0, 1 << 40)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return bytes(length)
+
+
+def most_memory(plan: StreamPlan) -> int:
+    """Return the most that a decoder of the stream takes, whichever coder turns out best."""
+    dictionary = Params(dictionary_bytes=plan.dictionary)
+    takes = [coder(LZMA2).memory(dictionary)]
+    if plan.has_programs:
+        takes.append(coder(PROGRAMS).memory(dictionary))
+    if plan.may_brotli and plan.bytes <= 64 * KIB:
+        takes.append(coder(BROTLI).memory(Params(window_log=max(10, plan.dictionary.bit_length() - 1))))
+    return max(takes)

@@ -7,23 +7,27 @@ import struct
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from imagedelta.delta.content import BytesReader, Extent
-from imagedelta.delta.decode import deltas
+from imagedelta.delta.decode import opening
 from imagedelta.delta.format.profiles import PROFILES
-from imagedelta.delta.predict.controls import MAX_CONTROLS, Controls
+from imagedelta.delta.format.roles import Role
+from imagedelta.delta.predict.bounds import LARGE, SMALL, Bounds
+from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import ALL, Kind
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import KIB, MIB
 from tests.images import an_image
-from tests.unit.delta.patches import a_patch, applied
+from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, layers_of
 from tests.unit.delta.predict import assemblies
 from tests.unit.delta.predict.arm_programs import PAGE, split
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, root, tables_stream, tiny
 from tests.unit.delta.predict.programs import a_library
+from tests.vectors.raw_patch import laid_open
 
 SECONDS_PER_MIB = 3.0
 """Of what a delta makes, on a slow machine; measured is a tenth."""
@@ -129,7 +133,7 @@ def test_a_base_of_net_takes_twice_its_size_and_what_its_rows_do(kind: str, size
 
 def test_controls_take_two_hundred_bytes_each():
     """As many as there may be take 25 MiB."""
-    old, count = calls_everywhere(MIB // 4), MAX_CONTROLS // 16
+    old, count = calls_everywhere(MIB // 4), LARGE.controls // 16
 
     tracemalloc.start()
     base = Extent(BytesReader(old), 0, len(old))
@@ -145,10 +149,51 @@ def test_more_controls_than_may_be_are_refused(tmp_path, monkeypatch):
     old, new = a_library(300), a_library(300, {30: b"\x90" * 7, 200: b"\xcc" * 33})
     source = an_image({"a.so": old})
     patch, _ = a_patch(an_image({"a.so": new}), source, scratch=tmp_path, profile=PROFILES["v2-64m"])
-    monkeypatch.setattr(deltas, "MAX_CONTROLS", 2)
+    monkeypatch.setattr(opening, "bounds_of", lambda is_small: replace(LARGE, controls=2))
 
     with pytest.raises(LimitExceeded, match="more than 2 controls"):
         applied(patch, source)
+
+
+def test_a_patch_of_the_small_class_is_held_to_a_quarter(tmp_path, monkeypatch):
+    monkeypatch.setattr("imagedelta.delta.predict.bounds.SMALL", replace(SMALL, controls=2))
+    source, target = an_image({"a.so": a_library(300)}), an_image({"a.so": a_library(300, {30: b"\x90" * 7})})
+    patch, _ = a_patch(target, source, scratch=tmp_path, profile=PROFILES["v2-64m"])
+    small = laid_open(patch, layers_of(source), {source.image_id: source.image.config}).with_head(profile="v2-16m")
+
+    applied(patch, source)
+    with pytest.raises(LimitExceeded, match="more than 2 controls"):
+        applied(small.to_bytes(), source)
+
+
+@pytest.mark.parametrize("name", ["v2-16m", "v2-16m-nofold"])
+def test_a_builder_keeps_the_bounds_of_the_class(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("imagedelta.delta.predict.bounds.SMALL", replace(SMALL, tables_bytes=10))
+    source, target = an_image({"a.so": a_library(300)}), an_image({"a.so": a_library(300, {30: b"\x90" * 7})})
+
+    patch, summary = a_patch(target, source, scratch=tmp_path, profile=PROFILES[name])
+
+    opened = laid_open(patch, layers_of(source), {source.image_id: source.image.config})
+    kinds = opened.streams[Role.PREDICTIONS][0]
+    assert (kinds & Kind.CODE, kinds & Kind.TABLES) == (Kind.CODE, 0)
+    assert 4 * MIB < summary.memory_bytes <= PROFILES[name].decoder_bytes
+    assert_rebuilt(target, patch, source)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kinds", "length", "base"),
+    [
+        (LARGE, Kind.CODE, 10, 41),
+        (LARGE, Kind.CLR, 1 << 30, 12 * MIB + 1),
+        (SMALL, Kind.CLR, 1 << 30, 3 * MIB + 1),
+        (SMALL, Kind.CODE | Kind.TABLES, 1 << 30, 4 * MIB + 1),
+    ],
+)
+def test_a_base_that_is_too_large_to_predict_is_refused(bounds: Bounds, kinds: Kind, length: int, base: int) -> None:
+    bounds.check(kinds, length, base - 1)
+
+    with pytest.raises(LimitExceeded):
+        bounds.check(kinds, length, base)
 
 
 @pytest.mark.parametrize("controls", [[(5, 0, 0)], [(0, 1, -2), (1, 0, 0)], [(1, 0, 1 << 40), (1, 0, 0)]])

@@ -10,14 +10,12 @@ import pytest
 
 from imagedelta.delta.encode.file_diff import difference
 from imagedelta.delta.encode.predicting import predicted_difference
-from imagedelta.delta.format.header import PREDICTING_BYTES
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.image import Image
 from imagedelta.delta.predict.kinds import Kind, kinds_of
-from imagedelta.delta.predict.prediction import MAX_CLR_BYTES, check_predictable
-from imagedelta.errors import ImageDeltaError, LimitExceeded, UnsupportedFormat
+from imagedelta.errors import ImageDeltaError, UnsupportedFormat
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, applied, assert_rebuilt, streams_of
 from tests.unit.delta.predict.programs import a_program, operands
@@ -126,12 +124,6 @@ def test_an_unknown_kind_is_unsupported():
         kinds_of(256)
 
 
-@pytest.mark.parametrize(("kinds", "length", "base"), [(Kind.CODE, 10, 41), (Kind.CLR, 1 << 30, MAX_CLR_BYTES + 1)])
-def test_a_base_that_is_too_large_to_predict_is_refused(kinds, length, base):
-    with pytest.raises(LimitExceeded):
-        check_predictable(kinds, length, base)
-
-
 @pytest.mark.parametrize("cut", [*range(64), 100, 175])
 def test_a_header_that_is_cut_tells_no_segments(cut):
     assert read_elf(OLD[:cut]) is None
@@ -153,10 +145,23 @@ def test_predicting_counts_as_memory_of_the_patch(tmp_path):
 
     _, predicted = a_patch(target, source, scratch=tmp_path, profile=V2)
 
-    assert PREDICTING_BYTES < predicted.memory_bytes <= V2.decoder_bytes
+    assert V2.predicting_bytes < predicted.memory_bytes <= V2.decoder_bytes
 
 
 def test_a_patch_of_new_files_alone_predicts_nothing_and_takes_no_memory_for_it(tmp_path):
     _, summary = a_patch(an_image({"bin/app": NEW}), scratch=tmp_path, profile=V2)
 
-    assert summary.memory_bytes < PREDICTING_BYTES
+    assert summary.memory_bytes < V2.predicting_bytes
+
+
+def test_deltas_of_which_none_is_predicted_take_no_memory_for_it_either(tmp_path):
+    chance = random.Random(3)
+    old = chance.randbytes(20_000)
+    new = old[:9000] + b"other" + old[9003:]
+    source, target = an_image({"data": old}), an_image({"data": new})
+
+    patch, summary = a_patch(target, source, scratch=tmp_path, profile=V2)
+
+    assert (Role.DIFF_LENGTHS in streams_of(patch), Role.PREDICTIONS in streams_of(patch)) == (True, False)
+    assert summary.memory_bytes < V2.predicting_bytes
+    assert_rebuilt(target, patch, source)
