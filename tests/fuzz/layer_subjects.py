@@ -24,6 +24,7 @@ from tests.vectors import make
 from tests.vectors.reader import Patch, unfolded
 
 MADE = "made"
+_FROM_OTHERS = 0.7
 
 
 def build(rng: random.Random) -> str:
@@ -38,12 +39,14 @@ def build(rng: random.Random) -> str:
 
 
 def programs(rng: random.Random) -> str:
-    """A patch of the second format between damaged programs makes its target; the second reader makes the same."""
+    """A patch of the second format of damaged programs, from others or none, makes its target; the second reader makes
+    the same."""
     source, target = (an_image(mutated(rng, image.layers[1])) for image in (make.PROGRAMS_1, make.PROGRAMS_2))
+    sources = [source] if rng.random() < _FROM_OTHERS else []
     with tempfile.TemporaryDirectory() as scratch:
-        patch, _ = a_patch(target, source, scratch=Path(scratch), profile=V2_64M)
-    assert_rebuilt(target, patch, source)
-    read = Patch(patch, layers_of(source), {source.image_id: source.image.config}).apply()
+        patch, _ = a_patch(target, *sources, scratch=Path(scratch), profile=V2_64M)
+    assert_rebuilt(target, patch, *sources)
+    read = Patch(patch, layers_of(*sources), {each.image_id: each.image.config for each in sources}).apply()
     assert read == (target.image.config, layers_of(target)), "the second reader makes something else"
     return MADE
 

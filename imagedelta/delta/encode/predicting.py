@@ -20,15 +20,15 @@ from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.encode.versions import Versions
 from imagedelta.delta.format import zero_runs
-from imagedelta.delta.format.mixing import SPAN_BYTES
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.bounds import LARGE, Bounds
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
-from imagedelta.delta.predict.prediction import START_BYTES, Prediction
+from imagedelta.delta.predict.prediction import START_BYTES, Predicted, Prediction
 from imagedelta.delta.predict.shifts import Shifts, Stretch
+from imagedelta.delta.predict.spans import predicted_spans
 from imagedelta.limits import KIB
 
 _WORTH_A_SEARCH = 300
@@ -187,29 +187,26 @@ def _predicted(way: Difference, both: Versions, kinds: Kind) -> Difference:
 
 
 def spans_of(found: Difference, old: Extent, new: Extent) -> Iterator[Span]:
-    """Yield the differences with the old bytes that they are added to: each match in spans, from its start on.
-
-    The first bytes of the new file, which are not predicted, are a span of their own in a predicted delta.
-    """
+    """Yield the differences with what they are coded beside."""
     controls = Controls(found.start, found.controls)
     prediction = Prediction(found.kinds, found.corrections, old, controls)
     prediction.show(new.read_at(0, min(START_BYTES, new.size)))
     for match, _ in controls.steps():
-        yield from _in_spans(prediction, match, new, bool(found.kinds))
+        yield from _in_spans(prediction, match, new)
 
 
-def _in_spans(prediction: Prediction, match: Stretch, new: Extent, predicts: bool) -> Iterator[Span]:
-    waiting, added, at = bytearray(), bytearray(), match.new
-    for part in prediction.parts(match):
-        predicted = prediction.predicted(part)
-        added += differences.subtract(new.read_at(at, part.length), predicted)
-        waiting += predicted.data
-        at += part.length
-        while len(waiting) >= SPAN_BYTES or (waiting and predicts and not part.predicted):
-            yield bytes(added[:SPAN_BYTES]), bytes(waiting[:SPAN_BYTES])
-            del waiting[:SPAN_BYTES], added[:SPAN_BYTES]
-    if waiting:
-        yield bytes(added), bytes(waiting)
+def _in_spans(prediction: Prediction, match: Stretch, new: Extent) -> Iterator[Span]:
+    added, at = bytearray(), match.new
+
+    def subtract(part: Predicted) -> None:
+        nonlocal at
+        added.extend(differences.subtract(new.read_at(at, len(part.data)), part))
+        at += len(part.data)
+
+    for span in predicted_spans(prediction, match, subtract):
+        size = len(span.old)
+        yield bytes(added[:size]), span
+        del added[:size]
 
 
 def _corrections(both: Versions, way: Difference) -> tuple[int, ...]:

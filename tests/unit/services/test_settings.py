@@ -120,7 +120,7 @@ def hub(name: str, connection: str) -> dict[str, str]:
         ({"IMAGEDELTA_BATCH_SIZE": "5000"}, "IMAGEDELTA_BATCH_SIZE must be"),
         ({"IMAGEDELTA_GRANT_SECONDS": "9" * 5000}, "IMAGEDELTA_GRANT_SECONDS must be"),
         ({"IMAGEDELTA_PATCH_LEASE_SECONDS": "999999999999"}, "IMAGEDELTA_PATCH_LEASE_SECONDS must be"),
-        ({"IMAGEDELTA_PROFILE": "v9"}, "IMAGEDELTA_PROFILE must be one of v1-64m"),
+        ({"IMAGEDELTA_PROFILE": "v9"}, "IMAGEDELTA_PROFILE must be one of v2-64m"),
         ({"LOCAL_BLOBS_KEY": "?"}, "LOCAL_BLOBS_KEY must be base64"),
         ({"IMAGEDELTA_HUBS": "north"}, "IMAGEDELTA_HUB_NORTH_SERVICE is not set"),
         (hub("north", "HostName=x"), "IMAGEDELTA_HUB_NORTH_SERVICE lacks SharedAccessKeyName"),
