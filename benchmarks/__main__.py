@@ -12,6 +12,7 @@ from benchmarks.device_commands import device
 from benchmarks.fleet_commands import fleet, fleet_report
 from benchmarks.link_commands import link
 from benchmarks.machine import available_memory_bytes, describe
+from benchmarks.pair_commands import pairs
 from benchmarks.ranking_commands import ranking, ranking_report
 from benchmarks.reporting import NoMarkers, terminal, write_page, write_pictures
 from benchmarks.results import OK, BadResults, Result, append, read
@@ -37,6 +38,7 @@ main.add_command(fleet_report)
 main.add_command(voyage)
 main.add_command(link)
 main.add_command(device)
+main.add_command(pairs)
 
 
 @main.command()

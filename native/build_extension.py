@@ -3,6 +3,8 @@
 Where it cannot be built, the package is installed without it, and cannot be imported: nobody needs it.
 """
 
+from pathlib import Path
+
 from cffi import FFI
 
 ffi = FFI()
@@ -14,12 +16,20 @@ enum { MIXING_FIXED = ..., MIXING_BUCKETS = ... };
 enum { MIXING_FEED = ... };
 mixing *mixing_new(int kind, int bits, int decoding);
 void mixing_free(mixing *m);
-int mixing_encode(mixing *m, const uint8_t *data, const uint8_t *old, size_t size);
+typedef struct {
+    const uint8_t *old;
+    size_t size;
+    const uint32_t *numbers;
+    size_t count;
+    uint32_t place;
+} mixing_span;
+void mixing_begin(mixing *m, const mixing_span *s);
+int mixing_encode(mixing *m, const uint8_t *data, size_t size);
 int mixing_end(mixing *m);
 const uint8_t *mixing_coded(const mixing *m, size_t *size);
 void mixing_drop(mixing *m);
 int mixing_feed(mixing *m, const uint8_t *coded, size_t size, int last);
-size_t mixing_decode(mixing *m, uint8_t *out, const uint8_t *old, size_t at, size_t size);
+size_t mixing_decode(mixing *m, uint8_t *out, size_t at, size_t size);
 int mixing_is_damaged(const mixing *m);
 int mixing_is_used_up(const mixing *m);
 """)
@@ -28,7 +38,7 @@ ffi.set_source(
     '#include "mixing.h"',
     sources=["src/mixing.c"],
     include_dirs=["src"],
-    depends=["src/mixing.h", "src/coder.h", "src/mixer.h", "src/residual.h", "src/newbytes.h"],
+    depends=[str(path) for path in sorted(Path("src").glob("*.h"))],
     extra_compile_args=["-std=c11", "-O3"],
     py_limited_api=True,
     optional=True,

@@ -19,8 +19,10 @@ int main(void) {
         for (size_t i = 0; i < sizeof noise; i++) noise[i] = (uint8_t)((i * 2654435761u) >> 13);
         allocated = 0;
         mixing *m = mixing_new(kind, MIXING_BITS_MOST, 1);
+        const mixing_span span = {noise, sizeof noise, NULL, 0, 0};
         for (int n = 0; n < 4; n++) {
-            mixing_decode(m, out, kind == MIXING_RESIDUAL ? noise : NULL, 0, sizeof out);
+            if (kind == MIXING_RESIDUAL) mixing_begin(m, &span);
+            mixing_decode(m, out, 0, sizeof out);
             mixing_feed(m, noise, sizeof noise, 0);
         }
         mixing_free(m);

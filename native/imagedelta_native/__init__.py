@@ -1,14 +1,16 @@
 """Context mixing in C: residual bytes beside the old bytes that they belong to, and new bytes.
 
 Residual bytes come span by span: a stretch of at most ``SPAN_BYTES`` of old bytes, and as many residual bytes. Both
-sides must cut spans alike; a decoder makes them one by one, as its old bytes come.
+sides must cut spans alike; a decoder makes them one by one, as its old bytes come. A span may say where in it numbers
+are: twice the place of each, in ascending order, and 1 more for one of eight bytes instead of four.
 
 Source: docs/formats/context-mixing.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from imagedelta_native._mixing import ffi, lib
@@ -39,11 +41,16 @@ class ResidualEncoder:
     def __init__(self, bits: int = MOST_BITS) -> None:
         self._model = _model(lib.MIXING_RESIDUAL, bits, decoding=False)
 
-    def span(self, residual: bytes, old: bytes) -> bytes:
-        """Return what is coded so far and was not returned yet."""
+    def span(self, residual: bytes, old: bytes, numbers: Sequence[int] = (), place: int = 0) -> bytes:
+        """Return what is coded so far and was not returned yet.
+
+        Args:
+            place: Of the span in the new file.
+        """
         if len(residual) != len(old) or len(old) > SPAN_BYTES:
             raise ValueError(f"a span of {len(residual)} residual bytes and {len(old)} old ones")
-        return _encoded(self._model, residual, old)
+        with _Span(self._model, old, numbers, place):
+            return _encoded(self._model, residual)
 
     def finish(self) -> bytes:
         """Return the rest of the coded bytes."""
@@ -54,7 +61,7 @@ def encode_bytes(pieces: Iterable[bytes], bits: int = MOST_BITS) -> Iterator[byt
     """Yield the coded form of new bytes, in pieces; how they are cut changes nothing."""
     model = _model(lib.MIXING_BYTES, bits, decoding=False)
     for piece in pieces:
-        yield _encoded(model, piece, None)
+        yield _encoded(model, piece)
     yield _end(model)
 
 
@@ -64,11 +71,12 @@ class ResidualDecoder:
     def __init__(self, read: Read, bits: int = MOST_BITS) -> None:
         self._decoder = _Decoder(lib.MIXING_RESIDUAL, read, bits)
 
-    def span(self, old: bytes) -> bytes:
+    def span(self, old: bytes, numbers: Sequence[int] = (), place: int = 0) -> bytes:
         """Return the residual bytes of the next span; raises ``Damaged``."""
         if len(old) > SPAN_BYTES:
             raise ValueError(f"a span of {len(old)} bytes")
-        return self._decoder.make(len(old), old)
+        with _Span(self._decoder.model, old, numbers, place):
+            return self._decoder.make(len(old))
 
     def finish(self) -> None:
         """Raises ``Damaged`` when the coded bytes go on after the last span."""
@@ -83,24 +91,40 @@ class BytesDecoder:
 
     def make(self, size: int) -> bytes:
         """Return the next ``size`` bytes; raises ``Damaged``."""
-        return self._decoder.make(size, None)
+        return self._decoder.make(size)
 
     def finish(self) -> None:
         """Raises ``Damaged`` when the coded bytes go on after the last byte."""
         self._decoder.finish()
 
 
+class _Span:
+    """What the coder reads of a span, which must not move while it does."""
+
+    def __init__(self, model: Any, old: bytes, numbers: Sequence[int], place: int) -> None:
+        places = array("I", numbers)
+        self._kept = (ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint32_t[]", places))
+        fields = [self._kept[0], len(old), self._kept[1], len(places), place & 0xFFFFFFFF]
+        self._span = ffi.new("mixing_span *", fields)
+        lib.mixing_begin(model, self._span)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        ffi.release(self._span)
+
+
 class _Decoder:
     def __init__(self, kind: int, read: Read, bits: int) -> None:
-        self._model = _model(kind, bits, decoding=True)
+        self.model = _model(kind, bits, decoding=True)
         self._read = read
         self._feed()
 
-    def make(self, size: int, old: bytes | None) -> bytes:
+    def make(self, size: int) -> bytes:
         out = bytearray(size)
         target, at = ffi.from_buffer("uint8_t[]", out), 0
-        source = ffi.NULL if old is None else old
-        while (at := lib.mixing_decode(self._model, target, source, at, size)) < size:
+        while (at := lib.mixing_decode(self.model, target, at, size)) < size:
             self._check()
             self._feed()
         self._check()
@@ -110,17 +134,17 @@ class _Decoder:
         while coded := self._feed():
             if len(coded) == FEED_BYTES:
                 raise Damaged("coded bytes go on after their end")
-        if not lib.mixing_is_used_up(self._model):
+        if not lib.mixing_is_used_up(self.model):
             raise Damaged("coded bytes are left over")
 
     def _feed(self) -> bytes:
         coded = self._read(FEED_BYTES)
-        if lib.mixing_feed(self._model, coded, len(coded), not coded):
+        if lib.mixing_feed(self.model, coded, len(coded), not coded):
             raise Damaged("coded bytes go on after their end")
         return coded
 
     def _check(self) -> None:
-        if lib.mixing_is_damaged(self._model):
+        if lib.mixing_is_damaged(self.model):
             raise Damaged("coded bytes end too early")
 
 
@@ -133,8 +157,8 @@ def _model(kind: int, bits: int, decoding: bool) -> Any:
     return ffi.gc(model, lib.mixing_free, size=memory_bytes(bits))
 
 
-def _encoded(model: Any, data: bytes, old: bytes | None) -> bytes:
-    if lib.mixing_encode(model, data, ffi.NULL if old is None else old, len(data)):
+def _encoded(model: Any, data: bytes) -> bytes:
+    if lib.mixing_encode(model, data, len(data)):
         raise MemoryError("no memory for coded bytes")
     return _taken(model)
 

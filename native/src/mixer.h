@@ -1,11 +1,14 @@
-/* One binary decision: predictions of all contexts, mixed by two sets of weights, refined, coded, learned. */
+/* One binary decision: predictions of all contexts, mixed by two or three sets of weights, refined, coded, learned. */
 #ifndef MIXER_H
 #define MIXER_H
 #include "coder.h"
+#include "mixing.h"
 
 enum {
-    CONTEXTS = 14,
-    INPUTS = 32,                /* Two per context, two of matches, a constant, and a zero. */
+    CONTEXTS = 18,              /* At most. */
+    INPUTS = 40,                /* Two per context, two of matches, a constant, and zeros. */
+    SETS = 3,                   /* At most. */
+    PURPOSES = 2,               /* Histories are kept apart for each. */
     REFINED_BITS = 13,
     REFINED_STEPS = 33,
     WEIGHT_LIMIT = (1 << 20) - 1,
@@ -19,13 +22,24 @@ typedef struct {
     int16_t stretched[4096];
     uint16_t rate[256];
     bucket *buckets[CONTEXTS];
-    uint16_t history[CONTEXTS][2][256];
-    int32_t *weights[2];
+    uint16_t history[PURPOSES][CONTEXTS][2][256];
+    int32_t *weights[SETS];
     uint16_t *refined[2];
     bucket *now[CONTEXTS];
-    int bits;                   /* A context has 2^bits buckets. */
+    uint32_t size;              /* Buckets of a context. */
     int limit;                  /* Of a slot's count. */
 } mixer;
+
+/* What does not change from bit to bit of a model: known when it is compiled, so that loops are unrolled. */
+typedef struct { int contexts, inputs, sets; } shape;
+
+/* What a bit is predicted from, beside its contexts. */
+typedef struct {
+    int place;                  /* Of the slot in each bucket. */
+    int purpose;
+    int32_t match[2];           /* Inputs. */
+    uint32_t sets[SETS], rows[2];
+} situation;
 
 static inline int squash(int x) {
     static const int16_t curve[33] = {1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549,
@@ -40,7 +54,7 @@ static inline bucket *bucket_of(mixer *m, int context, uint32_t hash) {
     hash *= 0x9E3779B1u;
     hash ^= hash >> 15;
     hash *= 0x85EBCA77u;
-    uint32_t place = hash >> (32 - m->bits), check = (hash & 0xffff) | 1;
+    uint32_t place = (uint32_t)((uint64_t)hash * m->size >> 32), check = (hash & 0xffff) | 1;
     bucket *first = &m->buckets[context][place], *second = &m->buckets[context][place ^ 1];
     if (first->slot[0] == check) return first;
     if (second->slot[0] == check) return second;
@@ -60,15 +74,15 @@ static inline void slot_learn(const mixer *m, uint32_t *slot, int bit, uint16_t 
     *slot = (uint32_t)p << 16 | seen << 8 | (count < (uint32_t)m->limit ? count + 1 : count);
 }
 
-static inline int mixed(const int32_t *weights, const int32_t *inputs) {
+static inline int mixed(const int32_t *weights, const int32_t *inputs, int count) {
     int32_t sum = 0;
-    for (int i = 0; i < INPUTS; i++) sum += (inputs[i] * weights[i]) >> 8;
+    for (int i = 0; i < count; i++) sum += (inputs[i] * weights[i]) >> 8;
     sum >>= 8;
     return sum > 2047 ? 2047 : sum < -2047 ? -2047 : sum;
 }
 
-static inline void weights_learn(int32_t *weights, const int32_t *inputs, int error) {
-    for (int i = 0; i < INPUTS; i++) {
+static inline void weights_learn(int32_t *weights, const int32_t *inputs, int count, int error) {
+    for (int i = 0; i < count; i++) {
         int32_t w = weights[i] + ((inputs[i] * error + 0x2000) >> 14);
         w = w > WEIGHT_LIMIT ? WEIGHT_LIMIT : w;
         weights[i] = w < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : w;
@@ -86,39 +100,58 @@ static inline void refined_learn(uint16_t *p, int bit) {
     *p = (uint16_t)(*p + ((goal - *p) >> 7));
 }
 
-/* Code a bit. place: of the slot in each bucket. match: two inputs. sets: of weights. rows: of the refinement. */
-static inline int mixer_bit(mixer *m, coder *c, int bit, int place, const int32_t match[2], const uint32_t sets[2],
-                            const uint32_t rows[2]) {
-    int32_t inputs[INPUTS] __attribute__((aligned(64)));
-    uint16_t *histories[CONTEXTS];
-    for (int i = 0; i < CONTEXTS; i++) {
-        uint32_t slot = m->now[i]->slot[place], count = slot & 255;
-        histories[i] = &m->history[i][count > 24][slot >> 8 & 255];
+static inline void inputs_of(const mixer *m, shape of, const situation *at, int32_t *inputs) {
+    for (int i = 0; i < of.contexts; i++) {
+        uint32_t slot = m->now[i]->slot[at->place], count = slot & 255;
+        uint16_t history = m->history[at->purpose][i][count > 24][slot >> 8 & 255];
         inputs[2 * i] = count ? m->stretched[slot >> 20] : 0;
-        inputs[2 * i + 1] = count ? m->stretched[*histories[i] >> 4] : 0;
+        inputs[2 * i + 1] = count ? m->stretched[history >> 4] : 0;
     }
-    inputs[2 * CONTEXTS] = match[0];
-    inputs[2 * CONTEXTS + 1] = match[1];
-    inputs[2 * CONTEXTS + 2] = 256;
-    inputs[2 * CONTEXTS + 3] = 0;
-    int32_t *w0 = m->weights[0] + (size_t)sets[0] * INPUTS, *w1 = m->weights[1] + (size_t)sets[1] * INPUTS;
-    int x0 = mixed(w0, inputs), x1 = mixed(w1, inputs), x = (x0 + x1) >> 1;
-    uint16_t *row0 = m->refined[0] + (size_t)rows[0] * REFINED_STEPS, *row1 = m->refined[1] + (size_t)rows[1] * REFINED_STEPS;
-    int near0, near1, r0 = refined(row0, x, &near0), r1 = refined(row1, x, &near1);
-    int p = (2 * squash(x) * 16 + (r0 + r1) * 16 + 32) >> 2;
+    inputs[2 * of.contexts] = at->match[0];
+    inputs[2 * of.contexts + 1] = at->match[1];
+    inputs[2 * of.contexts + 2] = 256;
+    for (int i = 2 * of.contexts + 3; i < of.inputs; i++) inputs[i] = 0;
+}
+
+static inline void slots_learn(mixer *m, shape of, const situation *at, int bit) {
+    for (int i = 0; i < of.contexts; i++) {
+        uint32_t *slot = &m->now[i]->slot[at->place];
+        slot_learn(m, slot, bit, &m->history[at->purpose][i][(*slot & 255) > 24][*slot >> 8 & 255]);
+    }
+}
+
+static inline int mixer_bit(mixer *m, coder *c, shape of, const situation *at, int bit) {
+    int32_t inputs[INPUTS] __attribute__((aligned(64)));
+    inputs_of(m, of, at, inputs);
+    int x[SETS], sum = 0;
+    for (int k = 0; k < of.sets; k++) sum += x[k] = mixed(m->weights[k] + (size_t)at->sets[k] * (size_t)of.inputs, inputs, of.inputs);
+    int mean = of.sets == 2 ? sum >> 1 : (sum * 21845) >> 16;
+    uint16_t *rows[2];
+    int near[2], better = 0;
+    for (int k = 0; k < 2; k++) {
+        rows[k] = m->refined[k] + (size_t)at->rows[k] * REFINED_STEPS;
+        better += refined(rows[k], mean, &near[k]);
+    }
+    int p = (2 * squash(mean) * 16 + better * 16 + 32) >> 2;
     p = p < 24 ? 24 : p > 65536 - 24 ? 65536 - 24 : p;
     bit = coder_bit(c, bit, (uint32_t)p);
-    weights_learn(w0, inputs, ((bit << 12) - squash(x0)) * 8);
-    weights_learn(w1, inputs, ((bit << 12) - squash(x1)) * 8);
-    for (int i = 0; i < CONTEXTS; i++) slot_learn(m, &m->now[i]->slot[place], bit, histories[i]);
-    refined_learn(&row0[near0], bit);
-    refined_learn(&row1[near1], bit);
+    for (int k = 0; k < of.sets; k++)
+        weights_learn(m->weights[k] + (size_t)at->sets[k] * (size_t)of.inputs, inputs, of.inputs, ((bit << 12) - squash(x[k])) * 8);
+    slots_learn(m, of, at, bit);
+    for (int k = 0; k < 2; k++) refined_learn(&rows[k][near[k]], bit);
     return bit;
+}
+
+/* Look the buckets of all contexts up. */
+static inline void mixer_look(mixer *m, shape of, const uint32_t *hash, uint32_t more) {
+    for (int k = 0; k < of.contexts; k++) m->now[k] = bucket_of(m, k, hash[k] + more);
 }
 
 static inline uint32_t hash2(uint32_t a, uint32_t b) {
     return (a + 0x1234567u) * 0x9E3779B1u ^ (b * 0x85EBCA77u + (b >> 13));
 }
+
+static inline int32_t expectation(int known, int bit, int32_t strength) { return !known ? 0 : bit ? strength : -strength; }
 
 static inline uint32_t row_of(uint32_t context) { return context * 0x9E3779B1u >> (32 - REFINED_BITS); }
 
@@ -129,31 +162,38 @@ static inline int place_of(uint32_t made, int left) {
 
 static inline void mixer_free(mixer *m) {
     for (int i = 0; i < CONTEXTS; i++) free(m->buckets[i]);
-    for (int i = 0; i < 2; i++) { free(m->weights[i]); free(m->refined[i]); }
+    for (int i = 0; i < SETS; i++) free(m->weights[i]);
+    for (int i = 0; i < 2; i++) free(m->refined[i]);
 }
 
-/* -1 without memory; mixer_free is called all the same. */
-static inline int mixer_start(mixer *m, const size_t sets[2], int bits, int limit) {
+static inline void tables_start(mixer *m) {
     int next = 0;
     for (int x = -2047; x <= 2047; x++)
         for (int p = squash(x); next <= p; next++) m->stretched[next] = (int16_t)x;
     while (next < 4096) m->stretched[next++] = 2047;
     for (int i = 0; i < 256; i++) { int r = 655360 / (10 * i + 13); m->rate[i] = (uint16_t)r; }
-    m->bits = bits;
+    for (int seen = 0; seen < 256; seen++) {
+        int bits = 0, ones = 0;
+        for (int s = seen; s > 1; s >>= 1) { bits++; ones += s & 1; }
+        int p = 65535 * (ones * 2 + 1) / (bits * 2 + 2);
+        for (int k = 0; k < PURPOSES * CONTEXTS * 2; k++) m->history[k / (2 * CONTEXTS)][k / 2 % CONTEXTS][k % 2][seen] = (uint16_t)p;
+    }
+}
+
+/* -1 without memory; mixer_free is called all the same. sets: how many each mixes with. */
+static inline int mixer_start(mixer *m, shape of, const size_t sets[SETS], uint32_t buckets, int limit) {
+    tables_start(m);
+    m->size = buckets;
     m->limit = limit;
-    for (int i = 0; i < CONTEXTS; i++) {
-        if (!(m->buckets[i] = calloc((size_t)1 << bits, sizeof(bucket)))) return -1;
-        for (int seen = 0; seen < 256; seen++) {
-            int bits = 0, ones = 0;
-            for (int s = seen; s > 1; s >>= 1) { bits++; ones += s & 1; }
-            int p = 65535 * (ones * 2 + 1) / (bits * 2 + 2);
-            m->history[i][0][seen] = m->history[i][1][seen] = (uint16_t)p;
-        }
+    for (int i = 0; i < of.contexts; i++)
+        if (!(m->buckets[i] = calloc(buckets, sizeof(bucket)))) return -1;
+    for (int k = 0; k < of.sets; k++) {
+        size_t inputs = (size_t)of.inputs, count = sets[k] * inputs;
+        if (!(m->weights[k] = calloc(count, sizeof(int32_t)))) return -1;
+        for (size_t i = 0; i < count; i++) m->weights[k][i] = i % inputs < 2 * (size_t)of.contexts ? 6000 : 0;
     }
     for (int k = 0; k < 2; k++) {
         size_t size = (size_t)REFINED_STEPS << REFINED_BITS;
-        if (!(m->weights[k] = calloc(sets[k] * INPUTS, sizeof(int32_t)))) return -1;
-        for (size_t i = 0; i < sets[k] * INPUTS; i++) m->weights[k][i] = i % INPUTS < 2 * CONTEXTS ? 6000 : 0;
         if (!(m->refined[k] = malloc(size * sizeof(uint16_t)))) return -1;
         for (size_t i = 0; i < size; i++) m->refined[k][i] = (uint16_t)(squash(((int)(i % REFINED_STEPS) - 16) * 128) * 16);
     }

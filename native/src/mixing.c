@@ -1,6 +1,7 @@
 #include "mixing.h"
 
 #include "newbytes.h"
+#include "residual.h"
 
 /* The same machine code serves every x86-64; that for newer ones is chosen when it is loaded. */
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(MIXING_PLAIN)
@@ -14,10 +15,10 @@ struct mixing {
     mixer mixer;
     residual_model *residual;
     bytes_model *bytes;
-    uint32_t zeros;     /* Encoding: a run was begun whose length is not known yet. */
 };
 
-static const size_t RESIDUAL_SETS[2] = {256 * 10, 2048}, BYTES_SETS[2] = {1024, 256};
+static const size_t OF_RESIDUAL[SETS] = {RESIDUAL_SETS0 + NUMBER_SETS0, RESIDUAL_SETS1 + NUMBER_SETS1, 0};
+static const size_t OF_BYTES[SETS] = {1024, 256, INSTRUCTION_STATES * 256};
 
 mixing *mixing_new(int kind, int bits, int decoding) {
     if (kind != MIXING_RESIDUAL && kind != MIXING_BYTES) return NULL;
@@ -28,12 +29,12 @@ mixing *mixing_new(int kind, int bits, int decoding) {
     m->coder.decoding = decoding;
     if (decoding) { m->coder.room = FEED_BYTES + RESERVE; m->coder.bytes = malloc(m->coder.room); }
     int failed = decoding && !m->coder.bytes;
+    uint32_t buckets = 1u << bits;
     if (kind == MIXING_RESIDUAL) {
-        failed |= mixer_start(&m->mixer, RESIDUAL_SETS, bits, 250) || !(m->residual = calloc(1, sizeof *m->residual));
-        for (int i = 0; !failed && i < 2048; i++) m->residual->lengths[0][i] = m->residual->lengths[1][i] = 32768;
-        for (int i = 0; !failed && i < 65536; i++) m->residual->digits[i] = 32768;
+        failed |= mixer_start(&m->mixer, RESIDUAL_SHAPE, OF_RESIDUAL, buckets, 250) || !(m->residual = calloc(1, sizeof *m->residual));
+        if (!failed) zeros_start(&m->residual->zeros);
     } else {
-        failed |= mixer_start(&m->mixer, BYTES_SETS, bits, 127) || !(m->bytes = calloc(1, sizeof *m->bytes));
+        failed |= mixer_start(&m->mixer, BYTES_SHAPE, OF_BYTES, buckets / 4 * 3, 127) || !(m->bytes = calloc(1, sizeof *m->bytes));
     }
     if (failed) { mixing_free(m); return NULL; }
     return m;
@@ -48,21 +49,8 @@ void mixing_free(mixing *m) {
     free(m);
 }
 
-typedef struct { const uint8_t *data; size_t size; } span;
-
-/* A run is cut at the end of its span, so that the encoder needs to see no further. */
-static uint32_t zeros_from(const void *all, size_t at) {
-    const span *s = all;
-    size_t end = at;
-    while (end < s->size && !s->data[end]) end++;
-    return (uint32_t)(end - at);
-}
-
-FAST static size_t work(mixing *m, uint8_t *data, const uint8_t *old, size_t at, size_t size) {
-    if (m->residual) {
-        span all = {data, size};
-        return residual_span(m->residual, &m->mixer, &m->coder, data, old, at, size, zeros_from, &all);
-    }
+FAST static size_t work(mixing *m, uint8_t *data, size_t at, size_t size) {
+    if (m->residual) return residual_span(m->residual, &m->mixer, &m->coder, data, at);
     for (; at < size && !(m->coder.decoding && coder_is_low(&m->coder)); at++) {
         uint8_t byte = bytes_byte(m->bytes, &m->mixer, &m->coder, m->coder.decoding ? 0 : data[at]);
         if (m->coder.decoding) data[at] = byte;
@@ -70,8 +58,10 @@ FAST static size_t work(mixing *m, uint8_t *data, const uint8_t *old, size_t at,
     return at;
 }
 
-int mixing_encode(mixing *m, const uint8_t *data, const uint8_t *old, size_t size) {
-    work(m, (uint8_t *)(uintptr_t)data, old, 0, size);  /* an encoder does not write there */
+void mixing_begin(mixing *m, const mixing_span *s) { residual_begin(m->residual, s); }
+
+int mixing_encode(mixing *m, const uint8_t *data, size_t size) {
+    work(m, (uint8_t *)(uintptr_t)data, 0, size);   /* an encoder does not write there */
     return m->coder.failed ? -1 : 0;
 }
 
@@ -99,12 +89,12 @@ int mixing_feed(mixing *m, const uint8_t *coded, size_t size, int last) {
     return 0;
 }
 
-size_t mixing_decode(mixing *m, uint8_t *out, const uint8_t *old, size_t at, size_t size) {
+size_t mixing_decode(mixing *m, uint8_t *out, size_t at, size_t size) {
     if (at < size && !m->coder.started) {
         if (coder_is_low(&m->coder)) return at;
         coder_start(&m->coder);
     }
-    return m->coder.beyond ? at : work(m, out, old, at, size);
+    return m->coder.beyond ? at : work(m, out, at, size);
 }
 
 int mixing_is_damaged(const mixing *m) { return m->coder.beyond > 0; }

@@ -30,7 +30,7 @@ class WithoutNative(RealShip):
 
 
 def test_each_device_gets_the_best_form_that_it_reads(tmp_path: Path) -> None:
-    cloud = CloudProcess(tmp_path, IMAGEDELTA_PROFILE="v2-64m")
+    cloud = CloudProcess(tmp_path)
     ships: dict[str, RealShip] = {}
     try:
         for image in (OLD, NEW):

@@ -12,7 +12,8 @@ from imagedelta_native import SPAN_BYTES, BytesDecoder, Damaged, ResidualDecoder
 
 from tests.native import twin
 
-Spans = list[tuple[bytes, bytes]]
+Spans = list[tuple[bytes, bytes, list[int], int]]
+"""Residual and old bytes, places of numbers, and place in the new file."""
 
 
 def some_spans(size: int, *, seed: int = 5) -> Spans:
@@ -24,7 +25,12 @@ def some_spans(size: int, *, seed: int = 5) -> Spans:
     while (at := at + rnd.choice([5, 9, 12, 33, 70, 400])) < size - 4:
         residual[at : at + 2] = rnd.choice([b"\x10\x01", b"\x20\x01", rnd.randbytes(2)])
     cuts = [0, *sorted(rnd.sample(range(1, size), 5)), size]
-    return [(bytes(residual[a:b]), old[a:b]) for a, b in pairwise(cuts)]
+    return [(bytes(residual[a:b]), old[a:b], some_numbers(b - a, rnd), a) for a, b in pairwise(cuts)]
+
+
+def some_numbers(size: int, rnd: random.Random) -> list[int]:
+    """Of both widths; some overlap, or end behind the span or behind a block of it."""
+    return sorted(rnd.sample(range(2 * size), size // 6)) if size < 20_000 else []
 
 
 def some_bytes(size: int) -> bytes:
@@ -35,7 +41,7 @@ def some_bytes(size: int) -> bytes:
 
 def coded_residual(spans: Spans, bits: int = 15) -> bytes:
     encoder = ResidualEncoder(bits)
-    return b"".join([*(encoder.span(residual, old) for residual, old in spans), encoder.finish()])
+    return b"".join([*(encoder.span(*span) for span in spans), encoder.finish()])
 
 
 def coded_bytes(data: bytes, bits: int = 15) -> bytes:
@@ -44,7 +50,7 @@ def coded_bytes(data: bytes, bits: int = 15) -> bytes:
 
 def decode_residual(coded: bytes, spans: Spans) -> list[bytes]:
     decoder = ResidualDecoder(io.BytesIO(coded).read)
-    made = [decoder.span(old) for _, old in spans]
+    made = [decoder.span(*span) for _, *span in spans]
     decoder.finish()
     return made
 
@@ -56,13 +62,13 @@ def decode_bytes(coded: bytes, size: int, bits: int = 15) -> bytes:
     return made
 
 
-@pytest.mark.parametrize(("seed", "bits"), [(0, 15), (1, 8), (2, 11)])
-def test_the_twin_makes_of_coded_residuals_what_c_was_given(seed: int, bits: int) -> None:
-    spans = some_spans(1500, seed=seed)
+@pytest.mark.parametrize(("seed", "bits", "size"), [(0, 15, 1500), (1, 8, 1500), (2, 11, 9000)])
+def test_the_twin_makes_of_coded_residuals_what_c_was_given(seed: int, bits: int, size: int) -> None:
+    spans = some_spans(size, seed=seed)
 
     coded = twin.Residual(coded_residual(spans, bits), bits)
 
-    assert [coded.span(old) for _, old in spans] == [residual for residual, _ in spans]
+    assert [coded.span(*span) for _, *span in spans] == [residual for residual, *_ in spans]
     assert coded.coder.at == len(coded.coder.coded)
 
 
@@ -74,12 +80,12 @@ def test_the_twin_makes_of_coded_new_bytes_what_c_was_given(bits: int) -> None:
 
 
 def test_long_residuals_come_out_as_they_went_in() -> None:
-    spans = [(residual, old) for seed in range(40) for residual, old in some_spans(30_000, seed=seed)]
-    spans.append((bytes(SPAN_BYTES), random.Random(1).randbytes(SPAN_BYTES)))
+    spans = [span for seed in range(40) for span in some_spans(30_000, seed=seed)]
+    spans.append((bytes(SPAN_BYTES), random.Random(1).randbytes(SPAN_BYTES), [], 0))
 
     coded = coded_residual(spans)
 
-    assert decode_residual(coded, spans) == [residual for residual, _ in spans]
+    assert decode_residual(coded, spans) == [residual for residual, *_ in spans]
 
 
 def test_new_bytes_beyond_what_is_remembered_come_out_as_they_went_in() -> None:
@@ -111,7 +117,7 @@ def test_old_bytes_help() -> None:
     rnd = random.Random(3)
     old = rnd.randbytes(200) * 100
     residual = bytes(byte if byte < 30 else 0 for byte in old)
-    spans = [(residual, old)]
+    spans: Spans = [(residual, old, [], 0)]
 
     assert len(coded_residual(spans)) * 2 < len(coded_bytes(residual)) + 400
 
@@ -139,7 +145,7 @@ def test_much_that_follows_the_end_is_damage() -> None:
 
 
 def test_a_run_beyond_the_last_span_is_damage() -> None:
-    spans = [(bytes(100), bytes(100))]
+    spans: Spans = [(b"\1" + bytes(99), bytes(100), [], 0)]
     decoder = ResidualDecoder(io.BytesIO(coded_residual(spans)).read)
     decoder.span(bytes(80))
 
@@ -155,4 +161,4 @@ def test_tables_of_another_size_are_refused(bits: int) -> None:
 
 def test_a_span_of_two_lengths_is_refused() -> None:
     with pytest.raises(ValueError, match="a span of 3 residual bytes and 2 old ones"):
-        coded_residual([(b"abc", b"ab")])
+        coded_residual([(b"abc", b"ab", [], 0)])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 M32 = 0xFFFFFFFF
-CONTEXTS, INPUTS, REFINED_BITS = 14, 32, 13
+REFINED_BITS = 13
 CURVE = [1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047]
 CURVE += [2549, 2994, 3348, 3607, 3785, 3901, 3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094]
 
@@ -80,13 +81,12 @@ class Slot:
 
 
 class Mixer:
-    def __init__(self, coder: Coder, bits: int, limit: int) -> None:
-        self.coder, self.bits, self.limit = coder, bits, limit
-        self.buckets: list[dict[int, tuple[int, list[Slot]]]] = [{} for _ in range(CONTEXTS)]
-        self.history = [[list(FIRST_HISTORY), list(FIRST_HISTORY)] for _ in range(CONTEXTS)]
+    def __init__(self, coder: Coder, contexts: int, buckets: int, limit: int, sets: int) -> None:
+        self.coder, self.size, self.limit = coder, buckets, limit
+        self.buckets: list[dict[int, tuple[int, list[Slot]]]] = [{} for _ in range(contexts)]
+        self.history = [[[list(FIRST_HISTORY) for _ in (0, 1)] for _ in range(contexts)] for _ in (0, 1)]
         self.weights: list[dict[int, list[int]]] = [
-            defaultdict(lambda: [6000] * 2 * CONTEXTS + [0] * 4),
-            defaultdict(lambda: [6000] * 2 * CONTEXTS + [0] * 4),
+            defaultdict(lambda: [6000] * 2 * contexts + [0] * 3) for _ in range(sets)
         ]
         self.refined: list[dict[int, list[int]]] = [defaultdict(lambda: list(ROW)), defaultdict(lambda: list(ROW))]
         self.now: list[list[Slot]] = []
@@ -98,7 +98,7 @@ class Mixer:
         value = value * 0x9E3779B1 & M32
         value ^= value >> 15
         value = value * 0x85EBCA77 & M32
-        place, check = value >> (32 - self.bits), value & 0xFFFF | 1
+        place, check = value * self.size >> 32, value & 0xFFFF | 1
         buckets = self.buckets[context]
         for at in (place, place ^ 1):
             if at in buckets and buckets[at][0] == check:
@@ -108,21 +108,21 @@ class Mixer:
         buckets[place ^ 1 if second < first else place] = check, slots
         return slots
 
-    def bit(self, place: int, match: list[int], sets: list[int], rows: list[int]) -> int:
+    def bit(self, place: int, match: list[int], sets: list[int], rows: list[int], purpose: int = 0) -> int:
         slots = [bucket[place] for bucket in self.now]
-        histories = [self.history[i][slot.count > 24] for i, slot in enumerate(slots)]
+        histories = [self.history[purpose][i][slot.count > 24] for i, slot in enumerate(slots)]
         inputs: list[int] = []
         for slot, history in zip(slots, histories, strict=True):
             if slot.count:
                 inputs += [STRETCH[slot.p >> 4], STRETCH[history[slot.seen] >> 4]]
             else:
                 inputs += [0, 0]
-        inputs += [*match, 256, 0]
-        weights = [self.weights[k][sets[k]] for k in (0, 1)]
+        inputs += [*match, 256]
+        weights = [table[number] for table, number in zip(self.weights, sets, strict=True)]
         mixed = [
             max(-2047, min(2047, sum(x * w >> 8 for x, w in zip(inputs, each, strict=True)) >> 8)) for each in weights
         ]
-        x = (mixed[0] + mixed[1]) >> 1
+        x = sum(mixed) >> 1 if len(mixed) == 2 else sum(mixed) * 21845 >> 16
         scaled = (x + 2048) * 32
         step, w = scaled >> 12, scaled & 4095
         tables = [self.refined[k][rows[k]] for k in (0, 1)]
@@ -183,66 +183,236 @@ def _four(past: bytes, first: int) -> int:
     return int.from_bytes(bytes(_back(past, first + 3 - k) for k in range(4)), "little")
 
 
-class Residual:
-    """The residual model; as long as less than 2^20 bytes were coded, so that nothing was forgotten."""
+class Zeros:
+    """What is left out: lengths of runs, and blocks."""
 
-    def __init__(self, coded: bytes, bits: int = 15) -> None:
-        self.coder = Coder(coded)
-        self.mixer = Mixer(self.coder, bits, 250)
-        self.past = bytearray()
-        self.match = Match(self.past, 16, 255, 32)
-        self.by_old: dict[int, int] = {}
-        self.trust: dict[int, int] = defaultdict(int)
-        self.row = self.since = self.left = self.value = self.value_before = self.last_bits = self.before_bits = 0
+    def __init__(self, coder: Coder) -> None:
+        self.coder = coder
+        self.last_bits = self.before_bits = self.zero_blocks = 0
         self.lengths: list[dict[int, int]] = [defaultdict(lambda: 32768), defaultdict(lambda: 32768)]
         self.digits: dict[int, int] = defaultdict(lambda: 32768)
+        self.blocks: dict[int, int] = defaultdict(lambda: 32768)
 
-    def span(self, old: bytes) -> bytes:
-        out = bytearray()
-        while len(out) < len(old):
-            if self.left:
-                zeros = min(self.left, len(old) - len(out))
-                out += bytes(zeros)
-                self.left -= zeros
-            elif self.row == 32:
-                self.left = self._run()
-                self.since = 4096 if max(self.since, self.left) > 4095 else self.since + self.left
-                self.row = self.match.length = 0
-                if not self.left:
-                    out.append(self._byte(old, len(out)))
-            else:
-                out.append(self._byte(old, len(out)))
-        return bytes(out)
-
-    def _run(self) -> int:
+    def run(self) -> int:
         a = self.last_bits * 32
         b = (self.last_bits * 8 + (self.before_bits >> 2) & 63) * 32
         bits = 0
-        while bits < 30 and self._run_bit([(self.lengths[0], a + bits), (self.lengths[1], b + bits)]):
+        while bits < 30 and self._bit([(self.lengths[0], a + bits), (self.lengths[1], b + bits)]):
             bits += 1
         made = 1
         for k in range(bits - 1, -1, -1):
             at = ((bits * 32 + k) * 64 + (made & 63 if bits - k <= 6 else 0)) & 65535
-            made = made * 2 + self._run_bit([(self.digits, at), (self.digits, at)])
+            made = made * 2 + self._bit([(self.digits, at), (self.digits, at)])
         self.before_bits, self.last_bits = self.last_bits, bits
         return made - 1
 
-    def _run_bit(self, two: list[tuple[dict[int, int], int]]) -> int:
+    def block(self, size: int) -> int:
+        kind = 0 if size < 32 else 1 if size < 256 else 2 if size < BLOCK else 3
+        zero = self._bit([(self.blocks, kind * 8 + self.zero_blocks)] * 2)
+        self.zero_blocks = self.zero_blocks * 2 + zero & 7
+        return zero
+
+    def _bit(self, two: list[tuple[dict[int, int], int]]) -> int:
         p = max(64, min(65472, sum(table[at] for table, at in two) >> 1))
         bit = self.coder.bit(p)
         for (table, at), rate in zip(two, (4, 5), strict=True):
             table[at] += (65535 - table[at]) >> rate if bit else -(table[at] >> rate)
         return bit
 
-    def _byte(self, old: bytes, i: int) -> int:
-        def old_at(first: int) -> int:
-            return sum(old[at] << 8 * k for k in range(4) if 0 <= (at := i + first + k) < len(old))
 
+class Warm:
+    """Places behind or at old bytes as they were where something changed."""
+
+    def __init__(self) -> None:
+        self.warmth: list[dict[int, int]] = [defaultdict(int), defaultdict(int)]
+        self.waiting: list[tuple[int, int, bool]] = []
+
+    def keys(self, old: bytes, at: int) -> tuple[int, int]:
+        if at < 4 or at + 4 > len(old):
+            return 0, 0
+        behind = old[at - 3] | old[at - 2] << 8 | old[at - 1] << 16
+        around = old[at - 1] | old[at + 2] << 8 | old[at + 3] << 16
+        return (behind * 0x9E3779B1 & M32) >> 16, (around * 0x85EBCA77 & M32) >> 16
+
+    def is_warm(self, old: bytes, at: int) -> bool:
+        return any(self.warmth[way][key] >= 64 for way, key in enumerate(self.keys(old, at)))
+
+    def note(self, old: bytes, at: int, changed: bool) -> None:
+        for way, key in enumerate(self.keys(old, at)):
+            if len(self.waiting) < 4096 and key and (changed or self.warmth[way][key]):
+                self.waiting.append((way, key, changed))
+
+    def learn(self) -> None:
+        for way, key, changed in self.waiting:
+            was = self.warmth[way][key]
+            self.warmth[way][key] = min(255, was + 64) if changed else was - ((was + 15) >> 4)
+        self.waiting = []
+
+
+BLOCK = 4096
+SETS = 256 * 10, 2048
+
+
+def steps(n: int) -> int:
+    for least, step in ((256, 14), (64, 13), (32, 12), (16, 11), (12, 9), (8, 8)):
+        if n >= least:
+            return step
+    return n
+
+
+class Numbers:
+    """The residuals of numbers."""
+
+    def __init__(self, mixer: Mixer) -> None:
+        self.mixer = mixer
+        self.tables: list[dict[int, int]] = [defaultdict(int) for _ in range(3)]
+        self.trusts: list[dict[int, int]] = [defaultdict(int), defaultdict(int)]
+        self.last = self.last_but_one = self.quiet = self.changes = 0
+
+    def code(self, old: bytes, at: int, width: int, place: int) -> bytes:
+        wide = width == 8
+        self.value, self.before = old_four(old, at), old_four(old, at - 4)
+        self.after = old_four(old, at + width) & 0xFFFF
+        self.target = self.value if wide else self.value + place + at + 4 & M32
+        self.kind, self.now_quiet = 256 if wide else self.before >> 24, steps(self.quiet)
+        near = (self.target >> 8) + 77777
+        keys = [number_key(self.target), number_key(self.value ^ self.kind << 24 & M32), number_key(near)]
+        self.expected = [table[key] for table, key in zip(self.tables, keys, strict=True)]
+        self.trust = [trust[key] for trust, key in zip(self.trusts, keys, strict=False)]
+        self.mixer.look(self._hashes(0))
+        made = bytes(width) if self._is_zero() else self._bytes(width)
+        value = int.from_bytes(made[:4], "little")
+        for table, key in zip(self.tables, keys, strict=True):
+            table[key] = value
+        for k in (0, 1):
+            self.trusts[k][keys[k]] = min(255, self.trust[k] + 1) if self.expected[k] == value else 1
+        self._learn(value)
+        return made
+
+    def _learn(self, value: int) -> None:
+        self.changes = (self.changes << 1 | (value != 0)) & 255
+        if value:
+            self.last_but_one, self.last, self.quiet = self.last, value, 0
+        else:
+            self.quiet += 1
+
+    def _hashes(self, made: int) -> list[int]:
+        t, v, kind = self.target, self.value, self.kind * 512
+        pairs = [
+            (t, made + 1),
+            (t >> 5, made + 2),
+            (t >> 9, made + 3),
+            (t >> 13, made + 4),
+            (v, made + kind + 5),
+            (v >> 7, made + kind + 6),
+            (v >> 14, made + kind + 7),
+            (self.last, made + kind + 8),
+            (self.last, made + self.last_but_one * 0x2F0B4C47 + self.now_quiet),
+            (self.before >> 8, made + 10),
+            (self.now_quiet | self.kind << 8, made + 11),
+            (self.before, made + self.after * 1024 + 12),
+            (self.changes, made + kind + 13),
+            (self.expected[0], made + self.expected[2] * 0x2F0B4C47 + min(self.trust[0], 3)),
+        ]
+        return [hash2(a, b & M32) for a, b in pairs]
+
+    def _is_zero(self) -> int:
+        t, v = (min(self.trust[k], 3) * 2 + (self.expected[k] != 0) for k in (0, 1))
+        match = [expectation(self.trust[k] > 0, not self.expected[k], trusted(self.trust[k])) for k in (0, 1)]
+        sets = [SETS[0] + t + 8 * v, SETS[1] + self.now_quiet + 16 * t]
+        rows = [row_of(t | v << 4 | 1 << 22), row_of(self.kind | self.now_quiet << 9 | 1 << 23)]
+        return self.mixer.bit(1, match, sets, rows, 1)
+
+    def _bytes(self, width: int) -> bytes:
+        out, made = bytearray(), 0x1000193
+        for n in range(width):
+            out.append(self._byte(self._hashes(made), n, out))
+            made = (made + out[-1] + 1) * 0x2F0B4C47 & M32
+        return bytes(out)
+
+    def _byte(self, hashes: list[int], n: int, before: bytes) -> int:
+        place, made = min(n, 3), 1
+        expected = []
+        for k in (0, 1):
+            whole = self.expected[k].to_bytes(4, "little") + (b"\xff" if self.expected[k] >> 31 else b"\0") * 4
+            holds = self.trust[k] and whole[: min(n, 4)] == before[:4]
+            expected.append(whole[n] if holds else 512)
+        for left in range(7, -1, -1):
+            if left in (7, 3):
+                self.mixer.look([value + (0x55555 if left == 7 else 0x77777 * made) for value in hashes])
+            known = [e < 256 and (e | 256) >> left + 1 == made for e in expected]
+            bits = [e >> left & 1 for e in expected]
+            near = [1 + bit if holds else 0 for bit, holds in zip(bits, known, strict=True)]
+            match = [expectation(known[k], bits[k], trusted(self.trust[k])) for k in (0, 1)]
+            second = SETS[1] + 256 + (place * 3 + near[0]) * 3 + near[1] + 36 * min(self.trust[0], 3)
+            sets = [SETS[0] + 64 + made + place * 256, second]
+            row = made | place << 8 | (self.last >> 8 * place & 255) << 12 | 5 << 22
+            rows = [row_of(made | place << 8 | near[0] << 12 | 3 << 22), row_of(row)]
+            made = made * 2 + self.mixer.bit(place_of(made, left), match, sets, rows, 1)
+        return made & 255
+
+
+def number_key(value: int) -> int:
+    return (value * 0x9E3779B1 & M32) >> 17
+
+
+def trusted(trust: int) -> int:
+    return 64 + 60 * min(trust, 12)
+
+
+def old_four(old: bytes, first: int) -> int:
+    return sum(old[at] << 8 * k for k in range(4) if 0 <= (at := first + k) < len(old))
+
+
+class Residual:
+    """The residual model; as long as less than 2^19 bytes were coded, so that nothing was forgotten."""
+
+    def __init__(self, coded: bytes, bits: int = 15) -> None:
+        self.coder = Coder(coded)
+        self.mixer = Mixer(self.coder, 14, 1 << bits, 250, 2)
+        self.zeros, self.warm, self.numbers = Zeros(self.coder), Warm(), Numbers(self.mixer)
+        self.past = bytearray()
+        self.match = Match(self.past, 16, 255, 32)
+        self.by_old: dict[int, int] = {}
+        self.trust: dict[int, int] = defaultdict(int)
+        self.row = self.since = self.left = self.after = self.value = self.value_before = 0
+        self.running = False
+
+    def span(self, old: bytes, numbers: Sequence[int] = (), place: int = 0) -> bytes:
+        self.warm.learn()
+        widths = {number >> 1: 8 if number & 1 else 4 for number in reversed(numbers)}
+        out = bytearray()
+        while len(out) < len(old):
+            end = min(len(old), len(out) + BLOCK)
+            if self.zeros.block(end - len(out)):
+                out += bytes(end - len(out))
+            while len(out) < end:
+                width = widths.get(len(out), 0)
+                if width and len(out) + width <= end:
+                    out += self.numbers.code(old, len(out), width, place)
+                else:
+                    out.append(0 if self._run_takes(old, len(out)) else self._byte(old, len(out)))
+        return bytes(out)
+
+    def _run_takes(self, old: bytes, at: int) -> bool:
+        if self.after or self.warm.is_warm(old, at):
+            return False
+        if not self.running and self.row >= 32:
+            self.left, self.running, self.match.length = self.zeros.run(), True, 0
+        if self.running and self.left:
+            self.left -= 1
+            self.since = min(4096, self.since + 1)
+            return True
+        if self.running:
+            self.running, self.row = False, 0
+        return False
+
+    def _byte(self, old: bytes, i: int) -> int:
         past, s = self.past, self.since
         s = 19 if s > 4095 else 18 if s > 255 else 17 if s > 63 else 16 if s > 31 else min(s, 15)
         d = [_back(past, k) for k in range(9)]
         d1, four, far = d[1], int.from_bytes(bytes(d[1:5]), "little"), int.from_bytes(bytes(d[5:9]), "little")
-        following, before = old_at(0), old_at(-4)
+        following, before = old_four(old, i), old_four(old, i - 4)
         ob = following & 255
         e1 = self.match.move(four * 0x9E3779B1 & M32 ^ far * 0x85EBCA77 & M32 ^ before * 0x2545F491 & M32)
         key = (following * 0x9E3779B1 & M32 ^ before * 0x85EBCA77 & M32) >> 16
@@ -264,11 +434,13 @@ class Residual:
             (four ^ far * 7 & M32, 9 << 17),
             (e1 | strength << 9, s | d1 << 8 | 1 << 20),
             (e2 | min(trust, 3) << 9, s | 2 << 20 | d1 << 8),
-            (d[8] | old_at(-8) << 24 & M32, ob | s << 8 | 3 << 20),
+            (d[8] | old_four(old, i - 8) << 24 & M32, ob | s << 8 | 3 << 20),
             (_back(past, 24) | _back(past, 23) << 8 | self.value << 16, s | 4 << 20),
         ]
         byte = self._decide([hash2(*pair) for pair in pairs], e1, e2, trust, s, ob, before, strength)
         past.append(byte)
+        self.warm.note(old, i, byte != 0)
+        self.after = 3 if byte else max(0, self.after - 1)
         if byte:
             self.value_before, self.value, self.since, self.row = self.value, byte, 0, 0
         else:
@@ -303,14 +475,97 @@ class Residual:
         return made & 255
 
 
+FORMS = [
+    "mmmmbwnnmmmmbwne" "mmmmbwnnmmmmbwnn" "mmmmbwpnmmmmbwpn" "mmmmbwpnmmmmbwpn"
+    "xxxxxxxxxxxxxxxx" "nnnnnnnnnnnnnnnn" "nnpmppppwWbMnnnn" "bbbbbbbbbbbbbbbb"
+    "MWMMmmmmmmmmmmmm" "nnnnnnnnnnnnnnnn" "oooonnnnbwnnnnnn" "bbbbbbbbaaaaaaaa"
+    "MM2nmmMW3n2nnbnn" "mmmmnnnnmmmmmmmm" "bbbbbbbbqqbbnnnn" "pnppnnghnnnnnnmm",
+    "mmmmmnmmmmmnmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mnmmmmmmmmmmmmmm"
+    "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "MMMMmmmnmmmmmmmm"
+    "qqqqqqqqqqqqqqqq" "mmmmmmmmmmmmmmmm" "nnnnMmmmnnmmMmmm" "mmmmmmmmmmMmmmmm"
+    "mmMmMMMmnnnnnnnn" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm",
+    "m" * 256,
+    "M" * 256,
+]  # fmt: skip
+AT_START, AT_SECOND, AT_THIRD, AT_MODRM, AT_SIB, AT_REST = range(6)
+
+
+class Instruction:
+    """Where in an instruction the next byte is."""
+
+    def __init__(self) -> None:
+        self.before = self.older = self.left = 0
+        self._start()
+
+    def _start(self) -> None:
+        self.phase = AT_START
+        self.so_far = self.wide = self.narrow = self.map = self.modrm = self.opcode = 0
+
+    @property
+    def state(self) -> int:
+        return self.phase if self.phase < AT_REST else 4 + min(self.left, 11)
+
+    def next(self, byte: int) -> None:
+        self.so_far = (self.so_far + byte + 1) * 0x2F0B4C47 & M32
+        if self.phase < AT_MODRM:
+            self._opcode(byte)
+        elif self.phase == AT_MODRM:
+            self.modrm, mode, base = byte, byte >> 6, byte & 7
+            if self.form in "gh" and (byte >> 3 & 7) > 1:
+                self.immediate = 0
+            self.displacement = 1 if mode == 1 else 4 if mode == 2 or (mode == 0 and base == 5) else 0
+            if mode != 3 and base == 4:
+                self.phase = AT_SIB
+            else:
+                self._rest(self.displacement + self.immediate)
+        elif self.phase == AT_SIB:
+            if byte & 7 == 5 and self.modrm < 64:
+                self.displacement = 4
+            self._rest(self.displacement + self.immediate)
+        else:
+            self._rest(self.left - 1)
+
+    def _opcode(self, byte: int) -> None:
+        self.opcode = byte
+        if self.phase == AT_SECOND:
+            self.map = {0x38: 2, 0x3A: 3}.get(byte, 1)
+        if self.phase == AT_SECOND and self.map > 1:
+            self.phase = AT_THIRD
+            return
+        form = FORMS[self.map][byte]
+        if form == "p":
+            self.narrow |= byte == 0x66
+        elif form == "x":
+            self.wide = byte >> 3 & 1
+        elif form == "e":
+            self.phase = AT_SECOND
+        else:
+            self._form(form)
+
+    def _form(self, form: str) -> None:
+        word = 2 if self.narrow else 4
+        self.form, self.immediate = form, {"M": 1, "g": 1, "W": word, "h": word}.get(form, 0)
+        rest = {"n": 0, "b": 1, "2": 2, "3": 3, "w": word, "q": 4, "o": 8, "a": 8 if self.wide else word}
+        if form in rest:
+            self._rest(rest[form])
+        else:
+            self.phase = AT_MODRM
+
+    def _rest(self, size: int) -> None:
+        self.left, self.phase = size, AT_REST
+        if not size:
+            self.older, self.before = self.before, self.opcode | self.map << 8 | self.modrm << 16
+            self._start()
+
+
 class NewBytes:
     """The model of new bytes; as long as less than 2^20 bytes were coded."""
 
     def __init__(self, coded: bytes, bits: int = 15) -> None:
-        self.mixer = Mixer(Coder(coded), bits, 127)
+        self.mixer = Mixer(Coder(coded), 18, (1 << bits) // 4 * 3, 127, 3)
         self.past = bytearray()
         self.match = Match(self.past, 17, 400, 60)
-        self.word = self.operand = 0
+        self.word, self.code = 0, Instruction()
 
     def make(self, size: int) -> bytes:
         return bytes(self._byte() for _ in range(size))
@@ -318,14 +573,12 @@ class NewBytes:
     def _byte(self) -> int:
         past = self.past
         b = [_back(past, k) for k in range(13)]
-        c1, c2, c3, c4 = b[1:5]
+        c1, c2, _, c4 = b[1:5]
         four, far = _four(past, 1), _four(past, 5)
         self.word = (self.word + c1) * 0x2F0B4C47 & M32 if chr(c1 | 32) in "abcdefghijklmnopqrstuvwxyz" else 0
         expected = self.match.move(four * 0x9E3779B1)
-        if c1 in (0xE8, 0xE9) or (c2 == 0x0F and c1 & 0xF0 == 0x80) or c1 & 0xC7 == 5:
-            self.operand = 5
-        else:
-            self.operand = max(0, self.operand - 1)
+        x = self.code
+        x.next(c1)
         n, i = self.match.length, len(past)
         strength = 3 if n > 31 else 2 if n > 15 else 1 if n else 0
         pairs = [
@@ -338,11 +591,15 @@ class NewBytes:
             (self.word, c1 | 7 << 17),
             (four & 0xFF00FF00, 8 << 17),
             (four & 0x00FFFF00, 9 << 17),
-            (c3 | c2 << 8 | self.operand << 16, 10 << 17),
             (i & 3 | c1 << 8 | c4 << 16, 11 << 17),
             (b[8] | c4 << 8 | (i & 7) << 16, 12 << 17),
-            (0, 13 << 17),
             (expected | strength << 9, c1 | 14 << 17),
+            (x.so_far, 15 << 17),
+            (x.so_far, x.before * 9 + 16),
+            (x.so_far, x.before ^ x.older * 0x2F0B4C47 & M32),
+            (x.opcode | x.map << 8 | x.modrm << 16 | 11 << 24, x.state | (0 if x.state > 4 else x.before << 8)),
+            (x.state | c1 << 8 | 15 << 17, x.opcode | x.map << 8),
+            (x.before, x.state | x.older << 8),
         ]
         made = self._decide([hash2(*pair) for pair in pairs], expected, c1, c2)
         past.append(made & 255)
@@ -361,7 +618,9 @@ class NewBytes:
             strength = (3 if n > 31 else 2 if n > 15 else 1) if known else 0
             match = [expectation(known, e, 512 + n if n > 31 else n * 20), expectation(known, e, 256)]
             rows = [row_of(made | c1 << 8), row_of(made | (c1 << 8 | c2) << 8 | 1 << 25)]
-            bit = self.mixer.bit(place_of(made, left), match, [made | strength << 8, c2], rows)
+            bit = self.mixer.bit(
+                place_of(made, left), match, [made | strength << 8, c1, self.code.state | self.code.opcode << 4], rows
+            )
             if known and bit != e:
                 expected, self.match.length = 256, 0
             made = made * 2 + bit

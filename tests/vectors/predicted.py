@@ -88,7 +88,7 @@ class Delta:
             for place, width, value in self._references(at, end, run, table):
                 out[place - start : place - start + width] = (value % 256**width).to_bytes(width, "little")
                 numbers.append((place - start, width))
-        return bytes(out), numbers if self.kinds & 64 else []
+        return bytes(out), numbers
 
     def _parts(self, match: Match) -> Iterator[tuple[int, int, Run, Table | None]]:
         for run in self._runs(match):

@@ -13,7 +13,7 @@ import lzma
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import brotli
 
@@ -546,7 +546,7 @@ class Patch:
             same, extra = streams[DIFF_LENGTHS].number(), streams[EXTRA_LENGTHS].number()
             assert 0 < same + extra <= length - len(out)
             assert 0 <= position <= position + same <= len(old)
-            out += self._sum(old[position : position + same], []) + streams[EXTRA].take(extra)
+            out += self._sum(old[position : position + same]) + streams[EXTRA].take(extra)
             position += same + streams[SEEKS].signed()
         assert not self.left
         return out
@@ -572,11 +572,12 @@ class Patch:
         for (place, _, same), extra in zip(matches, extras, strict=True):
             raw = max(0, min(same, start - len(out)))
             before = len(out)
-            out += self._sum(old[place : place + raw], [])
+            out += self._sum(old[place : place + raw])
             if before < start <= len(out):
                 delta.begin(out)
             if same > raw:
-                out += self._sum(*delta.predicted((place + raw, len(out), same - raw)))
+                changed = delta.predicted((place + raw, len(out), same - raw))
+                out += self._sum(*changed, len(out), whole=bool(kinds & 64))
             before = len(out)
             out += streams[EXTRA].take(extra)
             if before < start <= len(out):
@@ -584,21 +585,27 @@ class Patch:
         assert not self.left
         return out
 
-    def _sum(self, old: bytes, numbers: list[tuple[int, int]]) -> bytes:
+    def _sum(
+        self, old: bytes, numbers: Sequence[tuple[int, int]] = (), place: int = 0, *, whole: bool = False
+    ) -> bytes:
         """Add differences to old bytes: one by one, or as numbers where some are."""
-        differences = self._mixed(old) if self.mixed else bytes(self._difference() for _ in range(len(old)))
+        mixed = self.mixed is not None
+        differences = self._mixed(old, numbers, place) if mixed else bytes(self._difference() for _ in old)
         out = bytearray((a + b) % 256 for a, b in zip(old, differences, strict=True))
-        for at, width in numbers:
+        for at, width in numbers if whole else ():
             both = (int.from_bytes(data[at : at + width], "little") for data in (old, differences))
             out[at : at + width] = (sum(both) % 256**width).to_bytes(width, "little")
         return bytes(out)
 
-    def _mixed(self, old: bytes) -> bytes:
+    def _mixed(self, old: bytes, numbers: Sequence[tuple[int, int]], place: int) -> bytes:
         assert self.mixed
         self.mixed_left -= len(old)
         assert self.mixed_left >= 0
-        spans = (old[at : at + 65536] for at in range(0, len(old), 65536))
-        return b"".join(self.mixed.span(span) for span in spans)
+        out = b""
+        for start in range(0, len(old), 65536):
+            inside = [2 * (at - start) + (width == 8) for at, width in numbers if start <= at < start + 65536]
+            out += self.mixed.span(old[start : start + 65536], sorted(inside), place + start)
+        return out
 
     def _difference(self) -> int:
         if self.left:

@@ -11,10 +11,11 @@ from typing import Protocol
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent
-from imagedelta.delta.format.mixing import SPAN_BYTES, MixedDifferences
+from imagedelta.delta.format.mixing import SPAN_BYTES, MixedDifferences, OldSpan
 from imagedelta.delta.format.zero_runs import ZeroRuns
 from imagedelta.delta.predict.prediction import Predicted, Prediction
 from imagedelta.delta.predict.shifts import Stretch
+from imagedelta.delta.predict.spans import predicted_spans
 from imagedelta.errors import ContentError
 
 
@@ -85,20 +86,15 @@ class DifferencesBesideOld:
             raise ContentError("a delta of no member")
         for at in range(position, position + length, SPAN_BYTES):
             old = base.read_at(at, min(SPAN_BYTES, position + length - at))
-            yield byte_sums.add(old, self._mixed.beside(old))
+            yield byte_sums.add(old, self._mixed.beside(OldSpan(old)))
 
     def of_parts(self, prediction: Prediction, match: Stretch) -> Iterator[tuple[Predicted, bytes]]:
         """See ``Differences``: parts wait until their span is whole."""
         waiting: deque[Predicted] = deque()
-        old, added = bytearray(), bytearray()
-        for part in prediction.parts(match):
-            waiting.append(prediction.predicted(part))
-            old += waiting[-1].data
-            while len(old) >= SPAN_BYTES or (old and not part.predicted):
-                added += self._beside(old)
+        added = bytearray()
+        for span in predicted_spans(prediction, match, waiting.append):
+            added += self._mixed.beside(span)
             yield from _whole(waiting, added)
-        if old:
-            added += self._beside(old)
         yield from _whole(waiting, added)
 
     def skip(self, length: int) -> None:
@@ -107,11 +103,6 @@ class DifferencesBesideOld:
 
     def finish(self) -> None:
         """A run of zeros may go on into the next item."""
-
-    def _beside(self, old: bytearray) -> bytes:
-        span = bytes(old[:SPAN_BYTES])
-        del old[:SPAN_BYTES]
-        return self._mixed.beside(span)
 
 
 def _whole(waiting: deque[Predicted], added: bytearray) -> Iterator[tuple[Predicted, bytes]]:

@@ -20,18 +20,23 @@ _SERVES = 2
 """Along the drift at least one byte in so many must be equal."""
 
 
-def straighten(found: Iterable[Match], old: bytes, new: bytes) -> list[Match]:
-    """Return the matches with those of one drift joined, where what is between them fits it too."""
+def straighten(found: Iterable[Match], old: bytes, new: bytes, loss: int | None = None) -> list[Match]:
+    """Return the matches with those of one drift joined, where what is between them fits it too.
+
+    Args:
+        loss: So many bytes fewer may be equal for each match that is given up, where references are masked and equal
+            bytes are what counts. ``None``: any number.
+    """
     line: list[Match] = []
     for match in found:
         line.append(match)
-        while joined := _joined(line, old, new):
+        while joined := _joined(line, old, new, loss):
             count, match_over_all = joined
             line[-count:] = [match_over_all]
     return line
 
 
-def _joined(line: list[Match], old: bytes, new: bytes) -> tuple[int, Match] | None:
+def _joined(line: list[Match], old: bytes, new: bytes, loss: int | None) -> tuple[int, Match] | None:
     """Return how many of the last matches one can stand for, and that one."""
     last = line[-1]
     drift = last.old - last.new
@@ -39,16 +44,23 @@ def _joined(line: list[Match], old: bytes, new: bytes) -> tuple[int, Match] | No
         first = line[-count]
         if first.old - first.new != drift:
             continue
-        if not _serves(old, new, drift, first.new + first.length, last.new):
+        end = first.new + first.length
+        equal = _equal_between(old, new, drift, end, last.new)
+        if equal * _SERVES < last.new - end:
+            return None
+        given_up = line[1 - count : -1]
+        if loss is not None and equal + loss * len(given_up) < sum(_equal_bytes(old, new, one) for one in given_up):
             return None
         return count, Match(first.old, first.new, last.new + last.length - first.new)
     return None
 
 
-def _serves(old: bytes, new: bytes, drift: int, start: int, end: int) -> bool:
-    if end <= start:
-        return True
-    if start + drift < 0 or end + drift > len(old) or end - start > _MOST_BETWEEN:
-        return False
-    between = byte_sums.subtract(new[start:end], old[start + drift : end + drift])
-    return between.count(0) * _SERVES >= end - start
+def _equal_between(old: bytes, new: bytes, drift: int, start: int, end: int) -> int:
+    if end <= start or start + drift < 0 or end + drift > len(old) or end - start > _MOST_BETWEEN:
+        return 0
+    return _equal_bytes(old, new, Match(start + drift, start, end - start))
+
+
+def _equal_bytes(old: bytes, new: bytes, match: Match) -> int:
+    ours, theirs = new[match.new : match.new + match.length], old[match.old : match.old + match.length]
+    return byte_sums.subtract(ours, theirs).count(0)

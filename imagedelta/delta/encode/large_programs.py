@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from imagedelta.delta.content import Extent
-from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, controls_of, packed_bytes
 from imagedelta.delta.encode.masking import ProgramMask
-from imagedelta.delta.encode.matches import Match, matches
-from imagedelta.delta.encode.predicting import MASK, alike, program_kinds
+from imagedelta.delta.encode.matches import Match
+from imagedelta.delta.encode.predicting import MASK, masked_matches, program_kinds
 from imagedelta.delta.encode.windows import Windows
 from imagedelta.delta.format.zero_runs import SHORT_RUN, Shortening
 from imagedelta.delta.predict import differences
@@ -81,8 +80,7 @@ def _matches(old: Extent, new: Extent, windows: Windows, count: int, kinds: Kind
         elif place.start < place.end:
             old_part = old_masks.masked(place.start, place.end)
             new_part = new_masks.masked(place.at, place.at + place.size)
-            found = straighten(matches(old_part, new_part), old_part, new_part)
-            for match in alike(found, old_part, new_part, min_match):
+            for match in masked_matches(old_part, new_part, min_match):
                 yield Match(match.old + place.start, match.new + place.at, match.length)
 
 

@@ -16,16 +16,18 @@ from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
-from imagedelta.delta.predict.elf_tables import FrameIndex
+from imagedelta.delta.predict.elf_tables import FrameIndex, Symbols, Table
 from imagedelta.delta.predict.image import Image
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.prediction import START_BYTES, Part, Prediction
 from imagedelta.delta.predict.shifts import Stretch
 
-_ENTRY_WORDS = 2
 _HASHED = 32
-_LONG = (1 << 64) - 1
+_TOLD = 4
+"""Numbers that are noted of a reference."""
+_NOWHERE = (1 << 64) - 1
+_SIGN = 1 << 31
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -54,33 +56,61 @@ class ProgramMask:
     def masked(self, start: int, end: int) -> bytes:
         """Return a range with its references masked."""
         out = bytearray()
-        addresses = array("Q")
+        told = array("Q")
         for part in self._prediction.parts(Stretch(start, start, end - start)):
             old = self._file.read_at(part.old, part.length)
             if self._kinds & Kind.AARCH64 and _is_code(part):
                 out += _instructions_masked(old, part, self._prediction)
             else:
-                out += _masked(old, part, self._prediction, addresses)
+                out += self._masked(old, part, told)
         self._slots.named_in_code(out, start)
-        places, values = addresses[::2], addresses[1::2]
-        named = [self._named(out, start, values, number) for number in range(len(values))]
-        for place, name in zip(places, named, strict=True):
-            _U64.pack_into(out, place - start, name)
+        for number in range(0, len(told), _TOLD):
+            place, width, _, _ = told[number : number + _TOLD]
+            name = _named(out, start, told, number) & (1 << 8 * width) - 1
+            out[place - start : place - start + width] = name.to_bytes(width, "little")
         self._slots.named(out, start)
         return bytes(out)
 
-    def _named(self, masked: bytearray, start: int, values: array[int], number: int) -> int:
-        """Return what stands for an address: a hash of what is there, as long as nothing but references moved.
+    def _masked(self, data: bytes, part: Part, told: array[int]) -> bytes:
+        """Return a part with its references set to zero.
 
-        What is there may be beyond the range. Then it is told by how far from another it is: an address from the last
-        but one, as relocations are pairs of a place and an address.
+        Args:
+            told: Takes of those that tell to what they refer place, width, value and the place of that.
         """
-        place = self._image.offset_of(values[number])
-        if place is None:
-            return 0
-        if start <= place < start + len(masked):
-            return crc32(masked[place - start : place - start + _HASHED])
-        return values[number] - (values[number - 2] if number > 1 else 0) & _LONG
+        out = bytearray(data)
+        for at, width in _places(part, self._prediction):
+            value = int.from_bytes(data[at : at + width], "little")
+            target = self._target(part.table, width, value)
+            if target is not None:
+                told.extend((part.old + at, width, value, target))
+            out[at : at + width] = bytes(width)
+        return bytes(out)
+
+    def _target(self, table: Table | None, width: int, value: int) -> int | None:
+        """Return where in the file is what a number refers to, if it is of those that tell."""
+        if isinstance(table, Symbols) and width == _U32.size:
+            return table.names_at + value
+        if isinstance(table, FrameIndex):
+            place = self._image.offset_of(table.address + (value ^ _SIGN) - _SIGN)
+        elif width == _U64.size:
+            place = self._image.offset_of(value)
+        else:
+            return None
+        return _NOWHERE if place is None else place
+
+
+def _named(masked: bytearray, start: int, told: array[int], number: int) -> int:
+    """Return what stands for a reference: a hash of what is there, as long as nothing but references moved.
+
+    What is there may be beyond the range. Then a number is told by how far it is from the last but one: relocations
+    are pairs of a place and an address, symbols of a name and an address, the index of frames of two addresses.
+    """
+    _, _, value, target = told[number : number + _TOLD]
+    if target == _NOWHERE:
+        return 0
+    if start <= target < start + len(masked):
+        return crc32(masked[target - start : target - start + _HASHED])
+    return value - told[number + 2 - 2 * _TOLD] if number >= 2 * _TOLD else value
 
 
 def _is_code(part: Part) -> bool:
@@ -92,18 +122,6 @@ def _instructions_masked(data: bytes, part: Part, prediction: Prediction) -> byt
     out = bytearray(data)
     for at in prediction.predicted(part).words:
         _U32.pack_into(out, at, without_operand(_U32.unpack_from(data, at)[0]))
-    return bytes(out)
-
-
-def _masked(data: bytes, part: Part, prediction: Prediction, addresses: array[int]) -> bytes:
-    """Return a part with its references set to zero; places and values of 64 bits are added to ``addresses``."""
-    if isinstance(part.table, FrameIndex):
-        return _steps(data)
-    out = bytearray(data)
-    for at, width in _places(part, prediction):
-        if width == _U64.size:
-            addresses.extend((part.old + at, *_U64.unpack_from(data, at)))
-        out[at : at + width] = bytes(width)
     return bytes(out)
 
 
@@ -119,11 +137,3 @@ def _places(part: Part, prediction: Prediction) -> Iterator[tuple[int, int]]:
         yield at, _U32.size
     for at in found.longs:
         yield at, _U64.size
-
-
-def _steps(data: bytes) -> bytes:
-    """Return by how much each entry differs from the one before: a function that moved with its neighbours is equal."""
-    words = struct.unpack_from(f"<{len(data) // 4}I", data)
-    before = (0,) * _ENTRY_WORDS + words
-    steps = [word - last & 0xFFFFFFFF for word, last in zip(words, before, strict=False)]
-    return struct.pack(f"<{len(steps)}I", *steps) + data[4 * len(steps) :]

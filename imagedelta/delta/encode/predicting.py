@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from operator import itemgetter
 
 from imagedelta import leb128
@@ -20,15 +19,15 @@ from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.format import zero_runs
-from imagedelta.delta.format.mixing import SPAN_BYTES
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.bounds import LARGE, Bounds
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
-from imagedelta.delta.predict.prediction import START_BYTES, Prediction
+from imagedelta.delta.predict.prediction import START_BYTES, Predicted, Prediction
 from imagedelta.delta.predict.shifts import Shifts, Stretch
+from imagedelta.delta.predict.spans import predicted_spans
 from imagedelta.limits import KIB
 
 _WORTH_A_SEARCH = 300
@@ -42,6 +41,8 @@ _WORTH_A_BYTE = 16 * KIB
 _SMALL = 256 * KIB
 """A search in files of up to so many bytes takes no time."""
 _CONTROL_BYTES = 4
+_LOSS = 6
+"""What a control costs, in bytes of masked files that are not equal."""
 _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried with one more or less."""
 _ELF_X86_64, _ELF_AARCH64 = 62, 183
@@ -79,9 +80,9 @@ def _tried(
     best: tuple[Difference, int],
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
-    ways: Iterable[Difference] = [plain]
+    ways = [plain]
     if len(plain.controls) >= _WORTH_A_MASK or len(new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
-        ways = chain(ways, _masked_ways(old, new, kinds, min_match))
+        ways.append(_masked_way(old, new, kinds, min_match))
     for way in ways:
         if len(way.controls) <= bounds.controls:
             corrections = _corrections(old, new, way) if kinds & Kind.CLR else ()
@@ -152,15 +153,17 @@ def _chosen(best: Difference, cost: int, old: bytes, new: bytes, bounds: Bounds)
     return best
 
 
-def _masked_ways(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Iterator[Difference]:
+def _masked_way(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Difference:
     old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
-    found = matches(old_masked, new_masked)
-    straight = straighten(found, old_masked, new_masked)
-    for line in [found] if found == straight else [found, straight]:
-        yield between(old, new, alike(line, old_masked, new_masked, min_match), 1)
+    return between(old, new, masked_matches(old_masked, new_masked, min_match), 1)
 
 
-def alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
+def masked_matches(old: bytes, new: bytes, min_match: int) -> list[Match]:
+    """Return the matches of masked files."""
+    return _alike(straighten(matches(old, new), old, new, _LOSS), old, new, min_match)
+
+
+def _alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> list[Match]:
     """Return the matches of which most is equal in the masked files."""
     good = []
     for match in found:
@@ -186,29 +189,26 @@ def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Differen
 
 
 def spans_of(found: Difference, old: Extent, new: Extent) -> Iterator[Span]:
-    """Yield the differences with the old bytes that they are added to: each match in spans, from its start on.
-
-    The first bytes of the new file, which are not predicted, are a span of their own in a predicted delta.
-    """
+    """Yield the differences with what they are coded beside."""
     controls = Controls(found.start, found.controls)
     prediction = Prediction(found.kinds, found.corrections, old, controls)
     prediction.show(new.read_at(0, min(START_BYTES, new.size)))
     for match, _ in controls.steps():
-        yield from _in_spans(prediction, match, new, bool(found.kinds))
+        yield from _in_spans(prediction, match, new)
 
 
-def _in_spans(prediction: Prediction, match: Stretch, new: Extent, predicts: bool) -> Iterator[Span]:
-    waiting, added, at = bytearray(), bytearray(), match.new
-    for part in prediction.parts(match):
-        predicted = prediction.predicted(part)
-        added += differences.subtract(new.read_at(at, part.length), predicted)
-        waiting += predicted.data
-        at += part.length
-        while len(waiting) >= SPAN_BYTES or (waiting and predicts and not part.predicted):
-            yield bytes(added[:SPAN_BYTES]), bytes(waiting[:SPAN_BYTES])
-            del waiting[:SPAN_BYTES], added[:SPAN_BYTES]
-    if waiting:
-        yield bytes(added), bytes(waiting)
+def _in_spans(prediction: Prediction, match: Stretch, new: Extent) -> Iterator[Span]:
+    added, at = bytearray(), match.new
+
+    def subtract(part: Predicted) -> None:
+        nonlocal at
+        added.extend(differences.subtract(new.read_at(at, len(part.data)), part))
+        at += len(part.data)
+
+    for span in predicted_spans(prediction, match, subtract):
+        size = len(span.old)
+        yield bytes(added[:size]), span
+        del added[:size]
 
 
 def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:

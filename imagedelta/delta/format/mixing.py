@@ -5,10 +5,12 @@ Source: docs/formats/context-mixing.md, docs/adr/0039.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from imagedelta import leb128
 from imagedelta.errors import ContentError, Truncated, UnsupportedFormat
@@ -116,6 +118,37 @@ def undamaged() -> Iterator[None]:
         raise ContentError(f"damaged stream of context mixing: {error}") from error
 
 
+class OldSpan(NamedTuple):
+    """What differences are coded beside."""
+
+    old: bytes
+    numbers: Sequence[int] = ()
+    """Where in it numbers are: twice the place, and 1 more for those of 64 bits, which else have 32."""
+    place: int = 0
+    """In the new file."""
+
+
+def spans(parts: Iterable[tuple[bytes, Sequence[int]]], place: int) -> Iterator[OldSpan]:
+    """Cut parts that follow each other, each with its numbers, into spans; an empty part ends one.
+
+    Args:
+        place: Of the first in the new file.
+    """
+    old, numbers = bytearray(), array("I")
+    for data, places in parts:
+        start = 2 * len(old)
+        numbers.extend([start + at for at in places] if start else places)
+        old += data
+        while len(old) >= SPAN_BYTES or (old and not data):
+            cut = bisect_left(numbers, 2 * SPAN_BYTES)
+            yield OldSpan(bytes(old[:SPAN_BYTES]), numbers[:cut], place)
+            place += min(len(old), SPAN_BYTES)
+            del old[:SPAN_BYTES]
+            numbers = array("I", [at - 2 * SPAN_BYTES for at in numbers[cut:]])
+    if old:
+        yield OldSpan(bytes(old), numbers, place)
+
+
 class MixedDifferences:
     """The differences of a patch, made beside the old bytes that they are added to."""
 
@@ -124,18 +157,18 @@ class MixedDifferences:
         with undamaged():
             self._decoder = native().ResidualDecoder(coded.read, bits)
 
-    def beside(self, old: bytes) -> bytes:
+    def beside(self, span: OldSpan) -> bytes:
         """Return the differences of the next span of old bytes.
 
         Raises:
             Truncated: The head states fewer.
             ContentError: They are damaged.
         """
-        self._left -= len(old)
+        self._left -= len(span.old)
         if self._left < 0:
             raise Truncated("patch stream DIFF ends before the patch does")
         with undamaged():
-            return cast(bytes, self._decoder.span(old))
+            return cast(bytes, self._decoder.span(*span))
 
     def finish(self) -> None:
         """Check that all were used.

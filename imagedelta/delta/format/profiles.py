@@ -71,7 +71,7 @@ V1_64M = Profile(name="v1-64m", decoder_bytes=64 * MIB, max_dictionary_bytes=32 
 V1_16M = Profile(name="v1-16m", decoder_bytes=16 * MIB, max_dictionary_bytes=8 * MIB, old_text_bytes=4 * MIB)
 V2_64M = replace(V1_64M, name="v2-64m")
 V2_16M = replace(V1_16M, name="v2-16m")
-DEFAULT_PROFILE = V1_64M
+DEFAULT_PROFILE = V2_64M
 _FOLDING = (V2_64M, V1_64M, V2_16M, V1_16M)
 _NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
 MIXED, THIN = "-cm", "-cm-thin"

@@ -18,7 +18,7 @@ _U64 = struct.Struct("<Q")
 def add(old: Predicted, difference: bytes) -> bytes:
     """Return the new bytes of a part."""
     made = byte_sums.add(old.data, difference)
-    if made is old.data or not (old.words or old.longs):
+    if made is old.data or not old.are_whole:
         return made
     out = bytearray(made)
     for form, at in _changed(old, difference):
@@ -30,7 +30,7 @@ def add(old: Predicted, difference: bytes) -> bytes:
 def subtract(new: bytes, old: Predicted) -> bytes:
     """Return what ``add`` needs to make the new bytes of a part."""
     plain = byte_sums.subtract(new, old.data)
-    if not (old.words or old.longs) or not any(plain):
+    if not old.are_whole or not any(plain):
         return plain
     out = bytearray(plain)
     for form, at in _changed(old, plain):

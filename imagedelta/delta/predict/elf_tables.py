@@ -31,7 +31,7 @@ _OF_AN_ADDRESS = (8, 37, 1027, 1032)
 _FRAMES_NAME = b".eh_frame\0"
 _ENTRIES_AT = 12
 _FRAME_BYTES, _LEAST_ENTRY, _COMMON_BYTES = _FRAME.size, 20, 17
-_ANCHOR_BYTES = 4 * KIB
+_ANCHOR_BYTES = 256
 _READ_BYTES = 64 * KIB
 _LONG_SYMBOL = 1 << 24
 
@@ -74,16 +74,17 @@ class Symbols:
 
     def __init__(self, read_at: ReadAt, start: int, size: int, names_at: int, moves: Moves) -> None:
         self.start, self.end = start, start + size // _SYMBOL.size * _SYMBOL.size
-        self._read_at, self._names_at, self._moves = read_at, names_at, moves
+        self.names_at = names_at
+        self._read_at, self._moves = read_at, moves
 
     def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
         """See ``Table``."""
         moves = self._moves
         moved = moves.shifts.moved
-        names_before = moved(self._names_at)
+        names_before = moved(self.names_at)
         for place, (name, _, _, _, address, size) in _records(self, _SYMBOL, self._read_at, start, end):
             if name:
-                yield Field(place, 4, moved(self._names_at + name) - names_before)
+                yield Field(place, 4, moved(self.names_at + name) - names_before)
             becomes = moves.addresses.moved(address) if address else None
             if becomes is None:
                 continue
@@ -185,13 +186,14 @@ class FrameIndex:
 
     def __init__(self, read_at: ReadAt, place: Segment, new_address: int, moves: Moves) -> None:
         self.start, self.end = place.offset + _ENTRIES_AT, place.offset + place.size
-        self._read_at, self._address, self._new_address, self._moves = read_at, place.address, new_address, moves
+        self.address = place.address
+        self._read_at, self._new_address, self._moves = read_at, new_address, moves
 
     def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
         """See ``Table``."""
         becomes = self._moves.addresses.moved
         for at, (distance,) in _records(self, _S32, self._read_at, start, end):
-            moved = becomes(self._address + distance)
+            moved = becomes(self.address + distance)
             if moved is not None:
                 yield Field(at, 4, moved - self._new_address)
 

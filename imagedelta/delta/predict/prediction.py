@@ -51,6 +51,13 @@ class Predicted(NamedTuple):
     words: Sequence[int]
     """Of 32 bits; ``longs`` of 64."""
     longs: Sequence[int]
+    are_whole: bool = False
+    """Whether each has a difference as one number, not byte by byte."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """Twice the place of each number, in ascending order, and 1 more for those of 64 bits."""
+        return sorted([2 * at for at in self.words] + [2 * at + 1 for at in self.longs])
 
 
 class Prediction:
@@ -64,6 +71,11 @@ class Prediction:
         self._new_start = b""
         self._old = base
         self._program: _Program | None = None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether there are any references to predict."""
+        return bool(self._kinds)
 
     def show(self, data: bytes) -> None:
         """Take the next bytes of the new file."""
@@ -94,7 +106,7 @@ class Prediction:
         if self._program is None or part.run is None:
             return Predicted(data, (), ())
         found = self._program.predicted(data, part, part.run)
-        return found if self._kinds & Kind.NUMBERS else Predicted(found.data, (), ())
+        return found._replace(are_whole=bool(self._kinds & Kind.NUMBERS))
 
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))

@@ -72,12 +72,25 @@ def relocations_everywhere(size: int) -> bytes:
     return a_library(size // 400)
 
 
+def frames_everywhere(size: int) -> bytes:
+    """A library of nothing but descriptions of functions, as short as they may be."""
+    data = bytearray(a_library(20).ljust(size, b"\0"))
+    headers = int.from_bytes(data[40:48], "little")
+    data[size - 512 :] = data[headers : headers + 512]
+    struct.pack_into("<Q", data, 40, size - 512)
+    count = (size - START_BYTES - 1024) // 5
+    struct.pack_into("<QQ", data, size - 512 + 4 * 64 + 24, START_BYTES, 5 * count)
+    data[START_BYTES : START_BYTES + 5 * count] = b"\1\0\0\0\1" * count
+    return bytes(data)
+
+
 FILES: dict[str, Callable[[int], bytes]] = {
     "bodies within bodies": crowded,
     "rows and blobs": many_rows,
     "calls": calls_everywhere,
     "pages": pages_everywhere,
     "tables": relocations_everywhere,
+    "frames": frames_everywhere,
 }
 
 
@@ -129,6 +142,17 @@ def test_a_base_of_net_takes_twice_its_size_and_what_its_rows_do(kind: str, size
     tracemalloc.stop()
 
     assert peak < 2 * len(old) + more
+
+
+def test_tables_of_elf_files_are_not_in_memory():
+    old = frames_everywhere(2 * MIB)
+
+    tracemalloc.start()
+    run(old, Controls(0, [(len(old), 0, 0)]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < MIB
 
 
 def test_controls_take_two_hundred_bytes_each():
