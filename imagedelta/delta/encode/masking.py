@@ -32,9 +32,13 @@ _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
 
-def masked(data: bytes, kinds: Kind) -> bytes:
-    """Return the file with its references of these kinds masked."""
-    if kinds & Kind.CLR and (file := clr.read_clr(data)):
+def masked(data: bytes, kinds: Kind, file: clr.ClrFile | None = None) -> bytes:
+    """Return the file with its references of these kinds masked.
+
+    Args:
+        file: What ``data`` is, if it is a .NET file.
+    """
+    if kinds & Kind.CLR and file:
         data = clr_mask.masked(file)
     if not kinds & ~Kind.CLR:
         return data

@@ -18,6 +18,7 @@ from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
+from imagedelta.delta.encode.versions import Versions
 from imagedelta.delta.format import zero_runs
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.bounds import LARGE, Bounds
@@ -63,31 +64,26 @@ def predicted_difference(
     best, cost = plain, _cost(plain)
     if cost < _WORTH_A_SEARCH or len(new) < START_BYTES:
         return plain
-    for kinds in _fitting(_kinds(old, new), bounds, len(old), len(new)):
-        best, cost = _tried(plain, old, new, kinds, min_match, bounds, (best, cost))
+    both = Versions(old, new)
+    for kinds in _fitting(_kinds(both), bounds, len(old), len(new)):
+        best, cost = _tried(plain, both, kinds, min_match, bounds, (best, cost))
     if (_cost(plain) - cost) * _WORTH_A_BYTE < len(new):
         return plain
-    return _chosen(best, cost, old, new, bounds)
+    return _chosen(best, cost, both, bounds)
 
 
 def _tried(
-    plain: Difference,
-    old: bytes,
-    new: bytes,
-    kinds: Kind,
-    min_match: int,
-    bounds: Bounds,
-    best: tuple[Difference, int],
+    plain: Difference, both: Versions, kinds: Kind, min_match: int, bounds: Bounds, best: tuple[Difference, int]
 ) -> tuple[Difference, int]:
     """Return the better of ``best`` and what references of these kinds make, and its cost."""
     ways = [plain]
-    if len(plain.controls) >= _WORTH_A_MASK or len(new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
-        ways.append(_masked_way(old, new, kinds, min_match))
+    if len(plain.controls) >= _WORTH_A_MASK or len(both.new) <= max(_SMALL, _cost(plain) * _WORTH_A_DOUBT):
+        ways.append(_masked_way(both, kinds, min_match))
     for way in ways:
         if len(way.controls) <= bounds.controls:
-            corrections = _corrections(old, new, way) if kinds & Kind.CLR else ()
+            corrections = _corrections(both, way) if kinds & Kind.CLR else ()
             for corrected in (corrections, ()) if corrections else ((),):
-                found = _predicted(replace(way, corrections=corrected), old, new, kinds)
+                found = _predicted(replace(way, corrections=corrected), both, kinds)
                 best = min(best, (found, _cost(found)), key=itemgetter(1))
     return best
 
@@ -112,12 +108,12 @@ def _fitting(found: Iterable[Kind], bounds: Bounds, old_size: int, new_size: int
     return [kinds for kinds in fitting if kinds]
 
 
-def _kinds(old: bytes, new: bytes) -> list[Kind]:
+def _kinds(both: Versions) -> list[Kind]:
     """Return the sets of kinds that are worth trying for a file."""
+    old, new = both.old, both.new
     if read_elf(old[:START_BYTES]) and read_elf(new[:START_BYTES]):
         return _elf_kinds(new)
-    file = clr.read_clr(old)
-    found = [Kind.CLR] if file and clr.read_clr(new) else []
+    found = [Kind.CLR] if both.old_clr and both.new_clr else []
     if read_pe(old[:START_BYTES]) and read_pe(new[:START_BYTES]) and (code := _pe_code(new)):
         found += [kinds | code | _PE for kinds in found or [Kind.NONE]]
     return found
@@ -141,21 +137,22 @@ def _pe_code(data: bytes) -> Kind:
     return Kind.AARCH64 if machine in _PE_AARCH64 else Kind.CODE
 
 
-def _chosen(best: Difference, cost: int, old: bytes, new: bytes, bounds: Bounds) -> Difference:
+def _chosen(best: Difference, cost: int, both: Versions, bounds: Bounds) -> Difference:
     """Return the difference without the kinds that cost more than they save, and with one that does so seldom."""
     for kind in (Kind.IMMEDIATES, Kind.JUMPS, Kind.NUMBERS, Kind.ADDRESSES, Kind.TABLES):
         kinds = best.kinds ^ kind
-        if not bounds.allow(kinds, len(new), len(old)):
+        if not bounds.allow(kinds, len(both.new), len(both.old)):
             continue
-        if best.kinds & MACHINE_CODE and (cost > _WORTH_CHOOSING or len(new) <= _SMALL):
-            other = _predicted(best, old, new, kinds)
+        if best.kinds & MACHINE_CODE and (cost > _WORTH_CHOOSING or len(both.new) <= _SMALL):
+            other = _predicted(best, both, kinds)
             best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
     return best
 
 
-def _masked_way(old: bytes, new: bytes, kinds: Kind, min_match: int) -> Difference:
-    old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
-    return between(old, new, masked_matches(old_masked, new_masked, min_match), 1)
+def _masked_way(both: Versions, kinds: Kind, min_match: int) -> Difference:
+    old_masked = masked(both.old, kinds & MASK, both.old_clr)
+    new_masked = masked(both.new, kinds & MASK, both.new_clr)
+    return between(both.old, both.new, masked_matches(old_masked, new_masked, min_match), 1)
 
 
 def masked_matches(old: bytes, new: bytes, min_match: int) -> list[Match]:
@@ -174,10 +171,11 @@ def _alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> li
     return good
 
 
-def _predicted(way: Difference, old: bytes, new: bytes, kinds: Kind) -> Difference:
+def _predicted(way: Difference, both: Versions, kinds: Kind) -> Difference:
     """Return the difference along the same matches from what the references are predicted to be."""
     controls = Controls(way.start, way.controls)
-    prediction = Prediction(kinds, way.corrections, Extent(BytesReader(old), 0, len(old)), controls)
+    old, new = Extent(BytesReader(both.old), 0, len(both.old)), both.new
+    prediction = Prediction(kinds, way.corrections, old, controls, both.old_clr if kinds & Kind.CLR else None)
     prediction.show(new[:START_BYTES])
     out = bytearray()
     for match, _ in controls.steps():
@@ -211,8 +209,8 @@ def _in_spans(prediction: Prediction, match: Stretch, new: Extent) -> Iterator[S
         del added[:size]
 
 
-def _corrections(old: bytes, new: bytes, way: Difference) -> tuple[int, ...]:
-    old_file, new_file = clr.read_clr(old), clr.read_clr(new)
+def _corrections(both: Versions, way: Difference) -> tuple[int, ...]:
+    old_file, new_file = both.old_clr, both.new_clr
     if old_file is None or new_file is None:
         return ()
     shifts = Shifts(Controls(way.start, way.controls).matches())

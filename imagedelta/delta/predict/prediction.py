@@ -63,9 +63,22 @@ class Predicted(NamedTuple):
 class Prediction:
     """The predictions of one delta; its new bytes are made, and shown to it, from front to back."""
 
-    def __init__(self, kinds: Kind, corrections: Sequence[int], base: Extent, controls: Controls) -> None:
-        """Raises: ContentError: A match is not inside the base."""
+    def __init__(
+        self,
+        kinds: Kind,
+        corrections: Sequence[int],
+        base: Extent,
+        controls: Controls,
+        file: clr.ClrFile | None = None,
+    ) -> None:
+        """Args:
+            file: What the base is, if it is known already that it is a .NET file.
+
+        Raises:
+            ContentError: A match is not inside the base.
+        """
         self._kinds, self._corrections, self._base, self._controls = kinds, corrections, base, controls
+        self._file = file
         if any(match.old < 0 or match.old + match.length > base.size for match in controls.matches()):
             raise ContentError("a predicted delta of bytes that its base does not have")
         self._new_start = b""
@@ -111,7 +124,9 @@ class Prediction:
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))
         shifts = Shifts(self._controls.matches())
-        file = clr.read_clr(self._base.whole()) if self._kinds & Kind.CLR else None
+        file = self._file
+        if file is None and self._kinds & Kind.CLR:
+            file = clr.read_clr(self._base.whole())
         if file:
             new_image = read_pe(self._new_start) or Image(())
             self._old = _in_memory(clr.predicted(file, shifts, new_image, self._corrections))

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagedelta.delta.encode.file_diff import difference
 from imagedelta.delta.encode.matches import matches
+from imagedelta.delta.encode.predicting import predicted_difference
+from imagedelta.delta.predict import clr as clr_module
 from imagedelta.delta.predict.clr import ClrFile, corrections, predicted, read_clr, starts
 from imagedelta.delta.predict.clr_mask import masked
 from imagedelta.delta.predict.clr_metadata import read_metadata
 from imagedelta.delta.predict.image import Image
+from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from tests.unit.delta.predict import assemblies
@@ -223,3 +227,22 @@ def test_masked_files_are_as_long_and_equal_where_only_numbers_moved() -> None:
     assert len(masked(clr(old))) == len(old)
     assert rows_old == rows_new
     assert old[table_old.start :][: len(rows_old)] != new[table_new.start :][: len(rows_new)]
+
+
+def test_a_file_is_read_once_whatever_ways_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes a quarter of the time that predicting such files takes."""
+    bodies = [(f"Method{n}", fat(call(METHOD | 1 + n) + bytes([n % 9]) * (n % 7))) for n in range(300)]
+    moved = [(name, fat(call(METHOD | 2 + n) + bytes([n % 9]) * (n % 7))) for n, (name, _) in enumerate(bodies)]
+    old, new = assembly(Source(bodies)), assembly(Source([("Added", tiny(b"\x2a")), *moved]))
+    read: list[bytes] = []
+
+    def reading(data: bytes) -> ClrFile | None:
+        read.append(data)
+        return read_clr(data)
+
+    monkeypatch.setattr(clr_module, "read_clr", reading)
+
+    found = predicted_difference(difference(old, new, 16), old, new, 16)
+
+    assert found.kinds & Kind.CLR
+    assert read == [old, new]
