@@ -9,6 +9,7 @@ from pathlib import Path
 from activities import build_parts
 from activities.build_step import build_step
 from imagedelta.delta.encode import chunks, spools, stream_coding
+from imagedelta.delta.format import coders
 from store.sql import SqlStore
 from tests.unit.activities.bench import Bench
 
@@ -21,6 +22,7 @@ def small_parts() -> None:
     spools.SEGMENT_BYTES = 20_000
     stream_coding._SMALL_BYTES = 10_000
     stream_coding._IN_MEMORY_BYTES = {}
+    coders.LEAST_FRAME_BYTES = 10_000
 
 
 def main(database: str, blobs: str, patch_id: str, worker: str) -> None:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, PROGRAMS, Params
+from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, MIXED_DIFFERENCES, PROGRAMS, Params
 from imagedelta.delta.format.header import PatchHeader, SourceLayer, header_to_bytes
 from imagedelta.delta.format.items import HEADLESS, KEEP, ODD_HEADER, Way
 from imagedelta.delta.format.roles import Role
@@ -195,6 +195,36 @@ def bad_programs(good: bytes, header: PatchHeader) -> Refused:
         "P2-programs": (header_to_bytes(replace(header, profile="v1-64m")) + good[head:], "content.unsupported"),
         "P15-frame": (good[:kind] + b"\2" + good[kind + 1 :], "content.invalid"),
         "P15-short-frame": (good[: kind + 1] + b"\0" + good[kind + 2 :], "content.invalid"),
+    }
+
+
+def bad_mixing(good: bytes, header: PatchHeader) -> Refused:
+    """Return damaged copies of a patch of mixed differences and mixed new bytes."""
+    at, coded = len(header_to_bytes(header)), {}
+    for row in header.streams:
+        coded[row.role] = good[at : at + row.coded_bytes]
+        at += row.coded_bytes
+
+    def changed(role: Role, data: bytes, **fields: object) -> bytes:
+        rows = [
+            replace(row, coded_bytes=len(data), **fields) if row.role is role else row  # type: ignore[arg-type]
+            for row in header.streams
+        ]
+        head = header_to_bytes(replace(header, streams=tuple(rows)))
+        return head + b"".join({**coded, role: data}.values())
+
+    changes, text = coded[Role.DIFF], coded[Role.TEXT]
+    raw_bytes = _raw_bytes(header, Role.DIFF)
+    return {
+        "P8-mixed": (changed(Role.TEXT, text, coder=MIXED_DIFFERENCES), "content.invalid"),
+        "P5-tables": (changed(Role.DIFF, changes, params=Params(bits=16)), "content.limit_exceeded"),
+        "P15-mixed-cut": (changed(Role.DIFF, changes[:-1]), "content.invalid"),
+        "P15-mixed-goes-on": (changed(Role.DIFF, changes + b"\0"), "content.invalid"),
+        "P15-mixed-fewer": (changed(Role.DIFF, changes, raw_bytes=raw_bytes - 1), "content.truncated"),
+        "P15-mixed-more": (changed(Role.DIFF, changes, raw_bytes=raw_bytes + 1), "content.invalid"),
+        "P15-mixed-frame-cut": (changed(Role.TEXT, text[:-1]), "content.*"),
+        "P15-mixed-frame-empty": (changed(Role.TEXT, b"\0\0" + text), "content.invalid"),
+        "P15-mixed-frame-short": (changed(Role.TEXT, text + text), "content.invalid"),
     }
 
 

@@ -43,6 +43,7 @@ from tests.vectors.bad_patches import (
     bad_heads,
     bad_items,
     bad_layers,
+    bad_mixing,
     bad_predictions,
     bad_programs,
 )
@@ -264,7 +265,7 @@ _OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted"
 def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
     """Return name → (patch that breaks the rule in its name, code of its refusal)."""
     opened = {name: _laid_open(*good[name]) for name in _OPENED}
-    from_source, programs = good["good-from-source"][2], good["good-programs"][2]
+    from_source, programs, mixed = (good[name][2] for name in ("good-from-source", "good-programs", "good-mixed"))
     return {
         **bad_heads(from_source, opened["good-from-source"].header),
         **bad_layers(opened["good-smallest"]),
@@ -273,6 +274,7 @@ def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
         **bad_predictions(opened["good-predicted"]),
         **bad_blocks(opened["good-cut-blocks"]),
         **bad_programs(programs, read_patch_header(io.BytesIO(programs))),
+        **bad_mixing(mixed, read_patch_header(io.BytesIO(mixed))),
         "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),
         "P7-different": (_patch(MODULES_2, ROTTEN), "source.different"),
     }

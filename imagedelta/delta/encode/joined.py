@@ -51,6 +51,7 @@ def _plan(stated: Mapping[str, Any]) -> StreamPlan:
         stated["bits"],
         stated["has_programs"],
         stated["may_brotli"],
+        stated["has_code"],
     )
 
 

@@ -189,6 +189,8 @@ class StreamPlan:
     """Whether the coder of programs is tried."""
     may_brotli: bool = True
     """Whether Brotli may be tried."""
+    has_code: bool = False
+    """Whether the x86 filter is tried."""
 
     @property
     def bytes(self) -> int:
@@ -242,7 +244,8 @@ def plan_streams(
         shares = share_memory(totals, budget + _SPARED * len(sparing), profile, mixed)
 
     def plan(role: Role) -> StreamPlan:
-        planned = _plan(raw, role, sizes[role], shares[role], role in mixed, role is programs)
+        has_code = role is Role.CODE or (profile.second_format and role is Role.EXTRA and len(sizes[role]) == 1)
+        planned = _plan(raw, role, sizes[role], shares[role], role in mixed, role is programs, has_code)
         return replace(planned, may_brotli=role not in sparing)
 
     jobs = [Job(partial(plan, role), _PLANNING_BYTES) for role in sizes]
@@ -250,15 +253,21 @@ def plan_streams(
 
 
 def _plan(
-    raw: RawStreams, role: Role, segments: tuple[int, ...], share: int, may_mix: bool, has_programs: bool
+    raw: RawStreams,
+    role: Role,
+    segments: tuple[int, ...],
+    share: int,
+    may_mix: bool,
+    has_programs: bool,
+    has_code: bool,
 ) -> StreamPlan:
     size = sum(segments)
     dictionary = max(MIN_DICTIONARY, min(size, share))
     bits = _bits(size, share + _OVERHEAD) if may_mix else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
-        return StreamPlan(role, dictionary, segments, None, bits, has_programs)
+        return StreamPlan(role, dictionary, segments, None, bits, has_programs, has_code=has_code)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
-    best = _best(role, sample)
+    best = _best(sample, has_code)
     alone = Programs(best.tuning) if has_programs else best
     mixes = bool(bits) and len(Mixed(bits).pack(sample)) < _CLEARLY * len(alone.pack(sample, dictionary))
     coding = Mixed(bits) if mixes else alone
@@ -331,9 +340,9 @@ def code_small(plan: StreamPlan, raw: Extent) -> Coded:
 
 def _candidates(plan: StreamPlan, raw: Extent, data: bytes) -> Iterator[tuple[int, Params, bytes]]:
     yield RAW, Params(), data
-    candidates = _tuned(plan.role)
+    candidates = _tuned(plan.has_code)
     if len(data) > _SAMPLE_BLOCKS * _SAMPLE_BLOCK:
-        candidates = [_best(plan.role, _sample([raw]))]
+        candidates = [_best(_sample([raw]), plan.has_code)]
     for lzma2 in candidates:
         yield lzma2.coder, lzma2.params(plan.dictionary), lzma2.pack(data, plan.dictionary)
     if plan.has_programs:
@@ -387,15 +396,15 @@ def _bits(size: int, memory: int) -> int:
     return min(enough, mixing.bits_within(memory))
 
 
-def _tuned(role: Role) -> list[Lzma2]:
-    coders = (LZMA2_X86, LZMA2) if role is Role.CODE else (LZMA2,)
+def _tuned(has_code: bool) -> list[Lzma2]:
+    coders = (LZMA2_X86, LZMA2) if has_code else (LZMA2,)
     return [Lzma2(number, tuning) for number in coders for tuning in _TUNINGS]
 
 
-def _best(role: Role, sample: bytes) -> Lzma2:
+def _best(sample: bytes, has_code: bool) -> Lzma2:
     """Return what packs a sample best, the first of equals."""
     dictionary = max(MIN_DICTIONARY, len(sample))
-    return min(_tuned(role), key=lambda lzma2: len(lzma2.pack(sample, dictionary)))
+    return min(_tuned(has_code), key=lambda lzma2: len(lzma2.pack(sample, dictionary)))
 
 
 def _sample(segments: Sequence[Extent]) -> bytes:

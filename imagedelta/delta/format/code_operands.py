@@ -12,10 +12,19 @@ import re
 import struct
 from collections.abc import Iterator
 
-_PLACES = re.compile(
-    rb"(?s)(?:[\x40-\x4f][\x03\x39\x3b\x63\x83\x89\x8b\x8d]|\xff)[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]...."
-)
-"""An operand of four bytes behind a few opcodes whose ModRM byte says that it is relative."""
+_PREFIX, _OPCODE, _CALL, _RELATIVE = b"POCR"
+_CLASSES = bytearray(b"." * 256)
+for _bytes, _class in (
+    (range(0x40, 0x50), _PREFIX),
+    (bytes.fromhex("03393b6383898b8d"), _OPCODE),
+    (b"\xff", _CALL),
+    (bytes.fromhex("050d151d252d353d"), _RELATIVE),
+):
+    for _byte in _bytes:
+        _CLASSES[_byte] = _class
+_LONG, _SHORT = re.compile(b"POR"), re.compile(b"CR")
+"""What is in front of an operand of four bytes, in classes of bytes: its last byte says that the operand is relative.
+Literal patterns are found five times as fast as alternatives."""
 _UNKNOWN_BYTES = 6
 """At the end of a piece, where an operand may begin that ends in the next."""
 _OPERAND = struct.Struct("<i")
@@ -50,11 +59,17 @@ def _changed(data: bytes, at: int, sign: int) -> tuple[bytearray, int]:
         sign: 1 to make them absolute, -1 to undo it.
     """
     out, end = bytearray(data), 0
-    read, write = _OPERAND.unpack_from, _OPERAND.pack_into
-    for found in _PLACES.finditer(data):
-        end = found.end()
-        (operand,) = read(data, end - _BYTES)
+    read, write, last = _OPERAND.unpack_from, _OPERAND.pack_into, len(data) - _BYTES
+    classes = data.translate(_CLASSES)
+    places = [found.end() for pattern in (_LONG, _SHORT) for found in pattern.finditer(classes)]
+    places.sort()
+    for place in places:
+        start = place - (2 if classes[place - 2] == _CALL else 3)
+        if start < end or place > last:
+            continue
+        end = place + _BYTES
+        (operand,) = read(data, place)
         if -_REACH <= operand < _REACH:
             moved = operand + sign * (at + end)
-            write(out, end - _BYTES, ((moved + _REACH) & _RANGE_MASK) - _REACH)
+            write(out, place, ((moved + _REACH) & _RANGE_MASK) - _REACH)
     return out, end

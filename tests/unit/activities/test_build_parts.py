@@ -20,6 +20,7 @@ from activities.build_scratch import CONTAINER
 from activities.build_step import build_step
 from contracts.records import Transfer
 from imagedelta.delta.encode import build_patch, chunks, spools, stream_coding
+from imagedelta.delta.format import coders
 from services.blobs.folder import FolderBlobs
 from services.ports import BlobInfo
 from tests.images import an_image
@@ -52,6 +53,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spools, "SEGMENT_BYTES", 20_000)
     monkeypatch.setattr(stream_coding, "_SMALL_BYTES", 10_000)
     monkeypatch.setattr(stream_coding, "_IN_MEMORY_BYTES", {})
+    monkeypatch.setattr(coders, "LEAST_FRAME_BYTES", 10_000)
 
 
 @pytest.fixture
