@@ -15,6 +15,7 @@ from imagedelta.delta.encode.build import build_patch
 from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.encode.spools import SegmentWriter, Spools
 from imagedelta.delta.encode.stream_coding import Lzma2, StreamPlan, code_segment, code_streams
+from imagedelta.delta.format import coders
 from imagedelta.delta.format.coders import LZMA2, LZMA2_X86, MIN_DICTIONARY, coder
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
@@ -27,6 +28,7 @@ SEGMENT = 1000
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch):
     monkeypatch.setattr(spools, "SEGMENT_BYTES", SEGMENT)
+    monkeypatch.setattr(coders, "LEAST_FRAME_BYTES", SEGMENT)
 
 
 @pytest.fixture(scope="module")
