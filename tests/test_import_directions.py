@@ -167,7 +167,7 @@ DELTA = "imagedelta.delta"
 DELTA_MAY_SEE: dict[str, set[str]] = {
     "deflate": {"format.numbers"},
     "format": {"predict.clr_metadata"},
-    "predict": set(),
+    "predict": {"format.mixing"},
     "decode": {"format", "deflate", "predict"},
     "encode": {"format", "deflate", "predict", "decode"},
 }

@@ -217,6 +217,25 @@ def test_code_with_many_references_packs_shorter_than_with_the_x86_filter_alone(
     assert len(packed) < 0.8 * len(Lzma2(LZMA2_X86, {"lc": 0, "lp": 1, "pb": 1}).pack(bytes(code), MIB))
 
 
+@pytest.mark.parametrize(("name", "is_filtered"), [("v2-64m", True), ("v1-64m", False)])
+def test_extra_bytes_go_through_the_x86_filter_in_the_second_format(name: str, is_filtered: bool) -> None:
+    chance = random.Random(8)
+    targets = [chance.randrange(1 << 20) for _ in range(20)]
+    code = bytearray()
+    for _ in range(2000):
+        code += chance.randbytes(2) + b"\xe8"
+        code += struct.pack("<i", chance.choice(targets) - len(code) - 4)
+    extra = Extent(BytesReader(bytes(code)), 0, len(code))
+    with JobQueue(1, 100 * MIB) as queue:
+        (plan,) = plan_streams(Anything(), {Role.EXTRA: (len(code),)}, 40 * MIB, PROFILES[name], queue)
+
+    coded = stream_coding.code_small(plan, extra)
+
+    assert (coded.stream.coder == LZMA2_X86) == is_filtered
+    reader = coder(coded.stream.coder).reader(coded.stream.params, lambda limit: iter(()))
+    assert b"".join(reader.pieces(coded.data)) == code
+
+
 def test_a_first_image_of_programs_is_coded_so_and_made(tmp_path) -> None:
     target = an_image({"lib/a.dll": ASSEMBLY + instructions(4, 2000), "lib/b.dll": RUNTIME + instructions(4, 2000)})
 
