@@ -18,6 +18,7 @@ from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, between, packed_bytes
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
+from imagedelta.delta.encode.unlike import without_unlike
 from imagedelta.delta.encode.versions import Versions
 from imagedelta.delta.format import zero_runs
 from imagedelta.delta.predict import clr, differences
@@ -44,6 +45,7 @@ _SMALL = 256 * KIB
 _CONTROL_BYTES = 4
 _LOSS = 6
 """What a control costs, in bytes of masked files that are not equal."""
+_HARDLY_LARGER = 1.02
 _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried with one more or less."""
 _ELF_X86_64, _ELF_AARCH64 = 62, 183
@@ -68,8 +70,8 @@ def predicted_difference(
     for kinds in _fitting(_kinds(both), bounds, len(old), len(new)):
         best, cost = _tried(plain, both, kinds, min_match, bounds, (best, cost))
     if (_cost(plain) - cost) * _WORTH_A_BYTE < len(new):
-        return plain
-    return _chosen(best, cost, both, bounds)
+        return _without_noise(plain, both, bounds)
+    return _without_noise(_chosen(best, cost, both, bounds), both, bounds)
 
 
 def _tried(
@@ -147,6 +149,19 @@ def _chosen(best: Difference, cost: int, both: Versions, bounds: Bounds) -> Diff
             other = _predicted(best, both, kinds)
             best, cost = min((best, cost), (other, _cost(other)), key=itemgetter(1))
     return best
+
+
+def _without_noise(found: Difference, both: Versions, bounds: Bounds) -> Difference:
+    """Return the difference with new bytes where nothing is alike, if by itself it is hardly larger for it."""
+    matched = [Match(*match) for match in Controls(found.start, found.controls).matches()]
+    alike = list(without_unlike(matched, found.difference))
+    if alike == matched:
+        return found
+    way = replace(between(both.old, both.new, alike, 1), corrections=found.corrections)
+    if len(way.controls) > bounds.controls:
+        return found
+    other = _predicted(way, both, found.kinds) if found.kinds else way
+    return other if _cost(other) <= _HARDLY_LARGER * _cost(found) else found
 
 
 def _masked_way(both: Versions, kinds: Kind, min_match: int) -> Difference:
