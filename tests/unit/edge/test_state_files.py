@@ -134,8 +134,8 @@ MANIFEST = "images/blobs/sha256/18ec"
 MADE_AGAIN = {
     "a chunk list": "downloads/2-000000000007-transfer-1-1.bundle.chunks",
     "an opening": "downloads/2-000000000007-transfer-1-1.bundle.opening",
-    "the link's cost": "downloads/b62712bd3474cd39cf36816172b4c8228d9f77192cc40631c488dccd5871235b.cost",
-    "a part": "downloads/b62712bd3474cd39cf36816172b4c8228d9f77192cc40631c488dccd5871235b.part",
+    "the link's cost": "downloads/{patch}.cost",
+    "a part": "downloads/{patch}.part",
     "the index": "images/index.json",
     "the index's copy": "images/index.copy.json",
     "the installation": "images/installation.json",
@@ -150,7 +150,7 @@ MADE_AGAIN = {
 def test_what_can_be_fetched_or_made_again_is(file: str, fault: str) -> None:
     world = a_ship()
     installation = world.engine().installation_id()
-    spoil(world, MADE_AGAIN[file], fault)
+    spoil(world, MADE_AGAIN[file].format(patch=make_bundle().head.patch_sha256), fault)
 
     world.run()
 
