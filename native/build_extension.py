@@ -45,13 +45,15 @@ typedef struct {
 } operands_site;
 size_t operands_predict(const uint8_t *code, size_t size, uint8_t *out, int sought, const operands_site *site,
                         const operands_map *map, uint32_t *places);
+size_t operands_predict_aarch64(const uint8_t *code, size_t size, uint8_t *out, size_t skip, const operands_site *site,
+                                const operands_map *map, uint32_t *places);
 int operands_add(uint8_t *out, const uint8_t *numbers, const uint8_t *more, const uint8_t *changed, size_t size,
                  const uint32_t *places, size_t count, int width, int sign);
 """)
 ffi.set_source(
     "imagedelta_native._native",
     '#include "mixing.h"\n#include "operands.h"',
-    sources=["src/mixing.c", "src/operands.c"],
+    sources=["src/mixing.c", "src/operands.c", "src/operands_aarch64.c"],
     include_dirs=["src"],
     depends=[str(path) for path in sorted(Path("src").glob("*.h"))],
     extra_compile_args=["-std=c11", "-O3"],

@@ -1,4 +1,4 @@
-"""References in x86-64 code, sought and predicted in C; what is right, imagedelta's own Python says.
+"""References in code, sought and predicted in C; what is right, imagedelta's own Python says.
 
 Source: docs/formats/patch.md, section 7a.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 from imagedelta_native._native import ffi, lib
 
@@ -27,13 +28,41 @@ def predict_operands(
         starts: 64 bits each, rising; ``differences`` are by how much addresses from there on moved, -2^63 for those
             that are not there any more. There is at least one; the last is also what is before the first.
     """
+    return _predicted(code, out, lib.operands_predict, sought, site, starts, differences)
+
+
+def predict_instructions(
+    code: bytes,
+    out: bytearray,
+    skip: int,
+    site: tuple[int, int, int, int],
+    starts: array[int],
+    differences: array[int],
+) -> list[int]:
+    """Overwrite instructions of aarch64 that refer to something, as above; return where they are, in any order.
+
+    Args:
+        skip: How many bytes are before the first instruction.
+    """
+    return _predicted(code, out, lib.operands_predict_aarch64, skip, site, starts, differences)
+
+
+def _predicted(
+    code: bytes,
+    out: bytearray,
+    predict: Any,
+    how: int,
+    site: tuple[int, int, int, int],
+    starts: array[int],
+    differences: array[int],
+) -> list[int]:
     if len(out) != len(code) or not starts or len(starts) != len(differences):
         raise ValueError(f"code of {len(code)} bytes, {len(out)} to write, {len(starts)} stretches of addresses")
     places = ffi.new("uint32_t[]", len(code) // 4 + 1)
-    found = ffi.new("operands_site *", site)
     begins, moved = ffi.from_buffer("int64_t[]", starts), ffi.from_buffer("int64_t[]", differences)
-    addresses = ffi.new("operands_map *", (begins, moved, len(starts)))
-    count = lib.operands_predict(code, len(code), ffi.from_buffer("uint8_t[]", out), sought, found, addresses, places)
+    moves = ffi.new("operands_map *", (begins, moved, len(starts)))
+    where = ffi.new("operands_site *", site)
+    count = predict(code, len(code), ffi.from_buffer("uint8_t[]", out), how, where, moves, places)
     return list(ffi.unpack(places, count)) if count else []
 
 

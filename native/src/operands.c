@@ -1,11 +1,11 @@
 #include "operands.h"
+#include "moved.h"
 
 #include <string.h>
 
 enum operand { WITHOUT_MORE, AND_BYTE, AND_NUMBER, NUMBER, BITS, ADDRESS };
 static const int BEHIND[] = {4, 5, 8};      /* How far behind the start of a relative operand its instruction ends. */
 enum { LEAST_IMMEDIATE = 0x10000 };
-#define NOWHERE INT64_MIN
 
 /* What an opcode begins with. */
 enum first { NONE, CALL, TWO_BYTES, BARE, WITH_BYTE, WITH_NUMBER, STORE, LOAD_OR_BARE, LOAD, PREFIX_48, AND_EAX, NO_BASE, PREFIX };
@@ -108,26 +108,6 @@ static opcode opcode_at(const uint8_t *at, size_t left, int sought) {
     case NO_BASE: return found(sought >= OPERANDS_ADDRESSES && left >= 2 && (at[1] & 7) == 5 ? 2 : 0, ADDRESS);
     default: return found(0, NUMBER);
     }
-}
-
-static int64_t difference_at(const operands_map *map, int64_t address) {
-    size_t low = 0, high = map->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (address < map->starts[middle]) high = middle;
-        else low = middle + 1;
-    }
-    return map->differences[(low ? low : map->count) - 1];
-}
-
-static uint64_t read_number(const uint8_t *at, int width) {
-    uint64_t value = 0;
-    for (int i = 0; i < width; i++) value |= (uint64_t)at[i] << (8 * i);
-    return value;
-}
-
-static void write_number(uint8_t *at, uint64_t value, int width) {
-    for (int i = 0; i < width; i++) at[i] = (uint8_t)(value >> (8 * i));
 }
 
 /* Predict an operand that is not relative; whether it counts as one. */

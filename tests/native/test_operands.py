@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imagedelta_native import _native
 
+from imagedelta.delta.predict.aarch64 import predict_instructions
 from imagedelta.delta.predict.differences import add_numbers
 from imagedelta.delta.predict.image import NOWHERE
+from imagedelta.delta.predict.site import Site
 from imagedelta.delta.predict.x86_opcodes import Sought
-from imagedelta.delta.predict.x86_operands import Site, predict_operands
+from imagedelta.delta.predict.x86_operands import predict_operands
 
 OPENERS = [
     bytes([first, second]) for first in range(256) for second in (0x05, 0x04, 0x25, 0x44, 0x81, 0x84, 0xC0, 0xE0)
@@ -99,6 +101,46 @@ def test_operands_of_any_bytes_at_any_address_are_those_of_python(
     starts = array("q", sorted([base - 100, base, base + 40, 0x20000]))
 
     both(code, sought, Site(base, base + 5, base + 20, 7), starts, array("q", [difference, 7, -difference, NOWHERE]))
+
+
+def both_aarch64(code: bytes, skip: int, site: Site, starts: array[int], moves: array[int]) -> list[int]:
+    """Where instructions are that refer to something; C and Python say and write the same."""
+    in_python, in_c = bytearray(code), bytearray(code)
+    places = predict_instructions(code, in_python, skip, site, starts, moves)
+    assert imagedelta_native.predict_instructions(code, in_c, skip, site, starts, moves) == places
+    assert in_c == in_python
+    return places
+
+
+@pytest.mark.parametrize("skip", range(4))
+@pytest.mark.parametrize("seed", range(4))
+def test_instructions_of_aarch64_of_all_tops_are_those_of_python(seed: int, skip: int) -> None:
+    rnd = random.Random(seed)
+    words = [rnd.randbytes(3) + bytes([number % 256]) for number in range(20_000)]
+    for at in rnd.sample(range(1, len(words)), 3_000):
+        register = rnd.randrange(4)
+        words[at - 1] = (0x90000000 | rnd.randrange(-3, 3) % 4 << 29 | register).to_bytes(4, "little")
+        adds = rnd.choice([0x91000000, 0x39000000, 0x79400000, 0xB9400000, 0xF9400000, 0x3DC00000, 0xFD400000])
+        words[at] = (adds | rnd.randrange(1 << 12) << 10 | register << 5 | rnd.randrange(32)).to_bytes(4, "little")
+    code = bytes(skip) + b"".join(words)
+    starts, moves = some_addresses(len(code), rnd)
+
+    places = both_aarch64(code, skip, Site(0x400000, 0x400000 + 9_000, 0x400000 + 20_000, 16), starts, moves)
+
+    assert len(places) > 1_000
+    assert len(set(places)) == len(places)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60), st.integers(0, 3), st.integers(0, 1 << 62), st.integers(-(1 << 61), 1 << 61))
+def test_instructions_of_any_bytes_at_any_address_are_those_of_python(
+    code: bytes, skip: int, base: int, difference: int
+) -> None:
+    starts = array("q", sorted([base - 100, base, base + 40, 0x20000]))
+
+    both_aarch64(
+        code, skip, Site(base, base + 5, base + 20, 7), starts, array("q", [difference, 7, -difference, NOWHERE])
+    )
 
 
 @given(st.binary(min_size=8, max_size=60), st.data(), st.sampled_from([4, 8]), st.booleans())

@@ -23,7 +23,7 @@ def tried(folder: Path, target: str, compiler: str, *options: str, runner: tuple
     """What is said of inputs of a fixed seed: how many, and a sum over all coded bytes."""
     built = folder / "fuzz"
     fuzz = NATIVE / "fuzz"
-    sources = [fuzz / "without_libfuzzer.c", fuzz / f"fuzz_{target}.c", NATIVE / "src" / f"{target}.c"]
+    sources = [fuzz / "without_libfuzzer.c", fuzz / f"fuzz_{target}.c", *(NATIVE / "src").glob(f"{target}*.c")]
     command = [compiler, "-std=c11", f"-I{NATIVE / 'src'}", *options, *map(str, sources), "-o", str(built)]
     subprocess.run(command, check=True, timeout=120)
     ran = subprocess.run([*runner, str(built), INPUTS], capture_output=True, text=True, timeout=120, check=False)

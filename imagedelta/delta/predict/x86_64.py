@@ -8,12 +8,12 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image, Segment
+from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image
 from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.site import Run, site_of
 from imagedelta.delta.predict.x86_opcodes import Sought
-from imagedelta.delta.predict.x86_operands import Site, quick_operands
+from imagedelta.delta.predict.x86_operands import quick_operands
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -21,18 +21,6 @@ _WORD = 0xFFFFFFFF
 _LONG = (1 << 64) - 1
 _LEAST_ADDRESS = 0x200
 """Smaller numbers in data are counts."""
-
-
-class Run(NamedTuple):
-    """A stretch of a match that is of one segment in the old file, and of one in the new."""
-
-    start: int
-    """In the old file; so is ``end``."""
-    end: int
-    segment: Segment | None
-    """Of the old file."""
-    difference: int
-    """New address less old; of no meaning where one of the files has no segment there."""
 
 
 class X8664:
@@ -55,11 +43,7 @@ class X8664:
         Returns:
             Where the operands are in the part.
         """
-        segment = run.segment
-        assert segment is not None  # noqa: S101 - code is in a segment
-        ahead = segment.address - segment.offset
-        site = Site(start + ahead, run.start + ahead, run.end + ahead, run.difference)
-        return quick_operands(data, out, self._sought, site, self._moves.starts, self._moves.differences)
+        return quick_operands(data, out, self._sought, site_of(start, run), self._moves.starts, self._moves.differences)
 
     def addresses(self, data: bytes, out: bytearray, start: int) -> list[int]:
         """Predict the aligned numbers of 64 bits that are addresses; arguments and result as of ``code``."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from typing import NamedTuple
 
 from imagedelta.delta.predict.image import NOWHERE
 from imagedelta.delta.predict.in_c import in_c
+from imagedelta.delta.predict.site import Site
 from imagedelta.delta.predict.x86_opcodes import OPCODES, Operand, Sought
 
 _BEHIND: dict[int | None, int] = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
@@ -25,17 +25,6 @@ _LEAST_IMMEDIATE = 0x10000
 _S32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
 _WORD = 0xFFFFFFFF
-
-
-class Site(NamedTuple):
-    """Where a part of the code is in memory."""
-
-    base: int
-    """Address of its first byte."""
-    low: int
-    """From this address up to ``high`` all moved by ``same``."""
-    high: int
-    same: int
 
 
 def predict_operands(
