@@ -32,11 +32,28 @@ int mixing_feed(mixing *m, const uint8_t *coded, size_t size, int last);
 size_t mixing_decode(mixing *m, uint8_t *out, size_t at, size_t size);
 int mixing_is_damaged(const mixing *m);
 int mixing_is_used_up(const mixing *m);
+typedef struct {
+    const int64_t *starts;
+    const int64_t *differences;
+    size_t count;
+} operands_map;
+typedef struct {
+    int64_t base;
+    int64_t low;
+    int64_t high;
+    int64_t same;
+} operands_site;
+size_t operands_predict(const uint8_t *code, size_t size, uint8_t *out, int sought, const operands_site *site,
+                        const operands_map *map, uint32_t *places);
+size_t operands_predict_aarch64(const uint8_t *code, size_t size, uint8_t *out, size_t skip, const operands_site *site,
+                                const operands_map *map, uint32_t *places);
+int operands_add(uint8_t *out, const uint8_t *numbers, const uint8_t *more, const uint8_t *changed, size_t size,
+                 const uint32_t *places, size_t count, int width, int sign);
 """)
 ffi.set_source(
-    "imagedelta_native._mixing",
-    '#include "mixing.h"',
-    sources=["src/mixing.c"],
+    "imagedelta_native._native",
+    '#include "mixing.h"\n#include "operands.h"',
+    sources=["src/mixing.c", "src/operands.c", "src/operands_aarch64.c"],
     include_dirs=["src"],
     depends=[str(path) for path in sorted(Path("src").glob("*.h"))],
     extra_compile_args=["-std=c11", "-O3"],

@@ -13,7 +13,10 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from imagedelta_native._mixing import ffi, lib
+from imagedelta_native._native import ffi, lib
+from imagedelta_native.operands import add_numbers as add_numbers
+from imagedelta_native.operands import predict_instructions as predict_instructions
+from imagedelta_native.operands import predict_operands as predict_operands
 
 LEAST_BITS: int = lib.MIXING_BITS_LEAST
 MOST_BITS: int = lib.MIXING_BITS_MOST

@@ -42,7 +42,7 @@ def test_what_is_deployed_builds_one_wheel_for_every_python(tmp_path: Path) -> N
     assert tried.stdout == "True\n", tried.stderr
     (tag,) = (tmp_path / "packages").glob("imagedelta_native-*.dist-info/WHEEL")
     assert "Tag: cp311-abi3-linux_" in tag.read_text()
-    assert [path.name for path in (tmp_path / "packages/imagedelta_native").glob("*.so")] == ["_mixing.abi3.so"]
+    assert [path.name for path in (tmp_path / "packages/imagedelta_native").glob("*.so")] == ["_native.abi3.so"]
 
 
 def test_without_a_compiler_it_is_installed_and_cannot_be_imported(tmp_path: Path) -> None:

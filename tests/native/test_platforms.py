@@ -13,24 +13,27 @@ from imagedelta_native import MOST_BITS, memory_bytes
 MEMORY_BYTES = memory_bytes(MOST_BITS)
 NATIVE = Path(__file__).parents[2] / "native"
 INPUTS = "40"
-SOURCES = [str(NATIVE / "fuzz" / "fuzz_mixing.c"), str(NATIVE / "src" / "mixing.c")]
+TARGETS = ["mixing", "operands"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DMIXING_PLAIN"]
 
 pytestmark = pytest.mark.e2e
 
 
-def tried(folder: Path, compiler: str, *options: str, runner: tuple[str, ...] = ()) -> str:
-    """What the fuzzer's own main says of inputs of a fixed seed: how many, and a sum over all coded bytes."""
+def tried(folder: Path, target: str, compiler: str, *options: str, runner: tuple[str, ...] = ()) -> str:
+    """What is said of inputs of a fixed seed: how many, and a sum over all coded bytes."""
     built = folder / "fuzz"
-    common = ["-std=c11", "-DWITHOUT_LIBFUZZER", f"-I{NATIVE / 'src'}"]
-    subprocess.run([compiler, *common, *options, *SOURCES, "-o", str(built)], check=True, timeout=120)
+    fuzz = NATIVE / "fuzz"
+    sources = [fuzz / "without_libfuzzer.c", fuzz / f"fuzz_{target}.c", *(NATIVE / "src").glob(f"{target}*.c")]
+    command = [compiler, "-std=c11", f"-I{NATIVE / 'src'}", *options, *map(str, sources), "-o", str(built)]
+    subprocess.run(command, check=True, timeout=120)
     ran = subprocess.run([*runner, str(built), INPUTS], capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
 
-def test_any_coded_bytes_are_decoded_without_undefined_behaviour(tmp_path: Path) -> None:
-    assert tried(tmp_path, "gcc", "-O1", *SANITIZED).startswith(f"{INPUTS} inputs")
+@pytest.mark.parametrize("target", TARGETS)
+def test_any_bytes_are_taken_without_undefined_behaviour(tmp_path: Path, target: str) -> None:
+    assert tried(tmp_path, target, "gcc", "-O1", *SANITIZED).startswith(f"{INPUTS} inputs")
 
 
 def test_a_decoder_allocates_no_more_than_it_says(tmp_path: Path) -> None:
@@ -72,14 +75,15 @@ def test_a_decoder_takes_no_more_memory_than_it_says(model: str) -> None:
     assert MEMORY_BYTES * 0.8 < took <= MEMORY_BYTES + (1 << 20)  # Python's own buffers of the pieces
 
 
-def test_coded_bytes_are_the_same_on_every_platform(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_coded_bytes_are_the_same_on_every_platform(tmp_path: Path, target: str) -> None:
     (tmp_path / "arm").mkdir()
-    plain = tried(tmp_path, "gcc", "-O0", "-DMIXING_PLAIN")
-    fast = tried(tmp_path, "gcc", "-O3")
+    plain = tried(tmp_path, target, "gcc", "-O0", "-DMIXING_PLAIN")
+    fast = tried(tmp_path, target, "gcc", "-O3")
     if platform.machine() == "aarch64":
         arm = fast
     else:
         qemu = ("qemu-aarch64-static",)
-        arm = tried(tmp_path / "arm", "aarch64-linux-gnu-gcc", "-O3", "-static", runner=qemu)
+        arm = tried(tmp_path / "arm", target, "aarch64-linux-gnu-gcc", "-O3", "-static", runner=qemu)
 
     assert plain == fast == arm

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from imagedelta.delta.predict.image import NOWHERE, AddressMap
-from imagedelta.delta.predict.x86_64 import Run
+from imagedelta.delta.predict.in_c import in_c
+from imagedelta.delta.predict.site import Run, Site, site_of
 
 _U32 = struct.Struct("<I")
 _WORD_BYTES = 4
@@ -59,53 +61,75 @@ class Aarch64:
 
     def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
         """Predict the operands in a part of a run of code: see ``X8664``; places are those of whole instructions."""
-        segment = run.segment
-        assert segment is not None  # noqa: S101 - code is in a segment
-        ahead = segment.address - segment.offset
-        skip = -start % _WORD_BYTES
-        tops = data[skip + _WORD_BYTES - 1 :: _WORD_BYTES]
-        words = struct.unpack_from(f"<{len(tops)}I", data, skip) if tops else ()
-        low, high, base = run.start + ahead, run.end + ahead, start + skip + ahead
-        places: list[int] = []
-        for found in _TOPS.finditer(tops):
-            at = found.start()
-            word, site = words[at], base + _WORD_BYTES * at
-            form = _DISTANCES.get(tops[at])
-            if form is None and word & 1 << 31:
-                for user, becomes in self._page(words, at, site, run.difference):
-                    places.append(skip + _WORD_BYTES * user)
-                    _U32.pack_into(out, places[-1], becomes)
-                continue
-            value = _split(word) if form is None else _signed(word >> form.shift, form.bits) * _WORD_BYTES
-            if low <= site + value < high:
-                places.append(skip + _WORD_BYTES * at)
-                continue
-            difference = self._difference(site + value)
-            if difference != NOWHERE:
-                places.append(skip + _WORD_BYTES * at)
-                value += difference - run.difference
-                _U32.pack_into(out, places[-1], _put_split(word, value) if form is None else _put(word, form, value))
-        return places
+        moves = self._moves
+        return _quickly(data, out, -start % _WORD_BYTES, site_of(start, run), moves.starts, moves.differences)
 
-    def _difference(self, address: int) -> int:
-        return self._moves.differences[bisect_right(self._moves.starts, address) - 1]
 
-    def _page(self, words: tuple[int, ...], at: int, site: int, drift: int) -> Iterable[tuple[int, int]]:
-        """Return places and new forms of what puts a page into a register and of what adds to it."""
-        word = words[at]
-        new_page = site + drift >> _PAGE_BITS
+def predict_instructions(
+    code: bytes, out: bytearray, skip: int, site: Site, starts: array[int], differences: array[int]
+) -> list[int]:
+    """Predict the operands in a part of the code.
+
+    Args:
+        code: The old bytes of the part.
+        out: The same bytes; instructions are overwritten.
+        skip: How many bytes are before the first instruction.
+        starts: With ``differences``, by how much addresses moved: see ``AddressMap``.
+
+    Returns:
+        Where instructions with references are in the part, in any order.
+    """
+    tops = code[skip + _WORD_BYTES - 1 :: _WORD_BYTES]
+    words = struct.unpack_from(f"<{len(tops)}I", code, skip) if tops else ()
+    base, low, high, same = site
+    pages = _Pages(words, starts, differences)
+    places: list[int] = []
+    for found in _TOPS.finditer(tops):
+        at = found.start()
+        word, address = words[at], base + skip + _WORD_BYTES * at
+        form = _DISTANCES.get(tops[at])
+        if form is None and word & 1 << 31:
+            for user, becomes in pages.predicted(at, address, same):
+                places.append(skip + _WORD_BYTES * user)
+                _U32.pack_into(out, places[-1], becomes)
+            continue
+        value = _split(word) if form is None else _signed(word >> form.shift, form.bits) * _WORD_BYTES
+        if low <= address + value < high:
+            places.append(skip + _WORD_BYTES * at)
+            continue
+        difference = differences[bisect_right(starts, address + value) - 1]
+        if difference != NOWHERE:
+            places.append(skip + _WORD_BYTES * at)
+            value += difference - same
+            _U32.pack_into(out, places[-1], _put_split(word, value) if form is None else _put(word, form, value))
+    return places
+
+
+class _Pages:
+    """What puts a page into a register, and what adds to it."""
+
+    def __init__(self, words: tuple[int, ...], starts: array[int], differences: array[int]) -> None:
+        self._words, self._starts, self._differences = words, starts, differences
+
+    def predicted(self, at: int, address: int, drift: int) -> Iterable[tuple[int, int]]:
+        """Return which instructions these are, and their new forms.
+
+        Args:
+            at: Number of the first, whose address moved by ``drift``.
+        """
+        words, word = self._words, self._words[at]
+        new_page = address + drift >> _PAGE_BITS
         register = word & _REGISTER
         found: list[tuple[int, int]] = []
         for user in range(at + 1, min(len(words), at + 1 + _USERS_WITHIN)):
             other = words[user]
             if other >> 5 & _REGISTER == register and _adds(other):
-                scale = _scale(other)
-                address = paged_address(word, other, site)
-                difference = self._difference(address)
+                target = paged_address(word, other, address)
+                difference = self._differences[bisect_right(self._starts, target) - 1]
                 if difference != NOWHERE:
                     if not found:
-                        found.append((at, _put_split(word, (address + difference >> _PAGE_BITS) - new_page)))
-                    found.append((user, other & ~_ADDED | (address + difference & _PAGE) >> scale << 10))
+                        found.append((at, _put_split(word, (target + difference >> _PAGE_BITS) - new_page)))
+                    found.append((user, other & ~_ADDED | (target + difference & _PAGE) >> _scale(other) << 10))
             if other & _REGISTER == register:
                 break
         return found
@@ -153,3 +177,6 @@ def without_operand(word: int) -> int:
     if form:
         return _put(word, form, 0)
     return word & ~(_ADDED if top not in _NEAR + _PAGES else _SPLIT)
+
+
+_quickly = in_c(predict_instructions)

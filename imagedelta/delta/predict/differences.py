@@ -6,13 +6,13 @@ Source: docs/formats/patch.md, section 7a.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from imagedelta.delta import byte_sums
+from imagedelta.delta.predict.in_c import in_c
 from imagedelta.delta.predict.prediction import Predicted
 
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
+_FORMS = {4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 
 
 def add(old: Predicted, difference: bytes) -> bytes:
@@ -20,11 +20,7 @@ def add(old: Predicted, difference: bytes) -> bytes:
     made = byte_sums.add(old.data, difference)
     if made is old.data or not old.are_whole:
         return made
-    out = bytearray(made)
-    for form, at in _changed(old, difference):
-        (value,), (more,) = form.unpack_from(old.data, at), form.unpack_from(difference, at)
-        form.pack_into(out, at, value + more & (1 << 8 * form.size) - 1)
-    return bytes(out)
+    return _with_numbers(made, old, old.data, difference, difference, subtract=False)
 
 
 def subtract(new: bytes, old: Predicted) -> bytes:
@@ -32,18 +28,31 @@ def subtract(new: bytes, old: Predicted) -> bytes:
     plain = byte_sums.subtract(new, old.data)
     if not old.are_whole or not any(plain):
         return plain
-    out = bytearray(plain)
-    for form, at in _changed(old, plain):
-        (value,), (before,) = form.unpack_from(new, at), form.unpack_from(old.data, at)
-        form.pack_into(out, at, value - before & (1 << 8 * form.size) - 1)
+    return _with_numbers(plain, old, new, old.data, plain, subtract=True)
+
+
+def _with_numbers(made: bytes, old: Predicted, numbers: bytes, more: bytes, changed: bytes, *, subtract: bool) -> bytes:
+    out = bytearray(made)
+    for places, width in ((old.words, 4), (old.longs, 8)):
+        if places:
+            _quickly(out, numbers, more, changed, places, width, subtract=subtract)
     return bytes(out)
 
 
-def _changed(old: Predicted, difference: bytes) -> Iterator[tuple[struct.Struct, int]]:
-    """Yield the numbers whose difference is not 0, and their form."""
-    forms: tuple[tuple[struct.Struct, Sequence[int]], ...] = ((_U32, old.words), (_U64, old.longs))
-    for form, places in forms:
-        zero = bytes(form.size)
-        for at in places:
-            if difference[at : at + form.size] != zero:
-                yield form, at
+def add_numbers(
+    out: bytearray, numbers: bytes, more: bytes, changed: bytes, places: Sequence[int], width: int, *, subtract: bool
+) -> None:
+    """Write whole numbers: those at ``places`` with what is there in ``more`` added, where ``changed`` is not 0.
+
+    Args:
+        width: 4 or 8, in bytes.
+        subtract: Whether they are subtracted instead.
+    """
+    form, zero, mask, sign = _FORMS[width], bytes(width), (1 << 8 * width) - 1, -1 if subtract else 1
+    for at in places:
+        if changed[at : at + width] != zero:
+            (number,), (by,) = form.unpack_from(numbers, at), form.unpack_from(more, at)
+            form.pack_into(out, at, number + sign * by & mask)
+
+
+_quickly = in_c(add_numbers)

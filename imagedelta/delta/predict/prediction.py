@@ -23,7 +23,8 @@ from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.delta.predict.x86_64 import X8664, Run, aligned
+from imagedelta.delta.predict.site import Run
+from imagedelta.delta.predict.x86_64 import X8664, aligned
 from imagedelta.errors import ContentError
 from imagedelta.limits import KIB
 

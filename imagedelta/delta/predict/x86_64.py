@@ -1,9 +1,6 @@
 """References in x86-64 programs: calls, jumps and RIP-relative operands in code, addresses and distances in data.
 
-Instructions are not decoded: an opcode whose operand points into the image is taken for one, which is seldom wrong,
-and where it is wrong, it is so on both sides alike.
-
-Source: docs/formats/patch.md, section 7a; Intel 64 manual, volume 2.
+Source: docs/formats/patch.md, section 7a.
 """
 
 from __future__ import annotations
@@ -11,45 +8,29 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image, Segment
+from imagedelta.delta.predict.image import NOWHERE, AddressMap, Image
 from imagedelta.delta.predict.kinds import Kind
-from imagedelta.delta.predict.x86_opcodes import RELATIVE, WITH_ADDRESSES, WITH_NUMBERS, Operand
+from imagedelta.delta.predict.site import Run, site_of
+from imagedelta.delta.predict.x86_opcodes import Sought
+from imagedelta.delta.predict.x86_operands import quick_operands
 
-_BEHIND: dict[int | None, int] = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
-"""How far behind the start of its operand an instruction ends."""
-_SIGNS = (0, 0xFF)
-"""Of a small number the highest byte."""
-_S32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _WORD = 0xFFFFFFFF
 _LONG = (1 << 64) - 1
 _LEAST_ADDRESS = 0x200
 """Smaller numbers in data are counts."""
-_LEAST_IMMEDIATE = 0x10000
-
-
-class Run(NamedTuple):
-    """A stretch of a match that is of one segment in the old file, and of one in the new."""
-
-    start: int
-    """In the old file; so is ``end``."""
-    end: int
-    segment: Segment | None
-    """Of the old file."""
-    difference: int
-    """New address less old; of no meaning where one of the files has no segment there."""
 
 
 class X8664:
     """The references of one file."""
 
     def __init__(self, old: Image, moves: AddressMap, kinds: Kind, *, is_elf: bool) -> None:
-        self._old, self._moves, self._kinds, self._is_elf = old, moves, kinds, is_elf
-        self._with_numbers = bool(kinds & Kind.IMMEDIATES)
-        self._opcode = (WITH_ADDRESSES if old.is_fixed else WITH_NUMBERS) if self._with_numbers else RELATIVE
+        self._old, self._moves, self._is_elf = old, moves, is_elf
+        self._sought = Sought.RELATIVE
+        if kinds & Kind.IMMEDIATES:
+            self._sought = Sought.ADDRESSES if old.is_fixed else Sought.NUMBERS
 
     def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
         """Predict the operands in a part of a run of code.
@@ -62,49 +43,7 @@ class X8664:
         Returns:
             Where the operands are in the part.
         """
-        segment = run.segment
-        assert segment is not None  # noqa: S101 - code is in a segment
-        ahead = segment.address - segment.offset
-        base, low, high, same = start + ahead, run.start + ahead, run.end + ahead, run.difference
-        starts, differences = self._moves.starts, self._moves.differences
-        unpack, pack, behind = _S32.unpack_from, _U32.pack_into, _BEHIND
-        free, last = 0, len(data) - 4
-        places: list[int] = []
-        for found in self._opcode.finditer(data):
-            at, group = found.end(), found.lastindex
-            if found.start() < free or at > last:
-                continue
-            if group and group >= Operand.NUMBER:
-                if self._number(data, out, at, group):
-                    free = at + 4
-                    places.append(at)
-                continue
-            (value,) = unpack(data, at)
-            target = base + at + behind[group] + value
-            if not low <= target < high:
-                difference = differences[bisect_right(starts, target) - 1]
-                if difference == NOWHERE:
-                    continue
-                if difference != same:
-                    pack(out, at, value + difference - same & _WORD)
-            free = at + 4
-            places.append(at)
-            stores = group == Operand.RELATIVE_AND_NUMBER and self._with_numbers and free <= last
-            if stores and self._number(data, out, free, Operand.NUMBER):
-                places.append(free)
-                free += 4
-        return places
-
-    def _number(self, data: bytes, out: bytearray, at: int, group: int) -> bool:
-        """Predict an operand that is not relative; return whether it counts as one."""
-        (value,) = _S32.unpack_from(data, at)
-        moved = None
-        if self._old.is_fixed and group != Operand.BITS and value >= _LEAST_IMMEDIATE:
-            moved = self._moves.moved(value)
-        if moved is not None:
-            _U32.pack_into(out, at, moved & _WORD)
-            return True
-        return group != Operand.ADDRESS and data[at + 3] in _SIGNS
+        return quick_operands(data, out, self._sought, site_of(start, run), self._moves.starts, self._moves.differences)
 
     def addresses(self, data: bytes, out: bytearray, start: int) -> list[int]:
         """Predict the aligned numbers of 64 bits that are addresses; arguments and result as of ``code``."""

@@ -23,6 +23,15 @@ class Operand(IntEnum):
     """An address, or something else that does not count."""
 
 
+class Sought(IntEnum):
+    """Which operands are sought in code; each has those before it."""
+
+    RELATIVE = 0
+    NUMBERS = 1
+    ADDRESSES = 2
+    """In a program at a fixed address."""
+
+
 _WITH_BYTE, _WITH_NUMBER = rb"\x6b\x80\x83\xc1\xc6", rb"\x69\x81\xc7"
 _BARE = (
     rb"\x01\x03\x0b\x10-\x13\x16\x17\x23\x28\x29\x2b\x2e\x2f\x33\x38\x39\x3a\x3b\x51\x54\x57-\x59\x5c\x5e"
@@ -59,7 +68,8 @@ def _compiled(first: bytes, expression: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?=[" + first + rb"])(?:" + expression + rb")", re.DOTALL)
 
 
-RELATIVE = _compiled(_FIRST_RELATIVE, _RELATIVE)
-WITH_NUMBERS = _compiled(_FIRST_RELATIVE + _FIRST_IMMEDIATE, _RELATIVE + _IMMEDIATE)
-WITH_ADDRESSES = _compiled(_FIRST_RELATIVE + _FIRST_IMMEDIATE + _FIRST_ADDRESS, _RELATIVE + _IMMEDIATE + _ADDRESS)
-"""For programs at a fixed address."""
+OPCODES = {
+    Sought.RELATIVE: _compiled(_FIRST_RELATIVE, _RELATIVE),
+    Sought.NUMBERS: _compiled(_FIRST_RELATIVE + _FIRST_IMMEDIATE, _RELATIVE + _IMMEDIATE),
+    Sought.ADDRESSES: _compiled(_FIRST_RELATIVE + _FIRST_IMMEDIATE + _FIRST_ADDRESS, _RELATIVE + _IMMEDIATE + _ADDRESS),
+}

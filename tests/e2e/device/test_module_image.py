@@ -144,7 +144,7 @@ def test_the_module_adds_little_to_its_base_and_nothing_that_a_device_does_not_n
     assert added < MOST_BYTES
     unwanted = r"hdiffpatch|bsdiff4|delta/encode|/tests/|__pycache__|\.whl$|\.pyi$|/pip/|packages/bin|wheelhouse"
     assert [name for name in sizes if re.search(unwanted, name)] == []
-    assert "./packages/imagedelta_native/_mixing.abi3.so" in sizes
+    assert "./packages/imagedelta_native/_native.abi3.so" in sizes
     assert config["Config"]["User"] == f"{UID}:{UID}"
     assert config["Config"]["Healthcheck"]["Test"][-1] == "healthy"
     assert len(config["RootFS"]["Layers"]) - len(base["RootFS"]["Layers"]) == 3
