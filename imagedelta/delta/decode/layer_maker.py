@@ -10,6 +10,7 @@ from typing import Protocol
 from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent, LayerReader
 from imagedelta.delta.decode.deltas import Deltas
+from imagedelta.delta.decode.listing import Passing
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.deflate.fold_list import read_folds
@@ -17,6 +18,7 @@ from imagedelta.delta.deflate.folding import Folder
 from imagedelta.delta.deflate.folds import BaseFold, Fold
 from imagedelta.delta.deflate.unfolding import unfold
 from imagedelta.delta.format.items import STREAM_OF, Item, ItemReader, ReadItem, Way
+from imagedelta.delta.format.listed import Fills, Listed, Mark, Marked
 from imagedelta.delta.format.references import Member, References
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
@@ -105,7 +107,10 @@ class LayerMaker:
         self._second_format = second_format
         self._deltas = deltas
         self._unfolding_bytes = unfolding_bytes
-        self._items = ItemReader(tapes, sources.references)
+        self._items = ItemReader(tapes, sources.references, may_mark=second_format)
+        self._listed = Listed()
+        self._passing: Passing | None = None
+        """The marked data that is made now."""
         self._sources = sources
         self._scratch = scratch
 
@@ -125,6 +130,10 @@ class LayerMaker:
             made = _within(made + read.zeros + len(read.header) + read.item.length, size)
             if output:
                 output.write(bytes(read.zeros) + read.header)
+            if self._passing and (read.header or read.marked or read.item.way is Way.END):
+                raise ContentError(f"the data of a file whose digests are listed ends {self._passing.left} bytes early")
+            if read.marked:
+                self._passing = self._begun(read.marked)
             if read.item.length:
                 self._run(read, output)
             if read.item.way is Way.END:
@@ -151,21 +160,39 @@ class LayerMaker:
         for tape in self._tapes.values():
             tape.finish()
 
+    def _begun(self, marked: Marked) -> Passing:
+        number = self._tapes[Role.DIGESTS].number
+        fills = Fills(number, marked.length, self._listed) if Mark.FILLED in marked.marks else None
+        return Passing(marked, fills, self._listed)
+
     def _run(self, read: ReadItem, output: Output | None) -> None:
-        item = read.item
+        item, passing = read.item, self._passing
         whole = item.way in (Way.SAME, Way.STAMPED) or (item.way is Way.COPY and _is_whole(read))
-        if output and whole and not item.keep and read.member and output.takes_unread(read.member, item):
+        is_free = not item.keep and passing is None
+        if output and whole and is_free and read.member and output.takes_unread(read.member, item):
             return
+        needed = output is not None or item.keep or (passing is not None and passing.is_listed)
         made = 0
         # Bytes out of what is kept must not meet their own writing: pieces are read before they are kept.
-        for piece in self._pieces(read, needed=output is not None or item.keep):
+        for data in self._pieces(read, needed=needed):
+            piece = passing.filled(data) if passing else data
             made += len(piece)
             if output:
                 output.write(piece)
             if item.keep:
                 self._scratch.kept.append(piece)
-        if made != item.length and (output or item.keep):
+        if made != item.length and needed:
             raise ContentError(f"an item of {item.length} bytes makes {made}")
+        if passing:
+            passing.skip(item.length - made)
+            self._end_of(passing)
+
+    def _end_of(self, passing: Passing) -> None:
+        if passing.left < 0:
+            raise ContentError("the items of a file whose digests are listed make too much")
+        if not passing.left:
+            passing.end()
+            self._passing = None
 
     def _pieces(self, read: ReadItem, needed: bool) -> Iterator[bytes]:
         """Yield the data of an item; where it is not needed, only move the streams on."""

@@ -31,6 +31,7 @@ from imagedelta.delta.encode.chunks import ChosenChunk, cut
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.joined import Joined
 from imagedelta.delta.encode.layer_items import LayerItems
+from imagedelta.delta.encode.lists import with_lists
 from imagedelta.delta.encode.methods import Encoding
 from imagedelta.delta.encode.old_text import OldTextStream
 from imagedelta.delta.encode.pieces import PieceReader
@@ -51,6 +52,7 @@ from imagedelta.delta.format.header import (
     header_to_bytes,
     most_mixed_bytes,
 )
+from imagedelta.delta.format.listed import LISTED_BYTES
 from imagedelta.delta.format.mixing import bits_within
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
@@ -154,6 +156,8 @@ class Build:
         self.profile = profile
         self._scratch = scratch
         self.plan = plan_patch(self._target, self._sources)
+        if profile.second_format:
+            self.plan = with_lists(self.plan)
         self._chunks = cut(self.plan, Encoding(profile, scratch, self.plan.new_bytes >= _MUCH_NEW_BYTES))
 
     @property
@@ -333,6 +337,8 @@ class _Joining:
             del sizes[Role.PREDICTIONS]
         if Role.PREDICTIONS in sizes:
             budget -= profile.predicting_bytes
+        if Role.DIGESTS in sizes:
+            budget -= LISTED_BYTES
         self._differences: list[Coded] = []
         if self._mixed and 0 < self._mixed.raw_bytes <= most:
             self._take_mixed(self._mixed, raw, sizes)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from imagedelta.delta.content import Extent, LayerContent
+from imagedelta.delta.content import BytesReader, Extent, LayerContent
 from imagedelta.delta.encode.bases import same_name
 from imagedelta.delta.encode.methods import ChangedFile, Encoding, Method, choose
 from imagedelta.delta.encode.pieces import end_file, write_file
@@ -131,6 +131,8 @@ def cut(plan: PatchPlan, encoding: Encoding) -> Sequence[Chunk]:
 def changed_file(plan: PatchPlan, layer: LayerContent, file: FilePlan, encoding: Encoding) -> ChangedFile:
     """Return where the bytes of a file and of its base are."""
     new = Extent(layer.reader, file.entry.offset, file.entry.size)
+    if file.blanked is not None:
+        new = Extent(BytesReader(file.blanked), 0, file.entry.size)
     if file.base is None:
         return ChangedFile(encoding, new)
     is_version = same_name(file.entry.path, file.base.entry.path)

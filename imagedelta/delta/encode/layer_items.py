@@ -15,6 +15,7 @@ from imagedelta.delta.encode.pieces import Piece, PieceReader
 from imagedelta.delta.encode.plan import Choice, FilePlan, LayerPlan, PatchPlan
 from imagedelta.delta.encode.spools import SegmentWriter
 from imagedelta.delta.format.items import STREAM_OF, Header, Item, ItemWriter, Way
+from imagedelta.delta.format.listed import Marked
 from imagedelta.delta.format.references import References
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.tar_walk import BLOCK, HeaderBlock, ReadsAt, data_size, walk_headers
@@ -132,9 +133,10 @@ class LayerItems:
 
     def _data(self, file: FilePlan, header: Header | None) -> None:
         """Write the data of a file, behind its header if there is one."""
+        marked = Marked(file.marks, file.entry.size) if file.marks else None
         item = self._copied(file, header)
         if item:
-            self._writer.write(item, header)
+            self._writer.write(item, header, marked)
             return
         content = (file.entry.digest, file.entry.size)
         if file.keep:
@@ -144,8 +146,10 @@ class LayerItems:
         for piece in self._pieces.next_file():
             folded = inner > 0
             item = replace(piece.item, keep=file.keep and not folded)
-            self._writer.write(item, header)
-            header = None
+            self._writer.write(item, header, marked)
+            if marked and file.fills:
+                self._raw.write(Role.DIGESTS, file.fills)
+            header = marked = None
             inner += item.inner_length - (item.length if folded else 0)
             self._streams(piece, file)
             self._largest_base = max(self._largest_base, piece.scratch_bytes)

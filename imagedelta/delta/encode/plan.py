@@ -11,6 +11,7 @@ from itertools import accumulate
 from imagedelta.delta.content import ImageContent, LayerContent
 from imagedelta.delta.encode.bases import SourceMember, SourceMembers, distinct_layers
 from imagedelta.delta.format.header import MAX_MEMBERS
+from imagedelta.delta.format.listed import NO_MARKS, Mark
 from imagedelta.signatures.index import FileEntry
 
 
@@ -36,6 +37,12 @@ class FilePlan:
     """Whose header the member's own resembles."""
     keep: bool = False
     """The same content comes again later in this patch."""
+    marks: Mark = NO_MARKS
+    """Of a file whose digests are listed, or that lists them."""
+    fills: bytes = b""
+    """The list of digests in the file, as it goes into the patch."""
+    blanked: bytes | None = None
+    """What is coded instead of the file: other digests are where some will be filled in."""
 
     @property
     def is_diffed(self) -> bool:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from imagedelta import leb128
 from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, PROGRAMS, Params, coder
+from imagedelta.delta.format.listed import LISTED_BYTES
 from imagedelta.delta.format.profiles import SECOND_FORMAT, SMALL_CLASS, predicting_bytes
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
@@ -122,10 +123,11 @@ class PatchHeader:
 
     @property
     def memory_bytes(self) -> int:
-        """What all decoders together take, the table of members, and predicting."""
+        """What all decoders together take, the table of members, predicting, and digests of files."""
         members = sum(layer.members for layer in self.source_layers)
         predicting = predicting_bytes(self.profile) if self.has_predictions else 0
-        return predicting + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
+        listed = LISTED_BYTES if any(stream.role is Role.DIGESTS for stream in self.streams) else 0
+        return predicting + listed + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property
     def full_bytes(self) -> int:
@@ -300,8 +302,8 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
     total = sum(layer.size for layer in header.layers)
     if total > limits.max_image_bytes:
         raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
-    if Role.PREDICTIONS in roles and not header.is_second_format:
-        raise UnsupportedFormat(f"predictions in a patch of profile {header.profile}")
+    if {Role.PREDICTIONS, Role.DIGESTS} & set(roles) and not header.is_second_format:
+        raise UnsupportedFormat(f"predictions or digests of files in a patch of profile {header.profile}")
     if not header.is_second_format and any(stream.coder == PROGRAMS for stream in header.streams):
         raise UnsupportedFormat(f"frames of programs in a patch of profile {header.profile}")
     for stream in header.streams:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from imagedelta import leb128
 from imagedelta.delta.format.header_columns import Column, HeaderReader, HeaderWriter
+from imagedelta.delta.format.listed import ALL_MARKS, Mark, Marked
 from imagedelta.delta.format.references import Member
 from imagedelta.delta.format.roles import COLUMN_ROLES, Role
 from imagedelta.delta.format.tape import Tape
@@ -53,7 +54,7 @@ class Way(IntEnum):
     """Zeros up to the end of the layer."""
 
 
-HEADLESS, ODD_HEADER, KEEP = 0x10, 0x20, 0x80
+HEADLESS, ODD_HEADER, MARKED, KEEP = 0x10, 0x20, 0x40, 0x80
 _WAY_BITS = 0x0F
 WITH_BASE = frozenset({Way.STAMPED, Way.COPY, Way.DELTA})
 STREAM_OF = {
@@ -179,15 +180,18 @@ class ItemWriter:
         self._expected = Expected()
         self._headers = HeaderWriter(lambda column, data: streams.write(Role(Role.MASKS + column), data))
 
-    def write(self, item: Item, header: Header | None = None) -> None:
-        """Append an item."""
-        flags = KEEP if item.keep else 0
+    def write(self, item: Item, header: Header | None = None, marked: Marked | None = None) -> None:
+        """Append an item; the digests of a ``FILLED`` one follow in their stream."""
+        flags = (KEEP if item.keep else 0) | (MARKED if marked else 0)
         if header is None:
             flags |= HEADLESS
         elif not self._header(header):
             flags |= ODD_HEADER
             item = _without_reference(item, header)
         self._streams.write(Role.ITEMS, bytes([item.way | flags]))
+        if marked:
+            self._number(Role.DIGESTS, marked.marks)
+            self._signed(Role.DIGESTS, marked.length - self._expected.length)
         self._data(item)
         self._expected.data(item)
         if item.way is Way.END:
@@ -248,13 +252,19 @@ class ReadItem:
     item: Item
     member: Member | None
     """The item's base."""
+    marked: Marked | None = None
+    """The data that it begins."""
 
 
 class ItemReader:
     """Reads what ItemWriter wrote."""
 
-    def __init__(self, tapes: Mapping[Role, Tape], references: FindMember) -> None:
+    def __init__(self, tapes: Mapping[Role, Tape], references: FindMember, *, may_mark: bool) -> None:
+        """Args:
+        may_mark: Whether the patch is of the second format, whose items may be marked.
+        """
         self._tapes = tapes
+        self._may_mark = may_mark
         self._references = references
         self._expected = Expected()
         self._headers = HeaderReader({Column(role - Role.MASKS): tapes[role] for role in COLUMN_ROLES})
@@ -272,20 +282,30 @@ class ItemReader:
         if not headless:
             zeros = self._expected.padding
             header, member = self._header(odd=bool(byte & ODD_HEADER))
+        marked = self._marked() if byte & MARKED else None
         item, member = self._data(way, keep, member)
         self._expected.data(item)
         if way is Way.END:
             self._expected.start_layer()
-        return ReadItem(zeros, header, item, member)
+        return ReadItem(zeros, header, item, member, marked)
+
+    def _marked(self) -> Marked:
+        marks = self._tapes[Role.DIGESTS].number()
+        if not 0 < marks <= ALL_MARKS:
+            raise UnsupportedFormat(f"patch item with the marks {marks}")
+        return Marked(Mark(marks), _at_least(1, self._tapes[Role.DIGESTS].signed() + self._expected.length))
 
     def _parse(self, byte: int) -> tuple[Way, bool, bool]:
         number, keep, headless = byte & _WAY_BITS, bool(byte & KEEP), bool(byte & HEADLESS)
-        if number > Way.END or byte & 0x40 or (headless and byte & ODD_HEADER):
+        marked = bool(byte & MARKED)
+        if number > Way.END or (marked and not self._may_mark) or (headless and byte & ODD_HEADER):
             raise UnsupportedFormat(f"patch item {byte}")
         way = Way(number)
         if keep and (way not in _MAY_BE_KEPT or self._expected.folding):
             raise UnsupportedFormat(f"patch item {byte} cannot be kept")
-        if self._expected.folding and (not headless or way not in _INSIDE_FOLDS):
+        if marked and way in (Way.ODD, Way.END):
+            raise ContentError(f"patch item {byte} with digests of no file")
+        if self._expected.folding and (not headless or marked or way not in _INSIDE_FOLDS):
             raise ContentError(f"patch item {byte} inside a folded one")
         if headless and way in (Way.SAME, Way.NONE):
             raise ContentError("patch item that makes nothing")

@@ -46,6 +46,8 @@ class Role(IntEnum):
 
     PREDICTIONS = 21
     """Which references of each delta are predicted."""
+    DIGESTS = 22
+    """Which files' digests are listed in which."""
 
     MASKS = 32
     """From here on: the columns of tar headers, in the order of header_columns.Column."""
@@ -76,6 +78,7 @@ NUMBER_ROLES = frozenset(
         Role.FOLDS,
         Role.ZEROS,
         Role.PREDICTIONS,
+        Role.DIGESTS,
     }
 )
 COLUMN_ROLES = frozenset(role for role in Role if role >= Role.MASKS)
