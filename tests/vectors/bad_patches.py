@@ -185,6 +185,33 @@ def bad_blocks(news: RawPatch) -> Refused:
     }
 
 
+def bad_digests(good: RawPatch) -> Refused:
+    """Return damaged copies of a patch of lists: its last file but one has digests filled in, and so has the last."""
+    digests = good.streams[Role.DIGESTS]
+    first = digests.index(b"\4")
+    before, after = digests[:first], digests[first + 2 :]
+    count = after[0]
+    assert len(before) % 2 == 0 and count == 9
+
+    def changed(fills: bytes, marks: bytes = b"\4\0") -> bytes:
+        return good.with_streams(digests=before + marks + fills).to_bytes()
+
+    return {
+        "P2-marks": (changed(after, b"\x08\0"), "content.unsupported"),
+        "P2-digests": (good.with_head(profile="v1-64m").to_bytes(), "content.unsupported"),
+        "P11-marked": (changed(after, b"\4" + encode(zigzag(-1 << 20))), "content.invalid"),
+        "P12-digest-form": (changed(after[:2] + bytes([after[2] | 3]) + after[3:]), "content.invalid"),
+        "P12-digest-of-none": (changed(after[:2] + encode(4 * zigzag(99) + 2) + after[3:]), "content.invalid"),
+        "P12-digest-mark": (changed(after[:2] + bytes([after[2] & ~3]) + after[3:]), "content.invalid"),
+        "P12-digest-far": (changed(after[:1] + encode(1 << 20) + after[2:]), "content.invalid"),
+        "P12-digests": (changed(encode((1 << 16) + 1) + after[1:]), "content.invalid"),
+        "P13-marked-longer": (changed(after, b"\4\2"), "content.invalid"),
+        "P13-marked-shorter": (changed(after, b"\4\1"), "content.invalid"),
+        "P16-digests": (good.with_streams(digests=digests[:-1]).to_bytes(), "content.truncated"),
+        "P17-digest": (changed(after[:18] + encode(4 * zigzag(-1) + 2) + after[19:]), "content.digest_mismatch"),
+    }
+
+
 def bad_programs(good: bytes, header: PatchHeader) -> Refused:
     """Return damaged copies of a patch of new programs."""
     head = len(header_to_bytes(header))

@@ -6,6 +6,8 @@ moves unnoticed. Bad vectors are named by the rule of the format document that t
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import random
@@ -39,6 +41,7 @@ from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, rea
 from tests.unit.delta.predict.programs import a_library
 from tests.vectors.bad_patches import (
     bad_blocks,
+    bad_digests,
     bad_folds,
     bad_heads,
     bad_items,
@@ -153,6 +156,23 @@ def skewed(size: int) -> bytes:
     return bytes(out)
 
 
+def installed(version: int) -> dict[str, bytes]:
+    """Return files as two package managers leave them, and their lists; some are the same in both versions."""
+    files = {f"usr/share/pkg/{number:02}": noise(40, number + 100 * version * (number % 3 > 0)) for number in range(12)}
+    sums = b"".join(
+        b"%s  %s\n" % (hashlib.md5(data).hexdigest().encode(), path.encode()) for path, data in files.items()
+    )
+    modules = {f"usr/site/pkg/m{number:02}.py": noise(30, 50 + number + 100 * version) for number in range(9)}
+    record = b"".join(
+        b"%s,sha256=%s,%d\n"
+        % (path[9:].encode(), base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"="), len(data))
+        for path, data in modules.items()
+    )
+    lists = {f"usr/site/pkg-{version}.dist-info/RECORD": record, "var/lib/dpkg/info/pkg.md5sums": sums}
+    return {**files, **modules, **lists}
+
+
+INSTALLED_1, INSTALLED_2 = an_image(installed(1)), an_image(installed(2))
 MOVED = an_image({"bin/program": moved_program(), "new": skewed(900)})
 PROGRAM_1 = an_image({"bin/program": program()[:3000]})
 PARTED_FILE = text(30) + noise(90, 5)
@@ -203,7 +223,7 @@ PROGRAMS_2 = an_image(
     ),
 )
 """Programs and assemblies in which references moved."""
-SOURCES = (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, NEWS_1, PROGRAM_1, ABSENT, ROTTEN)
+SOURCES = (SOURCE, MODULES_1, OTHER_TARS[0], PROGRAMS_1, NEWS_1, PROGRAM_1, INSTALLED_1, ABSENT, ROTTEN)
 """Of ABSENT only the config is stored, and of ROTTEN a layer with a wrong bit."""
 Good = tuple[BuiltImage, tuple[BuiltImage, ...], bytes]
 """Target, sources, patch."""
@@ -224,6 +244,7 @@ def good_patches() -> dict[str, Good]:
         "good-cut-blocks": (NEWS_2, (NEWS_1,), V2_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
         "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
+        "good-listed": (INSTALLED_2, (INSTALLED_1,), V2_64M),
     }
     made: dict[str, Good] = {
         name: (target, sources, _patch(target, *sources, profile=profile))
@@ -259,7 +280,7 @@ def parted_patch() -> bytes:
     return replace(whole, streams={Role.CONFIG: whole.streams[Role.CONFIG], **streams}).to_bytes()
 
 
-_OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted", "good-cut-blocks")
+_OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted", "good-cut-blocks", "good-listed")
 
 
 def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
@@ -273,6 +294,7 @@ def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
         **bad_folds(opened["good-modules"]),
         **bad_predictions(opened["good-predicted"]),
         **bad_blocks(opened["good-cut-blocks"]),
+        **bad_digests(opened["good-listed"]),
         **bad_programs(programs, read_patch_header(io.BytesIO(programs))),
         **bad_mixing(mixed, read_patch_header(io.BytesIO(mixed))),
         "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),

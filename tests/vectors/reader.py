@@ -7,6 +7,7 @@ libraries, so it proves how the document uses them and not what they do. Context
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import lzma
@@ -22,7 +23,7 @@ from tests.vectors import predicted, programs
 
 CONFIG, ITEMS, REFERENCES, BASES, LENGTHS, OFFSETS, STAMPS, ODD, DIFF_LENGTHS, EXTRA_LENGTHS = range(1, 11)
 SEEKS, DIFF, EXTRA, LITERAL, CODE, TEXT, OLD_TEXT, DICTIONARIES, FOLDS, ZEROS = range(11, 21)
-PREDICTIONS = 21
+PREDICTIONS, DIGESTS = 21, 22
 COLUMNS = 32
 SAME, STAMPED, COPY, DELTA = range(4)
 KEPT, FOLDED, ODD_BYTES, NONE, END = range(8, 13)
@@ -286,6 +287,44 @@ class Headers:
         return b"%06o\0 " % total
 
 
+class Marked:
+    """Data whose digests are listed, or that lists digests (section 4a)."""
+
+    def __init__(self, numbers: Bytes, remaining: int, listed: list[tuple[int, bytes]]) -> None:
+        self.marks, self.listed, self.data = numbers.number(), listed, b""
+        self.left = numbers.signed() + remaining
+        assert 0 < self.marks < 8 and self.left > 0
+        self.texts: dict[int, int] = {}
+        end = expected = 0
+        count = numbers.number() if self.marks & 4 else 0
+        assert count <= 65_536
+        for _ in range(count):
+            end += numbers.number()
+            code = numbers.number()
+            form, which = code % 4, expected + (code // 4 // 2 if code // 4 % 2 == 0 else -(code // 4 + 1) // 2)
+            assert 0 <= which < len(listed)
+            marks, content = listed[which]
+            assert marks & (1 if form == 0 else 2)
+            text = hashlib.md5(content).hexdigest() if form == 0 else hashlib.sha256(content).hexdigest()
+            if form == 2:
+                text = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode()[:43]
+            assert form < 3
+            self.texts.update((end + at, ord(letter)) for at, letter in enumerate(text))
+            end, expected = end + len(text), which + 1
+            assert end <= self.left
+
+    def filled(self, data: bytes) -> bytes:
+        """Return the next bytes as they are in the file."""
+        start = len(self.data)
+        self.data += bytes(self.texts.get(start + at, byte) for at, byte in enumerate(data))
+        self.left -= len(data)
+        assert self.left >= 0
+        if not self.left and self.marks & 3:
+            self.listed.append((self.marks, self.data))
+            assert len(self.listed) <= 32_768
+        return self.data[start:]
+
+
 class Patch:
     """A patch and what it needs: source layers by diff_id, source configs by image ID."""
 
@@ -313,7 +352,7 @@ class Patch:
         parts = {role: (coder, parameter, raw, coded.take(size)) for role, coder, parameter, raw, size in rows}
         coded.end()
         self.predicts = PREDICTIONS in parts
-        self.streams = {role: Bytes(b"") for role in (*range(1, 22), *range(COLUMNS, COLUMNS + 11))}
+        self.streams = {role: Bytes(b"") for role in (*range(1, 23), *range(COLUMNS, COLUMNS + 11))}
         self.mixed: twin.Residual | None = None
         self.mixed_left = 0
         for role in sorted(parts, key=lambda role: role == OLD_TEXT):  # it needs its dictionaries
@@ -330,6 +369,7 @@ class Patch:
         made: dict[str, bytes] = {}
         self.headers = Headers([self.streams[COLUMNS + column] for column in range(11)])
         self.kept = b""
+        self.listed: list[tuple[int, bytes]] = []
         self.reference = self.base = self.offset = self.kept_end = self.stamp = 0
         for flag, diff_id, size in self.layers:
             if diff_id not in made:
@@ -356,7 +396,7 @@ class Patch:
 
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
-        assert role in range(1, 22 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
+        assert role in range(1, 23 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
         assert coder in (0, 1, 2, 3, 6) or self.second * 7 == coder or (coder, role) in OF_ONE_ROLE
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
@@ -423,10 +463,12 @@ class Patch:
 
     def _rebuild(self) -> bytes:
         out, self.remaining = b"", 0
+        marked: Marked | None = None
         while True:
             byte = self.streams[ITEMS].take(1)[0]
             way, member = byte & 15, None
-            assert not byte & 0x40
+            assert not byte & 0x40 or (self.second and way not in (ODD_BYTES, END))
+            assert not marked or (byte & 0x50 == 0x10 and way != END)
             assert byte & 0x30 != 0x30
             assert not byte & 0x80 or way not in (KEPT, ODD_BYTES, NONE, END)
             assert byte & 0x10 if way in (ODD_BYTES, END) else not byte & 0x10 or way not in (SAME, NONE)
@@ -436,7 +478,12 @@ class Patch:
                 out += block
             if way == END:
                 return out + bytes(self.streams[LENGTHS].signed() + -len(out) % 512 + 1024)
+            if byte & 0x40:
+                marked = Marked(self.streams[DIGESTS], self.remaining, self.listed)
             data = self._data(way, member)
+            if marked:
+                data = marked.filled(data)
+                marked = marked if marked.left else None
             if byte & 0x80:
                 self.kept += data
                 assert len(self.kept) <= self.scratch
