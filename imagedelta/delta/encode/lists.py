@@ -38,6 +38,8 @@ _MERGED = b"usr/"
 """Where what dpkg calls /bin, /lib and /sbin is."""
 _LEAST_FILLS = 3
 """Fewer save less than they take."""
+_LARGEST_READ, _MOST_READ = 4 * MIB, 32 * MIB
+"""Of a file, and of all, for their MD5: each part of a split build plans anew, and reads them."""
 _MADE = (Choice.CHANGED, Choice.NEW, Choice.STAMPED, Choice.KEPT)
 """What the device makes anyway, and so can take the digest of; other files it need not read."""
 
@@ -111,6 +113,7 @@ class _Lists:
         self._plan = plan
         self._by_path: dict[bytes, list[Place]] = defaultdict(list)
         self._md5: dict[Place, bytes] = {}
+        self._to_read = _MOST_READ
 
     def found(self) -> Iterator[tuple[Place, list[_Found]]]:
         """Yield the lists with the digests in them that the device can fill in; all digests in their order."""
@@ -146,11 +149,18 @@ class _Lists:
         if form is not Form.MD5:
             return file.entry.digest
         if place not in self._md5:
-            digest = hashlib.md5(usedforsecurity=False)
-            for piece in _data(plan.layer, file).pieces(0, file.entry.size):
-                digest.update(piece)
-            self._md5[place] = digest.digest()
+            self._md5[place] = self._read_md5(_data(plan.layer, file))
         return self._md5[place]
+
+    def _read_md5(self, data: Extent) -> bytes:
+        """Return the MD5 of a file, or nothing where that takes too much reading."""
+        if data.size > min(_LARGEST_READ, self._to_read):
+            return b""
+        self._to_read -= data.size
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in data.pieces(0, data.size):
+            digest.update(piece)
+        return digest.digest()
 
 
 def _is_list(file: FilePlan) -> bool:

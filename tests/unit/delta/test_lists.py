@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagedelta.delta import apply_patch
+from imagedelta.delta.encode import lists
 from imagedelta.delta.encode.verify import verify_patch
 from imagedelta.delta.format.listed import MAX_LISTED, Fill, Fills, Form, Listed, Mark, write_fills, written
 from imagedelta.delta.format.profiles import V1_64M, V2_64M
@@ -113,6 +114,18 @@ def test_digests_that_are_not_those_of_files_made_before_are_sent(tmp_path: Path
     sizes = patched(tmp_path, an_image(a_tree(2)), an_image(a_tree(1)))
 
     assert abs(sizes["v1"] - sizes["v2"]) < 60
+
+
+def test_no_more_is_read_for_digests_than_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = (an_image(dpkg(some_files("usr/share", seed))) for seed in (1, 2))
+    all_of_them = patched(tmp_path, target, source)["v2"]
+
+    monkeypatch.setattr(lists, "_MOST_READ", 90 * COUNT // 2)
+    half = patched(tmp_path, target, source)["v2"]
+    monkeypatch.setattr(lists, "_LARGEST_READ", 89)
+    none = patched(tmp_path, target, source)["v2"]
+
+    assert all_of_them + 0.4 * COUNT * 16 < half < none - 0.4 * COUNT * 16
 
 
 def test_a_list_is_made_of_files_whose_layer_is_there_already(tmp_path: Path) -> None:
