@@ -120,8 +120,13 @@ class RegistryProcess:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
             os.killpg(self._process.pid, signal.SIGCONT)
-        self._process.wait(timeout=_STOP_SECONDS)
-        self._process = None
+        process, self._process = self._process, None
+        try:
+            process.wait(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         self._wait_for_the_port()
 
     def _wait_for_the_port(self) -> None:
