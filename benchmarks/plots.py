@@ -27,6 +27,9 @@ _SYMBOLS = {OURS: 6.5}
 """Radius of a dot; 4.5 for the others."""
 _LEGEND_ROW = 7
 
+SETS = ("small", "corpus", "growth")
+"""With what the names of pictures begin."""
+
 Figure = Callable[[Result], float | None]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.article import article_tables
-from benchmarks.plots import plots
+from benchmarks.plots import SETS, plots
 from benchmarks.results import Run
 from benchmarks.tables import Table, losses, tables, without_figure
 
@@ -25,7 +25,7 @@ def terminal(run: Run) -> str:
 
 
 def write_page(run: Run, page: Path, pictures: Path) -> None:
-    """Replace the generated part of ``page``, and the SVG files of ``pictures``, a folder below the page's.
+    """Replace the generated part of ``page``, and the pictures of runs in ``pictures``, a folder below the page's.
 
     Raises:
         NoMarkers: The page has no markers; nothing was written.
@@ -39,10 +39,11 @@ def write_page(run: Run, page: Path, pictures: Path) -> None:
 
 
 def write_pictures(run: Run, folder: Path) -> list[Path]:
-    """Replace the SVG files of ``folder`` by those of this run."""
+    """Replace the pictures of runs in ``folder`` by those of this run; those of other commands stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.svg"):
-        old.unlink()
+    for name in SETS:
+        for old in folder.glob(f"{name}-*.svg"):
+            old.unlink()
     written = []
     for name, picture in plots(run).items():
         written.append(folder / name)

@@ -105,11 +105,12 @@ def test_a_scale_spans_whole_powers_of_ten_even_over_one_value() -> None:
     assert (scale.ticks(), scale.at(100), scale.at(1000)) == ([100, 1000], 0, 50)
 
 
-def test_only_the_generated_part_of_a_page_is_replaced(tmp_path: Path) -> None:
+def test_only_the_generated_part_of_a_page_and_pictures_of_runs_are_replaced(tmp_path: Path) -> None:
     page, pictures = tmp_path / "page.md", tmp_path / "page"
     page.write_text(f"# Before\n{BEGIN}\nold\n{END}\nafter\n")
     pictures.mkdir()
-    (pictures / "gone.svg").write_text("")
+    (pictures / "growth-gone.svg").write_text("")
+    (pictures / "fleet.svg").write_text("")
 
     write_page(RUN, page, pictures)
 
@@ -117,7 +118,7 @@ def test_only_the_generated_part_of_a_page_is_replaced(tmp_path: Path) -> None:
     assert text.startswith(f"# Before\n{BEGIN}\n### Where we lose") and text.endswith(f"{END}\nafter\n")
     assert "| CPU | a processor |" in text and "old" not in text
     assert "![small-bytes](page/small-bytes.svg)" in text
-    assert {path.name for path in pictures.iterdir()} == set(plots(RUN))
+    assert {path.name for path in pictures.iterdir()} == {*plots(RUN), "fleet.svg"}
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
