@@ -12,9 +12,9 @@ import struct
 from array import array
 from bisect import bisect_right
 
-from imagedelta.delta.predict.image import NOWHERE
 from imagedelta.delta.predict.in_c import in_c
 from imagedelta.delta.predict.site import Site
+from imagedelta.delta.predict.steps import NOWHERE
 from imagedelta.delta.predict.x86_opcodes import OPCODES, Operand, Sought
 
 _BEHIND: dict[int | None, int] = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
@@ -35,7 +35,7 @@ def predict_operands(
     Args:
         code: The old bytes of the part.
         out: The same bytes; operands are overwritten.
-        starts: With ``differences``, by how much addresses moved: see ``AddressMap``.
+        starts: With ``differences``, by how much addresses moved: see ``Steps``.
 
     Returns:
         Where the operands are in the part.
