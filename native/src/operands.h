@@ -1,5 +1,5 @@
-/* Operands of code, sought and predicted as x86_operands.py and aarch64.py of imagedelta/delta/predict do, which say what is
- * right.
+/* References in code, data and tables, sought and predicted as x86_operands.py, aarch64.py, data_numbers.py and elf_records.py of
+ * imagedelta/delta/predict do, which say what is right.
  *
  * Source: docs/formats/patch.md, section 7a. */
 #ifndef IMAGEDELTA_OPERANDS_H
