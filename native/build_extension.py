@@ -49,11 +49,54 @@ size_t operands_predict_aarch64(const uint8_t *code, size_t size, uint8_t *out, 
                                 const operands_map *map, uint32_t *places);
 int operands_add(uint8_t *out, const uint8_t *numbers, const uint8_t *more, const uint8_t *changed, size_t size,
                  const uint32_t *places, size_t count, int width, int sign);
+typedef struct {
+    int width;
+    int64_t low;
+    int64_t high;
+    int64_t base;
+    int64_t new_base;
+} operands_numbers;
+typedef struct {
+    const uint8_t *records;
+    size_t size;
+    uint8_t *out;
+    size_t out_size;
+    size_t before;
+    uint32_t *words;
+    size_t words_count;
+    uint32_t *longs;
+    size_t longs_count;
+} operands_records;
+typedef struct {
+    operands_map shifts;
+    operands_map offsets;
+    operands_map addresses;
+} operands_moves;
+typedef struct {
+    int64_t place;
+    int64_t left;
+    int64_t ahead;
+    int64_t difference;
+    int with_sizes;
+    size_t at;
+    int asks;
+    int64_t asked;
+    int answer;
+    int64_t places[64];
+    uint8_t answers[64];
+} operands_frames;
+size_t operands_addresses(const uint8_t *data, size_t size, uint8_t *out, size_t skip, const operands_numbers *form,
+                          const operands_map *map, uint32_t *places);
+size_t operands_distances(const uint8_t *data, size_t size, uint8_t *out, size_t skip, const operands_site *site,
+                          const operands_map *code, const operands_map *map, uint32_t *places);
+void operands_symbols(operands_records *r, int64_t names_at, const operands_moves *moves, int with_sizes);
+void operands_relocations(operands_records *r, const operands_map *addresses);
+int operands_predict_frames(operands_records *r, operands_frames *f, const operands_moves *moves);
 """)
 ffi.set_source(
     "imagedelta_native._native",
     '#include "mixing.h"\n#include "operands.h"',
-    sources=["src/mixing.c", "src/operands.c", "src/operands_aarch64.c"],
+    sources=["src/mixing.c", "src/operands.c", "src/operands_aarch64.c", "src/operands_data.c"],
     include_dirs=["src"],
     depends=[str(path) for path in sorted(Path("src").glob("*.h"))],
     extra_compile_args=["-std=c11", "-O3"],

@@ -1,12 +1,12 @@
-/* libFuzzer: operands of any code at any address are sought within it; no more are found than there is room for.
- * The first bytes choose what is sought and where it is, the next how addresses moved, the rest is code. */
+/* libFuzzer: references in any code, data or table at any address are sought within it; no more are found than there is room
+ * for. The first bytes choose what is sought and where it is, the next how addresses moved, the rest is code, data or a table. */
 #include "operands.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 uint32_t coded_sum = 2166136261u;    /* Of all that was predicted: the same on every platform. */
-enum { STRETCHES = 4, NUMBERS = 4 + 2 * STRETCHES, HEAD = 1 + 8 * NUMBERS };
+enum { STRETCHES = 4, NUMBERS = 4 + 2 * STRETCHES, HEAD = 1 + 8 * NUMBERS, X86 = 3, CODE = 7, DATA = 10, ALL = 13, FRAME = 21 };
 
 static int by_number(const void *a, const void *b) {
     int64_t one = *(const int64_t *)a, other = *(const int64_t *)b;
@@ -17,6 +17,52 @@ static void try_numbers(const uint8_t *code, size_t size, uint8_t *out, const ui
     if (operands_add(out, code, code, code, size, places, count, 4, 1)) abort();
     uint32_t beyond = (uint32_t)size;
     if (!operands_add(out, code, code, code, size, &beyond, 1, 8, -1)) abort();
+}
+
+/* Numbers of both widths that are addresses, and distances to code. */
+static size_t try_data(int how, const uint8_t *data, size_t size, uint8_t *out, const operands_site *site,
+                       const operands_map *map, uint32_t *places) {
+    size_t skip = (size_t)(site->same & 7);
+    const operands_numbers numbers = {how == CODE ? 4 : 8, site->low, site->high, site->base, site->same};
+    if (how == DATA - 1) return operands_distances(data, size, out, skip, site, map, map, places);
+    return operands_addresses(data, size, out, skip, &numbers, map, places);
+}
+
+static void check_places(const uint32_t *places, size_t count, size_t width, size_t length) {
+    for (size_t i = 0; i < count; i++)
+        if (places[i] + width > length) abort();
+}
+
+/* A table of which the part that is predicted lacks some bytes on either side. */
+static void try_table(int how, const uint8_t *records, size_t size, uint8_t *out, const int64_t *numbers, const operands_map *map) {
+    size_t before = (size_t)(numbers[0] & 31), after = (size_t)(numbers[1] & 31), most = 4 * (size / 5 + 1);
+    if (size < before + after) return;
+    uint32_t *words = malloc(most * sizeof *words), *longs = malloc(most * sizeof *longs);
+    if (!words || !longs) abort();
+    operands_records r = {records, size, out + before, size - before - after, before, words, 0, longs, 0};
+    const operands_moves moves = {*map, *map, *map};
+    operands_frames frames = {.place = numbers[0] >> 16, .left = (int64_t)size - FRAME, .ahead = numbers[2] >> 2,
+                              .difference = numbers[3], .with_sizes = 1};
+    switch (how) {
+    case DATA: operands_symbols(&r, numbers[2] >> 2, &moves, 1); break;
+    case DATA + 1: operands_relocations(&r, map); break;
+    default:
+        while (operands_predict_frames(&r, &frames, &moves)) frames.answer = frames.asked & 1;
+    }
+    if (r.words_count > most || r.longs_count > most) abort();
+    check_places(words, r.words_count, 4, r.out_size);
+    check_places(longs, r.longs_count, 8, r.out_size);
+    free(words);
+    free(longs);
+}
+
+static size_t try_code(int how, const uint8_t *code, size_t length, uint8_t *out, const operands_site *site,
+                       const operands_map *map, uint32_t *places) {
+    if (how >= X86) return operands_predict_aarch64(code, length, out, (size_t)(how - X86), site, map, places);
+    size_t count = operands_predict(code, length, out, how, site, map, places);
+    for (size_t i = 1; i < count; i++)
+        if (places[i] < places[i - 1] + 4) abort();
+    return count;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -33,14 +79,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(out, code, length);
     const operands_site site = {numbers[0], numbers[1], numbers[2], numbers[3]};
     const operands_map map = {starts, differences, STRETCHES};
-    int sought = data[0] % 7, is_x86 = sought < 3;
-    size_t count = is_x86 ? operands_predict(code, length, out, sought, &site, &map, places)
-                          : operands_predict_aarch64(code, length, out, (size_t)(sought - 3), &site, &map, places);
-    if (count > length / 4) abort();
-    for (size_t i = 0; i < count; i++)
-        if (places[i] + 4 > length || (is_x86 && i && places[i] < places[i - 1] + 4)) abort();
+    int how = data[0] % ALL;
+    if (how >= DATA) {
+        try_table(how, code, length, out, numbers, &map);
+    } else {
+        size_t count = how < CODE ? try_code(how, code, length, out, &site, &map, places)
+                                  : try_data(how, code, length, out, &site, &map, places);
+        if (count > length / 4) abort();
+        check_places(places, count, 4, length);
+        try_numbers(code, length, out, places, count);
+    }
     for (size_t i = 0; i < length; i++) coded_sum = (coded_sum ^ out[i]) * 16777619u;
-    try_numbers(code, length, out, places, count);
     free(code);
     free(out);
     free(places);

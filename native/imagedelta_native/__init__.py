@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from imagedelta_native._native import ffi, lib
+from imagedelta_native.data import predict_addresses as predict_addresses
+from imagedelta_native.data import predict_distances as predict_distances
+from imagedelta_native.data import predict_frames as predict_frames
+from imagedelta_native.data import predict_relocations as predict_relocations
+from imagedelta_native.data import predict_symbols as predict_symbols
 from imagedelta_native.operands import add_numbers as add_numbers
 from imagedelta_native.operands import predict_instructions as predict_instructions
 from imagedelta_native.operands import predict_operands as predict_operands

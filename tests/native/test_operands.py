@@ -15,8 +15,8 @@ from imagedelta_native import _native
 
 from imagedelta.delta.predict.aarch64 import predict_instructions
 from imagedelta.delta.predict.differences import add_numbers
-from imagedelta.delta.predict.image import NOWHERE
 from imagedelta.delta.predict.site import Site
+from imagedelta.delta.predict.steps import NOWHERE
 from imagedelta.delta.predict.x86_opcodes import Sought
 from imagedelta.delta.predict.x86_operands import predict_operands
 

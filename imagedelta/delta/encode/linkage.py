@@ -15,7 +15,7 @@ from zlib import crc32
 
 from imagedelta.delta.content import Extent
 from imagedelta.delta.predict.aarch64 import paged_address
-from imagedelta.delta.predict.elf_tables import Sections
+from imagedelta.delta.predict.elf_sections import Sections
 from imagedelta.delta.predict.image import Image
 
 _RELOCATION = struct.Struct("<QIIQ")

@@ -16,12 +16,13 @@ from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.elf_image import read_elf
-from imagedelta.delta.predict.elf_tables import FrameIndex, Symbols, Table
+from imagedelta.delta.predict.elf_tables import FrameIndex, Symbols
 from imagedelta.delta.predict.image import Image
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.prediction import START_BYTES, Part, Prediction
 from imagedelta.delta.predict.shifts import Stretch
+from imagedelta.delta.predict.tables import Table
 
 _HASHED = 32
 _TOLD = 4
@@ -82,7 +83,7 @@ class ProgramMask:
             told: Takes of those that tell to what they refer place, width, value and the place of that.
         """
         out = bytearray(data)
-        for at, width in _places(part, self._prediction):
+        for at, width in _places(data, part, self._prediction):
             value = int.from_bytes(data[at : at + width], "little")
             target = self._target(part.table, width, value)
             if target is not None:
@@ -129,12 +130,10 @@ def _instructions_masked(data: bytes, part: Part, prediction: Prediction) -> byt
     return bytes(out)
 
 
-def _places(part: Part, prediction: Prediction) -> Iterator[tuple[int, int]]:
+def _places(data: bytes, part: Part, prediction: Prediction) -> Iterator[tuple[int, int]]:
     if part.table:
-        for field in part.table.fields(part.old, part.old + part.length, 0):
-            at = field.offset - part.old
-            if not field.is_size and at >= 0 and at + field.width <= part.length:
-                yield at, field.width
+        words, longs = part.table.predict(data, bytearray(data), part.old, 0, with_sizes=False)
+        yield from sorted([(at, _U32.size) for at in words] + [(at, _U64.size) for at in longs])
         return
     found = prediction.predicted(part)
     for at in found.words:

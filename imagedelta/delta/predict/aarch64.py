@@ -15,9 +15,9 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from imagedelta.delta.predict.image import NOWHERE, AddressMap
 from imagedelta.delta.predict.in_c import in_c
 from imagedelta.delta.predict.site import Run, Site, site_of
+from imagedelta.delta.predict.steps import NOWHERE, Steps
 
 _U32 = struct.Struct("<I")
 _WORD_BYTES = 4
@@ -56,13 +56,12 @@ _ADDED = 0x003FFC00
 class Aarch64:
     """The references of the code of one file."""
 
-    def __init__(self, moves: AddressMap) -> None:
+    def __init__(self, moves: Steps) -> None:
         self._moves = moves
 
     def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
         """Predict the operands in a part of a run of code: see ``X8664``; places are those of whole instructions."""
-        moves = self._moves
-        return _quickly(data, out, -start % _WORD_BYTES, site_of(start, run), moves.starts, moves.differences)
+        return _quickly(data, out, -start % _WORD_BYTES, site_of(start, run), *self._moves)
 
 
 def predict_instructions(
@@ -74,7 +73,7 @@ def predict_instructions(
         code: The old bytes of the part.
         out: The same bytes; instructions are overwritten.
         skip: How many bytes are before the first instruction.
-        starts: With ``differences``, by how much addresses moved: see ``AddressMap``.
+        starts: With ``differences``, by how much addresses moved: see ``Steps``.
 
     Returns:
         Where instructions with references are in the part, in any order.

@@ -24,7 +24,8 @@ class Bounds:
     clr_bytes: int
     """Of a base with references of .NET, which is in memory twice."""
     tables_bytes: int | None = None
-    """Of a base with tables of an ELF file, of which up to 16 MiB are in memory; ``None`` for any."""
+    """Of a base with tables of an ELF file; ``None`` for any. They are read part by part: what stays in memory are 8
+    bytes for each 256 of the table of unwinding."""
 
     def check(self, kinds: Kind, length: int, base_size: int) -> None:
         """Refuse what would take a device more work or memory than it is worth.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from imagedelta.delta.predict.shifts import Shifts
+from imagedelta.delta.predict.steps import NOWHERE, Steps, no_steps
 
 _ADDRESSES = 1 << 62
 """Segments beyond it are left out, so that all sums fit 64 bits."""
@@ -48,32 +48,30 @@ class Image:
                 continue
             self.segments.append(one)
             end = one.address + one.memory
-        self._addresses = [one.address for one in self.segments]
+        self.offsets = no_steps()
+        """From addresses to places in the file; ``NOWHERE`` without one."""
+        self.code = no_steps()
+        """0 for addresses of code, ``NOWHERE`` for all others."""
+        for one in self.segments:
+            self._add(one)
+        self.offsets.add(_ADDRESSES, NOWHERE)
+        self.code.add(_ADDRESSES, NOWHERE)
         self._pieces = list(_by_place(self.segments))
         self._places = [piece.start for piece in self._pieces]
 
     @property
     def lowest(self) -> int:
         """The first address."""
-        return self._addresses[0] if self.segments else 0
+        return self.segments[0].address if self.segments else 0
 
     @property
     def end(self) -> int:
         """Behind the last address."""
         return self.segments[-1].address + self.segments[-1].memory if self.segments else 0
 
-    def segment_of(self, address: int) -> Segment | None:
-        """Return the segment that has an address."""
-        at = bisect_right(self._addresses, address) - 1
-        if at < 0 or address - self._addresses[at] >= self.segments[at].memory:
-            return None
-        return self.segments[at]
-
     def offset_of(self, address: int) -> int | None:
         """Return where in the file the byte of an address is."""
-        segment = self.segment_of(address)
-        within = address - segment.address if segment else 0
-        return segment.offset + within if segment and within < segment.size else None
+        return self.offsets.moved(address)
 
     def address_of(self, offset: int) -> int | None:
         """Return the address of a byte of the file."""
@@ -98,6 +96,14 @@ class Image:
             yield Piece(start, stop, self._pieces[at].segment if inside else None)
             start = stop
 
+    def _add(self, one: Segment) -> None:
+        if one.size:
+            self.offsets.add(one.address, one.offset - one.address)
+            self.offsets.add(one.address + one.size, NOWHERE)
+        if one.executable:
+            self.code.add(one.address, 0)
+            self.code.add(one.address + one.memory, NOWHERE)
+
 
 def _by_place(segments: Iterable[Segment]) -> Iterator[Piece]:
     """Yield segments in the order of the file; what two of them have is the first one's."""
@@ -109,39 +115,23 @@ def _by_place(segments: Iterable[Segment]) -> Iterator[Piece]:
             yield Piece(start, end, one)
 
 
-NOWHERE = -(1 << 63)
+def address_moves(old: Image, new: Image, shifts: Shifts) -> Steps:
+    """Return by how much addresses of an old image differ in the new one; ``NOWHERE`` for those that either has not."""
+    moves = no_steps()
+    for segment in old.segments:
+        _add_segment(moves, segment, new, shifts)
+        moves.add(segment.address + segment.memory, NOWHERE)
+    moves.add(_ADDRESSES, NOWHERE)
+    return moves
 
 
-class AddressMap:
-    """By how much addresses of an old image differ in the new one: a function that is constant between ``starts``."""
-
-    def __init__(self, old: Image, new: Image, shifts: Shifts) -> None:
-        self.starts = array("q")
-        self.differences = array("q")
-        """``NOWHERE`` for addresses that either image has not. So is the last, which is also what is before the first:
-        ``differences[bisect_right(starts, address) - 1]`` needs no check."""
-        for segment in old.segments:
-            self._add_segment(segment, new, shifts)
-            self._add(segment.address + segment.memory, NOWHERE)
-        self._add(_ADDRESSES, NOWHERE, always=True)
-
-    def moved(self, address: int) -> int | None:
-        """Return what an address is in the new image."""
-        difference = self.differences[bisect_right(self.starts, address) - 1]
-        return None if difference == NOWHERE else address + difference
-
-    def _add_segment(self, segment: Segment, new: Image, shifts: Shifts) -> None:
-        ahead = segment.address - segment.offset
-        for start, end, shift in shifts.constant_between(segment.offset, segment.offset + segment.size):
-            for piece in new.pieces(start + shift, end + shift):
-                place = piece.start - shift
-                if piece.segment is None:
-                    self._add(place + ahead, NOWHERE)
-                else:
-                    new_ahead = piece.segment.address - piece.segment.offset
-                    self._add(place + ahead, shift + new_ahead - ahead)
-
-    def _add(self, start: int, difference: int, *, always: bool = False) -> None:
-        if always or not self.differences or difference != self.differences[-1]:
-            self.starts.append(start)
-            self.differences.append(difference)
+def _add_segment(moves: Steps, segment: Segment, new: Image, shifts: Shifts) -> None:
+    ahead = segment.address - segment.offset
+    for start, end, shift in shifts.constant_between(segment.offset, segment.offset + segment.size):
+        for piece in new.pieces(start + shift, end + shift):
+            place = piece.start - shift
+            if piece.segment is None:
+                moves.add(place + ahead, NOWHERE)
+            else:
+                new_ahead = piece.segment.address - piece.segment.offset
+                moves.add(place + ahead, shift + new_ahead - ahead)

@@ -16,15 +16,19 @@ from imagedelta.delta.content import Extent
 from imagedelta.delta.predict import clr
 from imagedelta.delta.predict.aarch64 import Aarch64
 from imagedelta.delta.predict.controls import Controls
+from imagedelta.delta.predict.data_references import DataReferences
 from imagedelta.delta.predict.elf_image import read_elf
-from imagedelta.delta.predict.elf_tables import Field, Moves, Table, find_tables
-from imagedelta.delta.predict.image import AddressMap, Image
+from imagedelta.delta.predict.elf_records import Moves
+from imagedelta.delta.predict.elf_tables import find_tables
+from imagedelta.delta.predict.image import Image, address_moves
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.delta.predict.site import Run
-from imagedelta.delta.predict.x86_64 import X8664, aligned
+from imagedelta.delta.predict.steps import Steps
+from imagedelta.delta.predict.tables import NoReferences, Table
+from imagedelta.delta.predict.x86_64 import X8664
 from imagedelta.errors import ContentError
 from imagedelta.limits import KIB
 
@@ -138,13 +142,11 @@ class Prediction:
 class _Program:
     """The references of a program."""
 
-    def __init__(
-        self, kinds: Kind, images: tuple[Image, Image], moves: AddressMap, tables: list[Table], *, is_elf: bool
-    ):
+    def __init__(self, kinds: Kind, images: tuple[Image, Image], moves: Steps, tables: list[Table], *, is_elf: bool):
         self._kinds, self._tables = kinds, tables
         self._old, self._new = images
-        self._data = X8664(self._old, moves, kinds, is_elf=is_elf)
-        self._code = Aarch64(moves) if kinds & Kind.AARCH64 else self._data
+        self._data = DataReferences(self._old, moves, is_elf=is_elf)
+        self._code = Aarch64(moves) if kinds & Kind.AARCH64 else X8664(moves, kinds, is_fixed=self._old.is_fixed)
 
     def parts(self, match: Stretch) -> Iterator[Part]:
         """Yield the parts of what is left of a match."""
@@ -161,11 +163,10 @@ class _Program:
     def predicted(self, data: bytes, part: Part, run: Run) -> Predicted:
         """See ``Prediction``."""
         out = bytearray(data)
-        words: list[int] = []
-        longs: list[int] = []
+        words: Sequence[int] = ()
+        longs: Sequence[int] = ()
         if part.table:
-            for field in part.table.fields(part.old, part.old + part.length, run.difference):
-                _put(out, field, part.old, words if field.width == 4 else longs)
+            words, longs = part.table.predict(data, out, part.old, run.difference)
         elif run.segment is None:
             pass
         elif run.segment.executable:
@@ -175,7 +176,7 @@ class _Program:
             if self._kinds & Kind.ADDRESSES and (run.segment.writable or self._old.is_fixed):
                 longs = self._data.addresses(data, out, part.old)
             if self._kinds & Kind.JUMPS:
-                words = self._data.jumps(data, out, part.old, run, aligned(part.old, longs, 8))
+                words = self._data.jumps(data, out, part.old, run, longs)
         return Predicted(bytes(out), words, longs)
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
@@ -191,17 +192,6 @@ class _Program:
                 yield Run(new_piece.start - shift, new_piece.end - shift, segment, difference)
 
 
-class _NoTable:
-    """A stretch of the old file in which nothing is sought."""
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start, self.end = start, end
-
-    def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
-        """See ``Table``."""
-        return iter(())
-
-
 def _program(
     kinds: Kind, base: Extent, start: bytes, new_start: bytes, shifts: Shifts, file: clr.ClrFile | None
 ) -> _Program | None:
@@ -210,31 +200,30 @@ def _program(
     old, new = read(start), read(new_start)
     if old is None or new is None:
         return None
-    addresses = AddressMap(old, new, shifts)
-    tables = _clr_tables(base, file, addresses) if file else []
+    addresses = address_moves(old, new, shifts)
+    tables = _clr_tables(file, addresses) if file else []
     if is_elf and kinds & Kind.TABLES:
-        tables = find_tables(base.read_at, base.size, start, new_start, Moves(shifts, old, addresses))
+        tables = find_tables(
+            base.read_at,
+            base.size,
+            start,
+            new_start,
+            Moves(Steps(shifts.starts, shifts.values), old.offsets, addresses),
+        )
     return _Program(kinds, (old, new), addresses, tables, is_elf=is_elf)
 
 
-def _clr_tables(base: Extent, file: clr.ClrFile, addresses: AddressMap) -> list[Table]:
+def _clr_tables(file: clr.ClrFile, addresses: Steps) -> list[Table]:
     """Return what in a .NET file is not machine code, in the order of the file; what overlaps is left out."""
-    found: list[Table] = [_NoTable(*file.metadata.place), _NoTable(*file.bodies_at)]
+    found: list[Table] = [NoReferences(*file.metadata.place), NoReferences(*file.bodies_at)]
     place = runtime_functions(file.metadata.data, file.image)
     if place:
-        found.append(RuntimeFunctions(base.read_at(*place), place[0], addresses))
+        found.append(RuntimeFunctions(*place, addresses))
     tables: list[Table] = []
     for table in sorted(found, key=lambda one: (one.start, one.end)):
         if table.start >= (tables[-1].end if tables else 0):
             tables.append(table)
     return tables
-
-
-def _put(out: bytearray, field: Field, start: int, places: list[int]) -> None:
-    at = field.offset - start
-    if at >= 0 and at + field.width <= len(out):
-        out[at : at + field.width] = (field.value & (1 << 8 * field.width) - 1).to_bytes(field.width, "little")
-        places.append(at)
 
 
 def _cut(start: int, end: int, run: Run | None = None, table: Table | None = None) -> Iterator[Part]:

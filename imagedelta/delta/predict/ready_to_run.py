@@ -6,18 +6,18 @@ Source: dotnet/runtime, docs/design/coreclr/botr/readytorun-format.md.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
-from imagedelta.delta.predict.elf_tables import Field
-from imagedelta.delta.predict.image import AddressMap, Image
+from imagedelta.delta.predict.data_numbers import WORD_BYTES, Numbers, quick_addresses
+from imagedelta.delta.predict.image import Image
 from imagedelta.delta.predict.pe_image import native_header
+from imagedelta.delta.predict.steps import Steps
+from imagedelta.delta.predict.tables import Places
 
 _HEADER = struct.Struct("<4sHHII")
 _SECTION = struct.Struct("<III")
 _SIGNATURE = b"RTR\0"
 _SECTIONS_AT_MOST = 32
 _RUNTIME_FUNCTIONS = 102
-_U32 = struct.Struct("<I")
 
 
 def runtime_functions(data: bytes, image: Image) -> tuple[int, int] | None:
@@ -40,14 +40,13 @@ def runtime_functions(data: bytes, image: Image) -> tuple[int, int] | None:
 class RuntimeFunctions:
     """Addresses of 32 bits: start, end and unwinding of each function."""
 
-    def __init__(self, data: bytes, start: int, addresses: AddressMap) -> None:
-        self.start, self.end = start, start + len(data) // _U32.size * _U32.size
-        self._data, self._addresses = data, addresses
+    def __init__(self, start: int, size: int, addresses: Steps) -> None:
+        self.start, self.end = start, start + size // WORD_BYTES * WORD_BYTES
+        self._addresses = addresses
 
-    def fields(self, start: int, end: int, site_difference: int) -> Iterator[Field]:
+    def predict(
+        self, data: bytes, out: bytearray, start: int, site_difference: int, *, with_sizes: bool = True
+    ) -> Places:
         """See ``Table``."""
-        first = max(0, (start - self.start) // _U32.size) * _U32.size
-        for at in range(first, min(end, self.end) - self.start, _U32.size):
-            moved = self._addresses.moved(_U32.unpack_from(self._data, at)[0])
-            if moved is not None:
-                yield Field(self.start + at, _U32.size, moved)
+        skip = (self.start - start) % WORD_BYTES
+        return Places(quick_addresses(data, out, skip, Numbers(WORD_BYTES, 0, 1 << 32), *self._addresses))

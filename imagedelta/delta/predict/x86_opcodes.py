@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Operand(IntEnum):
-    """By the group of the expression that matched; those without a group are relative."""
+    """What is behind an opcode."""
 
+    RELATIVE = 0
+    """Relative to the end of the instruction, which ends with it."""
     RELATIVE_AND_BYTE = 1
-    """Relative to the end of the instruction, which has one byte more; a number more."""
+    """Which has one byte more; a number more."""
     RELATIVE_AND_NUMBER = 2
     NUMBER = 3
     """A number, or an address in a program at a fixed address."""
@@ -49,27 +52,54 @@ _STORED = (
     rb"\xc7(?:[\x00-\x03\x06\x07\xc0-\xc7]|\x04.|\x44..|[\x40-\x43\x45-\x47].|[\x80-\x83\x85-\x87]" + _SMALL
     + rb"|\x84." + _SMALL + rb")"
 )  # fmt: skip
-_RELATIVE = (
-    rb"[\xe8\xe9]|\x0f[\x80-\x8f]|[" + _BARE + rb"]" + _RIP
-    + rb"|([" + _WITH_BYTE + rb"]" + _RIP + rb")|([" + _WITH_NUMBER + rb"]" + _RIP + rb")"
-)  # fmt: skip
-_IMMEDIATE = rb"|([\xb8-\xbf\x68\x3d]|\x48[\x05\x2d]|\x81[\xc0-\xdf\xe8-\xff]|" + _STORED + rb")|(\x25|\x81[\xe0-\xe7])"
-_ADDRESS = (
-    rb"|(" + _NO_BASE + rb"|\x0f[\x10\x11\x28\x29\xb6\xb7\xbe\xbf]" + _LONG_DISTANCE
-    + rb"|[\x40-\x4f][\x03\x3b\x88-\x8b\x8d]" + _LONG_DISTANCE + rb")"
-)  # fmt: skip
-_FIRST_RELATIVE = rb"\x0f\xe8\xe9" + _BARE + _WITH_BYTE + _WITH_NUMBER
-_FIRST_IMMEDIATE = rb"\x25\x3d\x48\x68\x81\xb8-\xbf\xc7"
-_FIRST_ADDRESS = rb"\x04\x0c\x14\x1c\x24\x2c\x34\x3c\x40-\x4f"
+_LOADED = rb"\x03\x3b\x88-\x8b\x8d"
 
 
-def _compiled(first: bytes, expression: bytes) -> re.Pattern[bytes]:
-    """Return an expression that is not begun where the first byte is none of those given: it takes two thirds."""
-    return re.compile(rb"(?=[" + first + rb"])(?:" + expression + rb")", re.DOTALL)
+class Opcodes(NamedTuple):
+    """An expression, and what operand is behind an opcode by the group that is last in it."""
+
+    expression: re.Pattern[bytes]
+    operands: tuple[int, ...]
 
 
-OPCODES = {
-    Sought.RELATIVE: _compiled(_FIRST_RELATIVE, _RELATIVE),
-    Sought.NUMBERS: _compiled(_FIRST_RELATIVE + _FIRST_IMMEDIATE, _RELATIVE + _IMMEDIATE),
-    Sought.ADDRESSES: _compiled(_FIRST_RELATIVE + _FIRST_IMMEDIATE + _FIRST_ADDRESS, _RELATIVE + _IMMEDIATE + _ADDRESS),
+_OPCODES = {
+    Sought.RELATIVE: [
+        (rb"[\xe8\xe9]", Operand.RELATIVE),
+        (rb"\x0f[\x80-\x8f]", Operand.RELATIVE),
+        (rb"[" + _BARE + rb"]" + _RIP, Operand.RELATIVE),
+        (rb"[" + _WITH_BYTE + rb"]" + _RIP, Operand.RELATIVE_AND_BYTE),
+        (rb"[" + _WITH_NUMBER + rb"]" + _RIP, Operand.RELATIVE_AND_NUMBER),
+    ],
+    Sought.NUMBERS: [
+        (rb"[\xb8-\xbf\x68\x3d]", Operand.NUMBER),
+        (rb"\x48[\x05\x2d]", Operand.NUMBER),
+        (rb"\x81[\xc0-\xdf\xe8-\xff]", Operand.NUMBER),
+        (_STORED, Operand.NUMBER),
+        (rb"\x25", Operand.BITS),
+        (rb"\x81[\xe0-\xe7]", Operand.BITS),
+    ],
+    Sought.ADDRESSES: [
+        (_NO_BASE, Operand.ADDRESS),
+        (rb"\x0f[\x10\x11\x28\x29\xb6\xb7\xbe\xbf]" + _LONG_DISTANCE, Operand.ADDRESS),
+        (rb"[\x40-\x4f][" + _LOADED + rb"]" + _LONG_DISTANCE, Operand.ADDRESS),
+    ],
 }
+"""The first that fits is it."""
+_FIRST_TWO = {
+    Sought.RELATIVE: [rb"[\xe8\xe9\x0f]", rb"[" + _BARE + _WITH_BYTE + _WITH_NUMBER + rb"]" + _RIP],
+    Sought.NUMBERS: [rb"[\x25\x3d\x68\x81\xb8-\xbf\xc7]", rb"\x48[\x05\x2d]"],
+    Sought.ADDRESSES: [rb"[\x40-\x4f][" + _LOADED + rb"]", _NO_BASE],
+}
+"""What opcodes begin with. Sought first, it takes a third off the time."""
+
+
+def _compiled(sought: Sought) -> Opcodes:
+    """Empty groups are at the ends of alternatives: those that begin with one are not passed over quickly."""
+    first = b"|".join(one for kind in Sought if kind <= sought for one in _FIRST_TWO[kind])
+    opcodes = [one for kind in Sought if kind <= sought for one in _OPCODES[kind]]
+    expression = b"|".join(opcode + rb"()" for opcode, _ in opcodes)
+    compiled = re.compile(rb"(?=" + first + rb")(?:" + expression + rb")", re.DOTALL)
+    return Opcodes(compiled, (0, *(int(operand) for _, operand in opcodes)))
+
+
+OPCODES = {sought: _compiled(sought) for sought in Sought}

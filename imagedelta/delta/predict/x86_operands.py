@@ -11,14 +11,16 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable
 
-from imagedelta.delta.predict.image import NOWHERE
 from imagedelta.delta.predict.in_c import in_c
 from imagedelta.delta.predict.site import Site
+from imagedelta.delta.predict.steps import NOWHERE
 from imagedelta.delta.predict.x86_opcodes import OPCODES, Operand, Sought
 
-_BEHIND: dict[int | None, int] = {None: 4, Operand.RELATIVE_AND_BYTE: 5, Operand.RELATIVE_AND_NUMBER: 8}
-"""How far behind the start of its operand an instruction ends."""
+_BEHIND = (4, 5, 8)
+"""How far behind the start of a relative operand its instruction ends."""
+_NUMBER, _BITS, _ADDRESS = int(Operand.NUMBER), int(Operand.BITS), int(Operand.ADDRESS)
 _SIGNS = (0, 0xFF)
 """Of a small number the highest byte."""
 _LEAST_IMMEDIATE = 0x10000
@@ -35,27 +37,29 @@ def predict_operands(
     Args:
         code: The old bytes of the part.
         out: The same bytes; operands are overwritten.
-        starts: With ``differences``, by how much addresses moved: see ``AddressMap``.
+        starts: With ``differences``, by how much addresses moved: see ``Steps``.
 
     Returns:
         Where the operands are in the part.
     """
     base, low, high, same = site
-    unpack, pack, behind = _S32.unpack_from, _U32.pack_into, _BEHIND
-    number = _Numbers(code, out, sought, starts, differences).predict
+    expression, operands = OPCODES[sought]
+    unpack, pack, behind, least_number = _S32.unpack_from, _U32.pack_into, _BEHIND, _NUMBER
+    number = _numbers(code, out, sought, starts, differences)
     free, last = 0, len(code) - 4
     places: list[int] = []
-    for found in OPCODES[sought].finditer(code):
-        at, group = found.end(), found.lastindex
-        if found.start() < free or at > last:
+    for found in expression.finditer(code):
+        start, at = found.span()
+        if start < free or at > last:
             continue
-        if group and group >= Operand.NUMBER:
-            if number(at, group):
+        operand = operands[found.lastindex or 0]
+        if operand >= least_number:
+            if number(at, operand):
                 free = at + 4
                 places.append(at)
             continue
         (value,) = unpack(code, at)
-        target = base + at + behind[group] + value
+        target = base + at + behind[operand] + value
         if not low <= target < high:
             difference = differences[bisect_right(starts, target) - 1]
             if difference == NOWHERE:
@@ -64,31 +68,31 @@ def predict_operands(
                 pack(out, at, value + difference - same & _WORD)
         free = at + 4
         places.append(at)
-        stores = group == Operand.RELATIVE_AND_NUMBER and sought >= Sought.NUMBERS and free <= last
-        if stores and number(free, Operand.NUMBER):
+        stores = operand == Operand.RELATIVE_AND_NUMBER and sought >= Sought.NUMBERS and free <= last
+        if stores and number(free, least_number):
             places.append(free)
             free += 4
     return places
 
 
-class _Numbers:
-    """Operands that are not relative."""
+def _numbers(
+    code: bytes, out: bytearray, sought: Sought, starts: array[int], differences: array[int]
+) -> Callable[[int, int], bool]:
+    """Return what predicts an operand that is not relative, and says whether it counts as one."""
+    with_addresses = sought >= Sought.ADDRESSES
+    unpack, pack = _S32.unpack_from, _U32.pack_into
 
-    def __init__(
-        self, code: bytes, out: bytearray, sought: Sought, starts: array[int], differences: array[int]
-    ) -> None:
-        self._code, self._out, self._starts, self._differences = code, out, starts, differences
-        self._with_addresses = sought >= Sought.ADDRESSES
+    def predict(at: int, operand: int) -> bool:
+        if with_addresses and operand != _BITS:
+            (value,) = unpack(code, at)
+            if value >= _LEAST_IMMEDIATE:
+                difference = differences[bisect_right(starts, value) - 1]
+                if difference != NOWHERE:
+                    pack(out, at, value + difference & _WORD)
+                    return True
+        return operand != _ADDRESS and code[at + 3] in _SIGNS
 
-    def predict(self, at: int, group: int) -> bool:
-        """Predict one; return whether it counts as one."""
-        (value,) = _S32.unpack_from(self._code, at)
-        if self._with_addresses and group != Operand.BITS and value >= _LEAST_IMMEDIATE:
-            difference = self._differences[bisect_right(self._starts, value) - 1]
-            if difference != NOWHERE:
-                _U32.pack_into(self._out, at, value + difference & _WORD)
-                return True
-        return group != Operand.ADDRESS and self._code[at + 3] in _SIGNS
+    return predict
 
 
 quick_operands = in_c(predict_operands)

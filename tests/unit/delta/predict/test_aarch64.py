@@ -12,10 +12,10 @@ from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.predicting import predicted_difference
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.predict.aarch64 import Aarch64
-from imagedelta.delta.predict.image import AddressMap, Image, Segment
+from imagedelta.delta.predict.image import Image, Segment, address_moves
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.delta.predict.x86_64 import Run
+from imagedelta.delta.predict.site import Run
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt
 from tests.unit.delta.predict.arm_programs import (
@@ -47,7 +47,7 @@ NO_OPERATION = b"\x1f\x20\x03\xd5"
 
 def predicted(code: bytes, start: int = 0, run: Run = FIRST) -> tuple[bytes, list[int]]:
     out = bytearray(code)
-    places = Aarch64(AddressMap(OLD, NEW, Shifts(STRETCHES))).code(code, out, start, run)
+    places = Aarch64(address_moves(OLD, NEW, Shifts(STRETCHES))).code(code, out, start, run)
     return bytes(out), places
 
 
