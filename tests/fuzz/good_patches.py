@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from imagedelta.delta.content import ImageContent
+from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from tests.images import BuiltImage, an_image
 from tests.unit.delta import tar_kinds as kinds
 from tests.unit.delta.patches import a_patch, content_of, layers_of
@@ -45,7 +46,23 @@ class GoodPatch:
 def good_patches() -> Sequence[GoodPatch]:
     """Return all of them; the same in every run."""
     stored = [GoodPatch(name, patch, target, sources) for name, (target, sources, patch) in make.good_patches().items()]
-    return [*stored, *map(_built, _images())]
+    return [*stored, *(_built(*images) for images in _images())]
+
+
+@cache
+def second_format() -> Sequence[GoodPatch]:
+    """Return patches of all that is new in the second format, for each of the profiles with 64 MiB."""
+    source, target = _everything(1), _everything(2)
+    return [_built(name, target, (source,), PROFILES[name]) for name in ("v2-64m", "v2-64m-cm", "v2-64m-cm-thin")]
+
+
+def _everything(version: int) -> BuiltImage:
+    """Return an image of programs, lists of files, and gzip files: the lists are in a layer of their own."""
+    programs = (make.PROGRAMS_1, make.PROGRAMS_2)[version - 1].layers[1]
+    files = make.installed(version)
+    lists = {path: files.pop(path) for path in list(files) if path.endswith(("RECORD", "md5sums"))}
+    news = make.cut(b"news" * version + make.noise(300, 5).hex().encode() * 9)
+    return an_image(programs, {**files, "news.gz": news, "again.gz": news}, lists)
 
 
 def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
@@ -59,7 +76,8 @@ def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
     ]
 
 
-def _built(images: tuple[str, BuiltImage, tuple[BuiltImage, ...]]) -> GoodPatch:
-    name, target, sources = images
+def _built(
+    name: str, target: BuiltImage, sources: tuple[BuiltImage, ...], profile: Profile = DEFAULT_PROFILE
+) -> GoodPatch:
     with tempfile.TemporaryDirectory() as scratch:
-        return GoodPatch(name, a_patch(target, *sources, scratch=Path(scratch))[0], target, sources)
+        return GoodPatch(name, a_patch(target, *sources, scratch=Path(scratch), profile=profile)[0], target, sources)

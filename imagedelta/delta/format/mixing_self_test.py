@@ -1,6 +1,6 @@
 """Whether the native coder that is installed makes what the format says.
 
-A package of another version, or what a power cut left of one, must be noticed before a patch is asked for that needs it:
+A package of another version, or what a power cut left of one, is noticed before a patch is asked for that needs it:
 what came over a thin link would be refused as damaged.
 
 Source: docs/formats/context-mixing.md, docs/adr/0039.
