@@ -13,6 +13,7 @@ from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from tests.images import BuiltImage, an_image
 from tests.unit.delta import tar_kinds as kinds
 from tests.unit.delta.patches import a_patch, content_of, layers_of
+from tests.unit.delta.second_format import SECOND_FORMAT, everything
 from tests.vectors import make
 from tests.vectors.raw_patch import RawPatch, laid_open
 
@@ -52,17 +53,8 @@ def good_patches() -> Sequence[GoodPatch]:
 @cache
 def second_format() -> Sequence[GoodPatch]:
     """Return patches of all that is new in the second format, for each of the profiles with 64 MiB."""
-    source, target = _everything(1), _everything(2)
-    return [_built(name, target, (source,), PROFILES[name]) for name in ("v2-64m", "v2-64m-cm", "v2-64m-cm-thin")]
-
-
-def _everything(version: int) -> BuiltImage:
-    """Return an image of programs, lists of files, and gzip files: the lists are in a layer of their own."""
-    programs = (make.PROGRAMS_1, make.PROGRAMS_2)[version - 1].layers[1]
-    files = make.installed(version)
-    lists = {path: files.pop(path) for path in list(files) if path.endswith(("RECORD", "md5sums"))}
-    news = make.cut(b"news" * version + make.noise(300, 5).hex().encode() * 9)
-    return an_image(programs, {**files, "news.gz": news, "again.gz": news}, lists)
+    source, target = everything(1), everything(2)
+    return [_built(name, target, (source,), PROFILES[name]) for name in SECOND_FORMAT]
 
 
 def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
