@@ -14,6 +14,8 @@ from imagedelta.errors import LimitExceeded, RequestError
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+MOST_UNFOLDED = 1032
+"""So many bytes deflate makes of one at most: two bits are a copy of 258."""
 
 RAISABLE = {
     "archive-images": "max_archive_images",

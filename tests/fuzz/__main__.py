@@ -8,7 +8,7 @@ import secrets
 import sys
 
 from imagedelta.limits import MIB
-from tests.fuzz import layer_subjects, patch_subjects, stored_subjects
+from tests.fuzz import layer_subjects, number_subjects, patch_subjects, stored_subjects
 from tests.fuzz.run import Report, Subject, fuzz, one
 
 MEMORY_BYTES = 1024 * MIB
@@ -18,6 +18,8 @@ SUBJECTS: dict[str, Subject] = {
     "head": patch_subjects.head,
     "coded streams": patch_subjects.coded_streams,
     "raw streams": patch_subjects.raw_streams,
+    "numbers": number_subjects.numbers,
+    "mixed": number_subjects.mixed,
     "sources": patch_subjects.sources,
     "build": layer_subjects.build,
     "programs": layer_subjects.programs,

@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from imagedelta.delta.content import ImageContent
+from imagedelta.delta.format.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from tests.images import BuiltImage, an_image
 from tests.unit.delta import tar_kinds as kinds
 from tests.unit.delta.patches import a_patch, content_of, layers_of
+from tests.unit.delta.second_format import SECOND_FORMAT, everything
 from tests.vectors import make
 from tests.vectors.raw_patch import RawPatch, laid_open
 
@@ -45,7 +47,14 @@ class GoodPatch:
 def good_patches() -> Sequence[GoodPatch]:
     """Return all of them; the same in every run."""
     stored = [GoodPatch(name, patch, target, sources) for name, (target, sources, patch) in make.good_patches().items()]
-    return [*stored, *map(_built, _images())]
+    return [*stored, *(_built(*images) for images in _images())]
+
+
+@cache
+def second_format() -> Sequence[GoodPatch]:
+    """Return patches of all that is new in the second format, for each of the profiles with 64 MiB."""
+    source, target = everything(1), everything(2)
+    return [_built(name, target, (source,), PROFILES[name]) for name in SECOND_FORMAT]
 
 
 def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
@@ -59,7 +68,8 @@ def _images() -> list[tuple[str, BuiltImage, tuple[BuiltImage, ...]]]:
     ]
 
 
-def _built(images: tuple[str, BuiltImage, tuple[BuiltImage, ...]]) -> GoodPatch:
-    name, target, sources = images
+def _built(
+    name: str, target: BuiltImage, sources: tuple[BuiltImage, ...], profile: Profile = DEFAULT_PROFILE
+) -> GoodPatch:
     with tempfile.TemporaryDirectory() as scratch:
-        return GoodPatch(name, a_patch(target, *sources, scratch=Path(scratch))[0], target, sources)
+        return GoodPatch(name, a_patch(target, *sources, scratch=Path(scratch), profile=profile)[0], target, sources)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from imagedelta.delta import read_patch_header
-from imagedelta.delta.format.coders import RAW, Params
+from imagedelta.delta.format.coders import MIXED_DIFFERENCES, RAW, Params
 from imagedelta.delta.format.header import PatchHeader, PatchStream, header_to_bytes
 from imagedelta.delta.format.roles import Role
 from tests.vectors.reader import Patch
@@ -21,7 +21,8 @@ class RawPatch:
     """Its stream table is not looked at."""
     streams: Mapping[Role, bytes]
     coded: Mapping[Role, tuple[PatchStream, bytes]]
-    """Streams that stay as they are: text coded against old text, without which its dictionaries have no use."""
+    """Streams that stay as they are: text coded against old text, without which its dictionaries have no use, and
+    differences mixed beside old bytes, which have no raw form."""
 
     def with_streams(self, **changed: bytes) -> RawPatch:
         """Return a patch with other bytes in the streams of these names (``items``, ``diff_lengths`` …)."""
@@ -52,11 +53,11 @@ def laid_open(patch: bytes, sources: Mapping[str, bytes], configs: Mapping[str, 
     """
     header = read_patch_header(io.BytesIO(patch))
     decoded = Patch(patch, dict(sources), dict(configs)).streams
-    streams = {Role(role): stream.data for role, stream in decoded.items() if role != Role.OLD_TEXT}
     coded: dict[Role, tuple[PatchStream, bytes]] = {}
     end = len(patch)
     for row in reversed(header.streams):
-        if row.role is Role.OLD_TEXT:
+        if row.role is Role.OLD_TEXT or row.coder == MIXED_DIFFERENCES:
             coded[row.role] = (row, patch[end - row.coded_bytes : end])
         end -= row.coded_bytes
+    streams = {Role(role): stream.data for role, stream in decoded.items() if role not in coded}
     return RawPatch(header, streams, coded)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -174,13 +175,14 @@ class LayerMaker:
         needed = output is not None or item.keep or (passing is not None and passing.is_listed)
         made = 0
         # Bytes out of what is kept must not meet their own writing: pieces are read before they are kept.
-        for data in self._pieces(read, needed=needed):
-            piece = passing.filled(data) if passing else data
-            made += len(piece)
-            if output:
-                output.write(piece)
-            if item.keep:
-                self._scratch.kept.append(piece)
+        with closing(self._pieces(read, needed=needed)) as pieces:  # where writing fails, scratch goes at once
+            for data in pieces:
+                piece = passing.filled(data) if passing else data
+                made += len(piece)
+                if output:
+                    output.write(piece)
+                if item.keep:
+                    self._scratch.kept.append(piece)
         if made != item.length and needed:
             raise ContentError(f"an item of {item.length} bytes makes {made}")
         if passing:
@@ -194,15 +196,17 @@ class LayerMaker:
             passing.end()
             self._passing = None
 
-    def _pieces(self, read: ReadItem, needed: bool) -> Iterator[bytes]:
+    def _pieces(self, read: ReadItem, needed: bool) -> Generator[bytes, None, None]:
         """Yield the data of an item; where it is not needed, only move the streams on."""
         item, member = read.item, read.member
         if item.way is Way.FOLDED:
-            return self._folded(item, member, needed)
-        if item.way is Way.KEPT:
-            return self._scratch.kept.pieces(item.offset, item.length) if needed else iter(())
-        wants_base = needed or (item.way is Way.DELTA and self._deltas.need_old)
-        return self._plain(item, self._base(member) if wants_base and member else None, needed)
+            yield from self._folded(item, member, needed)
+        elif item.way is Way.KEPT:
+            if needed:
+                yield from self._scratch.kept.pieces(item.offset, item.length)
+        else:
+            wants_base = needed or (item.way is Way.DELTA and self._deltas.need_old)
+            yield from self._plain(item, self._base(member) if wants_base and member else None, needed)
 
     def _plain(self, item: Item, base: Extent | None, needed: bool) -> Iterator[bytes]:
         if item.way is Way.END:

@@ -57,7 +57,8 @@ class Passing:
             at, form, number = fills[self._next]
             text = self._listed.text(form, number)
             first, last = max(at, self._at), min(at + LENGTHS[form], end)
-            out[first - self._at : last - self._at] = text[first - at : last - at]
+            if first < last:  # else all of it was skipped
+                out[first - self._at : last - self._at] = text[first - at : last - at]
             if last < at + LENGTHS[form]:
                 break  # it goes on in the next piece
             self._next += 1

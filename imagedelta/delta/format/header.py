@@ -16,7 +16,7 @@ from imagedelta.delta.format.listed import LISTED_BYTES
 from imagedelta.delta.format.profiles import SECOND_FORMAT, SMALL_CLASS, predicting_bytes
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
 from imagedelta.errors import ContentError, LimitExceeded, Truncated, UnsupportedFormat
-from imagedelta.limits import DEFAULT_LIMITS, MIB, Limits
+from imagedelta.limits import DEFAULT_LIMITS, MIB, MOST_UNFOLDED, Limits
 
 MAGIC = b"\x89imgdelt"
 VERSION = 1
@@ -30,8 +30,6 @@ MEMBER_BYTES = 16
 MAX_TEXT = 255
 DIGEST_BYTES = 32
 REBUILT, WHOLE = 0, 1
-_MOST_UNFOLDED = 1032
-"""Deflate packs no better, and items make unfolded bytes."""
 _UNFOLDING_ALLOWANCE = 512 * MIB
 """Enough for the largest base of every profile, packed and unfolded, whatever the size of the image."""
 _MOST_MIXED = 4
@@ -137,7 +135,7 @@ class PatchHeader:
     @property
     def unfolding_bytes(self) -> int:
         """What may be read and made to unfold bases, over all folded items: it takes time and makes nothing lasting."""
-        return _UNFOLDING_ALLOWANCE + _MOST_UNFOLDED * sum(layer.size for layer in self.layers)
+        return _UNFOLDING_ALLOWANCE + MOST_UNFOLDED * sum(layer.size for layer in self.layers)
 
     @property
     def rebuilt(self) -> tuple[RebuiltLayer, ...]:
@@ -325,7 +323,7 @@ def _most_raw_bytes(role: Role, header: PatchHeader, total: int) -> int:
     if role in NUMBER_ROLES or role in COLUMN_ROLES:
         # An item, a control or a header makes at least one byte, and writes at most two numbers to one stream.
         return 2 * leb128.MAX_BYTES * (total + len(header.layers))
-    return _MOST_UNFOLDED * total
+    return MOST_UNFOLDED * total  # items make unfolded bytes
 
 
 def _raw_digest(digest: str) -> bytes:

@@ -21,7 +21,8 @@ from imagedelta.delta.format.references import Member
 from imagedelta.delta.format.roles import COLUMN_ROLES, Role
 from imagedelta.delta.format.tape import Tape
 from imagedelta.delta.format.tar_walk import BLOCK, data_size
-from imagedelta.errors import ContentError, UnsupportedFormat
+from imagedelta.errors import ContentError, LimitExceeded, UnsupportedFormat
+from imagedelta.limits import MOST_UNFOLDED
 
 END_ZEROS = 2 * BLOCK
 """A tar ends with two blocks of zeros."""
@@ -357,6 +358,8 @@ class ItemReader:
         code = self._tapes[Role.BASES].number()
         base, member = self._base(leb128.unzigzag(code - 1), member) if code else (None, None)
         inner = _at_least(1, self._tapes[Role.LENGTHS].signed() + length)
+        if inner > MOST_UNFOLDED * length:
+            raise LimitExceeded(f"{inner} bytes that are deflated to {length}")
         return Item(Way.FOLDED, length, base, inner_length=inner, keep=keep), member
 
     def _base(self, difference: int, member: Member | None) -> tuple[int, Member]:

@@ -107,11 +107,11 @@ class Fills:
             form, which = code & (1 << _FORM_BITS) - 1, expected + leb128.unzigzag(code >> _FORM_BITS)
             if form > Form.SHA256_BASE64 or not listed.has(which, MARKS[Form(form)]):
                 raise ContentError(f"a digest of form {form} of file {which}, of which there is none")
-            self._places.append(end)
-            self._which.append(which << _FORM_BITS | form)
-            end, expected = end + LENGTHS[Form(form)], which + 1
+            at, end, expected = end, end + LENGTHS[Form(form)], which + 1
             if end > length:
                 raise ContentError(f"a digest that ends at {end} of a file of {length} bytes")
+            self._places.append(at)
+            self._which.append(which << _FORM_BITS | form)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import BinaryIO, NamedTuple, cast
 
 from imagedelta import leb128
+from imagedelta.delta.format.mixing_self_test import codes_as_stated
 from imagedelta.errors import ContentError, Truncated, UnsupportedFormat
 from imagedelta.limits import KIB, MIB
 from imagedelta.slices import SliceReader
@@ -40,7 +41,7 @@ def bits_within(memory: int) -> int:
 
 
 def native_is_there() -> bool:
-    """Whether the package imagedelta-native can be imported."""
+    """Whether the package imagedelta-native can be imported, and makes what the format says."""
     try:
         native()
     except UnsupportedFormat:
@@ -52,12 +53,14 @@ def native() -> ModuleType:
     """Return the package.
 
     Raises:
-        UnsupportedFormat: "patch.native": it is not there.
+        UnsupportedFormat: "patch.native": it is not there, broken, or of another version.
     """
     try:
         import imagedelta_native
-    except ImportError as error:
+    except Exception as error:  # half a package may fail in any way
         raise UnsupportedFormat("this takes the package imagedelta-native", code="patch.native") from error
+    if not codes_as_stated(imagedelta_native):
+        raise UnsupportedFormat("imagedelta-native is broken, or of another version", code="patch.native")
     return imagedelta_native
 
 

@@ -114,7 +114,7 @@ def read_metadata(data: bytes, root: int) -> Metadata | None:
     """Return the metadata whose root is at ``root``; None where there is none that can be followed."""
     try:
         return _read(data, root)
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, IndexError):
         return None
 
 

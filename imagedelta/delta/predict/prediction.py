@@ -8,6 +8,7 @@ Source: docs/formats/patch.md, section 7a.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -144,6 +145,8 @@ class _Program:
 
     def __init__(self, kinds: Kind, images: tuple[Image, Image], moves: Steps, tables: list[Table], *, is_elf: bool):
         self._kinds, self._tables = kinds, tables
+        self._ends = [table.end for table in tables]
+        """Rising, as tables do not overlap."""
         self._old, self._new = images
         self._data = DataReferences(self._old, moves, is_elf=is_elf)
         self._code = Aarch64(moves) if kinds & Kind.AARCH64 else X8664(moves, kinds, is_fixed=self._old.is_fixed)
@@ -152,7 +155,9 @@ class _Program:
         """Yield the parts of what is left of a match."""
         for run in self._runs(match):
             at = run.start
-            for table in self._tables:
+            for table in self._tables[bisect_right(self._ends, at) :]:
+                if table.start >= run.end:
+                    break
                 start, end = max(at, table.start), min(run.end, table.end)
                 if start < end:
                     yield from _cut(at, start, run)

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -31,6 +32,8 @@ from tests.vectors.raw_patch import laid_open
 
 SECONDS_PER_MIB = 3.0
 """Of what a delta makes, on a slow machine; measured is a tenth."""
+SECONDS_PER_CONTROL = 300e-6
+"""And of each match, however short; measured is 20 to 60 µs."""
 
 
 def crowded(size: int) -> bytes:
@@ -86,6 +89,22 @@ def frames_everywhere(size: int) -> bytes:
     return bytes(data)
 
 
+def sections_everywhere(size: int) -> bytes:
+    """A library of as many small tables as there may be, each of symbols or of relocations."""
+    data, headers = bytearray(a_library(20).ljust(size, b"\0")), size - 128 * 64
+    struct.pack_into("<Q", data, 40, headers)
+    struct.pack_into("<HHH", data, 58, 64, 128, 0)
+    each = (headers - START_BYTES) // 128 // 24 * 24
+    for number in range(128):
+        place = START_BYTES + each * number
+        struct.pack_into(
+            "<IIQQQQIIQQ", data, headers + 64 * number, 0, 2 + number % 2 * 2, 0, 0, place, each, 0, 0, 0, 0
+        )
+    for place in range(START_BYTES, START_BYTES + 128 * each, 24):
+        struct.pack_into("<QQQ", data, place, 0x401000 + place % 999, 0x401000 + place % 997, 8)
+    return bytes(data)
+
+
 FILES: dict[str, Callable[[int], bytes]] = {
     "bodies within bodies": crowded,
     "rows and blobs": many_rows,
@@ -93,6 +112,7 @@ FILES: dict[str, Callable[[int], bytes]] = {
     "pages": pages_everywhere,
     "tables": relocations_everywhere,
     "frames": frames_everywhere,
+    "sections": sections_everywhere,
 }
 
 
@@ -105,6 +125,17 @@ def scattered(size: int, count: int, seed: int) -> Controls:
         controls.add(0, 0, place - at)
         controls.add(length, 0, 0)
         at = place + length
+    return controls
+
+
+def one_byte_each(size: int, count: int) -> Controls:
+    """Controls of one byte each, behind the start of the file, all over its rest."""
+    places = [START_BYTES, *(random.Random(3).randrange(START_BYTES, size) for _ in range(count))]
+    controls = Controls(0)
+    controls.add(START_BYTES, 0, places[1] - START_BYTES)
+    for place, after in pairwise(places[1:]):
+        controls.add(1, 0, after - place - 1)
+    controls.add(1, 0, 0)
     return controls
 
 
@@ -129,6 +160,19 @@ def test_time_follows_the_size(kind: str) -> None:
 
     assert made <= len(old)
     assert spent < SECONDS_PER_MIB * len(old) / MIB + 0.5
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_control_of_one_byte_takes_microseconds_wherever_it_is(kind: str) -> None:
+    """What a file is full of is looked up for each of them."""
+    old, count = FILES[kind](48 * KIB), 8000
+    controls = one_byte_each(len(old), count)
+
+    begun = time.process_time()
+    run(old, controls)
+    spent = time.process_time() - begun
+
+    assert spent < SECONDS_PER_CONTROL * count + 0.5
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,11 @@ CHANGES = {
 }
 
 
+@pytest.mark.parametrize("size", range(9))
+def test_a_file_that_ends_inside_the_head_of_its_tables_is_no_net_file(size: int) -> None:
+    assert read_clr(assemblies.root({"#Strings": b"\0abc", "#~": bytes(size)})) is None
+
+
 def test_nothing_changes_where_nothing_moved() -> None:
     data = assembly(Source(BODIES))
     whole = Shifts([Stretch(0, 0, len(data))])
