@@ -46,7 +46,7 @@ class Pair:
     @property
     def title(self) -> str:
         """As a row of the table begins."""
-        return f"{self.kind}: {self.package.rpartition('/')[2]} {self.old} → {self.new}"
+        return f"{self.kind}: {self.package.removeprefix('@')} {self.old} → {self.new}"
 
 
 PAIRS = (
