@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.records import Device, ImageRecord
-from planning.plan import plan_fleet, wanted_images
+from planning.plan import plan_fleet, profile_for, wanted_images
 from planning.sources import SourceChooser
 from services.deps import Deps
 from services.plan_facts import gather_facts, policy_of, read_signatures
 from services.store_port import WantedPatch
 
 _DEVICES = 200
-"""Of those that have the version before: so many tell what the common update is."""
+"""Of those that have the version before, or of all: so many tell what the common update is."""
 _PATCHES = 4
 """Of one image, those that most devices would get."""
 
@@ -46,7 +46,7 @@ def _patches(deps: Deps, image: ImageRecord) -> list[WantedPatch]:
         return []
     holders = deps.store.images.devices_with(previous, limit=_DEVICES, after=None).items
     active = [device for device in holders if device.state == "active"]
-    return _planned(deps, active, image) if active else _by_default(deps, image, previous)
+    return _planned(deps, active, image) if active else _for_most(deps, image, previous)
 
 
 def _planned(deps: Deps, devices: list[Device], image: ImageRecord) -> list[WantedPatch]:
@@ -61,13 +61,22 @@ def _planned(deps: Deps, devices: list[Device], image: ImageRecord) -> list[Want
     return [patch for patch, _ in counted.most_common(_PATCHES)]
 
 
-def _by_default(deps: Deps, image: ImageRecord, previous: str) -> list[WantedPatch]:
-    """No device has the version before by now: devices will have had it, and read what most read."""
+def _for_most(deps: Deps, image: ImageRecord, previous: str) -> list[WantedPatch]:
+    """No device has the version before by now: devices will have had it, and get the form that most of them get."""
     signatures, _ = read_signatures(deps, deps.store.images.images([image.image_id, previous]).values())
     if image.image_id not in signatures:
         return []
-    profile = deps.settings.default_profile
+    profile = _common_profile(deps, image.platform)
     choice = SourceChooser(signatures).choose(image.image_id, frozenset({previous}), None, profile)
     if not choice.sources:
         return []
     return [WantedPatch(image.image_id, choice.sources, profile, choice.estimated_bytes)]
+
+
+def _common_profile(deps: Deps, platform: str) -> str:
+    """Return the form that most devices of a platform get; the default where there is none."""
+    policy = policy_of(deps, _NoOrder())
+    page = deps.store.devices.list_devices(state="active", hub=None, tag=None, limit=_DEVICES, after=None)
+    fleet = [device for device in page.items if device.image_of({platform: ""}) is not None]
+    counted = Counter(profile for device in fleet if (profile := profile_for(device, policy)) is not None)
+    return counted.most_common(1)[0][0] if counted else deps.settings.default_profile

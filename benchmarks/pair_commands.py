@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.pairs import PAIRS, measure, table
+from benchmarks.pairs import PAIRS, TOOLS, measure, table
 from benchmarks.tools import our_program
 
 _PATH = click.Path(path_type=Path)
@@ -18,12 +18,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--downloads", type=_PATH, default=Path(".downloads"), show_default=True, help="Keeps fetched packages.")
 @click.option("--out", type=_PATH, required=True, help="Figures are added to this file as they come.")
 @click.option("--only", default="", help="Part of the titles that are measured; all by default.")
+@click.option("--tool", "tools", type=click.Choice(TOOLS), multiple=True, help="May be repeated; all by default.")
 @click.option("--imagedelta", "program", default="", help="Our command line; the installed one by default.")
-def pairs(downloads: Path, out: Path, only: str, program: str) -> None:
+def pairs(downloads: Path, out: Path, only: str, tools: tuple[str, ...], program: str) -> None:
     """Measure two releases each of programs of other kinds, and print the table. pip and npm fetch them."""
     chosen = [pair for pair in PAIRS if only in pair.title]
     try:
-        for figures in measure(chosen, downloads.absolute(), program or our_program(), click.echo):
+        for figures in measure(chosen, tools or TOOLS, downloads.absolute(), program or our_program(), click.echo):
             with out.open("a") as stream:
                 stream.write(json.dumps(figures) + "\n")
     except (subprocess.CalledProcessError, OSError) as error:

@@ -76,10 +76,10 @@ def _run(command: list[str], folder: Path) -> None:
 
 def _taken_apart(path: str, data: bytes) -> Iterator[Content]:
     mark = data.find(_BUNDLE_MARK)
-    if mark < 8:
+    listed_at = struct.unpack_from("<q", data, mark - 8)[0] if mark >= 8 else 0
+    if not listed_at:  # no .NET program, or one whose files lie beside it
         yield path, data
         return
-    (listed_at,) = struct.unpack_from("<q", data, mark - 8)
     entries = list(_entries(io.BytesIO(data[listed_at:])))
     yield path, data[: min(start for _, start, _ in entries)]
     yield from ((f"{path}.files/{name}", data[start : start + size]) for name, start, size in entries)

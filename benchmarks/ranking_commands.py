@@ -13,8 +13,8 @@ from benchmarks.ranking_pairs import DEVICE, QUICK
 from benchmarks.ranking_report import estimates, outcomes, picture, tables
 from benchmarks.ranking_speed import seconds_to_rank
 from benchmarks.results import BadResults
-from imagedelta.delta import DEFAULT_PROFILE, PROFILES
 from imagedelta.ranking import rank
+from imagedelta_cli.profile_option import profile_option
 
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 _PATH = click.Path(path_type=Path)
@@ -22,24 +22,17 @@ _images = click.option("--images", "folder", type=_FOLDER, required=True, help="
 _work = click.option(
     "--work", type=_PATH, default=Path(".benchmarks/ranking"), show_default=True, help="Keeps layers and indexes."
 )
-_profile = click.option(
-    "--profile",
-    type=click.Choice(sorted(PROFILES)),
-    default=DEFAULT_PROFILE.name,
-    show_default=True,
-    help="Of the patches; a file of figures is for one.",
-)
 
 
 @click.command()
 @_images
 @_work
-@click.option("--out", type=_PATH, required=True, help="Figures are added to this file; what it has is not repeated.")
+@click.option("--out", type=_PATH, required=True, help="Figures of one profile; what it has is not repeated.")
 @click.option("--targets", default="", help="Names, with commas; all by default.")
 @click.option("--sources", default="", help="Names, with commas; all by default.")
 @click.option("--quick", is_flag=True, help="Pack with LZMA's fastest preset: for images of different kinds.")
 @click.option("--threads", type=int, default=1, show_default=True)
-@_profile
+@profile_option
 def ranking(
     folder: Path, work: Path, out: Path, targets: str, sources: str, quick: bool, threads: int, profile: str
 ) -> None:
@@ -67,7 +60,7 @@ def ranking(
 @_work
 @click.option("--picture", "drawn", type=_PATH, help="SVG file of estimated against real bytes.")
 @click.option("--markdown", is_flag=True, help="Tables as Markdown.")
-@_profile
+@profile_option
 def ranking_report(measured: Path, folder: Path, work: Path, drawn: Path | None, markdown: bool, profile: str) -> None:
     """Rank the images by their signatures and hold the choices against the patches that were built."""
     shelf = _shelf(folder, work)

@@ -194,11 +194,15 @@ def _is_thin(device: Device, policy: Policy) -> bool:
     return said if said is not None else rate is not None and rate < policy.thin_link
 
 
-def _profile(device: Device, policy: Policy) -> str:
+def profile_for(device: Device, policy: Policy) -> str | None:
+    """Return the form of the patches that the device gets; ``None`` when it reads none that can be built."""
     thin = policy.thin_profiles if _is_thin(device, policy) else ()
-    for profile in (*thin, *policy.known_profiles):
-        if profile in device.profiles:
-            return profile
+    return next((profile for profile in (*thin, *policy.known_profiles) if profile in device.profiles), None)
+
+
+def _profile(device: Device, policy: Policy) -> str:
+    if (profile := profile_for(device, policy)) is not None:
+        return profile
     raise CannotPlan(
         f"the device reads the patch profiles {', '.join(device.profiles) or 'none'}; "
         f"known here: {', '.join(policy.known_profiles)}",

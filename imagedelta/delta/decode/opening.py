@@ -119,7 +119,7 @@ class OpenedPatch:
     def layer_maker(self, scratch: Scratch) -> LayerMaker:
         """Return what makes the rebuilt layers; there is one, because streams are read once."""
         header = self.header
-        bounds = bounds_of(is_small=header.is_small) if header.has_predictions else None
+        bounds = bounds_of(is_small=header.is_small) if header.has(Role.PREDICTIONS) else None
         run_bytes = zero_runs.SHORT_RUN if header.is_second_format else zero_runs.RUN
         deltas = Deltas(self.tapes, self.mixed, run_bytes, bounds)
         return LayerMaker(

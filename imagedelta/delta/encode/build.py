@@ -21,13 +21,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.delta.content import ImageContent
 from imagedelta.delta.encode.beside import MixedCoding
-from imagedelta.delta.encode.chunks import ChosenChunk, cut
+from imagedelta.delta.encode.chunks import ChosenChunk, Chunk, cut
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.joined import Joined
 from imagedelta.delta.encode.layer_items import LayerItems
@@ -35,7 +35,7 @@ from imagedelta.delta.encode.lists import with_lists
 from imagedelta.delta.encode.methods import Encoding
 from imagedelta.delta.encode.old_text import OldTextStream
 from imagedelta.delta.encode.pieces import PieceReader
-from imagedelta.delta.encode.plan import plan_patch
+from imagedelta.delta.encode.plan import PatchPlan, plan_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.encode.spools import RawStreams, SegmentWriter, Spools, spooled_file
 from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_config, code_small, code_streams, plan_streams
@@ -155,10 +155,16 @@ class Build:
         self._sources = [self._reads.image(source) for source in sources]
         self.profile = profile
         self._scratch = scratch
-        self.plan = plan_patch(self._target, self._sources)
-        if profile.second_format:
-            self.plan = with_lists(self.plan)
-        self._chunks = cut(self.plan, Encoding(profile, scratch, self.plan.new_bytes >= _MUCH_NEW_BYTES))
+        self._indexed = plan_patch(self._target, self._sources)
+
+    @cached_property
+    def plan(self) -> PatchPlan:
+        """With what lists of files say, for which files are read: steps that make and join no chunks do without."""
+        return with_lists(self._indexed) if self.profile.second_format else self._indexed
+
+    @cached_property
+    def _chunks(self) -> Sequence[Chunk]:
+        return cut(self.plan, Encoding(self.profile, self._scratch, self.plan.new_bytes >= _MUCH_NEW_BYTES))
 
     @property
     def chunks(self) -> int:
@@ -168,7 +174,7 @@ class Build:
     @property
     def work_bytes(self) -> int:
         """Bytes of target and source that are compared or carried, about: what a build takes grows with them."""
-        return sum(chunk.bytes for chunk in self._chunks)
+        return self._indexed.diffed_bytes
 
     @property
     def layer_bytes(self) -> int:
@@ -277,7 +283,7 @@ class Build:
         Args:
             streams: All of them, in the order of their roles.
         """
-        plan = self.plan
+        plan = self._indexed
         numbers = {layer.index.diff_id: number for number, layer in enumerate(plan.source_layers)}
         layers = tuple(
             WholeLayer(numbers[index.diff_id], index.size)
@@ -302,7 +308,7 @@ class Build:
         for number, source in enumerate(self._sources):
             for position, diff_id in enumerate(source.diff_ids):
                 places.setdefault(diff_id, (number, position))
-        counted = zip(self.plan.source_layers, self.plan.member_counts, strict=True)
+        counted = zip(self._indexed.source_layers, self._indexed.member_counts, strict=True)
         return tuple(SourceLayer(*places[layer.index.diff_id], count) for layer, count in counted)
 
 

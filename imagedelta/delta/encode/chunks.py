@@ -84,11 +84,6 @@ class Chunk:
         """Bytes of the target, about."""
         return sum(work.new_bytes for work in self.works)
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of target and source, about."""
-        return sum(work.bytes for work in self.works)
-
     def choose(self) -> ChosenChunk:
         """Choose the method of each file."""
         return ChosenChunk([(choose(self.files.file(work), work.window), work.ends_file) for work in self.works])

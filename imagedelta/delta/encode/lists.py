@@ -39,7 +39,7 @@ _MERGED = b"usr/"
 _LEAST_FILLS = 3
 """Fewer save less than they take."""
 _LARGEST_READ, _MOST_READ = 4 * MIB, 32 * MIB
-"""Of a file, and of all, for their MD5: each part of a split build plans anew, and reads them."""
+"""Of a file, and of all, for their MD5: each step of a split build that makes chunks reads them."""
 _MADE = (Choice.CHANGED, Choice.NEW, Choice.STAMPED, Choice.KEPT)
 """What the device makes anyway, and so can take the digest of; other files it need not read."""
 

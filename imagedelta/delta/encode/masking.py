@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.encode.go_tables import GoTables
 from imagedelta.delta.encode.linkage import Slots
 from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
@@ -57,6 +58,7 @@ class ProgramMask:
         self._prediction.show(start)
         self._image = read_elf(start) or read_pe(start) or Image(())
         self._slots = Slots(file, start, self._image)
+        self._go = GoTables(file, start)
 
     def masked(self, start: int, end: int) -> bytes:
         """Return a range with its references masked."""
@@ -74,6 +76,7 @@ class ProgramMask:
             name = _named(out, start, told, number) & (1 << 8 * width) - 1
             out[place - start : place - start + width] = name.to_bytes(width, "little")
         self._slots.named(out, start)
+        self._go.named(out, start)
         return bytes(out)
 
     def _masked(self, data: bytes, part: Part, told: array[int]) -> bytes:

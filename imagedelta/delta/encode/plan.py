@@ -81,6 +81,11 @@ class PatchPlan:
         """Size of the files that nothing in a source is like."""
         return sum(file.entry.size for plan in self.rebuilt for file in plan.files if file.choice is Choice.NEW)
 
+    @property
+    def diffed_bytes(self) -> int:
+        """Size of the files whose data must be read, and of what they are made from."""
+        return sum(file.entry.size + (file.base.entry.size if file.base else 0) for _, file in self.diffed())
+
     def diffed(self) -> Iterator[tuple[LayerContent, FilePlan]]:
         """Yield the files whose data must be read, in the order of the patch."""
         for plan in self.rebuilt:

@@ -114,17 +114,16 @@ class PatchHeader:
         """Whether predictions are held to a quarter of what others may take, by the name of the profile."""
         return self.profile.startswith(SMALL_CLASS)
 
-    @property
-    def has_predictions(self) -> bool:
-        """Whether each delta says which of its references are predicted."""
-        return any(stream.role is Role.PREDICTIONS for stream in self.streams)
+    def has(self, role: Role) -> bool:
+        """Whether there is a stream of this role."""
+        return any(stream.role is role for stream in self.streams)
 
     @property
     def memory_bytes(self) -> int:
         """What all decoders together take, the table of members, predicting, and digests of files."""
         members = sum(layer.members for layer in self.source_layers)
-        predicting = predicting_bytes(self.profile) if self.has_predictions else 0
-        listed = LISTED_BYTES if any(stream.role is Role.DIGESTS for stream in self.streams) else 0
+        predicting = predicting_bytes(self.profile) if self.has(Role.PREDICTIONS) else 0
+        listed = LISTED_BYTES if self.has(Role.DIGESTS) else 0
         return predicting + listed + MEMBER_BYTES * members + sum(stream.memory_bytes for stream in self.streams)
 
     @property

@@ -48,10 +48,14 @@ class Sections:
 
     def frames(self) -> tuple[int, int, int] | None:
         """Return start, size and address of the table of unwinding."""
+        return self.named(_FRAMES_NAME)
+
+    def named(self, name: bytes) -> tuple[int, int, int] | None:
+        """Return start, size and address of the first section of a name, which ends with its zero."""
         for header in self.all:
-            name = self._names_at + header[0]
-            if max(name + len(_FRAMES_NAME), header[4] + header[5]) > self._size:
+            name_at = self._names_at + header[0]
+            if max(name_at + len(name), header[4] + header[5]) > self._size:
                 continue
-            if self._read_at(name, len(_FRAMES_NAME)) == _FRAMES_NAME:
+            if self._read_at(name_at, len(name)) == name:
                 return header[4], header[5], header[3]
         return None

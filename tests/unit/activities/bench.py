@@ -177,11 +177,12 @@ class Bench:
         keys: Sequence[str] | None = None,
         forms: Sequence[str] = (),
         hub: str = "north",
+        **stated: Any,
     ) -> None:
         """An active device that has these images and trusts these keys, the cloud's when none are named."""
         self.hub.add_device(device_id, {"$edgeAgent": {"properties.desired": {"modules": {}}}}, MODULE)
         self.store.devices.enrol(device_id, EnrolDevice(hub=hub), "operator", self.now())
-        self.speak(*images, device_id=device_id, keys=keys, forms=forms, hub=hub)
+        self.speak(*images, device_id=device_id, keys=keys, forms=forms, hub=hub, **stated)
 
     def speak(
         self,
@@ -190,8 +191,9 @@ class Bench:
         keys: Sequence[str] | None = None,
         forms: Sequence[str] = (),
         hub: str = "north",
+        **stated: Any,
     ) -> None:
-        """The next inventory of the device."""
+        """The next inventory of the device; ``stated``: more of its fields, or others."""
         self._inventories[device_id] += 1
         inventory = Inventory.model_validate(
             {
@@ -203,6 +205,7 @@ class Bench:
                 "bundleForms": list(forms),
                 "freeDiskBytes": 10**9,
                 "images": [{"imageId": built.image_id} for built in images],
+                **stated,
             }
         )
         origin = Origin(hub, device_id, MODULE, None, self.now())

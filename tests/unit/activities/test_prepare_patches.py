@@ -70,6 +70,24 @@ def test_without_a_device_it_is_for_the_default_profile(bench: Bench) -> None:
     assert (patch.sources, patch.profile) == ((APP_1.image_id,), bench.deps.settings.default_profile)
 
 
+def test_no_device_having_the_version_before_it_has_the_form_that_most_devices_get(bench: Bench) -> None:
+    for device_id, profile in (("a", "v2-64m"), ("b", "v1-16m"), ("c", "v1-16m")):
+        bench.enrol(OTHER_1, device_id=device_id, profiles=[profile])
+
+    register(bench, APP_1, APP_2)
+
+    (patch,) = patches(bench)
+    assert (patch.sources, patch.profile) == ((APP_1.image_id,), "v1-16m")
+
+
+def test_devices_of_another_platform_have_no_say_in_the_form(bench: Bench) -> None:
+    bench.enrol(OTHER_1, profiles=["v1-16m"], platform="linux/arm64")
+
+    register(bench, APP_1, APP_2)
+
+    assert patches(bench)[0].profile == bench.deps.settings.default_profile
+
+
 def test_devices_without_the_version_before_count_nothing(bench: Bench) -> None:
     register(bench, OTHER_1, APP_1)
     bench.enrol(OTHER_1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from benchmarks import pairs
 from benchmarks.pair_sources import FromNpm
-from benchmarks.pairs import PAIRS, Pair, measure, table
+from benchmarks.pairs import PAIRS, TOOLS, Pair, measure, table
 
 _MARK = bytes.fromhex("8b1202b96a612038727b930214d7a03213f5b9e6efae3318ee3b2dce24b36aae")
 
@@ -47,6 +47,13 @@ def test_a_program_of_one_file_is_taken_apart(tmp_path):
     } == inside
 
 
+def test_a_program_whose_files_lie_beside_it_is_one_file(tmp_path):
+    host = b"\x7fELF" + bytes(108) + _MARK
+    kept_package(tmp_path, "@some/tool", "1", {"package/tool": host, "package/A.dll": b"MZ one"})
+
+    assert dict(FromNpm().files("@some/tool", "1", tmp_path)) == {"package/tool": host, "package/A.dll": b"MZ one"}
+
+
 class Releases:
     """A package of two files, of which one is the same in each release."""
 
@@ -59,19 +66,33 @@ def test_what_is_the_same_in_both_releases_is_in_neither_image(tmp_path, monkeyp
     done = SimpleNamespace(stdout='{"patchBytes": 77}')
     monkeypatch.setattr(pairs.subprocess, "run", lambda command, **_: done)
 
-    [figures] = measure([Pair("Text", Releases(), "a", "1", "2")], tmp_path, "imagedelta", lambda line: None)
+    measured = list(
+        measure([Pair("Text", Releases(), "a", "1", "2")], TOOLS, tmp_path, "imagedelta", lambda line: None)
+    )
 
-    assert figures["v2-64m"] == 77
+    figures = {key: value for each in measured for key, value in each.items()}
+    assert figures["v2-64m"] == figures["v2-64m-cm"] == 77
     assert 0 < figures["hdiffpatch"] < 1000
     assert figures["image"] < 20_000
 
 
-def test_the_later_of_two_figures_of_a_pair_counts():
-    line = {"pair": "Go: x 1 → 2", "image": 5_000_000, "v1-64m": 1000, "v2-64m": 400, "hdiffpatch": 800}
+def test_the_later_of_two_figures_of_a_pair_counts_for_each_tool():
+    pair = {"pair": "Go: x 1 → 2", "image": 5_000_000}
+    measured = [
+        pair | {"hdiffpatch": 800, "v1-64m": 1000, "v2-64m": 9},
+        pair | {"v2-64m-cm": 300},
+        pair | {"v2-64m": 400},
+    ]
 
-    made = table([json.dumps(line | {"v2-64m": 9}), "", json.dumps(line)])
+    made = table(["", *map(json.dumps, measured)])
 
-    assert made.rows == (("Go: x 1 → 2", "5.0", "800", "1,000", "400", "-60 %", "-50 %"),)
+    assert made.rows == (("Go: x 1 → 2", "5.0", "800", "1,000", "400", "300", "-60 %", "-50 %", "-25 %"),)
+
+
+def test_what_was_not_measured_is_empty():
+    made = table([json.dumps({"pair": "Go: x 1 → 2", "image": 5_000_000, "v2-64m": 400})])
+
+    assert made.rows == (("Go: x 1 → 2", "5.0", "", "", "400", "", "", "", ""),)
 
 
 def test_pairs_are_told_apart_by_their_titles():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from imagedelta.delta import apply_patch
 from imagedelta.delta.encode import lists
+from imagedelta.delta.encode.build import Build
 from imagedelta.delta.encode.verify import verify_patch
 from imagedelta.delta.format.listed import MAX_LISTED, Fill, Fills, Form, Listed, Mark, write_fills, written
 from imagedelta.delta.format.profiles import V1_64M, V2_64M
@@ -126,6 +127,17 @@ def test_no_more_is_read_for_digests_than_is_allowed(tmp_path: Path, monkeypatch
     none = patched(tmp_path, target, source)["v2"]
 
     assert all_of_them + 0.4 * COUNT * 16 < half < none - 0.4 * COUNT * 16
+
+
+def test_files_are_read_for_their_digests_only_where_chunks_are_wanted(tmp_path: Path) -> None:
+    source, target = (an_image(dpkg(some_files("usr/share", seed))) for seed in (1, 2))
+    build = Build(content_of(target), [content_of(source)], V2_64M, tmp_path)
+
+    weighed = build.work_bytes, build.header((), 0).full_bytes
+    read_by_then = build.bytes_read
+
+    assert min(weighed) > 90 * COUNT and read_by_then == 0
+    assert build.chunks and build.bytes_read > 90 * COUNT
 
 
 def test_a_list_is_made_of_files_whose_layer_is_there_already(tmp_path: Path) -> None:
