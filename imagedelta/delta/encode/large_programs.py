@@ -12,9 +12,10 @@ from functools import cached_property, lru_cache
 
 from imagedelta.delta.content import Extent
 from imagedelta.delta.encode.file_diff import Difference, controls_of, packed_bytes
+from imagedelta.delta.encode.likely_kinds import kinds_of_program
 from imagedelta.delta.encode.masking import ProgramMask
 from imagedelta.delta.encode.matches import Match
-from imagedelta.delta.encode.predicting import MASK, masked_matches, program_kinds
+from imagedelta.delta.encode.predicting import MASK, masked_matches
 from imagedelta.delta.encode.windows import Windows
 from imagedelta.delta.format.zero_runs import SHORT_RUN, Shortening
 from imagedelta.delta.predict import differences
@@ -53,7 +54,7 @@ def large_delta(
         None where they are no programs, or too little alike.
     """
     old, new = _in_blocks(old), _in_blocks(new)
-    kinds = program_kinds(old, new, bounds)
+    kinds = kinds_of_program(old, new, bounds)
     if not kinds:
         return None
     found = list(_matches(old, new, windows, count, kinds, min_match))
