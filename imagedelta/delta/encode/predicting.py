@@ -64,20 +64,29 @@ def predicted_difference(
         if packed_cost(quiet) < _WORTH_A_SEARCH:
             return quiet
     if kinds := kinds_of_file(both, bounds):
-        ways = [way for way in _ways(plain, plain_cost, both, kinds, min_match) if way.controls <= bounds.controls]
-        way = min(ways, key=lambda one: one.cost(kinds), default=None)
+        way = _best_way(plain, plain_cost, both, kinds, min_match, bounds)
         if way and (plain_cost - way.cost(kinds)) * _WORTH_A_BYTE >= len(new):
             best = way.difference(_chosen(way, kinds, both))
             return _without_noise(best, both, bounds, way)
     return _without_noise(plain, both, bounds)
 
 
-def _ways(plain: Difference, plain_cost: int, both: Versions, kinds: Kind, min_match: int) -> Iterator[Way]:
-    """Yield the ways that may be best."""
-    ways = [plain]
+def _best_way(
+    plain: Difference, plain_cost: int, both: Versions, kinds: Kind, min_match: int, bounds: Bounds
+) -> Way | None:
+    """Return the way along which predictions leave least; none where all have too many controls."""
+    ways = list(_ways(plain, both, kinds, bounds))
+    best = min(ways, key=lambda one: one.cost(kinds), default=None)
+    if best and best.cost(kinds) < _WORTH_A_SEARCH:
+        return best
     if len(plain.controls) >= _WORTH_A_MASK or len(both.new) <= max(_SMALL, plain_cost * _WORTH_A_DOUBT):
-        ways.append(_masked_way(both, kinds, min_match))
-    for found in ways:
+        ways += _ways(_searched(plain, both, kinds, min_match), both, kinds, bounds)
+    return min(ways, key=lambda one: one.cost(kinds), default=None)
+
+
+def _ways(found: Difference, both: Versions, kinds: Kind, bounds: Bounds) -> Iterator[Way]:
+    """Yield the ways along the same matches."""
+    if len(found.controls) <= bounds.controls:
         corrections = _corrections(both, found) if kinds & Kind.CLR else ()
         for corrected in (corrections, ()) if corrections else ((),):
             yield Way(both, replace(found, corrections=corrected), kinds)
@@ -114,14 +123,17 @@ def _without_noise(found: Difference, both: Versions, bounds: Bounds, way: Way |
     return other if packed_cost(other) <= _HARDLY_LARGER * packed_cost(found) else found
 
 
-def _masked_way(both: Versions, kinds: Kind, min_match: int) -> Difference:
+def _searched(plain: Difference, both: Versions, kinds: Kind, min_match: int) -> Difference:
+    """Return another choice of matches; in masked files, unless hardly a byte differs and nothing was sought yet."""
+    if len(plain.controls) == 1:
+        return along(both.new, masked_matches(both.old, both.new, min_match))
     old_masked = masked(both.old, kinds & MASK, both.old_clr)
     new_masked = masked(both.new, kinds & MASK, both.new_clr)
     return along(both.new, masked_matches(old_masked, new_masked, min_match))
 
 
 def masked_matches(old: bytes, new: bytes, min_match: int) -> list[Match]:
-    """Return the matches of masked files."""
+    """Return the matches of files, which may be masked."""
     return _alike(straighten(matches(old, new), old, new, _LOSS), old, new, min_match)
 
 

@@ -41,6 +41,7 @@ class Way:
         self._prediction.show(both.new[:START_BYTES])
         self._one_in = -(-len(both.new) // SAMPLE_BYTES)
         self._made: dict[Kind, Difference] = {}
+        self._costs: dict[Kind, int] = {}
         self._fixed_cost = packed_bytes(found.extra) + CONTROL_BYTES * len(found.controls)
 
     @property
@@ -50,10 +51,9 @@ class Way:
 
     def cost(self, kinds: Kind) -> int:
         """Return about how many bytes the difference packs to."""
-        if self._one_in == 1:
-            return packed_cost(self.difference(kinds))
-        sampled = self._differences(kinds, _sampled(self._controls.matches(), self._one_in))
-        return self._fixed_cost + self._one_in * _packed(sampled)
+        if kinds not in self._costs:
+            self._costs[kinds] = self._cost(kinds)
+        return self._costs[kinds]
 
     def difference(self, kinds: Kind) -> Difference:
         """Return the difference from what the references of these kinds are predicted to be."""
@@ -78,6 +78,12 @@ class Way:
             else:
                 out += self._differences(kinds, [match])
         return replace(found, difference=bytes(out), kinds=kinds)
+
+    def _cost(self, kinds: Kind) -> int:
+        if self._one_in == 1:
+            return packed_cost(self.difference(kinds))
+        sampled = self._differences(kinds, _sampled(self._controls.matches(), self._one_in))
+        return self._fixed_cost + self._one_in * _packed(sampled)
 
     def _differences(self, kinds: Kind, matches: Iterable[Stretch]) -> bytes:
         prediction, new = self._prediction.with_kinds(kinds), self._both.new
