@@ -33,8 +33,6 @@ from imagedelta.limits import KIB
 
 _WORTH_A_SEARCH = 300
 """A difference that packs to less is taken as it is."""
-_FEW_HASHES = 2 * KIB
-"""One that packs to less may be of hashes and signatures alone."""
 _WORTH_A_MASK = 16
 """A difference of fewer controls lies on one line,"""
 _WORTH_A_DOUBT = 2 * KIB
@@ -59,10 +57,6 @@ def predicted_difference(
     both, plain_cost = Versions(old, new), packed_cost(plain)
     if plain_cost < _WORTH_A_SEARCH or len(new) < START_BYTES:
         return plain
-    if plain_cost < _FEW_HASHES:
-        quiet = _without_noise(plain, both, bounds)
-        if packed_cost(quiet) < _WORTH_A_SEARCH:
-            return quiet
     if kinds := kinds_of_file(both, bounds):
         way = _best_way(plain, plain_cost, both, kinds, min_match, bounds)
         if way and (plain_cost - way.cost(kinds)) * _WORTH_A_BYTE >= len(new):
