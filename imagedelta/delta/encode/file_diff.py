@@ -12,7 +12,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bsdiff4 import core
 
@@ -31,7 +31,7 @@ two minutes, and with a mark that ends the repetition a quarter of a second."""
 _SPARSE = 50
 """Files of one size that differ in fewer than one in 50 bytes are subtracted: no search finds better."""
 _BOTH_UP_TO = 256 * KIB
-_CONTROL_BYTES = 4
+CONTROL_BYTES = 4
 """What a control costs, about."""
 
 
@@ -52,7 +52,7 @@ class Difference:
 
     def cost(self) -> int:
         """Return about how many bytes it packs to."""
-        return packed_bytes(self.difference) + packed_bytes(self.extra) + _CONTROL_BYTES * len(self.controls)
+        return packed_bytes(self.difference) + packed_bytes(self.extra) + CONTROL_BYTES * len(self.controls)
 
 
 def difference(old: bytes, new: bytes, min_match: int) -> Difference:
@@ -98,9 +98,14 @@ def _difference(old: bytes, new: bytes, found: Iterable[Match], min_match: int) 
         if not _is_poor(plain, min_match):
             kept.append(match)
             differences.append(plain)
+    return replace(along(new, kept), difference=b"".join(differences))
+
+
+def along(new: bytes, kept: list[Match]) -> Difference:
+    """Return the difference along matches, without its differences."""
     controls, gaps = controls_of(kept, len(new))
     extra = b"".join(new[start : start + length] for start, length in gaps)
-    return Difference(kept[0].old if kept else 0, controls, b"".join(differences), extra)
+    return Difference(kept[0].old if kept else 0, controls, b"", extra)
 
 
 def controls_of(kept: list[Match], size: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:

@@ -12,16 +12,17 @@ from functools import cached_property, lru_cache
 
 from imagedelta.delta.content import Extent
 from imagedelta.delta.encode.file_diff import Difference, controls_of, packed_bytes
+from imagedelta.delta.encode.likely_kinds import kinds_of_program
 from imagedelta.delta.encode.masking import ProgramMask
 from imagedelta.delta.encode.matches import Match
-from imagedelta.delta.encode.predicting import MASK, masked_matches, program_kinds
+from imagedelta.delta.encode.predicting import MASK, masked_matches
 from imagedelta.delta.encode.windows import Windows
 from imagedelta.delta.format.zero_runs import SHORT_RUN, Shortening
 from imagedelta.delta.predict import differences
 from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
-from imagedelta.delta.predict.prediction import START_BYTES, Part, Prediction
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.limits import MIB
 
 MASKED_WHOLE_BYTES = 128 * MIB
@@ -53,7 +54,7 @@ def large_delta(
         None where they are no programs, or too little alike.
     """
     old, new = _in_blocks(old), _in_blocks(new)
-    kinds = program_kinds(old, new, bounds)
+    kinds = kinds_of_program(old, new, bounds)
     if not kinds:
         return None
     found = list(_matches(old, new, windows, count, kinds, min_match))
@@ -61,11 +62,15 @@ def large_delta(
     if len(controls) > bounds.controls:
         return None
     extra = b"".join(new.read_at(start, length) for start, length in gaps)
-    way = Difference(found[0].old if found else 0, controls, b"", extra)
-    kinds = min((kinds & ~Kind.JUMPS, kinds), key=lambda choice: _cost_of_data(replace(way, kinds=choice), old, new))
-    way = replace(way, kinds=kinds)
+    way = Difference(found[0].old if found else 0, controls, b"", extra, kinds)
+    all_of_it = Controls(way.start, controls)
+    prediction = Prediction(kinds, (), old, all_of_it)
+    prediction.show(new.read_at(0, min(START_BYTES, new.size)))
+    fewer = prediction.with_kinds(kinds & ~Kind.JUMPS)
+    if _cost_of_data(fewer, all_of_it, new) <= _cost_of_data(prediction, all_of_it, new):
+        prediction, way = fewer, replace(way, kinds=kinds & ~Kind.JUMPS)
     runs = Shortening(SHORT_RUN)
-    for _, part in _parts(way, old, new):
+    for part in _parts(prediction, all_of_it, new):
         runs.add(part)
     return LargeDelta(way, *runs.finish())
 
@@ -109,23 +114,20 @@ class _Masks:
         return ProgramMask(self._file, self._kinds & MASK)
 
 
-def _cost_of_data(way: Difference, old: Extent, new: Extent) -> int:
+def _cost_of_data(prediction: Prediction, controls: Controls, new: Extent) -> int:
     """Return about how many bytes differences in data pack to, of the parts that are looked at."""
     runs = Shortening(SHORT_RUN)
-    for _, part in _parts(way, old, new, sampled=True):
+    for part in _parts(prediction, controls, new, sampled=True):
         runs.add(part)
     return sum(map(packed_bytes, runs.finish()))
 
 
-def _parts(way: Difference, old: Extent, new: Extent, *, sampled: bool = False) -> Iterator[tuple[Part, bytes]]:
-    """Yield the parts of a delta and their differences.
+def _parts(prediction: Prediction, controls: Controls, new: Extent, *, sampled: bool = False) -> Iterator[bytes]:
+    """Yield the differences of the parts of a delta.
 
     Args:
         sampled: Only some of the parts of data.
     """
-    controls = Controls(way.start, way.controls)
-    prediction = Prediction(way.kinds, (), old, controls)
-    prediction.show(new.read_at(0, min(START_BYTES, new.size)))
     number = 0
     for match, _ in controls.steps():
         at = match.new
@@ -133,7 +135,7 @@ def _parts(way: Difference, old: Extent, new: Extent, *, sampled: bool = False) 
             is_data = part.run and part.run.segment and not part.run.segment.executable and not part.table
             number += 1 if is_data else 0
             if not sampled or (is_data and number % _SAMPLED == 0):
-                yield part, differences.subtract(new.read_at(at, part.length), prediction.predicted(part))
+                yield differences.subtract(new.read_at(at, part.length), prediction.predicted(part))
             at += part.length
 
 

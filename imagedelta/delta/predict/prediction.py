@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import NamedTuple
 
 from imagedelta.delta import byte_sums
@@ -85,6 +86,8 @@ class Prediction:
         """
         self._kinds, self._corrections, self._base, self._controls = kinds, corrections, base, controls
         self._file = file
+        self.shifts = Shifts(())
+        """How places moved, once the start of the new file has been shown."""
         if any(match.old < 0 or match.old + match.length > base.size for match in controls.matches()):
             raise ContentError("a predicted delta of bytes that its base does not have")
         self._new_start = b""
@@ -102,6 +105,17 @@ class Prediction:
             self._new_start += data[: START_BYTES - len(self._new_start)]
             if len(self._new_start) == START_BYTES:
                 self._begin()
+
+    def with_kinds(self, kinds: Kind) -> Prediction:
+        """Return the same prediction of other kinds, where the start of the new file has been shown.
+
+        Args:
+            kinds: The same of .NET, and no tables where this one has none.
+        """
+        other = copy(self)
+        other._kinds = kinds
+        other._program = self._program and self._program.with_kinds(kinds)
+        return other
 
     def parts(self, match: Stretch) -> Iterator[Part]:
         """Yield the parts of a match; all bytes before it have been shown, and those of a part before the next."""
@@ -129,7 +143,7 @@ class Prediction:
 
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))
-        shifts = Shifts(self._controls.matches())
+        self.shifts = shifts = Shifts(self._controls.matches())
         file = self._file
         if file is None and self._kinds & Kind.CLR:
             file = clr.read_clr(self._base.whole())
@@ -144,12 +158,17 @@ class _Program:
     """The references of a program."""
 
     def __init__(self, kinds: Kind, images: tuple[Image, Image], moves: Steps, tables: list[Table], *, is_elf: bool):
-        self._kinds, self._tables = kinds, tables
+        self._kinds, self._tables, self._moves, self._is_elf = kinds, tables, moves, is_elf
         self._ends = [table.end for table in tables]
         """Rising, as tables do not overlap."""
         self._old, self._new = images
         self._data = DataReferences(self._old, moves, is_elf=is_elf)
         self._code = Aarch64(moves) if kinds & Kind.AARCH64 else X8664(moves, kinds, is_fixed=self._old.is_fixed)
+
+    def with_kinds(self, kinds: Kind) -> _Program:
+        """See ``Prediction``."""
+        tables = self._tables if kinds & Kind.TABLES or not self._is_elf else []
+        return _Program(kinds, (self._old, self._new), self._moves, tables, is_elf=self._is_elf)
 
     def parts(self, match: Stretch) -> Iterator[Part]:
         """Yield the parts of what is left of a match."""

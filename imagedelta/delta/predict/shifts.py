@@ -42,6 +42,10 @@ class Shifts:
                 self._add((end_before + old + 1) // 2 if old > end_before else old, new - old)
             end_before = old + length
 
+    def equals(self, other: Shifts) -> bool:
+        """Whether both say the same of each place."""
+        return self.starts == other.starts and self.values == other.values
+
     def of(self, place: int) -> int:
         """Return how far ``place`` moved."""
         return self.values[max(0, bisect_right(self.starts, place) - 1)]
