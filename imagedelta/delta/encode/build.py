@@ -85,6 +85,8 @@ AT_ONCE = (Role.OLD_TEXT, Role.DIFF)
 """Roles whose streams may be coded while items are written."""
 _PLAIN = (Role.DIFF, Role.ZEROS)
 """What differences by themselves take."""
+_PART_OF_DIFFERENCES, _PART_BESIDE_NEW, _MOSTLY = 2, 8, 4
+"""Differences get so large a part of the memory; a smaller one where so many times as many bytes are new as changed."""
 _TRIED_BYTES = 4 * MIB
 """Differences of more bytes are never shorter by themselves than beside old bytes."""
 
@@ -328,7 +330,9 @@ class _Joining:
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
         budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
         predicting = profile.predicting_bytes if profile.second_format and build.plan.source_layers else 0
-        bits = bits_within((budget - predicting) // 2) if profile.mixes else 0
+        mostly_new = build.plan.new_bytes > _MOSTLY * build.plan.changed_bytes
+        part = _PART_BESIDE_NEW if mostly_new else _PART_OF_DIFFERENCES
+        bits = bits_within((budget - predicting) // part) if profile.mixes else 0
         self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None
         with closing(PieceReader(made)) as pieces:
             items = LayerItems(build.plan, pieces, streams, self._text, self._mixed)

@@ -79,7 +79,15 @@ class PatchPlan:
     @property
     def new_bytes(self) -> int:
         """Size of the files that nothing in a source is like."""
-        return sum(file.entry.size for plan in self.rebuilt for file in plan.files if file.choice is Choice.NEW)
+        return self._bytes_of(Choice.NEW)
+
+    @property
+    def changed_bytes(self) -> int:
+        """Size of the files that are made from others."""
+        return self._bytes_of(Choice.CHANGED)
+
+    def _bytes_of(self, choice: Choice) -> int:
+        return sum(file.entry.size for plan in self.rebuilt for file in plan.files if file.choice is choice)
 
     @property
     def diffed_bytes(self) -> int:

@@ -373,21 +373,21 @@ def share_memory(
     """Divide ``budget`` bytes of decoder memory into dictionaries, smallest stream first.
 
     Args:
-        mixed: Streams that the native coder may code; they get what its tables want.
+        mixed: Streams that the native coder may code: of their dictionaries and what is left they get what its tables
+            want, largest first, as a percent of a large stream is more than ten of a small one.
     """
-    wanted = [(role, _tables(size) if role in mixed else size) for role, size in sizes]
     left = budget - len(sizes) * _OVERHEAD
     shares = {}
-    for place, (role, size) in enumerate(sorted(wanted, key=lambda item: (item[1], item[0]))):
+    for place, (role, size) in enumerate(sorted(sizes, key=lambda item: (item[1], item[0]))):
         fair = left // (len(sizes) - place)
         shares[role] = max(MIN_DICTIONARY, min(size, fair, profile.max_dictionary_bytes))
         left -= shares[role]
+    for role, size in sorted(sizes, key=lambda item: (-item[1], item[0])):
+        if role in mixed and (bits := _bits(size, shares[role] + left + _OVERHEAD)):
+            left += shares[role]
+            shares[role] = mixing.memory_bytes(bits) - _OVERHEAD
+            left -= shares[role]
     return shares
-
-
-def _tables(size: int) -> int:
-    """Return how much a stream wants that the native coder may code."""
-    return max(size, mixing.memory_bytes(_bits(size, mixing.memory_bytes(mixing.MOST_BITS))) - _OVERHEAD)
 
 
 def _bits(size: int, memory: int) -> int:
