@@ -72,6 +72,8 @@ _ENCODER_FACTOR = 11
 """liblzma's encoder takes so many times its dictionary."""
 _OVERHEAD = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
 """What any decoder takes beside its dictionary."""
+_PROGRAMS = coder(PROGRAMS).memory(Params()) - _OVERHEAD
+"""What the coder of programs takes beyond that."""
 _HARDLY_ANY = 8 * KIB
 """Where dictionaries lack memory, streams of up to so many bytes go without Brotli, which saves some bytes of them and
 takes more memory than they."""
@@ -235,13 +237,11 @@ def plan_streams(
     totals = [(role, sum(segments)) for role, segments in sizes.items()]
     mixed = frozenset(role for role, size in totals if role in profile.mixed_roles and size <= most_mixed)
     programs = next((role for role in _PROGRAM_ROLES if role in sizes), None) if profile.second_format else None
-    if programs:
-        budget -= coder(PROGRAMS).memory(Params()) - _OVERHEAD
-    shares = share_memory(totals, budget, profile, mixed)
+    shares = share_memory(totals, budget, profile, mixed, programs)
     sparing: frozenset[Role] = frozenset()
     if profile.second_format and any(shares[role] < min(size, profile.max_dictionary_bytes) for role, size in totals):
         sparing = frozenset(role for role, size in totals if size <= _HARDLY_ANY)
-        shares = share_memory(totals, budget + _SPARED * len(sparing), profile, mixed)
+        shares = share_memory(totals, budget + _SPARED * len(sparing), profile, mixed, programs)
 
     def plan(role: Role) -> StreamPlan:
         has_code = role is Role.CODE or (profile.second_format and role is Role.EXTRA and len(sizes[role]) == 1)
@@ -262,7 +262,7 @@ def _plan(
     has_code: bool,
 ) -> StreamPlan:
     size = sum(segments)
-    dictionary = max(MIN_DICTIONARY, min(size, share))
+    dictionary = max(MIN_DICTIONARY, min(size, share - (_PROGRAMS if has_programs else 0)))
     bits = _bits(size, share + _OVERHEAD) if may_mix else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
         return StreamPlan(role, dictionary, segments, None, bits, has_programs, has_code=has_code)
@@ -368,20 +368,27 @@ def code_config(config: bytes, dictionary: bytes) -> Coded:
 
 
 def share_memory(
-    sizes: Sequence[tuple[Role, int]], budget: int, profile: Profile, mixed: frozenset[Role] = frozenset()
+    sizes: Sequence[tuple[Role, int]],
+    budget: int,
+    profile: Profile,
+    mixed: frozenset[Role] = frozenset(),
+    programs: Role | None = None,
 ) -> Mapping[Role, int]:
     """Divide ``budget`` bytes of decoder memory into dictionaries, smallest stream first.
 
     Args:
         mixed: Streams that the native coder may code: of their dictionaries and what is left they get what its tables
             want, largest first, as a percent of a large stream is more than ten of a small one.
+        programs: The stream that the coder of programs may code; what that takes is in its share.
     """
-    left = budget - len(sizes) * _OVERHEAD
+    left = budget - len(sizes) * _OVERHEAD - (_PROGRAMS if programs else 0)
     shares = {}
     for place, (role, size) in enumerate(sorted(sizes, key=lambda item: (item[1], item[0]))):
         fair = left // (len(sizes) - place)
         shares[role] = max(MIN_DICTIONARY, min(size, fair, profile.max_dictionary_bytes))
         left -= shares[role]
+    if programs:
+        shares[programs] += _PROGRAMS
     for role, size in sorted(sizes, key=lambda item: (-item[1], item[0])):
         if role in mixed and (bits := _bits(size, shares[role] + left + _OVERHEAD)):
             left += shares[role]
