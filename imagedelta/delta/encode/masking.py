@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Sequence
 from zlib import crc32
 
 from imagedelta.delta.content import BytesReader, Extent
@@ -26,6 +26,7 @@ from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.delta.predict.tables import Table
 
 _HASHED = 32
+_NO_WORD, _NO_LONG = bytes(4), bytes(8)
 _TOLD = 4
 """Numbers that are noted of a reference."""
 _NOWHERE = (1 << 64) - 1
@@ -86,12 +87,16 @@ class ProgramMask:
             told: Takes of those that tell to what they refer place, width, value and the place of that.
         """
         out = bytearray(data)
-        for at, width in _places(data, part, self._prediction):
+        words, longs = _places(data, part, self._prediction)
+        for at in words:
+            out[at : at + 4] = _NO_WORD
+        for at in longs:
+            out[at : at + 8] = _NO_LONG
+        for at, width in _telling(part.table, words, longs):
             value = int.from_bytes(data[at : at + width], "little")
             target = self._target(part.table, width, value)
             if target is not None:
                 told.extend((part.old + at, width, value, target))
-            out[at : at + width] = bytes(width)
         return bytes(out)
 
     def _target(self, table: Table | None, width: int, value: int) -> int | None:
@@ -133,13 +138,17 @@ def _instructions_masked(data: bytes, part: Part, prediction: Prediction) -> byt
     return bytes(out)
 
 
-def _places(data: bytes, part: Part, prediction: Prediction) -> Iterator[tuple[int, int]]:
+def _places(data: bytes, part: Part, prediction: Prediction) -> tuple[Sequence[int], Sequence[int]]:
+    """Return where in a part numbers of 32 and of 64 bits refer to something."""
     if part.table:
-        words, longs = part.table.predict(data, bytearray(data), part.old, 0, with_sizes=False)
-        yield from sorted([(at, _U32.size) for at in words] + [(at, _U64.size) for at in longs])
-        return
+        return part.table.predict(data, bytearray(data), part.old, 0, with_sizes=False)
     found = prediction.predicted(part)
-    for at in found.words:
-        yield at, _U32.size
-    for at in found.longs:
-        yield at, _U64.size
+    return found.words, found.longs
+
+
+def _telling(table: Table | None, words: Sequence[int], longs: Sequence[int]) -> list[tuple[int, int]]:
+    """Return place and width of the numbers that may tell to what they refer; those of a table in their order."""
+    found = [(at, _U64.size) for at in longs]
+    if isinstance(table, Symbols | FrameIndex):
+        found += [(at, _U32.size) for at in words]
+    return sorted(found) if table else found
