@@ -89,7 +89,11 @@ class Frames:
         records = self._read(first, end + FRAME.size)
         site = FrameSite(first, self.end - first, self._ahead, site_difference)
         handlers = cache(self._has_handlers)
-        return Places(quick_frames(records, out, start - first, site, handlers, self._moves, with_sizes=with_sizes))
+        skipped = max(0, first - start)  # what is left of a longer entry, or of the table's end before it
+        rest = out[skipped:]
+        words = quick_frames(records, rest, start + skipped - first, site, handlers, self._moves, with_sizes=with_sizes)
+        out[skipped:] = rest
+        return Places([skipped + at for at in words] if skipped else words)
 
     def _has_handlers(self, place: int) -> bool:
         """Return whether the common entry at a place says that the functions which name it name their handlers, too."""
