@@ -7,7 +7,15 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from imagedelta.delta.format.coders import BROTLI, LZMA2, LZMA2_DICTIONARY, MIXED_DIFFERENCES, PROGRAMS, Params
+from imagedelta.delta.format.coders import (
+    BROTLI,
+    LZMA2,
+    LZMA2_DICTIONARY,
+    MIXED_DIFFERENCES,
+    MIXED_PROGRAMS,
+    PROGRAMS,
+    Params,
+)
 from imagedelta.delta.format.header import PatchHeader, SourceLayer, header_to_bytes
 from imagedelta.delta.format.items import HEADLESS, KEEP, ODD_HEADER, Way
 from imagedelta.delta.format.roles import Role
@@ -252,6 +260,19 @@ def bad_mixing(good: bytes, header: PatchHeader) -> Refused:
         "P15-mixed-frame-cut": (changed(Role.TEXT, text[:-1]), "content.*"),
         "P15-mixed-frame-empty": (changed(Role.TEXT, b"\0\0" + text), "content.invalid"),
         "P15-mixed-frame-short": (changed(Role.TEXT, text + text), "content.invalid"),
+    }
+
+
+def bad_mixed_programs(good: bytes, header: PatchHeader) -> Refused:
+    """Return damaged copies of a patch of new programs that are mixed."""
+    head = len(header_to_bytes(header))
+    kind = head + sum(row.coded_bytes for row in header.streams if row.role < Role.CODE)
+    assert next(row for row in header.streams if row.role is Role.CODE).coder == MIXED_PROGRAMS
+    first_format = header_to_bytes(replace(header, profile="v1-64m"))
+    return {
+        "P2-mixed-programs": (first_format + good[head:], "content.unsupported"),
+        "P15-mixed-programs-frame": (good[:kind] + b"\2" + good[kind + 1 :], "content.invalid"),
+        "P15-mixed-programs-other-frame": (good[:kind] + b"\0" + good[kind + 1 :], "content.*"),
     }
 
 

@@ -38,7 +38,7 @@ from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
 from tests.unit.delta.predict.arm_programs import an_arm_program
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
-from tests.unit.delta.predict.programs import a_library
+from tests.unit.delta.predict.programs import a_library, operands
 from tests.vectors.bad_patches import (
     bad_blocks,
     bad_digests,
@@ -46,6 +46,7 @@ from tests.vectors.bad_patches import (
     bad_heads,
     bad_items,
     bad_layers,
+    bad_mixed_programs,
     bad_mixing,
     bad_predictions,
     bad_programs,
@@ -137,6 +138,8 @@ def program() -> bytes:
 
 
 PROGRAM = an_image({"bin/program": program()})
+CODE_ALONE = an_image({"bin/program": b"\x7fELF" + operands(b"")[4096:8192]})
+"""Short, as the second reader mixes a few hundred bytes a second."""
 
 
 def moved_program() -> bytes:
@@ -244,6 +247,7 @@ def good_patches() -> dict[str, Good]:
         "good-cut-blocks": (NEWS_2, (NEWS_1,), V2_64M),
         "good-other-tars": (OTHER_TARS[1], (OTHER_TARS[0],), V1_64M),
         "good-mixed": (MOVED, (PROGRAM_1,), MIXING),
+        "good-mixed-programs": (CODE_ALONE, (), MIXING),
         "good-listed": (INSTALLED_2, (INSTALLED_1,), V2_64M),
     }
     made: dict[str, Good] = {
@@ -286,7 +290,8 @@ _OPENED = ("good-smallest", "good-from-source", "good-modules", "good-predicted"
 def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
     """Return name → (patch that breaks the rule in its name, code of its refusal)."""
     opened = {name: _laid_open(*good[name]) for name in _OPENED}
-    from_source, programs, mixed = (good[name][2] for name in ("good-from-source", "good-programs", "good-mixed"))
+    from_source, programs = (good[name][2] for name in ("good-from-source", "good-programs"))
+    mixed, mixed_programs = (good[name][2] for name in ("good-mixed", "good-mixed-programs"))
     return {
         **bad_heads(from_source, opened["good-from-source"].header),
         **bad_layers(opened["good-smallest"]),
@@ -297,6 +302,7 @@ def bad_patches(good: Mapping[str, Good]) -> dict[str, tuple[bytes, str]]:
         **bad_digests(opened["good-listed"]),
         **bad_programs(programs, read_patch_header(io.BytesIO(programs))),
         **bad_mixing(mixed, read_patch_header(io.BytesIO(mixed))),
+        **bad_mixed_programs(mixed_programs, read_patch_header(io.BytesIO(mixed_programs))),
         "P7-no-layer": (_patch(MODULES_2, ABSENT), "source.missing"),
         "P7-different": (_patch(MODULES_2, ROTTEN), "source.different"),
     }

@@ -1,4 +1,4 @@
-"""Frames of programs (coder 7, section 5 of docs/formats/patch.md) for the second reader."""
+"""Frames of programs (coders 7 and 8, section 5 of docs/formats/patch.md) for the second reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ def frames(data: bytes, dictionary: int) -> bytes:
     made = b""
     while data:
         kind, chain = data[0], [{"id": lzma.FILTER_LZMA2, "dict_size": dictionary}]
-        assert kind in (0, 1)
         if kind:
             chain.insert(0, {"id": lzma.FILTER_X86})
         decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=chain)
@@ -23,8 +22,13 @@ def frames(data: bytes, dictionary: int) -> bytes:
         assert decoder.eof
         data = decoder.unused_data
         assert len(frame) >= MIB or not data
-        made += with_rows(relative(frame) if kind else frame)
+        made += as_it_was(frame, kind)
     return made
+
+
+def as_it_was(frame: bytes, kind: int) -> bytes:
+    assert kind in (0, 1)
+    return with_rows(relative(frame) if kind else frame)
 
 
 def relative(frame: bytes) -> bytes:

@@ -397,7 +397,7 @@ class Patch:
     def _row(self, body: Bytes) -> tuple[int, int, int, int, int]:
         role, coder = body.take(2)
         assert role in range(1, 23 if self.second else 21) or role in range(COLUMNS, COLUMNS + 11)
-        assert coder in (0, 1, 2, 3, 6) or self.second * 7 == coder or (coder, role) in OF_ONE_ROLE
+        assert coder in (0, 1, 2, 3, 6) or (self.second and coder in (7, 8)) or (coder, role) in OF_ONE_ROLE
         return role, coder, body.head_number() if coder else 0, body.head_number(), body.head_number()
 
     def _decode(self, role: int, coder: int, parameter: int, data: bytes) -> bytes:
@@ -415,6 +415,8 @@ class Patch:
             return self._frames(Bytes(data), parameter)
         if coder == 7:
             return programs.frames(data, parameter)
+        if coder == 8:
+            return self._frames(Bytes(data), parameter, of_programs=True)
         if role == CONFIG:
             made, rest = lzma_behind(shortened(self.configs[self.source_ids[0]]), parameter, data)
             assert not rest
@@ -430,14 +432,16 @@ class Patch:
             made += frame
         return made
 
-    def _frames(self, coded: Bytes, bits: int) -> bytes:
+    def _frames(self, coded: Bytes, bits: int, *, of_programs: bool = False) -> bytes:
         made = b""
         while coded.at < len(coded.data):
+            kind = coded.take(1)[0] if of_programs else None
             size = coded.number()
             frame = coded.take(coded.number())
             assert size > 0
             decoder = twin.NewBytes(frame, bits)
-            made += decoder.make(size)
+            new = decoder.make(size)
+            made += new if kind is None else programs.as_it_was(new, kind)
             assert decoder.mixer.coder.at == len(frame)
             assert size >= 1_048_576 or coded.at == len(coded.data)
         return made

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagedelta.delta.encode.stream_coding import Lzma2, Mixed, Programs, StreamPlan
-from imagedelta.delta.format.coders import MIXED_BYTES, PROGRAMS, Params
+from imagedelta.delta.encode.stream_coding import Coding, Lzma2, Mixed, MixedPrograms, Programs, StreamPlan
+from imagedelta.delta.format.coders import MIXED_BYTES, MIXED_PROGRAMS, PROGRAMS, Params
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.roles import Role
+
+_CODINGS: dict[int, type[Coding]] = {PROGRAMS: Programs, MIXED_BYTES: Mixed, MIXED_PROGRAMS: MixedPrograms}
+"""Those of other coders are LZMA2's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,8 @@ def _plan(stated: Mapping[str, Any]) -> StreamPlan:
     )
 
 
-def _coding(stated: Mapping[str, Any] | None) -> Lzma2 | Programs | Mixed | None:
-    if stated is None:
-        return None
-    if stated["coder"] == PROGRAMS:
-        return Programs(**stated)
-    return Mixed(**stated) if stated["coder"] == MIXED_BYTES else Lzma2(**stated)
+def _coding(stated: Mapping[str, Any] | None) -> Coding | None:
+    return _CODINGS.get(stated["coder"], Lzma2)(**stated) if stated else None
 
 
 def _stream(stated: Mapping[str, Any]) -> PatchStream:

@@ -35,8 +35,10 @@ from imagedelta.delta.format.coders import (
     MIN_DICTIONARY,
     MIN_WINDOW_LOG,
     MIXED_BYTES,
+    MIXED_PROGRAMS,
     PLAIN_FRAME,
     PROGRAMS,
+    PROGRAMS_BYTES,
     RAW,
     Params,
     coder,
@@ -136,10 +138,12 @@ class Programs:
 
     def code(self, plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
         """Append a segment, a frame of its own; by a sample of it, whether it has code."""
-        sample = _sample([raw])
-        has_code = self.pack(sample, max(MIN_DICTIONARY, len(sample)))[0] == CODE_FRAME
-        for block in self._blocks(raw.pieces(0, raw.size), plan.dictionary, has_code):
+        for block in self._blocks(raw.pieces(0, raw.size), plan.dictionary, self.find_code(_sample([raw]))):
             out.write(block)
+
+    def find_code(self, data: bytes) -> bool:
+        """Return whether code for x86-64 in these bytes is worth another form."""
+        return self.pack(data, max(MIN_DICTIONARY, len(data)))[0] == CODE_FRAME
 
     def _frame(self, data: bytes, dictionary: int, has_code: bool) -> bytes:
         return b"".join(self._blocks(iter([data]), dictionary, has_code))
@@ -176,6 +180,37 @@ class Mixed:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedPrograms:
+    """The native coder of programs in the form that packs better, and the size of its tables."""
+
+    bits: int
+    coder: int = MIXED_PROGRAMS
+
+    def pack(self, data: bytes) -> bytes:
+        """Return all of a stream, coded."""
+        return b"".join(self._frame(iter([data]), len(data), Programs().find_code(data)))
+
+    def params(self, dictionary: int) -> Params:
+        """See ``Lzma2``."""
+        return Params(bits=self.bits)
+
+    def code(self, plan: StreamPlan, number: int, raw: Extent, out: BinaryIO) -> None:
+        """Append a segment, a frame of its own; by a sample of it, whether it has code."""
+        for block in self._frame(raw.pieces(0, raw.size), raw.size, Programs().find_code(_sample([raw]))):
+            out.write(block)
+
+    def _frame(self, pieces: Iterator[bytes], size: int, has_code: bool) -> Iterator[bytes]:
+        formed = program_form(pieces, has_code, undo=False)
+        coded = b"".join(mixing.native().encode_bytes(formed, self.bits))
+        yield bytes([CODE_FRAME if has_code else PLAIN_FRAME])
+        yield mixing.frame_head(size, len(coded))
+        yield coded
+
+
+Coding = Lzma2 | Programs | Mixed | MixedPrograms
+
+
+@dataclass(frozen=True, slots=True)
 class StreamPlan:
     """How a raw stream is coded."""
 
@@ -183,7 +218,7 @@ class StreamPlan:
     dictionary: int
     segments: tuple[int, ...]
     """Raw bytes of each."""
-    coding: Lzma2 | Programs | Mixed | None
+    coding: Coding | None
     """``None`` for a small stream, of which several codings are tried."""
     bits: int = 0
     """Of the tables of the native coder; 0 where it is not tried."""
@@ -202,7 +237,7 @@ class StreamPlan:
     @property
     def memory_bytes(self) -> int:
         """About what coding a segment takes."""
-        mixed = mixing.memory_bytes(self.bits) if self.bits else 0
+        mixed = _mixing_bytes(self.bits, self.has_programs) if self.bits else 0
         return _ENCODER_FACTOR * self.dictionary + 4 * min(self.bytes, 16 * MIB) + mixed
 
     def stream(self, coded_bytes: int) -> PatchStream:
@@ -263,15 +298,19 @@ def _plan(
 ) -> StreamPlan:
     size = sum(segments)
     dictionary = max(MIN_DICTIONARY, min(size, share - (_PROGRAMS if has_programs else 0)))
-    bits = _bits(size, share + _OVERHEAD) if may_mix else 0
+    bits = _bits(size, share + _OVERHEAD, has_programs) if may_mix else 0
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
         return StreamPlan(role, dictionary, segments, None, bits, has_programs, has_code=has_code)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
     best = _best(sample, has_code)
     alone = Programs(best.tuning) if has_programs else best
-    mixes = bool(bits) and len(Mixed(bits).pack(sample)) < _CLEARLY * len(alone.pack(sample, dictionary))
-    coding = Mixed(bits) if mixes else alone
-    return StreamPlan(role, dictionary, segments, coding, bits)
+    mixed = _mixed(bits, has_programs) if bits else None
+    mixes = mixed and len(mixed.pack(sample)) < _CLEARLY * len(alone.pack(sample, dictionary))
+    return StreamPlan(role, dictionary, segments, mixed if mixes else alone, bits)
+
+
+def _mixed(bits: int, has_programs: bool) -> Mixed | MixedPrograms:
+    return MixedPrograms(bits) if has_programs else Mixed(bits)
 
 
 def code_streams(
@@ -352,7 +391,7 @@ def _candidates(plan: StreamPlan, raw: Extent, data: bytes) -> Iterator[tuple[in
         window = _window_log(plan.dictionary)
         yield BROTLI, Params(window_log=window), brotli.compress(data, quality=11, lgwin=window)
     if plan.bits:
-        mixed = Mixed(plan.bits)
+        mixed = _mixed(plan.bits, plan.has_programs)
         yield mixed.coder, mixed.params(0), mixed.pack(data)
 
 
@@ -390,17 +429,21 @@ def share_memory(
     if programs:
         shares[programs] += _PROGRAMS
     for role, size in sorted(sizes, key=lambda item: (-item[1], item[0])):
-        if role in mixed and (bits := _bits(size, shares[role] + left + _OVERHEAD)):
+        if role in mixed and (bits := _bits(size, shares[role] + left + _OVERHEAD, role is programs)):
             left += shares[role]
-            shares[role] = mixing.memory_bytes(bits) - _OVERHEAD
+            shares[role] = _mixing_bytes(bits, role is programs) - _OVERHEAD
             left -= shares[role]
     return shares
 
 
-def _bits(size: int, memory: int) -> int:
+def _bits(size: int, memory: int, has_programs: bool) -> int:
     """Return the size of tables that suits a stream and fits the memory; 0 where none fits."""
     enough = max(mixing.LEAST_BITS, (2 * size).bit_length())
-    return min(enough, mixing.bits_within(memory))
+    return min(enough, mixing.bits_within(memory - (PROGRAMS_BYTES if has_programs else 0)))
+
+
+def _mixing_bytes(bits: int, has_programs: bool) -> int:
+    return coder(_mixed(bits, has_programs).coder).memory(Params(bits=bits))
 
 
 def _tuned(has_code: bool) -> list[Lzma2]:

@@ -30,14 +30,15 @@ MIN_DICTIONARY, MAX_DICTIONARY = 4096, 1 << 30
 MIN_WINDOW_LOG, MAX_WINDOW_LOG = 10, 24
 _LZMA_EXTRA = 256 * KIB
 _BROTLI_EXTRA = MIB
-_TABLES_EXTRA = 4 * MAX_TABLES_BYTES
+PROGRAMS_BYTES = 4 * MAX_TABLES_BYTES
+"""What bringing a frame of programs into its own form takes."""
 LEAST_FRAME_BYTES = MIB
 """A frame before the last makes at least so many bytes, so that what begins anew with it stays in proportion."""
 
-RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY, MIXED_DIFFERENCES, MIXED_BYTES, PROGRAMS = range(8)
+RAW, LZMA2, LZMA2_X86, BROTLI, LZMA2_DICTIONARY, MIXED_DIFFERENCES, MIXED_BYTES, PROGRAMS, MIXED_PROGRAMS = range(9)
 PLAIN_FRAME, CODE_FRAME = range(2)
 """First byte of a frame of programs: whether there is code for x86-64 in it."""
-NATIVE_CODERS = frozenset({MIXED_DIFFERENCES, MIXED_BYTES})
+NATIVE_CODERS = frozenset({MIXED_DIFFERENCES, MIXED_BYTES, MIXED_PROGRAMS})
 """They take the package imagedelta-native."""
 
 NextDictionary = Callable[[int], Iterator[bytes]]
@@ -120,9 +121,7 @@ class _ProgramsReader:
     def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
         feed = coded.read(PIECE_BYTES)
         while feed:
-            if feed[0] not in (PLAIN_FRAME, CODE_FRAME):
-                raise ContentError(f"a frame of programs of kind {feed[0]}")
-            has_code = feed[0] == CODE_FRAME
+            has_code = _has_code(feed)
             filters = lzma2_filters(self._dictionary_bytes, x86=has_code)
             decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
             made = 0
@@ -132,6 +131,23 @@ class _ProgramsReader:
             feed = decoder.unused_data or coded.read(PIECE_BYTES)
             if feed and made < LEAST_FRAME_BYTES:
                 raise ContentError(f"a frame of programs makes {made} bytes, at least {LEAST_FRAME_BYTES} are due")
+
+
+class _MixedProgramsReader:
+    """Frames of context mixing whose code and tables are in a form that packs better."""
+
+    def __init__(self, params: Params) -> None:
+        self._bits = params.bits
+
+    def pieces(self, coded: BinaryIO) -> Iterator[bytes]:
+        for kind, pieces in mixing.frames(coded, self._bits, before=1):
+            yield from program_form(pieces, _has_code(kind), undo=True)
+
+
+def _has_code(frame: bytes) -> bool:
+    if frame[0] not in (PLAIN_FRAME, CODE_FRAME):
+        raise ContentError(f"a frame of programs of kind {frame[0]}")
+    return frame[0] == CODE_FRAME
 
 
 def program_form(pieces: Iterator[bytes], has_code: bool, *, undo: bool) -> Iterator[bytes]:
@@ -248,12 +264,12 @@ def _read_bits(number: Callable[[], int]) -> Params:
     return Params(bits=_checked(number(), mixing.LEAST_BITS, mixing.MOST_BITS, "table size"))
 
 
-def _mixing_coder(name: str, reader: Callable[[Params, NextDictionary], StreamReader]) -> Coder:
+def _mixing_coder(name: str, reader: Callable[[Params, NextDictionary], StreamReader], extra_bytes: int = 0) -> Coder:
     return Coder(
         name=name,
         write_params=lambda params: leb128.encode(params.bits),
         read_params=_read_bits,
-        memory=lambda params: mixing.memory_bytes(params.bits),
+        memory=lambda params: mixing.memory_bytes(params.bits) + extra_bytes,
         reader=reader,
     )
 
@@ -290,7 +306,10 @@ CODERS: dict[int, Coder] = {
     LZMA2_DICTIONARY: _lzma_coder("old-text+lzma2", _DictionaryReader),
     MIXED_DIFFERENCES: _mixing_coder("mixing beside old bytes", lambda params, next_dictionary: _NoReader()),
     PROGRAMS: _lzma_coder(
-        "programs+lzma2", lambda params, next_dictionary: _ProgramsReader(params), _LZMA_EXTRA + _TABLES_EXTRA
+        "programs+lzma2", lambda params, next_dictionary: _ProgramsReader(params), _LZMA_EXTRA + PROGRAMS_BYTES
     ),
     MIXED_BYTES: _mixing_coder("mixing", lambda params, next_dictionary: _MixedBytesReader(params)),
+    MIXED_PROGRAMS: _mixing_coder(
+        "programs+mixing", lambda params, next_dictionary: _MixedProgramsReader(params), PROGRAMS_BYTES
+    ),
 }

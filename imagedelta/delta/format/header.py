@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagedelta import leb128
-from imagedelta.delta.format.coders import LZMA2_DICTIONARY, MIXED_DIFFERENCES, NATIVE_CODERS, PROGRAMS, Params, coder
+from imagedelta.delta.format.coders import (
+    LZMA2_DICTIONARY,
+    MIXED_DIFFERENCES,
+    MIXED_PROGRAMS,
+    NATIVE_CODERS,
+    PROGRAMS,
+    Params,
+    coder,
+)
 from imagedelta.delta.format.listed import LISTED_BYTES
 from imagedelta.delta.format.profiles import SECOND_FORMAT, SMALL_CLASS, predicting_bytes
 from imagedelta.delta.format.roles import COLUMN_ROLES, DICTIONARY_ROLES, NUMBER_ROLES, Role
@@ -34,6 +42,8 @@ _UNFOLDING_ALLOWANCE = 512 * MIB
 """Enough for the largest base of every profile, packed and unfolded, whatever the size of the image."""
 _MOST_MIXED = 4
 """Context mixing is slow, so what it makes is in proportion to the image; an unfolded form is seldom larger."""
+_OF_PROGRAMS = (PROGRAMS, MIXED_PROGRAMS)
+"""Coders that the first format lacks."""
 _PREFIX_BYTES = len(MAGIC) + 1 + 4 + 4
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9._/+-]{1,255}")
 
@@ -301,7 +311,7 @@ def _check_sizes(header: PatchHeader, limits: Limits) -> None:
         raise LimitExceeded(f"the patch makes {total} bytes of layers, at most {limits.max_image_bytes}")
     if {Role.PREDICTIONS, Role.DIGESTS} & set(roles) and not header.is_second_format:
         raise UnsupportedFormat(f"predictions or digests of files in a patch of profile {header.profile}")
-    if not header.is_second_format and any(stream.coder == PROGRAMS for stream in header.streams):
+    if not header.is_second_format and any(stream.coder in _OF_PROGRAMS for stream in header.streams):
         raise UnsupportedFormat(f"frames of programs in a patch of profile {header.profile}")
     for stream in header.streams:
         allowed = (

@@ -70,17 +70,30 @@ def read_frames(coded: BinaryIO, bits: int) -> Iterator[bytes]:
     Raises:
         ContentError: A frame is damaged, or short and not the last.
     """
+    for _, pieces in frames(coded, bits):
+        yield from pieces
+
+
+def frames(coded: BinaryIO, bits: int, before: int = 0) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+    """Yield what is before the head of each frame, and its new bytes, which are taken before the next.
+
+    Args:
+        before: So many bytes.
+
+    Raises:
+        ContentError: See ``read_frames``.
+    """
     at, made = 0, LEAST_FRAME_BYTES
     while True:
         coded.seek(at)
-        head = coded.read(_FRAME_HEAD)
+        head = coded.read(before + _FRAME_HEAD)
         if not head:
             return
         if made < LEAST_FRAME_BYTES:
             raise ContentError(f"a frame of new bytes makes {made}, at least {LEAST_FRAME_BYTES} are due")
-        raw_bytes, coded_bytes, size = _frame_head(head)
-        at += size
-        yield from _read_frame(cast(BinaryIO, SliceReader(coded, at, coded_bytes)), raw_bytes, bits)
+        raw_bytes, coded_bytes, size = _frame_head(head[before:])
+        at += before + size
+        yield head[:before], _read_frame(cast(BinaryIO, SliceReader(coded, at, coded_bytes)), raw_bytes, bits)
         at, made = at + coded_bytes, raw_bytes
 
 

@@ -22,7 +22,7 @@ from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.encode.predicting import spans_of
 from imagedelta.delta.encode.stream_coding import Mixed
 from imagedelta.delta.format import mixing
-from imagedelta.delta.format.coders import MIXED_BYTES, MIXED_DIFFERENCES, Params
+from imagedelta.delta.format.coders import MIXED_BYTES, MIXED_DIFFERENCES, MIXED_PROGRAMS, PROGRAMS_BYTES, Params
 from imagedelta.delta.format.header import PatchStream, header_to_bytes
 from imagedelta.delta.format.profiles import PROFILES, Profile
 from imagedelta.delta.format.roles import Role
@@ -32,7 +32,7 @@ from tests.images import an_image
 from tests.unit.delta.hand_made import HAND, LITERAL, by_hand, refused
 from tests.unit.delta.hand_made import SOURCE as HAND_SOURCE
 from tests.unit.delta.patches import MemorySink, a_patch, applied, assert_rebuilt, content_of, layers_of
-from tests.unit.delta.predict.programs import a_program
+from tests.unit.delta.predict.programs import a_program, operands
 from tests.vectors import make
 from tests.vectors.reader import Patch
 
@@ -77,7 +77,7 @@ def coders(patch: bytes) -> dict[Role, int]:
 def test_what_is_mixed_makes_the_image(patch: bytes) -> None:
     used = coders(patch)
 
-    assert (used[Role.DIFF], used[Role.EXTRA], used[Role.LITERAL]) == (MIXED_DIFFERENCES, MIXED_BYTES, MIXED_BYTES)
+    assert (used[Role.DIFF], used[Role.EXTRA], used[Role.LITERAL]) == (MIXED_DIFFERENCES, MIXED_BYTES, MIXED_PROGRAMS)
     assert Role.ZEROS not in used
     assert_rebuilt(TARGET, patch, SOURCE)
 
@@ -172,16 +172,36 @@ def test_a_split_build_gives_the_same_patch(tmp_path, profile: Profile) -> None:
     assert out.getvalue() == a_patch(TARGET, SOURCE, scratch=tmp_path, profile=profile)[0]
 
 
-def test_a_long_stream_is_coded_in_frames(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_programs_are_mixed_in_the_form_that_packs_better(tmp_path) -> None:
+    target = an_image({"bin/app": b"\x7fELF" + operands(b"")})
+
+    patch, summary = a_patch(target, scratch=tmp_path, profile=THIN)
+
+    header = read_patch_header(io.BytesIO(patch))
+    programs = next(stream for stream in header.streams if stream.coder == MIXED_PROGRAMS)
+    assert programs.memory_bytes == mixing.memory_bytes(programs.params.bits) + PROGRAMS_BYTES
+    assert summary.bytes < a_patch(target, scratch=tmp_path, profile=PLAIN)[1].bytes
+    assert_rebuilt(target, patch)
+
+
+LONG = {
+    "code": (b"\x7fELF" + code(120_000, 5), Role.LITERAL, MIXED_PROGRAMS),
+    "text": (b" ".join(b"%d" % (number * number) for number in range(14_000)), Role.TEXT, MIXED_BYTES),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_long_stream_is_coded_in_frames(tmp_path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(spools, "MIXED_SEGMENT_BYTES", 50_000)
     monkeypatch.setattr(mixing, "LEAST_FRAME_BYTES", 50_000)
     monkeypatch.setattr(stream_coding, "_SMALL_BYTES", 10_000)
     monkeypatch.setattr(stream_coding, "_CLEARLY", 2)
-    target = an_image({"new": b"\x7fELF" + code(120_000, 5)})
+    data, role, coder = LONG[kind]
+    target = an_image({"new": data})
 
     patch, _ = a_patch(target, scratch=tmp_path, profile=THIN)
 
-    assert coders(patch)[Role.LITERAL] == MIXED_BYTES
+    assert coders(patch)[role] == coder
     assert_rebuilt(target, patch)
 
 
