@@ -272,7 +272,7 @@ def bad_mixed_programs(good: bytes, header: PatchHeader) -> Refused:
     return {
         "P2-mixed-programs": (first_format + good[head:], "content.unsupported"),
         "P15-mixed-programs-frame": (good[:kind] + b"\2" + good[kind + 1 :], "content.invalid"),
-        "P15-mixed-programs-other-frame": (good[:kind] + b"\0" + good[kind + 1 :], "content.*"),
+        "P17-mixed-programs": (good[:kind] + bytes([good[kind] ^ 1]) + good[kind + 1 :], "content.digest_mismatch"),
     }
 
 

@@ -38,7 +38,7 @@ from tests.unit.delta import tar_kinds
 from tests.unit.delta.patches import a_patch, layers_of
 from tests.unit.delta.predict.arm_programs import an_arm_program
 from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
-from tests.unit.delta.predict.programs import a_library, operands
+from tests.unit.delta.predict.programs import a_library
 from tests.vectors.bad_patches import (
     bad_blocks,
     bad_digests,
@@ -138,8 +138,11 @@ def program() -> bytes:
 
 
 PROGRAM = an_image({"bin/program": program()})
-CODE_ALONE = an_image({"bin/program": b"\x7fELF" + operands(b"")[4096:8192]})
-"""Short, as the second reader mixes a few hundred bytes a second."""
+_LOADS = [(place, (place * place % 251, 0x48, 0x8B, 0x05)) for place in range(4, 3000, 8)]
+CODE_ALONE = an_image(
+    {"bin/program": b"\x7fELF" + b"".join(bytes(load) + struct.pack("<i", 5000 - place - 8) for place, load in _LOADS)}
+)
+"""Loads of one thing. Short, as the second reader mixes a few hundred bytes a second."""
 
 
 def moved_program() -> bytes:
