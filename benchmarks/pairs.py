@@ -95,19 +95,8 @@ def _patch_bytes(tool: str, program: str, old: Path, new: Path, patch: Path) -> 
     if tool == _PEER:
         hdiffpatch_diff(str(old), str(new), str(patch))
         return patch.stat().st_size
-    command = [
-        program,
-        "diff",
-        str(new),
-        "--source",
-        str(old),
-        "-o",
-        str(patch),
-        "--force",
-        "--json",
-        "--profile",
-        tool,
-    ]
+    command = [program, "diff", str(new), "--source", str(old), "-o", str(patch), "--force", "--json"]
+    command += ["--profile", tool]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
     return int(json.loads(done.stdout.splitlines()[-1])["patchBytes"])
 
