@@ -12,19 +12,24 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
-from typing import BinaryIO
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
-from imagedelta.delta.format.mixing import OldSpan, memory_bytes, native
+from imagedelta.delta.encode.spools import spooled_file
+from imagedelta.delta.format.mixing import OldSpan, native
+from imagedelta.limits import MIB
 
 Span = tuple[bytes, OldSpan]
 """Differences, and what they are coded beside."""
-_HEAD = struct.Struct("<IQI")
-"""Bytes of a span, its place, bytes of its packed form."""
+_HEAD = struct.Struct("<IIQI")
+"""Bytes of a span, how many of them differ, its place, bytes of its packed form."""
 _BLOCK = 4096
 """So many bytes are left out at once where all are zeros."""
 _AROUND = 16
 """How far from a byte that is coded the coder looks at old ones, at most."""
 _FASTEST = 1
+_IN_MEMORY = MIB
 
 
 def packed(spans: Iterable[Span]) -> bytes:
@@ -33,20 +38,17 @@ def packed(spans: Iterable[Span]) -> bytes:
     for differences, (old, numbers, place) in spans:
         steps = array("I", [b - a for a, b in pairwise([0, *numbers])])
         data = zlib.compress(differences + _looked_at(differences, old) + steps.tobytes(), _FASTEST)
-        out += _HEAD.pack(len(old), place, len(data)) + data
+        out += _HEAD.pack(len(old), len(old) - differences.count(0), place, len(data)) + data
     return bytes(out)
 
 
-def unpacked(data: bytes) -> Iterator[Span]:
-    """Yield the spans of ``packed``."""
-    at = 0
-    while at < len(data):
-        size, place, packed_bytes = _HEAD.unpack_from(data, at)
-        at += _HEAD.size
-        all_of_it = zlib.decompress(data[at : at + packed_bytes])
+def unpacked(data: BinaryIO) -> Iterator[Span]:
+    """Yield the spans of ``packed``, of several parts if they follow each other."""
+    while head := data.read(_HEAD.size):
+        size, _, place, packed_bytes = _HEAD.unpack(head)
+        all_of_it = zlib.decompress(data.read(packed_bytes))
         steps = array("I", all_of_it[2 * size :])
         yield all_of_it[:size], OldSpan(all_of_it[size : 2 * size], list(accumulate(steps)), place)
-        at += packed_bytes
 
 
 def _looked_at(differences: bytes, old: bytes) -> bytes:
@@ -59,30 +61,44 @@ def _looked_at(differences: bytes, old: bytes) -> bytes:
     return bytes(out)
 
 
-class MixedCoding:
-    """Codes all differences of a patch while its items are written: a model goes through them in their order."""
+class KeptDifferences:
+    """All differences of a patch, kept until it is known how much memory what codes them may take.
 
-    def __init__(self, out: BinaryIO, bits: int) -> None:
+    They are coded at once, as a model goes through them in their order.
+    """
+
+    def __init__(self, scratch: Path) -> None:
         """Args:
-        out: Takes the coded bytes.
+        scratch: Folder of the file that they are kept in.
         """
-        self.bits = bits
-        self._encoder = native().ResidualEncoder(self.bits)
-        self._out = out
+        self._spans = spooled_file(scratch, _IN_MEMORY)
         self.raw_bytes = 0
+        self.changed_bytes = 0
+        """Of ``raw_bytes``, those that are not zero."""
 
-    def add(self, data: bytes) -> None:
-        """Append the spans of a piece."""
-        for differences, span in unpacked(data):
-            self._out.write(self._encoder.span(differences, *span))
-            self.raw_bytes += len(span.old)
+    def add(self, spans: bytes) -> None:
+        """Append the packed spans of a piece."""
+        self._spans.write(spans)
+        at = 0
+        while at < len(spans):
+            size, changed, _, packed_bytes = _HEAD.unpack_from(spans, at)
+            self.raw_bytes += size
+            self.changed_bytes += changed
+            at += _HEAD.size + packed_bytes
 
-    @property
-    def memory_bytes(self) -> int:
-        """What the decoder takes."""
-        return memory_bytes(self.bits)
+    def code(self, out: BinaryIO, bits: int) -> int:
+        """Append them, coded with tables of this size; return how many coded bytes there are."""
+        encoder, start = native().ResidualEncoder(bits), out.tell()
+        self._spans.seek(0)
+        for differences, span in unpacked(self._spans):
+            out.write(encoder.span(differences, *span))
+        out.write(encoder.finish())
+        return out.tell() - start
 
-    def finish(self) -> int:
-        """Return how many coded bytes there are."""
-        self._out.write(self._encoder.finish())
-        return self._out.tell()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spans.close()

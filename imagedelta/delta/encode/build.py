@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagedelta.delta.content import ImageContent
-from imagedelta.delta.encode.beside import MixedCoding
+from imagedelta.delta.encode.beside import KeptDifferences
 from imagedelta.delta.encode.chunks import ChosenChunk, Chunk, cut
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.joined import Joined
@@ -39,6 +39,7 @@ from imagedelta.delta.encode.plan import PatchPlan, plan_patch
 from imagedelta.delta.encode.remembering import Memory
 from imagedelta.delta.encode.spools import RawStreams, SegmentWriter, Spools, spooled_file
 from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_config, code_small, code_streams, plan_streams
+from imagedelta.delta.encode.stream_memory import bits_of_differences
 from imagedelta.delta.format import config_text
 from imagedelta.delta.format.coders import MIN_DICTIONARY, MIXED_DIFFERENCES, Params
 from imagedelta.delta.format.header import (
@@ -53,7 +54,7 @@ from imagedelta.delta.format.header import (
     most_mixed_bytes,
 )
 from imagedelta.delta.format.listed import LISTED_BYTES
-from imagedelta.delta.format.mixing import bits_within
+from imagedelta.delta.format.mixing import memory_bytes
 from imagedelta.delta.format.platform_text import platform_text
 from imagedelta.delta.format.profiles import DEFAULT_PROFILE, Profile
 from imagedelta.delta.format.roles import Role
@@ -85,8 +86,6 @@ AT_ONCE = (Role.OLD_TEXT, Role.DIFF)
 """Roles whose streams may be coded while items are written."""
 _PLAIN = (Role.DIFF, Role.ZEROS)
 """What differences by themselves take."""
-_PART_OF_DIFFERENCES, _PART_BESIDE_NEW, _MOSTLY = 2, 8, 4
-"""Differences get so large a part of the memory; a smaller one where so many times as many bytes are new as changed."""
 _TRIED_BYTES = 4 * MIB
 """Differences of more bytes are never shorter by themselves than beside old bytes."""
 
@@ -156,7 +155,7 @@ class Build:
         self._target = self._reads.image(target)
         self._sources = [self._reads.image(source) for source in sources]
         self.profile = profile
-        self._scratch = scratch
+        self.scratch = scratch
         self._indexed = plan_patch(self._target, self._sources)
 
     @cached_property
@@ -166,7 +165,7 @@ class Build:
 
     @cached_property
     def _chunks(self) -> Sequence[Chunk]:
-        return cut(self.plan, Encoding(self.profile, self._scratch, self.plan.new_bytes >= _MUCH_NEW_BYTES))
+        return cut(self.plan, Encoding(self.profile, self.scratch, self.plan.new_bytes >= _MUCH_NEW_BYTES))
 
     @property
     def chunks(self) -> int:
@@ -220,7 +219,7 @@ class Build:
                 yield file
 
     def _spooled(self, chunk: ChosenChunk) -> BinaryIO:
-        file = spooled_file(self._scratch, _CHUNK_IN_MEMORY)
+        file = spooled_file(self.scratch, _CHUNK_IN_MEMORY)
         try:
             chunk.make(file)
         except BaseException:
@@ -238,11 +237,11 @@ class Build:
             made: The result of each chunk, in order, at its start. Each is taken when it is needed, and closed then.
         """
         with ExitStack() as exits:
-            raw = exits.enter_context(Spools(self._scratch))
-            at_once = {role: exits.enter_context(spooled_file(self._scratch, _CHUNK_IN_MEMORY)) for role in AT_ONCE}
+            raw = exits.enter_context(Spools(self.scratch))
+            at_once = {role: exits.enter_context(spooled_file(self.scratch, _CHUNK_IN_MEMORY)) for role in AT_ONCE}
             joining = _Joining(self, made, raw, at_once, queue)
             progress(Stage.PACKING, 0, 0)
-            coded = code_streams(joining.plans, raw, self._scratch, exits, queue)
+            coded = code_streams(joining.plans, raw, self.scratch, exits, queue)
             coded += [self.config(), *joining.coded()]
             coded.sort(key=lambda item: item.stream.role)
             header = self.header([item.stream for item in coded], joining.scratch_bytes)
@@ -325,55 +324,65 @@ class _Joining:
         at_once: Mapping[Role, BinaryIO],
         queue: JobQueue,
     ) -> None:
-        profile, self._at_once = build.profile, at_once
-        streams = SegmentWriter(raw, profile.mixed_roles)
+        profile, self._raw, most_mixed = build.profile, raw, most_mixed_bytes(build.layer_bytes)
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
-        budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
-        predicting = profile.predicting_bytes if profile.second_format and build.plan.source_layers else 0
-        mostly_new = build.plan.new_bytes > _MOSTLY * build.plan.changed_bytes
-        part = _PART_BESIDE_NEW if mostly_new else _PART_OF_DIFFERENCES
-        bits = bits_within((budget - predicting) // part) if profile.mixes else 0
-        self._mixed = MixedCoding(at_once[Role.DIFF], bits) if bits else None
-        with closing(PieceReader(made)) as pieces:
-            items = LayerItems(build.plan, pieces, streams, self._text, self._mixed)
-            for layer in build.plan.rebuilt:
-                items.write(layer)
-        self._has_text = self._text.finish()
-        if self._has_text:
-            budget -= self._text.memory_bytes
-            streams.write(Role.DICTIONARIES, self._text.bases)
-        sizes, most = dict(streams.finish()), most_mixed_bytes(build.layer_bytes)
-        if Role.PREDICTIONS in sizes and not _any(raw, Role.PREDICTIONS, sizes):
-            del sizes[Role.PREDICTIONS]
-        if Role.PREDICTIONS in sizes:
-            budget -= profile.predicting_bytes
-        if Role.DIGESTS in sizes:
-            budget -= LISTED_BYTES
-        self._differences: list[Coded] = []
-        if self._mixed and 0 < self._mixed.raw_bytes <= most:
-            self._take_mixed(self._mixed, raw, sizes)
-            budget -= self._mixed.memory_bytes if self._differences else 0
-        self.plans = plan_streams(raw, sizes, budget, profile, queue, most)
-        self.scratch_bytes = items.scratch_bytes
+        with KeptDifferences(build.scratch) as differences:
+            self._sizes = self._write(build, made, differences if profile.mixes else None)
+            budget = self._budget(build)
+            self._differences = self._mixed(differences, at_once[Role.DIFF], profile, budget, most_mixed)
+        budget -= sum(memory_bytes(coded.stream.params.bits) for coded in self._differences)
+        self.plans = plan_streams(raw, self._sizes, budget, profile, queue, most_mixed)
 
     def coded(self) -> list[Coded]:
         """Return the streams that are coded already: what goes through all files in their order."""
         return [*self._differences, *([self._text.coded()] if self._has_text else [])]
 
-    def _take_mixed(self, mixed: MixedCoding, raw: RawStreams, sizes: dict[Role, tuple[int, ...]]) -> None:
-        """Take differences as they are coded beside old bytes, instead of by themselves, where that is shorter."""
-        coded_bytes = mixed.finish()
-        alone = [StreamPlan(role, MIN_DICTIONARY, sizes[role], None) for role in _PLAIN if role in sizes]
+    def _write(
+        self, build: Build, made: Iterable[BinaryIO], differences: KeptDifferences | None
+    ) -> dict[Role, tuple[int, ...]]:
+        """Write all items; return the bytes of each segment of each stream."""
+        streams = SegmentWriter(self._raw, build.profile.mixed_roles)
+        with closing(PieceReader(made)) as pieces:
+            items = LayerItems(build.plan, pieces, streams, self._text, differences)
+            for layer in build.plan.rebuilt:
+                items.write(layer)
+        self.scratch_bytes = items.scratch_bytes
+        self._has_text = self._text.finish()
+        if self._has_text:
+            streams.write(Role.DICTIONARIES, self._text.bases)
+        sizes = dict(streams.finish())
+        if Role.PREDICTIONS in sizes and not _any(self._raw, Role.PREDICTIONS, sizes):
+            del sizes[Role.PREDICTIONS]
+        return sizes
+
+    def _budget(self, build: Build) -> int:
+        """Return the bytes that decoders of streams which are still to be coded may take together."""
+        profile = build.profile
+        budget = profile.decoder_bytes - _CONFIG_BYTES - MEMBER_BYTES * sum(build.plan.member_counts)
+        budget -= self._text.memory_bytes if self._has_text else 0
+        budget -= profile.predicting_bytes if Role.PREDICTIONS in self._sizes else 0
+        return budget - (LISTED_BYTES if Role.DIGESTS in self._sizes else 0)
+
+    def _mixed(
+        self, differences: KeptDifferences, out: BinaryIO, profile: Profile, budget: int, most_mixed: int
+    ) -> list[Coded]:
+        """Return differences as they are coded beside old bytes, instead of by themselves, where that is shorter."""
+        beside = {role: sum(segments) for role, segments in self._sizes.items() if role not in _PLAIN}
+        bits = bits_of_differences(beside, differences.changed_bytes, budget, profile, most_mixed)
+        if not bits or not 0 < differences.raw_bytes <= most_mixed:
+            return []
+        coded_bytes = differences.code(out, bits)
+        alone = [StreamPlan(role, MIN_DICTIONARY, self._sizes[role], None) for role in _PLAIN if role in self._sizes]
         if all(plan.bytes <= _TRIED_BYTES for plan in alone):
             plain = [replace(plan, dictionary=max(MIN_DICTIONARY, plan.bytes)) for plan in alone]
-            if coded_bytes >= sum(code_small(plan, raw.segment(plan.role, 0)).stream.coded_bytes for plan in plain):
-                return
+            small = [code_small(plan, self._raw.segment(plan.role, 0)) for plan in plain]
+            if coded_bytes >= sum(coded.stream.coded_bytes for coded in small):
+                return []
         for plan in alone:
-            del sizes[plan.role]
-        params = Params(bits=mixed.bits)
-        stream = PatchStream(Role.DIFF, MIXED_DIFFERENCES, params, mixed.raw_bytes, coded_bytes)
-        self._at_once[Role.DIFF].seek(0)
-        self._differences.append(Coded(stream, self._at_once[Role.DIFF]))
+            del self._sizes[plan.role]
+        out.seek(0)
+        stream = PatchStream(Role.DIFF, MIXED_DIFFERENCES, Params(bits=bits), differences.raw_bytes, coded_bytes)
+        return [Coded(stream, out)]
 
 
 def _any(raw: RawStreams, role: Role, sizes: Mapping[Role, tuple[int, ...]]) -> bool:

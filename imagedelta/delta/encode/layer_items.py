@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from imagedelta.delta.content import LayerContent
-from imagedelta.delta.encode.beside import MixedCoding
+from imagedelta.delta.encode.beside import KeptDifferences
 from imagedelta.delta.encode.old_text import OldTextStream
 from imagedelta.delta.encode.pieces import Piece, PieceReader
 from imagedelta.delta.encode.plan import Choice, FilePlan, LayerPlan, PatchPlan
@@ -37,14 +37,14 @@ class LayerItems:
         pieces: PieceReader,
         streams: SegmentWriter,
         old_text: OldTextStream,
-        mixed: MixedCoding | None,
+        differences: KeptDifferences | None,
     ) -> None:
         """Args:
         pieces: Of all files whose data must be read, in the order of the plan.
         streams: Take the streams, but for text behind its old text, which ``old_text`` takes.
-        mixed: Takes differences with their old bytes, where the profile has it.
+        differences: Takes differences with their old bytes, where the profile mixes them.
         """
-        self._mixed = mixed
+        self._differences = differences
         self._plan = plan
         self._pieces = pieces
         self._raw = streams
@@ -168,8 +168,8 @@ class LayerItems:
         return Item(Way.COPY, size, base)
 
     def _streams(self, piece: Piece, file: FilePlan) -> None:
-        if self._mixed:
-            self._mixed.add(piece.beside)
+        if self._differences:
+            self._differences.add(piece.beside)
         for role, data in piece.streams.items():
             if role is Role.OLD_TEXT and file.base:
                 self._old_text.add(file.entry.path, self._plan.number(file.base), file.base.data, data)

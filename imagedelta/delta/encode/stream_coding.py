@@ -13,7 +13,7 @@ import lzma
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,7 @@ from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode import dictionary_lzma
 from imagedelta.delta.encode.job_queue import Job, JobQueue, in_order
 from imagedelta.delta.encode.spools import RawStreams, spooled_file
+from imagedelta.delta.encode.stream_memory import Division, divide
 from imagedelta.delta.format import mixing
 from imagedelta.delta.format.coders import (
     BROTLI,
@@ -38,7 +39,6 @@ from imagedelta.delta.format.coders import (
     MIXED_PROGRAMS,
     PLAIN_FRAME,
     PROGRAMS,
-    PROGRAMS_BYTES,
     RAW,
     Params,
     coder,
@@ -67,19 +67,9 @@ _TUNINGS: tuple[dict[str, int], ...] = (
     {"lc": 0, "lp": 1, "pb": 1},
     {"lc": 1, "lp": 1, "pb": 0},
 )
-_PROGRAM_ROLES = (Role.CODE, Role.LITERAL)
-"""The first that a patch has is where new programs are."""
 _CODE_TUNING = {"lc": 0, "lp": 1, "pb": 1}
 _ENCODER_FACTOR = 11
 """liblzma's encoder takes so many times its dictionary."""
-_OVERHEAD = max(coder(number).memory(Params()) for number in (LZMA2, BROTLI))
-"""What any decoder takes beside its dictionary."""
-_PROGRAMS = coder(PROGRAMS).memory(Params()) - _OVERHEAD
-"""What the coder of programs takes beyond that."""
-_HARDLY_ANY = 8 * KIB
-"""Where dictionaries lack memory, streams of up to so many bytes go without Brotli, which saves some bytes of them and
-takes more memory than they."""
-_SPARED = _OVERHEAD - coder(LZMA2).memory(Params())
 _PLANNING_BYTES = _ENCODER_FACTOR * _SAMPLE_BLOCKS * _SAMPLE_BLOCK
 _CLEARLY = 0.97
 """On a sample, the native coder must be so much shorter to be taken for a long stream, whose beginning it forgets."""
@@ -269,38 +259,21 @@ def plan_streams(
         budget: Bytes that all decoders together may take.
         most_mixed: Bytes of a stream that the native coder may code at most.
     """
-    totals = [(role, sum(segments)) for role, segments in sizes.items()]
-    mixed = frozenset(role for role, size in totals if role in profile.mixed_roles and size <= most_mixed)
-    programs = next((role for role in _PROGRAM_ROLES if role in sizes), None) if profile.second_format else None
-    shares = share_memory(totals, budget, profile, mixed, programs)
-    sparing: frozenset[Role] = frozenset()
-    if profile.second_format and any(shares[role] < min(size, profile.max_dictionary_bytes) for role, size in totals):
-        sparing = frozenset(role for role, size in totals if size <= _HARDLY_ANY)
-        shares = share_memory(totals, budget + _SPARED * len(sparing), profile, mixed, programs)
+    division = divide({role: sum(segments) for role, segments in sizes.items()}, budget, profile, most_mixed)
 
     def plan(role: Role) -> StreamPlan:
         has_code = role is Role.CODE or (profile.second_format and role is Role.EXTRA and len(sizes[role]) == 1)
-        planned = _plan(raw, role, sizes[role], shares[role], role in mixed, role is programs, has_code)
-        return replace(planned, may_brotli=role not in sparing)
+        return _plan(raw, role, sizes[role], division, has_code)
 
     jobs = [Job(partial(plan, role), _PLANNING_BYTES) for role in sizes]
     return [planned.result() for planned in [queue.submit(job) for job in jobs]]
 
 
-def _plan(
-    raw: RawStreams,
-    role: Role,
-    segments: tuple[int, ...],
-    share: int,
-    may_mix: bool,
-    has_programs: bool,
-    has_code: bool,
-) -> StreamPlan:
-    size = sum(segments)
-    dictionary = max(MIN_DICTIONARY, min(size, share - (_PROGRAMS if has_programs else 0)))
-    bits = _bits(size, share + _OVERHEAD, has_programs) if may_mix else 0
+def _plan(raw: RawStreams, role: Role, segments: tuple[int, ...], division: Division, has_code: bool) -> StreamPlan:
+    dictionary, bits, has_programs = division.dictionary(role), division.bits(role), role is division.programs
     if len(segments) == 1 and segments[0] <= _IN_MEMORY_BYTES.get(role, _SMALL_BYTES):
-        return StreamPlan(role, dictionary, segments, None, bits, has_programs, has_code=has_code)
+        may_brotli = role not in division.sparing
+        return StreamPlan(role, dictionary, segments, None, bits, has_programs, may_brotli, has_code)
     sample = _sample([raw.segment(role, number) for number in range(len(segments))])
     best = _best(sample, has_code)
     alone = Programs(best.tuning) if has_programs else best
@@ -404,42 +377,6 @@ def code_config(config: bytes, dictionary: bytes) -> Coded:
         return Coded(PatchStream(Role.CONFIG, LZMA2_DICTIONARY, params, len(config), len(packed)), io.BytesIO(packed))
     plan = StreamPlan(Role.CONFIG, dictionary_bytes, (len(config),), None)
     return code_small(plan, Extent(BytesReader(config), 0, len(config)))
-
-
-def share_memory(
-    sizes: Sequence[tuple[Role, int]],
-    budget: int,
-    profile: Profile,
-    mixed: frozenset[Role] = frozenset(),
-    programs: Role | None = None,
-) -> Mapping[Role, int]:
-    """Divide ``budget`` bytes of decoder memory into dictionaries, smallest stream first.
-
-    Args:
-        mixed: Streams that the native coder may code: of their dictionaries and what is left they get what its tables
-            want, largest first, as a percent of a large stream is more than ten of a small one.
-        programs: The stream that the coder of programs may code; what that takes is in its share.
-    """
-    left = budget - len(sizes) * _OVERHEAD - (_PROGRAMS if programs else 0)
-    shares = {}
-    for place, (role, size) in enumerate(sorted(sizes, key=lambda item: (item[1], item[0]))):
-        fair = left // (len(sizes) - place)
-        shares[role] = max(MIN_DICTIONARY, min(size, fair, profile.max_dictionary_bytes))
-        left -= shares[role]
-    if programs:
-        shares[programs] += _PROGRAMS
-    for role, size in sorted(sizes, key=lambda item: (-item[1], item[0])):
-        if role in mixed and (bits := _bits(size, shares[role] + left + _OVERHEAD, role is programs)):
-            left += shares[role]
-            shares[role] = _mixing_bytes(bits, role is programs) - _OVERHEAD
-            left -= shares[role]
-    return shares
-
-
-def _bits(size: int, memory: int, has_programs: bool) -> int:
-    """Return the size of tables that suits a stream and fits the memory; 0 where none fits."""
-    enough = max(mixing.LEAST_BITS, (2 * size).bit_length())
-    return min(enough, mixing.bits_within(memory - (PROGRAMS_BYTES if has_programs else 0)))
 
 
 def _mixing_bytes(bits: int, has_programs: bool) -> int:

@@ -136,7 +136,7 @@ def test_it_is_shorter(tmp_path) -> None:
 
 def test_differences_that_are_shorter_by_themselves_stay_so(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of some patches of a few hundred bytes are."""
-    monkeypatch.setattr(beside.MixedCoding, "finish", lambda coding: 100_000)
+    monkeypatch.setattr(beside.KeptDifferences, "code", lambda differences, out, bits: 100_000)
 
     patch, _ = a_patch(TARGET, SOURCE, scratch=tmp_path, profile=CM)
 
@@ -218,7 +218,7 @@ def test_old_bytes_that_are_left_out_are_not_looked_at(start: bytes, values: lis
     whole, thinned = ResidualEncoder(8), ResidualEncoder(8)
 
     full = [*(whole.span(differences, *span) for differences, span in spans), whole.finish()]
-    unpacked = beside.unpacked(beside.packed(spans))
+    unpacked = beside.unpacked(io.BytesIO(beside.packed(spans)))
     thin = [*(thinned.span(differences, *span) for differences, span in unpacked), thinned.finish()]
 
     assert b"".join(span.old for _, span in spans) == old

@@ -10,10 +10,7 @@ import pytest
 from imagedelta.delta import ImageContent, apply_patch, read_patch_header
 from imagedelta.delta.encode import build_patch, verify_patch
 from imagedelta.delta.encode.build import Stage
-from imagedelta.delta.encode.stream_coding import share_memory
-from imagedelta.delta.format.coders import LZMA2, Params, coder
-from imagedelta.delta.format.mixing import MOST_BITS, memory_bytes
-from imagedelta.delta.format.profiles import PROFILES, V1_16M, V1_64M
+from imagedelta.delta.format.profiles import V1_16M, V1_64M
 from imagedelta.delta.format.roles import Role
 from imagedelta.errors import DigestMismatch, RequestError
 from imagedelta.limits import KIB, MIB
@@ -279,30 +276,6 @@ def test_a_smaller_memory_class_takes_less_memory_on_the_device(tmp_path):
 
     assert small.memory_bytes < large.memory_bytes <= V1_64M.decoder_bytes
     assert small.bytes > 1.9 * large.bytes, "the second half lies beyond the small dictionary"
-
-
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-@pytest.mark.parametrize("size", [100, 3 * MIB, 100 * MIB, 10_000 * MIB])
-def test_decoders_together_stay_within_the_profile_whatever_the_size(profile, size):
-    sizes = [(role, size) for role in Role]
-
-    shares = share_memory(sizes, profile.decoder_bytes, profile)
-
-    decoders = [coder(LZMA2).memory(Params(dictionary_bytes=share)) for share in shares.values()]
-    assert sum(decoders) <= profile.decoder_bytes
-    assert max(shares.values()) <= profile.max_dictionary_bytes
-
-
-@pytest.mark.parametrize("code", [1 * MIB, 30 * MIB, 60 * MIB])
-def test_tables_of_the_native_coder_are_largest_for_the_largest_stream(code):
-    profile = PROFILES["v2-64m-cm-thin"]
-    sizes = [(Role.LITERAL, code // 40), (Role.CODE, code), (Role.TEXT, code // 50), (Role.TIMES, 100)]
-
-    shares = share_memory(sizes, 44 * MIB, profile, profile.mixed_roles, Role.CODE)
-
-    assert memory_bytes(MOST_BITS) <= shares[Role.CODE] + MIB + 1
-    assert all(shares[role] >= min(size, 3 * MIB) for role, size in sizes), "the others have their dictionaries"
-    assert sum(shares.values()) + len(sizes) * MIB <= 44 * MIB
 
 
 def test_finished_layers_are_not_made_again_after_a_kill(tmp_path):
