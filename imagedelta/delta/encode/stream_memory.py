@@ -64,7 +64,7 @@ class Division:
         if role not in self.mixed:
             return 0
         others = PROGRAMS_BYTES if role is self.programs else 0
-        return min(_enough(self.sizes[role]), mixing.bits_within(self.shares[role] + _OVERHEAD - others))
+        return min(_enough(role, self.sizes[role]), mixing.bits_within(self.shares[role] + _OVERHEAD - others))
 
 
 def divide(sizes: Mapping[Role, int], budget: int, profile: Profile, most_mixed: int) -> Division:
@@ -135,7 +135,9 @@ def _tables(
         if least <= shares[role] + left:
             bits[role] = mixing.LEAST_BITS
             left += shares[role] - least
-    while growing := [role for role in bits if bits[role] < _enough(sizes[role]) and _doubling(bits[role]) <= left]:
+    while growing := [
+        role for role in bits if bits[role] < _enough(role, sizes[role]) and _doubling(bits[role]) <= left
+    ]:
         role = max(growing, key=lambda role: sizes[role] / 2 ** bits[role])
         left -= _doubling(bits[role])
         bits[role] += 1
@@ -150,6 +152,7 @@ def _doubling(bits: int) -> int:
     return mixing.memory_bytes(bits + 1) - mixing.memory_bytes(bits)
 
 
-def _enough(size: int) -> int:
-    """Return the size of tables beyond which a stream gains nothing."""
-    return min(mixing.MOST_BITS, max(mixing.LEAST_BITS, (2 * size).bit_length()))
+def _enough(role: Role, size: int) -> int:
+    """Return the size of tables beyond which a stream gains nothing; differences use some for the zeros around them."""
+    wanted = mixing.MOST_BITS if role is Role.DIFF else (2 * size).bit_length()
+    return min(mixing.MOST_BITS, max(mixing.LEAST_BITS, wanted))
