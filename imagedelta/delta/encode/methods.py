@@ -244,7 +244,7 @@ class Delta:
     def _with_predictions(self, old: bytes, new: bytes) -> Difference | None:
         profile = self._file.encoding.profile
         min_match, bounds = profile.min_match_bytes, bounds_of(is_small=profile.is_small)
-        if unlike := unlike_difference(old, new, min_match, bounds):
+        if self._file.is_version and (unlike := unlike_difference(old, new, min_match, bounds)):
             return unlike if _is_useful(self._file, unlike, new) else None
         found = _useful_difference(self._file, old, new)
         return predicted_difference(found, old, new, min_match, bounds) if found else None

@@ -22,9 +22,10 @@ from imagedelta.delta.predict.prediction import START_BYTES, Part, Predicted, Pr
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.limits import KIB, MIB
 
-SAMPLE_BYTES, FEW_BYTES = 2 * MIB, 512 * KIB
+SAMPLE_BYTES, FEW_BYTES = 2 * MIB, 64 * KIB
 """About so much of a file is looked at to tell what a kind costs: of every so many blocks one."""
-_BLOCK_BYTES = 16 * KIB
+_BLOCK_BYTES, _LEAST_BLOCKS = 16 * KIB, 8
+"""Blocks are smaller where there would be fewer of them."""
 _CODE = Kind.CODE | Kind.AARCH64 | Kind.IMMEDIATES
 _DATA = Kind.ADDRESSES | Kind.JUMPS
 
@@ -52,6 +53,7 @@ class Way:
         self._prediction = Prediction(kinds, found.corrections, old, self._controls, known)
         self._prediction.show(both.new[:START_BYTES])
         self._one_in = -(-len(both.new) // sample_bytes)
+        self._block_bytes = min(_BLOCK_BYTES, sample_bytes // _LEAST_BLOCKS)
         self._is_exact = self._one_in == 1 and sample_bytes == SAMPLE_BYTES
         self._made: dict[Kind, Difference] = {}
         self._costs: dict[Kind, int] = {}
@@ -100,7 +102,7 @@ class Way:
         """The parts that are looked at, by the kinds that are sought in them."""
         matches: Iterable[Stretch] = self._controls.matches()
         found: dict[Kind, list[_Place]] = {}
-        for match in _sampled(matches, self._one_in) if self._one_in > 1 else matches:
+        for match in _sampled(matches, self._one_in, self._block_bytes) if self._one_in > 1 else matches:
             at = match.new
             for part in self._prediction.parts(match):
                 found.setdefault(_sought_in(part), []).append(_Place(at, part))
@@ -166,13 +168,13 @@ def _sought_in(part: Part) -> Kind:
     return Kind.NONE
 
 
-def _sampled(matches: Iterable[Stretch], one_in: int) -> Iterator[Stretch]:
+def _sampled(matches: Iterable[Stretch], one_in: int, block_bytes: int) -> Iterator[Stretch]:
     """Yield what matches have of one in so many blocks of the new file."""
     for old, new, length in matches:
-        for block in range(new // _BLOCK_BYTES, -(-(new + length) // _BLOCK_BYTES)):
+        for block in range(new // block_bytes, -(-(new + length) // block_bytes)):
             if block % one_in == 0:
-                start = max(new, block * _BLOCK_BYTES)
-                end = min(new + length, (block + 1) * _BLOCK_BYTES)
+                start = max(new, block * block_bytes)
+                end = min(new + length, (block + 1) * block_bytes)
                 yield Stretch(old + start - new, start, end - start)
 
 
