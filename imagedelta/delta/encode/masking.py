@@ -16,6 +16,7 @@ from imagedelta.delta.encode.linkage import Slots
 from imagedelta.delta.predict import clr, clr_mask
 from imagedelta.delta.predict.aarch64 import without_operand
 from imagedelta.delta.predict.controls import Controls
+from imagedelta.delta.predict.differences import quick_numbers
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.elf_tables import FrameIndex, Symbols
 from imagedelta.delta.predict.image import Image
@@ -26,7 +27,6 @@ from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.delta.predict.tables import Table
 
 _HASHED = 32
-_NO_WORD, _NO_LONG = bytes(4), bytes(8)
 _TOLD = 4
 """Numbers that are noted of a reference."""
 _NOWHERE = (1 << 64) - 1
@@ -88,10 +88,9 @@ class ProgramMask:
         """
         out = bytearray(data)
         words, longs = _places(data, part, self._prediction)
-        for at in words:
-            out[at : at + 4] = _NO_WORD
-        for at in longs:
-            out[at : at + 8] = _NO_LONG
+        for places, width in ((words, _U32.size), (longs, _U64.size)):
+            if places:  # each number less itself
+                quick_numbers(out, data, data, data, places, width, subtract=True)
         for at, width in _telling(part.table, words, longs):
             value = int.from_bytes(data[at : at + width], "little")
             target = self._target(part.table, width, value)

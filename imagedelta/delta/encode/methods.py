@@ -29,7 +29,7 @@ from imagedelta.delta.encode.fold_finding import find_folds
 from imagedelta.delta.encode.large_programs import MASKED_WHOLE_BYTES, large_delta
 from imagedelta.delta.encode.matches import BYTES_PER_OLD_BYTE
 from imagedelta.delta.encode.pieces import Piece
-from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers, spans_of
+from imagedelta.delta.encode.predicting import predicted_difference, prediction_numbers, spans_of, unlike_difference
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.encode.windows import Windows, window_count
 from imagedelta.delta.format import zero_runs
@@ -235,13 +235,19 @@ class Delta:
     def pieces(self) -> Iterator[Piece]:
         """See ``Method``."""
         old, new, profile = self._old.whole(), self._file.new.whole(), self._file.encoding.profile
-        found = _useful_difference(self._file, old, new)
-        if found and profile.second_format:
-            found = predicted_difference(found, old, new, profile.min_match_bytes, bounds_of(is_small=profile.is_small))
+        found = self._with_predictions(old, new) if profile.second_format else _useful_difference(self._file, old, new)
         if found:
             yield _delta(found, self._file.base, 0, (old, new), profile)
         else:
             yield from Literal(self._file.encoding, self._file.new).pieces()
+
+    def _with_predictions(self, old: bytes, new: bytes) -> Difference | None:
+        profile = self._file.encoding.profile
+        min_match, bounds = profile.min_match_bytes, bounds_of(is_small=profile.is_small)
+        if self._file.is_version and (unlike := unlike_difference(old, new, min_match, bounds)):
+            return unlike if _is_useful(self._file, unlike, new) else None
+        found = _useful_difference(self._file, old, new)
+        return predicted_difference(found, old, new, min_match, bounds) if found else None
 
     def memory(self) -> int:
         """See ``Method``."""

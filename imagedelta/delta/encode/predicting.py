@@ -12,16 +12,17 @@ from operator import itemgetter
 
 from imagedelta import leb128
 from imagedelta.delta import byte_sums
-from imagedelta.delta.content import Extent
+from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode.beside import Span
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, along, between
-from imagedelta.delta.encode.likely_kinds import kinds_of_file
+from imagedelta.delta.encode.likely_kinds import kinds_of_file, kinds_of_program
+from imagedelta.delta.encode.likeness import is_unlike
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.encode.unlike import without_unlike
 from imagedelta.delta.encode.versions import Versions
-from imagedelta.delta.encode.ways import Way, packed_cost
+from imagedelta.delta.encode.ways import FEW_BYTES, Way, packed_cost
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.bounds import LARGE, Bounds
 from imagedelta.delta.predict.controls import Controls
@@ -41,6 +42,8 @@ _WORTH_A_BYTE = 16 * KIB
 """A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
 _SMALL = 256 * KIB
 """A search in files of up to so many bytes takes no time."""
+_HARDLY_MASKED = 1000
+"""Where fewer than one in so many bytes is masked, the file is data, whatever its kind."""
 _LOSS = 6
 """What a control costs, in bytes of masked files that are not equal."""
 _HARDLY_LARGER = 1.02
@@ -48,6 +51,25 @@ _WORTH_CHOOSING = 1000
 """Beyond it, kinds are tried with one more or less."""
 MASK = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.CLR | Kind.IMMEDIATES | Kind.AARCH64
 """What is masked where it is predicted; distances in data are too often none."""
+
+
+def unlike_difference(old: bytes, new: bytes, min_match: int, bounds: Bounds = LARGE) -> Difference | None:
+    """Return the difference of two programs that are hardly alike, its references predicted; None for other files.
+
+    Matches are sought once, in masked files: what both were compiled from shows best there.
+    """
+    both = Versions(old, new)
+    kinds = kinds_of_program(_extent(old), _extent(new), bounds)
+    if not kinds or len(new) < START_BYTES or not is_unlike(old, new):
+        return None
+    old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
+    matched = masked_matches(old_masked, new_masked, min_match)
+    alike = without_unlike(matched, between(old_masked, new_masked, matched, 1).difference)
+    found = along(new, list(alike))
+    if len(found.controls) > bounds.controls:
+        return None
+    way = Way(both, found, kinds, FEW_BYTES)
+    return way.difference(_chosen(way, kinds, both) if way.cost(kinds) < way.cost(Kind.NONE) else Kind.NONE)
 
 
 def predicted_difference(
@@ -73,8 +95,9 @@ def _best_way(
     best = min(ways, key=lambda one: one.cost(kinds), default=None)
     if best and best.cost(kinds) < _WORTH_A_SEARCH:
         return best
-    if len(plain.controls) >= _WORTH_A_MASK or len(both.new) <= max(_SMALL, plain_cost * _WORTH_A_DOUBT):
-        ways += _ways(_searched(plain, both, kinds, min_match), both, kinds, bounds)
+    is_worth_it = len(plain.controls) >= _WORTH_A_MASK or len(both.new) <= max(_SMALL, plain_cost * _WORTH_A_DOUBT)
+    if is_worth_it and (searched := _searched(plain, both, kinds, min_match)):
+        ways += _ways(searched, both, kinds, bounds)
     return min(ways, key=lambda one: one.cost(kinds), default=None)
 
 
@@ -117,13 +140,23 @@ def _without_noise(found: Difference, both: Versions, bounds: Bounds, way: Way |
     return other if packed_cost(other) <= _HARDLY_LARGER * packed_cost(found) else found
 
 
-def _searched(plain: Difference, both: Versions, kinds: Kind, min_match: int) -> Difference:
-    """Return another choice of matches; in masked files, unless hardly a byte differs and nothing was sought yet."""
+def _searched(plain: Difference, both: Versions, kinds: Kind, min_match: int) -> Difference | None:
+    """Return another choice of matches; in masked files, unless hardly a byte differs and nothing was sought yet.
+
+    Returns:
+        None where hardly anything is masked: the matches would be the same.
+    """
     if len(plain.controls) == 1:
         return along(both.new, masked_matches(both.old, both.new, min_match))
     old_masked = masked(both.old, kinds & MASK, both.old_clr)
     new_masked = masked(both.new, kinds & MASK, both.new_clr)
+    if not kinds & Kind.CLR and _differing(new_masked, both.new) * _HARDLY_MASKED < len(both.new):
+        return None
     return along(both.new, masked_matches(old_masked, new_masked, min_match))
+
+
+def _differing(one: bytes, other: bytes) -> int:
+    return len(one) - byte_sums.subtract(one, other).count(0)
 
 
 def masked_matches(old: bytes, new: bytes, min_match: int) -> list[Match]:
@@ -140,6 +173,10 @@ def _alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> li
         if size >= 4 * min_match or (size >= min_match and 2 * byte_sums.subtract(ours, theirs).count(0) >= size):
             good.append(match)
     return good
+
+
+def _extent(data: bytes) -> Extent:
+    return Extent(BytesReader(data), 0, len(data))
 
 
 def spans_of(found: Difference, old: Extent, new: Extent) -> Iterator[Span]:

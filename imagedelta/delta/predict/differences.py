@@ -35,7 +35,7 @@ def _with_numbers(made: bytes, old: Predicted, numbers: bytes, more: bytes, chan
     out = bytearray(made)
     for places, width in ((old.words, 4), (old.longs, 8)):
         if places:
-            _quickly(out, numbers, more, changed, places, width, subtract=subtract)
+            quick_numbers(out, numbers, more, changed, places, width, subtract=subtract)
     return bytes(out)
 
 
@@ -55,4 +55,4 @@ def add_numbers(
             form.pack_into(out, at, number + sign * by & mask)
 
 
-_quickly = in_c(add_numbers)
+quick_numbers = in_c(add_numbers)

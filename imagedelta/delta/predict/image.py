@@ -84,6 +84,9 @@ class Image:
     def pieces(self, start: int, end: int) -> Iterator[Piece]:
         """Yield the pieces that make up ``start`` to ``end`` of the file."""
         at = max(0, bisect_right(self._places, start) - 1)
+        if self._pieces and self._pieces[at].start <= start < end <= self._pieces[at].end:
+            yield Piece(start, end, self._pieces[at].segment)
+            return
         while start < end:
             if at < len(self._pieces) and self._pieces[at].end <= start:
                 at += 1

@@ -85,6 +85,7 @@ class Prediction:
             ContentError: A match is not inside the base.
         """
         self._kinds, self._corrections, self._base, self._controls = kinds, corrections, base, controls
+        self._are_whole = bool(kinds & Kind.NUMBERS)
         self._file = file
         self.shifts = Shifts(())
         """How places moved, once the start of the new file has been shown."""
@@ -113,7 +114,7 @@ class Prediction:
             kinds: The same of .NET, and no tables where this one has none.
         """
         other = copy(self)
-        other._kinds = kinds
+        other._kinds, other._are_whole = kinds, bool(kinds & Kind.NUMBERS)
         other._program = self._program and self._program.with_kinds(kinds)
         return other
 
@@ -138,8 +139,8 @@ class Prediction:
         data = self._old.read_at(part.old, part.length)
         if self._program is None or part.run is None:
             return Predicted(data, (), ())
-        found = self._program.predicted(data, part, part.run)
-        return found._replace(are_whole=bool(self._kinds & Kind.NUMBERS))
+        data, words, longs = self._program.predicted(data, part, part.run)
+        return Predicted(data, words, longs, self._are_whole)
 
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))
@@ -158,7 +159,11 @@ class _Program:
     """The references of a program."""
 
     def __init__(self, kinds: Kind, images: tuple[Image, Image], moves: Steps, tables: list[Table], *, is_elf: bool):
-        self._kinds, self._tables, self._moves, self._is_elf = kinds, tables, moves, is_elf
+        self._tables, self._moves, self._is_elf = tables, moves, is_elf
+        self._has_code, self._has_addresses, self._has_jumps = (
+            bool(kinds & sought) for sought in (MACHINE_CODE, Kind.ADDRESSES, Kind.JUMPS)
+        )
+        """Asked once: there are parts by the hundred thousand."""
         self._ends = [table.end for table in tables]
         """Rising, as tables do not overlap."""
         self._old, self._new = images
@@ -184,24 +189,28 @@ class _Program:
                     at = end
             yield from _cut(at, run.end, run)
 
-    def predicted(self, data: bytes, part: Part, run: Run) -> Predicted:
-        """See ``Prediction``."""
-        out = bytearray(data)
-        words: Sequence[int] = ()
-        longs: Sequence[int] = ()
+    def predicted(self, data: bytes, part: Part, run: Run) -> tuple[bytes, Sequence[int], Sequence[int]]:
+        """Return what ``Prediction.predicted`` does, without saying whether numbers are whole."""
+        segment = run.segment
         if part.table:
+            out = bytearray(data)
             words, longs = part.table.predict(data, out, part.old, run.difference)
-        elif run.segment is None:
-            pass
-        elif run.segment.executable:
-            if self._kinds & MACHINE_CODE:
-                words = self._code.code(data, out, part.old, run)
-        else:
-            if self._kinds & Kind.ADDRESSES and (run.segment.writable or self._old.is_fixed):
-                longs = self._data.addresses(data, out, part.old)
-            if self._kinds & Kind.JUMPS:
-                words = self._data.jumps(data, out, part.old, run, longs)
-        return Predicted(bytes(out), words, longs)
+            return bytes(out), words, longs
+        if segment is None:
+            return data, (), ()
+        if segment.executable:
+            if not self._has_code:
+                return data, (), ()
+            out = bytearray(data)
+            words = self._code.code(data, out, part.old, run)
+            return bytes(out) if words else data, words, ()
+        out = bytearray(data)
+        words, longs = (), ()
+        if self._has_addresses and (segment.writable or self._old.is_fixed):
+            longs = self._data.addresses(data, out, part.old)
+        if self._has_jumps:
+            words = self._data.jumps(data, out, part.old, run, longs)
+        return bytes(out), words, longs
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
         shift = match.new - match.old

@@ -10,7 +10,7 @@ from imagedelta.delta.encode import ways
 from imagedelta.delta.encode.file_diff import Difference, between
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.encode.versions import Versions
-from imagedelta.delta.encode.ways import Way, packed_cost
+from imagedelta.delta.encode.ways import SAMPLE_BYTES, Way, packed_cost
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.limits import KIB
 from tests.unit.delta.predict.programs import a_program
@@ -20,8 +20,8 @@ OLD = a_program(20_000, {})
 NEW = a_program(20_000, {100: b"\x90" * 7, 9000: b"\xcc" * 33, 15_000: b"\x90" * 400})
 
 
-def a_way(found: Difference, kinds: Kind = ALL) -> Way:
-    return Way(Versions(OLD, NEW), found, kinds)
+def a_way(found: Difference, kinds: Kind = ALL, sample_bytes: int = SAMPLE_BYTES) -> Way:
+    return Way(Versions(OLD, NEW), found, kinds, sample_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +54,24 @@ def test_a_way_with_a_part_of_a_match_left_out_is_predicted_as_by_itself(found: 
 
 
 def test_a_sample_tells_about_what_all_of_it_costs(found: Difference, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "SAMPLE_BYTES", len(NEW) // 3)
     monkeypatch.setattr(ways, "_BLOCK_BYTES", 4 * KIB)
     kinds = ALL & ~Kind.CODE
 
-    sampled = a_way(found).cost(kinds)
+    sampled = a_way(found, sample_bytes=len(NEW) // 3).cost(kinds)
 
     whole = packed_cost(a_way(found).difference(kinds))
     assert sampled != whole
     assert 0.7 * whole < sampled < 1.4 * whole
+
+
+@pytest.mark.parametrize("left_out", [Kind.CODE, Kind.ADDRESSES, Kind.TABLES, Kind.JUMPS, Kind.NUMBERS])
+def test_a_small_sample_of_all_tells_whether_a_kind_pays(found: Difference, left_out: Kind) -> None:
+    roughly, exactly = a_way(found, sample_bytes=2 * len(NEW)), a_way(found)
+
+    saved = roughly.cost(ALL & ~left_out) - roughly.cost(ALL)
+
+    assert saved == pytest.approx(exactly.cost(ALL & ~left_out) - exactly.cost(ALL), rel=0.1, abs=40)
+    assert roughly.difference(ALL) == exactly.difference(ALL)
 
 
 def test_what_a_way_costs_is_counted_once(found: Difference) -> None:

@@ -1,0 +1,65 @@
+"""Programs that are hardly alike are searched once, masked; what is made of them is right, and no larger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagedelta.delta.encode.file_diff import difference
+from imagedelta.delta.encode.likeness import is_unlike
+from imagedelta.delta.encode.predicting import predicted_difference, unlike_difference
+from imagedelta.delta.encode.ways import packed_cost
+from imagedelta.delta.format.profiles import PROFILES
+from imagedelta.delta.predict.kinds import Kind
+from tests.images import an_image
+from tests.unit.delta.patches import a_patch, assert_rebuilt
+from tests.unit.delta.predict.programs import a_program
+
+MIN_MATCH = 16
+OLD = a_program(3000)
+MOVED = a_program(3000, {100: b"\x90" * 7, 2000: b"\xcc" * 33})
+RECOMPILED = a_program(3000, {number: b"\x90" * (1 + number % 5) for number in range(0, 3000, 2)})
+ANOTHER = a_program(3000, seed=8)
+
+
+def test_a_file_of_which_samples_are_in_its_base_is_alike() -> None:
+    assert not is_unlike(OLD, OLD)
+    assert not is_unlike(OLD, OLD[5000:] + bytes(20_000))
+
+
+def test_a_file_of_which_nothing_is_in_its_base_is_unlike() -> None:
+    assert is_unlike(OLD, ANOTHER)
+    assert is_unlike(b"", ANOTHER)
+
+
+def test_what_has_only_zeros_tells_nothing() -> None:
+    assert is_unlike(OLD, bytes(20_000))
+    assert is_unlike(OLD, b"")
+
+
+def test_programs_that_are_alike_and_files_that_are_none_are_left_to_other_searches() -> None:
+    assert unlike_difference(OLD, OLD, MIN_MATCH) is None
+    assert unlike_difference(OLD, ANOTHER[4:], MIN_MATCH) is None
+    assert unlike_difference(b"a" * 9000, b"b" * 9000, MIN_MATCH) is None
+
+
+def test_a_program_whose_references_all_moved_is_found_at_once_and_predicted() -> None:
+    calls_moved = is_unlike(OLD, RECOMPILED)
+
+    found = unlike_difference(OLD, RECOMPILED, MIN_MATCH)
+
+    assert calls_moved
+    assert found
+    assert found.kinds & Kind.CODE
+    searched_twice = predicted_difference(difference(OLD, RECOMPILED, MIN_MATCH), OLD, RECOMPILED, MIN_MATCH)
+    assert packed_cost(found) <= 1.02 * packed_cost(searched_twice)
+
+
+@pytest.mark.parametrize("target", [RECOMPILED, ANOTHER])
+def test_a_device_makes_such_a_program(target: bytes, tmp_path: Path) -> None:
+    source, changed = an_image({"bin/app": OLD}), an_image({"bin/app": target})
+
+    patch, _ = a_patch(changed, source, scratch=tmp_path, profile=PROFILES["v2-64m"])
+
+    assert_rebuilt(changed, patch, source)
