@@ -12,17 +12,17 @@ from operator import itemgetter
 
 from imagedelta import leb128
 from imagedelta.delta import byte_sums
-from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.content import Extent
 from imagedelta.delta.encode.beside import Span
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, along, between
-from imagedelta.delta.encode.likely_kinds import kinds_of_file, kinds_of_program
+from imagedelta.delta.encode.likely_kinds import kinds_of_file
 from imagedelta.delta.encode.likeness import is_unlike
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.encode.unlike import without_unlike
 from imagedelta.delta.encode.versions import Versions
-from imagedelta.delta.encode.ways import FEW_BYTES, Way, packed_cost
+from imagedelta.delta.encode.ways import FEW_BYTES, SAMPLE_BYTES, Way, packed_cost
 from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.bounds import LARGE, Bounds
 from imagedelta.delta.predict.controls import Controls
@@ -42,6 +42,8 @@ _WORTH_A_BYTE = 16 * KIB
 """A byte must be saved per so many of a file: predicting them takes a device a millisecond or two."""
 _SMALL = 256 * KIB
 """A search in files of up to so many bytes takes no time."""
+_SMALL_ASSEMBLY = 64 * KIB
+"""Assemblies of up to so many bytes are searched twice, however unlike: it takes no time, and they gain most."""
 _HARDLY_MASKED = 1000
 """Where fewer than one in so many bytes is masked, the file is data, whatever its kind."""
 _LOSS = 6
@@ -59,17 +61,21 @@ def unlike_difference(old: bytes, new: bytes, min_match: int, bounds: Bounds = L
     Matches are sought once, in masked files: what both were compiled from shows best there.
     """
     both = Versions(old, new)
-    kinds = kinds_of_program(_extent(old), _extent(new), bounds)
-    if not kinds or len(new) < START_BYTES or not is_unlike(old, new):
+    if len(new) < START_BYTES or not is_unlike(old, new) or not (kinds := kinds_of_file(both, bounds)):
         return None
-    old_masked, new_masked = masked(old, kinds & MASK), masked(new, kinds & MASK)
+    if kinds & Kind.CLR and len(new) <= _SMALL_ASSEMBLY:
+        return None
+    old_masked = masked(old, kinds & MASK, both.old_clr)
+    new_masked = masked(new, kinds & MASK, both.new_clr)
     matched = masked_matches(old_masked, new_masked, min_match)
     alike = without_unlike(matched, between(old_masked, new_masked, matched, 1).difference)
     found = along(new, list(alike))
     if len(found.controls) > bounds.controls:
         return None
-    way = Way(both, found, kinds, FEW_BYTES)
-    return way.difference(_chosen(way, kinds, both) if way.cost(kinds) < way.cost(Kind.NONE) else Kind.NONE)
+    tried = [(way, kinds) for way in _ways(found, both, kinds, bounds, FEW_BYTES)]
+    as_it_is = Way(both, found, Kind.NONE, FEW_BYTES)
+    way, kinds = min([*tried, (as_it_is, Kind.NONE)], key=lambda one: one[0].cost(one[1]))
+    return way.difference(_chosen(way, kinds, both))
 
 
 def predicted_difference(
@@ -101,12 +107,14 @@ def _best_way(
     return min(ways, key=lambda one: one.cost(kinds), default=None)
 
 
-def _ways(found: Difference, both: Versions, kinds: Kind, bounds: Bounds) -> Iterator[Way]:
+def _ways(
+    found: Difference, both: Versions, kinds: Kind, bounds: Bounds, sample_bytes: int = SAMPLE_BYTES
+) -> Iterator[Way]:
     """Yield the ways along the same matches."""
     if len(found.controls) <= bounds.controls:
         corrections = _corrections(both, found) if kinds & Kind.CLR else ()
         for corrected in (corrections, ()) if corrections else ((),):
-            yield Way(both, replace(found, corrections=corrected), kinds)
+            yield Way(both, replace(found, corrections=corrected), kinds, sample_bytes)
 
 
 def _chosen(way: Way, kinds: Kind, both: Versions) -> Kind:
@@ -173,10 +181,6 @@ def _alike(found: Sequence[Match], old: bytes, new: bytes, min_match: int) -> li
         if size >= 4 * min_match or (size >= min_match and 2 * byte_sums.subtract(ours, theirs).count(0) >= size):
             good.append(match)
     return good
-
-
-def _extent(data: bytes) -> Extent:
-    return Extent(BytesReader(data), 0, len(data))
 
 
 def spans_of(found: Difference, old: Extent, new: Extent) -> Iterator[Span]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.predict.kinds import Kind
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt
+from tests.unit.delta.predict.assemblies import Source, assembly, call, fat
 from tests.unit.delta.predict.programs import a_program
 
 MIN_MATCH = 16
@@ -21,6 +23,27 @@ OLD = a_program(3000)
 MOVED = a_program(3000, {100: b"\x90" * 7, 2000: b"\xcc" * 33})
 RECOMPILED = a_program(3000, {number: b"\x90" * (1 + number % 5) for number in range(0, 3000, 2)})
 ANOTHER = a_program(3000, seed=8)
+
+
+def methods(count: int, *, first: int = 1, longer: int = 0) -> list[tuple[str, bytes]]:
+    """Methods that call each other every dozen bytes; every tenth is longer by so many bytes.
+
+    Args:
+        first: Number of the first.
+    """
+    bodies = random.Random(7)
+
+    def body(number: int) -> bytes:
+        calls = (call(0x06000000 + first + bodies.randrange(count)) + bodies.randbytes(7) for _ in range(8))
+        return b"".join(calls) + b"\x17" * (longer * (number % 10 == 0)) + b"\x2a"
+
+    return [(f"Method{number}", fat(body(number))) for number in range(count)]
+
+
+ASSEMBLY = assembly(Source(methods(1500)))
+LATER = assembly(
+    Source([("Zeroth", fat(b"\x2a")), *methods(1500, first=2, longer=3)], strings_first=["SomethingThatIsNew"])
+)
 
 
 def test_a_file_of_which_samples_are_in_its_base_is_alike() -> None:
@@ -56,9 +79,26 @@ def test_a_program_whose_references_all_moved_is_found_at_once_and_predicted() -
     assert packed_cost(found) <= 1.02 * packed_cost(searched_twice)
 
 
-@pytest.mark.parametrize("target", [RECOMPILED, ANOTHER])
-def test_a_device_makes_such_a_program(target: bytes, tmp_path: Path) -> None:
-    source, changed = an_image({"bin/app": OLD}), an_image({"bin/app": target})
+def test_a_small_assembly_is_left_to_other_searches() -> None:
+    old, new = (assembly(Source(methods(300, first=first))) for first in (1, 2))
+
+    assert is_unlike(old, new)
+
+    assert unlike_difference(old, new, MIN_MATCH) is None
+
+
+def test_an_assembly_that_was_compiled_from_much_later_sources_is_so_too() -> None:
+    found = unlike_difference(ASSEMBLY, LATER, MIN_MATCH)
+
+    assert is_unlike(ASSEMBLY, LATER)
+    assert found
+    searched_twice = predicted_difference(difference(ASSEMBLY, LATER, MIN_MATCH), ASSEMBLY, LATER, MIN_MATCH)
+    assert packed_cost(found) <= 1.02 * packed_cost(searched_twice)
+
+
+@pytest.mark.parametrize(("base", "target"), [(OLD, RECOMPILED), (OLD, ANOTHER), (ASSEMBLY, LATER)])
+def test_a_device_makes_such_a_program(base: bytes, target: bytes, tmp_path: Path) -> None:
+    source, changed = an_image({"bin/app": base}), an_image({"bin/app": target})
 
     patch, _ = a_patch(changed, source, scratch=tmp_path, profile=PROFILES["v2-64m"])
 
