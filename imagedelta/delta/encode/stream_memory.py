@@ -1,7 +1,7 @@
 """Dividing the memory that the decoders of a patch may take together among its streams.
 
 Dictionaries come first, the smallest stream's first. Then the tables of the native coder take what is left, and the
-dictionaries of the streams that they are for: each doubling goes where a bucket serves most bytes.
+dictionaries of the streams that they are for, step by step: first what saves most for its memory.
 
 Source: docs/adr/0039.
 """
@@ -37,8 +37,10 @@ _HARDLY_ANY = 8 * KIB
 """Where dictionaries lack memory, streams of up to so many bytes go without Brotli, which saves some bytes of them and
 takes more memory than they."""
 _SPARED = _OVERHEAD - coder(LZMA2).memory(Params())
+_SAVED_BY_MIXING, _SAVED_BY_DOUBLING = 0.03, 0.005
+"""What the smallest tables save of a stream's raw bytes, about, and what each doubling of them does."""
 _WEIGHT_OF_DIFFERENCES = 2
-"""A changed byte gains as much by a doubling of tables as so many new ones."""
+"""A changed byte gains as much by tables as so many new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,18 @@ class Division:
             return 0
         others = PROGRAMS_BYTES if role is self.programs else 0
         return min(_enough(role, self.sizes[role]), mixing.bits_within(self.shares[role] + _OVERHEAD - others))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """From a dictionary to the smallest tables, or from tables to twice as large ones."""
+
+    role: Role
+    bits: int
+    cost: int
+    """Bytes of memory."""
+    saved: float
+    """Bytes of the patch, about."""
 
 
 def divide(sizes: Mapping[Role, int], budget: int, profile: Profile, most_mixed: int) -> Division:
@@ -116,7 +130,7 @@ def _shares(
         left -= shares[role]
     if programs:
         shares[programs] += _PROGRAMS
-    tables = _tables({role: size for role, size in reversed(ordered) if role in mixed}, shares, left, programs)
+    tables = _tables({role: size for role, size in ordered if role in mixed}, shares, left, programs)
     return shares | {role: _table_share(bits, role is programs) for role, bits in tables.items()}
 
 
@@ -126,30 +140,32 @@ def _tables(
     """Return the size of the tables of each stream that has room for any.
 
     Args:
-        sizes: Largest first.
+        shares: What they have without.
         left: Bytes that are nobody's.
     """
-    bits = {}
-    for role in sizes:
-        least = _table_share(mixing.LEAST_BITS, role is programs)
-        if least <= shares[role] + left:
-            bits[role] = mixing.LEAST_BITS
-            left += shares[role] - least
-    while growing := [
-        role for role in bits if bits[role] < _enough(role, sizes[role]) and _doubling(bits[role]) <= left
-    ]:
-        role = max(growing, key=lambda role: sizes[role] / 2 ** bits[role])
-        left -= _doubling(bits[role])
-        bits[role] += 1
-    return bits
+    held, bits = dict(shares), dict.fromkeys(sizes, 0)
+    while steps := [step for role in sizes if (step := _step(role, sizes[role], bits[role], held[role], programs))]:
+        fitting = [step for step in steps if step.cost <= left]
+        if not fitting:
+            break
+        best = max(fitting, key=lambda step: (step.saved / max(1, step.cost), step.role))
+        left -= best.cost
+        held[best.role] += best.cost
+        bits[best.role] = best.bits
+    return {role: number for role, number in bits.items() if number}
+
+
+def _step(role: Role, size: int, bits: int, held: int, programs: Role | None) -> _Step | None:
+    """Return the next step of a stream; None where it has all that serves it."""
+    following = bits + 1 if bits else mixing.LEAST_BITS
+    if following > _enough(role, size):
+        return None
+    saved = size * (_SAVED_BY_DOUBLING if bits else _SAVED_BY_MIXING)
+    return _Step(role, following, _table_share(following, role is programs) - held, saved)
 
 
 def _table_share(bits: int, has_programs: bool) -> int:
     return coder(MIXED_PROGRAMS if has_programs else MIXED_BYTES).memory(Params(bits=bits)) - _OVERHEAD
-
-
-def _doubling(bits: int) -> int:
-    return mixing.memory_bytes(bits + 1) - mixing.memory_bytes(bits)
 
 
 def _enough(role: Role, size: int) -> int:
