@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imagedelta.delta.encode import predicting
 from imagedelta.delta.encode.file_diff import difference
 from imagedelta.delta.encode.likeness import is_unlike
 from imagedelta.delta.encode.predicting import predicted_difference, unlike_difference
@@ -15,7 +16,8 @@ from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.delta.predict.kinds import Kind
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt
-from tests.unit.delta.predict.assemblies import Source, assembly, call, fat
+from tests.unit.delta.predict.arm_programs import an_arm_program
+from tests.unit.delta.predict.assemblies import Source, assembly, call, fat, ready_to_run
 from tests.unit.delta.predict.programs import a_program
 
 MIN_MATCH = 16
@@ -103,3 +105,32 @@ def test_a_device_makes_such_a_program(base: bytes, target: bytes, tmp_path: Pat
     patch, _ = a_patch(changed, source, scratch=tmp_path, profile=PROFILES["v2-64m"])
 
     assert_rebuilt(changed, patch, source)
+
+
+PROGRAMS = {
+    "x86-64": a_program(1500),
+    "aarch64": an_arm_program(1500),
+    "bytecode": assembly(Source(methods(600))),
+    "bytecode and machine code": ready_to_run(Source(methods(300)), functions=400),
+}
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_device_makes_whatever_is_taken_for_unlike(
+    kind: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alike or not, whole or cut short, with bytes that came and went anywhere, headers and tables too."""
+    monkeypatch.setattr(predicting, "is_unlike", lambda old, new: True)
+    monkeypatch.setattr(predicting, "_SMALL_ASSEMBLY", 0)
+    chance = random.Random(f"{kind} {seed}")
+    old, new = PROGRAMS[kind], bytearray(PROGRAMS[kind])
+    for _ in range(chance.randrange(1, 80)):
+        at = chance.randrange(len(new))
+        new[at : at + chance.randrange(9)] = chance.randbytes(chance.randrange(9))
+    del new[chance.choice([len(new), chance.randrange(5_000, len(new))]) :]
+    source, target = an_image({"bin/app": old}), an_image({"bin/app": bytes(new)})
+
+    patch, _ = a_patch(target, source, scratch=tmp_path, profile=PROFILES["v2-64m"])
+
+    assert_rebuilt(target, patch, source)
