@@ -37,7 +37,13 @@ from imagedelta.delta.encode.old_text import OldTextStream
 from imagedelta.delta.encode.pieces import PieceReader
 from imagedelta.delta.encode.plan import PatchPlan, plan_patch
 from imagedelta.delta.encode.remembering import Memory
-from imagedelta.delta.encode.spools import RawStreams, SegmentWriter, Spools, spooled_file
+from imagedelta.delta.encode.spools import (
+    MIXED_SEGMENT_BYTES,
+    RawStreams,
+    SegmentWriter,
+    Spools,
+    spooled_file,
+)
 from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_config, code_small, code_streams, plan_streams
 from imagedelta.delta.encode.stream_memory import bits_of_differences
 from imagedelta.delta.format import config_text
@@ -341,7 +347,9 @@ class _Joining:
         self, build: Build, made: Iterable[BinaryIO], differences: KeptDifferences | None
     ) -> dict[Role, tuple[int, ...]]:
         """Write all items; return the bytes of each segment of each stream."""
-        streams = SegmentWriter(self._raw, build.profile.mixed_roles)
+        profile = build.profile
+        are_mixed = profile.mixed_bytes > MIXED_SEGMENT_BYTES
+        streams = SegmentWriter(self._raw, profile.mixed_roles if are_mixed else frozenset())
         with closing(PieceReader(made)) as pieces:
             items = LayerItems(build.plan, pieces, streams, self._text, differences)
             for layer in build.plan.rebuilt:

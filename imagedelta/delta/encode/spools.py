@@ -46,9 +46,12 @@ class RawStreams(Protocol):
 class SegmentWriter:
     """Cuts streams into segments as they come."""
 
-    def __init__(self, streams: RawStreams, mixed_roles: frozenset[Role] = frozenset()) -> None:
+    def __init__(self, streams: RawStreams, short: frozenset[Role] = frozenset()) -> None:
+        """Args:
+        short: Those whose segments are short.
+        """
         self._streams = streams
-        self._mixed_roles = mixed_roles
+        self._short = short
         self._sizes: dict[Role, list[int]] = {}
         self._ends: dict[Role, bytes] = {}
 
@@ -76,7 +79,7 @@ class SegmentWriter:
 
     def _cut(self, role: Role, size: int, data: bytes) -> int | None:
         """Return where in ``data`` the segment ends, so that the next has a byte at least; ``None`` if it does not."""
-        cut = max(0, (MIXED_SEGMENT_BYTES if role in self._mixed_roles else SEGMENT_BYTES) - size)
+        cut = max(0, (MIXED_SEGMENT_BYTES if role in self._short else SEGMENT_BYTES) - size)
         if cut >= len(data):
             return None
         return self._calm(role, data, cut) if role is Role.CODE else cut

@@ -88,7 +88,8 @@ def divide(sizes: Mapping[Role, int], budget: int, profile: Profile, most_mixed:
         budget: Bytes that all decoders together may take.
         most_mixed: Bytes of a stream that the native coder may code at most.
     """
-    mixed = frozenset(role for role, size in sizes.items() if role in profile.mixed_roles and size <= most_mixed)
+    most = min(most_mixed, profile.mixed_bytes)
+    mixed = frozenset(role for role, size in sizes.items() if role in profile.mixed_roles and size <= most)
     return _divided(sizes, budget, profile, mixed)
 
 

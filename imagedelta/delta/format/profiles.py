@@ -38,6 +38,8 @@ class Profile:
     """Whether deflate streams may be undone, which a device with another zlib could not make again."""
     mixed_roles: frozenset[Role] = frozenset()
     """Streams that the native coder may code."""
+    mixed_bytes: int = 0
+    """The longest of them that it does."""
 
     @property
     def mixes(self) -> bool:
@@ -75,10 +77,18 @@ DEFAULT_PROFILE = V2_64M
 _FOLDING = (V2_64M, V1_64M, V2_16M, V1_16M)
 _NOT_FOLDING = tuple(replace(profile, name=f"{profile.name}-nofold", folds=False) for profile in _FOLDING)
 MIXED, THIN = "-cm", "-cm-thin"
-"""How the names of profiles with the native coder end: what is changed is coded by it; for links that are slower than
-its decoder, which takes seconds for each MB of new bytes, these, too."""
-_MIXED_ROLES = {MIXED: frozenset({Role.EXTRA}), THIN: frozenset({Role.EXTRA, Role.LITERAL, Role.CODE, Role.TEXT})}
-_MIXING = tuple(replace(V2_64M, name=f"{V2_64M.name}{end}", mixed_roles=roles) for end, roles in _MIXED_ROLES.items())
+"""How the names of profiles with the native coder end: what is changed is coded by it, with the new bytes inside of
+that as far as decoding them takes seconds; for links that are slower than its decoder all new bytes are."""
+_EXTRA = frozenset({Role.EXTRA})
+_MIXING = (
+    replace(V2_64M, name=f"{V2_64M.name}{MIXED}", mixed_roles=_EXTRA, mixed_bytes=4 * MIB),
+    replace(
+        V2_64M,
+        name=f"{V2_64M.name}{THIN}",
+        mixed_roles=_EXTRA | {Role.LITERAL, Role.CODE, Role.TEXT},
+        mixed_bytes=1 << 40,
+    ),
+)
 PROFILES = {profile.name: profile for profile in (*_FOLDING, *_NOT_FOLDING, *_MIXING)}
 """In the order in which a cloud tries them after its default (those of its format first): with folds, then by memory.
 Those with the native coder it tries by themselves."""

@@ -71,4 +71,15 @@ def test_two_large_streams_have_tables_of_the_same_size() -> None:
 def test_differences_leave_the_memory_to_new_bytes_where_most_is_new(new: int, bits: int) -> None:
     sizes = {Role.EXTRA: new, Role.SEEKS: 100}
 
-    assert bits_of_differences(sizes, 5_000_000, 40 * MIB, PROFILES["v2-64m-cm"], 10**9) == bits
+    assert bits_of_differences(sizes, 5_000_000, 40 * MIB, PROFILES["v2-64m-cm-thin"], 10**9) == bits
+
+
+def test_only_over_thin_links_are_new_bytes_mixed_that_take_a_device_long() -> None:
+    divisions = {
+        (name, size): divide({Role.EXTRA: size}, 48 * MIB, PROFILES[name], 10**9)
+        for name in ("v2-64m-cm", "v2-64m-cm-thin")
+        for size in (4 * MIB, 4 * MIB + 1)
+    }
+
+    mixing = [case for case, division in divisions.items() if division.bits(Role.EXTRA)]
+    assert mixing == [("v2-64m-cm", 4 * MIB), ("v2-64m-cm-thin", 4 * MIB), ("v2-64m-cm-thin", 4 * MIB + 1)]
