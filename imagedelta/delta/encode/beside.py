@@ -13,8 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from imagedelta.delta.encode.spools import spooled_file
 from imagedelta.delta.format.mixing import OldSpan, native
@@ -95,10 +94,6 @@ class KeptDifferences:
         out.write(encoder.finish())
         return out.tell() - start
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Remove what was kept."""
         self._spans.close()

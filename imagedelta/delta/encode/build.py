@@ -89,7 +89,7 @@ _CONFIG_BYTES = MIB
 """Set apart for the decoder of the config, which is done before the others begin."""
 _CHUNK_IN_MEMORY = 256 * KIB
 AT_ONCE = (Role.OLD_TEXT, Role.DIFF)
-"""Roles whose streams may be coded while items are written."""
+"""Roles whose streams may be coded before those of the others are planned."""
 _PLAIN = (Role.DIFF, Role.ZEROS)
 """What differences by themselves take."""
 _TRIED_BYTES = 4 * MIB
@@ -332,7 +332,7 @@ class _Joining:
     ) -> None:
         profile, self._raw, most_mixed = build.profile, raw, most_mixed_bytes(build.layer_bytes)
         self._text = OldTextStream(profile, queue, at_once[Role.OLD_TEXT])
-        with KeptDifferences(build.scratch) as differences:
+        with closing(KeptDifferences(build.scratch)) as differences:
             self._sizes = self._write(build, made, differences if profile.mixes else None)
             budget = self._budget(build)
             self._differences = self._mixed(differences, at_once[Role.DIFF], profile, budget, most_mixed)

@@ -145,15 +145,15 @@ def _tables(
         left: Bytes that are nobody's.
     """
     held, bits = dict(shares), dict.fromkeys(sizes, 0)
-    while steps := [step for role in sizes if (step := _step(role, sizes[role], bits[role], held[role], programs))]:
-        fitting = [step for step in steps if step.cost <= left]
+    while True:
+        steps = (_step(role, sizes[role], bits[role], held[role], programs) for role in sizes)
+        fitting = [step for step in steps if step and step.cost <= left]
         if not fitting:
-            break
+            return {role: number for role, number in bits.items() if number}
         best = max(fitting, key=lambda step: (step.saved / max(1, step.cost), step.role))
         left -= best.cost
         held[best.role] += best.cost
         bits[best.role] = best.bits
-    return {role: number for role, number in bits.items() if number}
 
 
 def _step(role: Role, size: int, bits: int, held: int, programs: Role | None) -> _Step | None:
