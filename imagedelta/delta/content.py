@@ -6,7 +6,7 @@ A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobod
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +133,10 @@ class FileReader:
         self.close()
 
 
+_SPARSE = 4
+"""Ranges are read by themselves where fewer than one in so many bytes between the first and the last is wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """A range of a reader as a reader of its own: the data of one member, or an unfolded form."""
@@ -145,6 +149,17 @@ class Extent:
         """See ``LayerReader``."""
         check_range(offset, length, self.size)
         return self.reader.read_at(self.offset + offset, length)
+
+    def read_each(self, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """Return ranges (offset, length) one after the other; those that lie near each other are read at once."""
+        if len(ranges) == 1:
+            return self.read_at(*ranges[0])
+        first = min(offset for offset, _ in ranges)
+        size = max(offset + length for offset, length in ranges) - first
+        if size > _SPARSE * sum(length for _, length in ranges):
+            return b"".join([self.read_at(offset, length) for offset, length in ranges])
+        near = self.read_at(first, size)
+        return b"".join([near[offset - first : offset - first + length] for offset, length in ranges])
 
     def whole(self) -> bytes:
         """Return all bytes."""

@@ -6,7 +6,7 @@
 #include <string.h>
 
 uint32_t coded_sum = 2166136261u;    /* Of all that was predicted: the same on every platform. */
-enum { STRETCHES = 4, NUMBERS = 4 + 2 * STRETCHES, HEAD = 1 + 8 * NUMBERS, X86 = 3, CODE = 7, DATA = 10, ALL = 13, FRAME = 21 };
+enum { STRETCHES = 4, NUMBERS = 4 + 2 * STRETCHES, HEAD = 1 + 8 * NUMBERS, X86 = 3, CODE = 4, DATA = 7, ALL = 10, FRAME = 21 };
 
 static int by_number(const void *a, const void *b) {
     int64_t one = *(const int64_t *)a, other = *(const int64_t *)b;
@@ -56,13 +56,22 @@ static void try_table(int how, const uint8_t *records, size_t size, uint8_t *out
     free(longs);
 }
 
-static size_t try_code(int how, const uint8_t *code, size_t length, uint8_t *out, const operands_site *site,
+/* Code in two stretches, and bytes that are none between them. */
+static size_t try_code(int how, const uint8_t *code, size_t length, uint8_t *out, const int64_t *numbers,
                        const operands_map *map, uint32_t *places) {
-    if (how >= X86) return operands_predict_aarch64(code, length, out, (size_t)(how - X86), site, map, places);
-    size_t count = operands_predict(code, length, out, how, site, map, places);
-    for (size_t i = 1; i < count; i++)
+    size_t first = (size_t)(numbers[0] & 63), between = (size_t)(numbers[1] & 7);
+    if (length < first + between) return 0;
+    const operands_site sites[] = {
+        {0, (int64_t)first, numbers[0], numbers[1], numbers[2], numbers[3]},
+        {(int64_t)(first + between), (int64_t)length, numbers[2], numbers[1], numbers[0], numbers[3] >> 3}};
+    operands_part p = {code, length, out, places, 0};
+    if (how < X86 ? operands_predict(&p, how, sites, 2, map) : operands_predict_aarch64(&p, sites, 2, map)) abort();
+    const operands_site swapped[] = {sites[1], sites[0]}, beyond = {0, (int64_t)length + 1, 0, 0, 0, 0};
+    if (first && !operands_predict(&p, 0, swapped, 2, map)) abort();
+    if (!operands_predict_aarch64(&p, &beyond, 1, map)) abort();
+    for (size_t i = 1; how < X86 && i < p.found; i++)
         if (places[i] < places[i - 1] + 4) abort();
-    return count;
+    return p.found;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -77,13 +86,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!code || !out || !places) abort();
     memcpy(code, data + HEAD, length);
     memcpy(out, code, length);
-    const operands_site site = {numbers[0], numbers[1], numbers[2], numbers[3]};
+    const operands_site site = {0, 0, numbers[0], numbers[1], numbers[2], numbers[3]};
     const operands_map map = {starts, differences, STRETCHES};
     int how = data[0] % ALL;
     if (how >= DATA) {
         try_table(how, code, length, out, numbers, &map);
     } else {
-        size_t count = how < CODE ? try_code(how, code, length, out, &site, &map, places)
+        size_t count = how < CODE ? try_code(how, code, length, out, numbers, &map, places)
                                   : try_data(how, code, length, out, &site, &map, places);
         if (count > length / 4) abort();
         check_places(places, count, 4, length);

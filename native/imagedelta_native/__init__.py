@@ -20,8 +20,8 @@ from imagedelta_native.data import predict_frames as predict_frames
 from imagedelta_native.data import predict_relocations as predict_relocations
 from imagedelta_native.data import predict_symbols as predict_symbols
 from imagedelta_native.operands import add_numbers as add_numbers
-from imagedelta_native.operands import predict_instructions as predict_instructions
-from imagedelta_native.operands import predict_operands as predict_operands
+from imagedelta_native.operands import predict_aarch64 as predict_aarch64
+from imagedelta_native.operands import predict_x86_64 as predict_x86_64
 
 LEAST_BITS: int = lib.MIXING_BITS_LEAST
 MOST_BITS: int = lib.MIXING_BITS_MOST

@@ -49,7 +49,7 @@ def predict_distances(
     """
     base, same = site
     is_code, moved = _Map(code), _Map(moves)
-    where = ffi.new("operands_site *", (base, code[0][0], code[0][-1], same))
+    where = ffi.new("operands_site *", (0, 0, base, code[0][0], code[0][-1], same))
     return _found(data, out, lib.operands_distances, skip, where, is_code.fields, moved.fields)
 
 

@@ -12,58 +12,47 @@ from typing import Any
 from imagedelta_native._native import ffi, lib
 
 
-def predict_operands(
-    code: bytes,
-    out: bytearray,
-    sought: int,
-    site: tuple[int, int, int, int],
-    starts: array[int],
-    differences: array[int],
+def predict_x86_64(
+    code: bytes, out: bytearray, sought: int, sites: array[int], starts: array[int], differences: array[int]
 ) -> list[int]:
     """Overwrite operands in ``out``, which begins as a copy of ``code``; return where they are.
 
     Args:
         sought: 0 for relative operands, 1 for numbers, too, 2 for addresses, too.
-        site: Address of the code; lowest and end of the addresses that moved as it did; by how much that is.
+        sites: Of each stretch of code six numbers of 64 bits: where it begins and ends in ``code``, in rising order;
+            its address; lowest and end of the addresses that moved as it did; by how much that is.
         starts: 64 bits each, rising; ``differences`` are by how much addresses from there on moved, -2^63 for those
             that are not there any more. There is at least one; the last is also what is before the first.
     """
-    return _predicted(code, out, lib.operands_predict, sought, site, starts, differences)
+    return _predicted(code, out, (lib.operands_predict, sought), sites, starts, differences)
 
 
-def predict_instructions(
-    code: bytes,
-    out: bytearray,
-    skip: int,
-    site: tuple[int, int, int, int],
-    starts: array[int],
-    differences: array[int],
+def predict_aarch64(
+    code: bytes, out: bytearray, sites: array[int], starts: array[int], differences: array[int]
 ) -> list[int]:
-    """Overwrite instructions of aarch64 that refer to something, as above; return where they are, in any order.
-
-    Args:
-        skip: How many bytes are before the first instruction.
-    """
-    return _predicted(code, out, lib.operands_predict_aarch64, skip, site, starts, differences)
+    """Overwrite instructions of aarch64 that refer to something, as above; return where they are, in any order."""
+    return _predicted(code, out, (lib.operands_predict_aarch64,), sites, starts, differences)
 
 
 def _predicted(
     code: bytes,
     out: bytearray,
-    predict: Any,
-    how: int,
-    site: tuple[int, int, int, int],
+    predict: tuple[Any, *tuple[int, ...]],
+    sites: array[int],
     starts: array[int],
     differences: array[int],
 ) -> list[int]:
     if len(out) != len(code) or not starts or len(starts) != len(differences):
         raise ValueError(f"code of {len(code)} bytes, {len(out)} to write, {len(starts)} stretches of addresses")
-    places = ffi.new("uint32_t[]", len(code) // 4 + 1)
+    count, rest = divmod(len(sites) * sites.itemsize, ffi.sizeof("operands_site"))
+    old, places = ffi.from_buffer("uint8_t[]", code), ffi.new("uint32_t[]", len(code) // 4 + 1)
+    part = ffi.new("operands_part *", (old, len(code), ffi.from_buffer("uint8_t[]", out), places, 0))
     begins, moved = ffi.from_buffer("int64_t[]", starts), ffi.from_buffer("int64_t[]", differences)
     moves = ffi.new("operands_map *", (begins, moved, len(starts)))
-    where = ffi.new("operands_site *", site)
-    count = predict(code, len(code), ffi.from_buffer("uint8_t[]", out), how, where, moves, places)
-    return list(ffi.unpack(places, count)) if count else []
+    function, *how = predict
+    if rest or function(part, *how, ffi.from_buffer("operands_site[]", sites), count, moves):
+        raise ValueError(f"{count} stretches of code that overlap, or are not in {len(code)} bytes")
+    return list(ffi.unpack(places, part.found)) if part.found else []
 
 
 def add_numbers(

@@ -127,7 +127,7 @@ static int predict_number(const uint8_t *code, uint8_t *out, size_t at, enum ope
 static int predict_relative(const uint8_t *code, uint8_t *out, size_t at, enum operand operand, const operands_site *site,
                             const operands_map *map) {
     int32_t value = (int32_t)read_number(code + at, 4);
-    int64_t target = (int64_t)((uint64_t)site->base + at + (uint64_t)(BEHIND[operand] + (int64_t)value));
+    int64_t target = (int64_t)((uint64_t)site->base - (uint64_t)site->start + at + (uint64_t)(BEHIND[operand] + (int64_t)value));
     if (target >= site->low && target < site->high) return 1;
     int64_t difference = difference_at(map, target);
     if (difference == NOWHERE) return 0;
@@ -136,27 +136,33 @@ static int predict_relative(const uint8_t *code, uint8_t *out, size_t at, enum o
     return 1;
 }
 
-size_t operands_predict(const uint8_t *code, size_t size, uint8_t *out, int sought, const operands_site *site,
-                        const operands_map *map, uint32_t *places) {
-    size_t count = 0, free = 0;
-    for (size_t at = 0, start = 0; start < size; start = at) {
-        opcode one = opcode_at(code + start, size - start, sought);
+static void found_at(operands_part *p, size_t at) { p->places[p->found++] = (uint32_t)at; }
+
+static void predict_site(operands_part *p, int sought, const operands_site *site, const operands_map *map) {
+    size_t end = (size_t)site->end, free = (size_t)site->start;
+    for (size_t at = free, start = free; start < end; start = at) {
+        opcode one = opcode_at(p->old + start, end - start, sought);
         at = start + (one.length ? one.length : 1);
-        if (!one.length || start < free || at + 4 > size) continue;
+        if (!one.length || start < free || at + 4 > end) continue;
         if (one.operand >= NUMBER) {
-            if (!predict_number(code, out, at, one.operand, sought, map)) continue;
-        } else if (!predict_relative(code, out, at, one.operand, site, map)) {
+            if (!predict_number(p->old, p->out, at, one.operand, sought, map)) continue;
+        } else if (!predict_relative(p->old, p->out, at, one.operand, site, map)) {
             continue;
         }
         free = at + 4;
-        places[count++] = (uint32_t)at;
-        int stores = one.operand == AND_NUMBER && sought >= OPERANDS_NUMBERS && free + 4 <= size;
-        if (stores && predict_number(code, out, free, NUMBER, sought, map)) {
-            places[count++] = (uint32_t)free;
+        found_at(p, at);
+        int stores = one.operand == AND_NUMBER && sought >= OPERANDS_NUMBERS && free + 4 <= end;
+        if (stores && predict_number(p->old, p->out, free, NUMBER, sought, map)) {
+            found_at(p, free);
             free += 4;
         }
     }
-    return count;
+}
+
+int operands_predict(operands_part *p, int sought, const operands_site *sites, size_t count, const operands_map *map) {
+    if (!are_apart(sites, count, p->size)) return -1;
+    for (size_t i = 0; i < count; i++) predict_site(p, sought, sites + i, map);
+    return 0;
 }
 
 int operands_add(uint8_t *out, const uint8_t *numbers, const uint8_t *more, const uint8_t *changed, size_t size,

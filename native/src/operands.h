@@ -17,22 +17,32 @@ typedef struct {
     size_t count;
 } operands_map;
 
-/* Where the code is: the address of its first byte, and the addresses from `low` up to `high` that moved by `same`. */
+/* A stretch of code: where in the bytes that are predicted, the address of its first, and the addresses from `low` up to `high` that
+ * moved by `same`. */
 typedef struct {
+    int64_t start;
+    int64_t end;
     int64_t base;
     int64_t low;
     int64_t high;
     int64_t same;
 } operands_site;
 
-/* Overwrite the operands of x86-64 code in `out`, a copy of `code`; write where they are to `places`, which has room for size / 4.
- * Returns how many there are. */
-size_t operands_predict(const uint8_t *code, size_t size, uint8_t *out, int sought, const operands_site *site,
-                        const operands_map *map, uint32_t *places);
+/* Old bytes, a copy of them in which references are overwritten, and where these are: room for size / 4, and how many there are. */
+typedef struct {
+    const uint8_t *old;
+    size_t size;
+    uint8_t *out;
+    uint32_t *places;
+    size_t found;
+} operands_part;
 
-/* The same of aarch64 code, whose first instruction begins behind `skip` bytes; places are those of instructions, in any order. */
-size_t operands_predict_aarch64(const uint8_t *code, size_t size, uint8_t *out, size_t skip, const operands_site *site,
-                                const operands_map *map, uint32_t *places);
+/* Predict the operands of x86-64 code in stretches that rise and do not overlap. Returns 0, or -1 for one that does, or is beyond
+ * the bytes. */
+int operands_predict(operands_part *p, int sought, const operands_site *sites, size_t count, const operands_map *map);
+
+/* The same of aarch64 code; places are those of instructions, in any order. */
+int operands_predict_aarch64(operands_part *p, const operands_site *sites, size_t count, const operands_map *map);
 
 /* Add (or with a sign of -1 subtract) as whole numbers of 4 or 8 bytes what is at `places` in `more` to what is there in
  * `numbers`, where `changed` is not 0; into `out`. All four have `size` bytes. Returns 0, or -1 for a place beyond them. */
@@ -92,7 +102,8 @@ typedef struct {
 size_t operands_addresses(const uint8_t *data, size_t size, uint8_t *out, size_t skip, const operands_numbers *form,
                           const operands_map *map, uint32_t *places);
 
-/* The same of distances to code, all of which lies from site->low up to site->high, in words of data that moved by site->same. */
+/* The same of distances to code, all of which lies from site->low up to site->high, in words of data at site->base that moved by
+ * site->same. */
 size_t operands_distances(const uint8_t *data, size_t size, uint8_t *out, size_t skip, const operands_site *site,
                           const operands_map *code, const operands_map *map, uint32_t *places);
 

@@ -19,22 +19,21 @@ static const uint8_t TOPS[256] = {
     [0x90] = SPLIT_IN_TWO, [0xb0] = SPLIT_IN_TWO, [0xd0] = SPLIT_IN_TWO, [0xf0] = SPLIT_IN_TWO,
 };
 
-/* Instructions of a part. */
+/* Instructions of a stretch. */
 typedef struct {
-    const uint8_t *old;
-    uint8_t *out;
-    size_t count, skip;
+    operands_part *all;
     const operands_site *site;
+    size_t count;
     const operands_map *map;
-    uint32_t *places;
-    size_t found;
 } part;
 
-static uint32_t word_at(const part *p, size_t at) { return (uint32_t)read_number(p->old + WORD * at, WORD); }
+static size_t place_of(const part *p, size_t at) { return (size_t)p->site->start + WORD * at; }
+
+static uint32_t word_at(const part *p, size_t at) { return (uint32_t)read_number(p->all->old + place_of(p, at), WORD); }
 
 static void put(part *p, size_t at, uint32_t word) {
-    write_number(p->out + WORD * at, word, WORD);
-    p->places[p->found++] = (uint32_t)(p->skip + WORD * at);
+    write_number(p->all->out + place_of(p, at), word, WORD);
+    p->all->places[p->all->found++] = (uint32_t)place_of(p, at);
 }
 
 static int64_t sign_extended(uint32_t value, int bits) {
@@ -98,17 +97,22 @@ static void predict_near(part *p, size_t at, uint32_t word, int64_t address, enu
     put(p, at, top == SPLIT_IN_TWO ? with_split(word, becomes) : with_distance(word, DISTANCES[top], becomes));
 }
 
-size_t operands_predict_aarch64(const uint8_t *code, size_t size, uint8_t *out, size_t skip, const operands_site *site,
-                                const operands_map *map, uint32_t *places) {
-    if (skip > size) return 0;
-    part p = {code + skip, out + skip, (size - skip) / WORD, skip, site, map, places, 0};
-    for (size_t at = 0; at < p.count; at++) {
-        enum top top = TOPS[p.old[WORD * at + WORD - 1]];
+static void predict_site(part *p) {
+    for (size_t at = 0; at < p->count; at++) {
+        uint32_t word = word_at(p, at);
+        enum top top = TOPS[word >> 24];
         if (top == NONE) continue;
-        uint32_t word = word_at(&p, at);
-        int64_t address = (int64_t)((uint64_t)site->base + skip + WORD * at);
-        if (top == SPLIT_IN_TWO && word >> 31) predict_page(&p, at, word, address);
-        else predict_near(&p, at, word, address, top);
+        int64_t address = (int64_t)((uint64_t)p->site->base + WORD * at);
+        if (top == SPLIT_IN_TWO && word >> 31) predict_page(p, at, word, address);
+        else predict_near(p, at, word, address, top);
     }
-    return p.found;
+}
+
+int operands_predict_aarch64(operands_part *all, const operands_site *sites, size_t count, const operands_map *map) {
+    if (!are_apart(sites, count, all->size)) return -1;
+    for (size_t i = 0; i < count; i++) {
+        part p = {all, sites + i, (size_t)(sites[i].end - sites[i].start) / WORD, map};
+        predict_site(&p);
+    }
+    return 0;
 }

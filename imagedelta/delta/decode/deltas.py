@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent
-from imagedelta.delta.decode.differences import Differences, DifferencesBesideOld, PlainDifferences
+from imagedelta.delta.decode.differences import Differences, DifferencesBesideOld, PlainDifferences, Steps, sizes
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.format.items import Item
 from imagedelta.delta.format.mixing import MixedDifferences
 from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.zero_runs import ZeroRuns
-from imagedelta.delta.predict import differences as numbers
 from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.clr import CORRECTIONS_AT_MOST
-from imagedelta.delta.predict.controls import Controls
+from imagedelta.delta.predict.controls import Control, Controls, stretches
 from imagedelta.delta.predict.kinds import Kind, kinds_of
+from imagedelta.delta.predict.old import Old, Unpredicted
 from imagedelta.delta.predict.prediction import Prediction
 from imagedelta.errors import ContentError, LimitExceeded
 
@@ -42,9 +41,13 @@ class Deltas:
         differences = self._differences()
         kinds = kinds_of(self._tapes[Role.PREDICTIONS].number()) if self._bounds else Kind.NONE
         if kinds and self._bounds:
-            yield from self._predicted(kinds, self._bounds, item, base, differences)
+            old, steps = self._predicted(kinds, self._bounds, item, base)
         else:
-            yield from self._plain(item, base, differences)
+            old, steps = Unpredicted(base) if base else None, stretches(item.offset, self._read(item.length))
+        if old:
+            yield from differences.made(old, steps, self._tapes[Role.EXTRA])
+        else:
+            self._pass_by(differences, steps)
         differences.finish()
 
     @property
@@ -62,42 +65,19 @@ class Deltas:
             return DifferencesBesideOld(self._mixed)
         return PlainDifferences(ZeroRuns(self._tapes[Role.DIFF], self._tapes[Role.ZEROS], self._run_bytes))
 
-    def _plain(self, item: Item, base: Extent | None, differences: Differences) -> Iterator[bytes]:
-        position, made = item.offset, 0
-        while made < item.length:
-            same, extra, seek = self._control(item.length - made)
-            yield from differences.added(base, position, same)
-            yield from self._extra(extra)
-            position += same + seek
-            made += same + extra
+    def _pass_by(self, differences: Differences, steps: Steps) -> None:
+        for match, extra_bytes in steps:
+            differences.skip(match.length)
+            for size in sizes(extra_bytes):
+                self._tapes[Role.EXTRA].read(size)
 
-    def _predicted(
-        self, kinds: Kind, bounds: Bounds, item: Item, base: Extent | None, differences: Differences
-    ) -> Iterator[bytes]:
-        """As ``_plain``, but differences are added to what the old bytes are predicted to become."""
+    def _predicted(self, kinds: Kind, bounds: Bounds, item: Item, base: Extent | None) -> tuple[Old | None, Steps]:
         corrections = self._corrections() if kinds & Kind.CLR else []
         controls = self._controls(item, bounds)
         if base is None:
-            for match, extra in controls.steps():
-                differences.skip(match.length)
-                for _ in self._extra(extra):
-                    pass
-            return
+            return None, controls.steps()
         bounds.check(kinds, item.length, base.size)
-        prediction = Prediction(kinds, corrections, base, controls)
-        for match, extra in controls.steps():
-            for old, added in differences.of_parts(prediction, match):
-                made = numbers.add(old, added)
-                prediction.show(made)
-                yield made
-            for data in self._extra(extra):
-                prediction.show(data)
-                yield data
-
-    def _extra(self, length: int) -> Iterator[bytes]:
-        tape = self._tapes[Role.EXTRA]
-        for at in range(0, length, byte_sums.PIECE_BYTES):
-            yield tape.read(min(byte_sums.PIECE_BYTES, length - at))
+        return Prediction(kinds, corrections, base, controls), controls.steps()
 
     def _corrections(self) -> list[int]:
         tape = self._tapes[Role.PREDICTIONS]
@@ -107,24 +87,25 @@ class Deltas:
         return [tape.signed() for _ in range(count)]
 
     def _controls(self, item: Item, bounds: Bounds) -> Controls:
-        controls, left = Controls(item.offset), item.length
-        while left:
+        controls = Controls(item.offset)
+        for same, extra, seek in self._read(item.length):
             if len(controls) == bounds.controls:
                 raise LimitExceeded(f"a predicted delta of more than {bounds.controls} controls")
-            same, extra, seek = self._control(left)
             controls.add(same, extra, _small(seek))
-            left -= same + extra
         return controls
 
-    def _control(self, remaining: int) -> tuple[int, int, int]:
-        same = self._tapes[Role.DIFF_LENGTHS].number()
-        extra = self._tapes[Role.EXTRA_LENGTHS].number()
-        seek = self._tapes[Role.SEEKS].signed()
-        if not 0 < same + extra <= remaining:
-            raise ContentError(f"a delta makes {same + extra} bytes where {remaining} are left")
-        return same, extra, seek
+    def _read(self, left: int) -> Iterator[Control]:
+        """Yield the controls that make so many bytes, as the streams are read."""
+        same_bytes, extra_bytes, seeks = (self._tapes[role] for role in _CONTROLS)
+        while left:
+            same, extra = same_bytes.number(), extra_bytes.number()
+            if not 0 < same + extra <= left:
+                raise ContentError(f"a delta makes {same + extra} bytes where {left} are left")
+            left -= same + extra
+            yield same, extra, seeks.signed()
 
 
+_CONTROLS = Role.DIFF_LENGTHS, Role.EXTRA_LENGTHS, Role.SEEKS
 _FARTHEST = 1 << 48
 
 

@@ -6,36 +6,33 @@ Source: docs/formats/patch.md, sections 4, 5 and 7a.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from imagedelta.delta import byte_sums
-from imagedelta.delta.content import Extent
-from imagedelta.delta.format.mixing import SPAN_BYTES, MixedDifferences, OldSpan
+from imagedelta.delta.byte_sums import PIECE_BYTES
+from imagedelta.delta.decode.batch import Batch
+from imagedelta.delta.format.mixing import MixedDifferences
+from imagedelta.delta.format.tape import Tape
 from imagedelta.delta.format.zero_runs import ZeroRuns
-from imagedelta.delta.predict.prediction import Predicted, Prediction
+from imagedelta.delta.predict import differences as numbers
+from imagedelta.delta.predict.old import Old, Predicted
 from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.delta.predict.spans import predicted_spans
 from imagedelta.errors import ContentError
+
+Steps = Iterable[tuple[Stretch, int]]
+"""Matches of a delta, and how many extra bytes follow each."""
 
 
 class Differences(Protocol):
     """The differences of one item."""
 
-    def added(self, base: Extent | None, position: int, length: int) -> Iterator[bytes]:
-        """Yield the next ``length`` bytes: those of the base from ``position`` on, and differences added to them.
-
-        Args:
-            base: None where the bytes are not needed, which then are not yielded.
-        """
-        ...
-
-    def of_parts(self, prediction: Prediction, match: Stretch) -> Iterator[tuple[Predicted, bytes]]:
-        """Yield each part of a match as it is predicted, with its differences."""
+    def made(self, old: Old, steps: Steps, extra: Tape) -> Iterator[bytes]:
+        """Yield what a delta makes, in pieces of at most ``PIECE_BYTES``."""
         ...
 
     def skip(self, length: int) -> None:
-        """Pass by the next ``length`` of a predicted delta that is not needed."""
+        """Pass by the next ``length`` of a delta that is not needed."""
         ...
 
     def finish(self) -> None:
@@ -49,25 +46,28 @@ class PlainDifferences:
     def __init__(self, runs: ZeroRuns) -> None:
         self._runs = runs
 
-    def added(self, base: Extent | None, position: int, length: int) -> Iterator[bytes]:
+    def made(self, old: Old, steps: Steps, extra: Tape) -> Iterator[bytes]:
         """See ``Differences``."""
-        for run in self._runs.take(length):
-            if base and run.differences:
-                yield byte_sums.add(base.read_at(position, run.length), run.differences)
-            elif base:
-                yield from base.pieces(position, run.length)
-            position += run.length
-
-    def of_parts(self, prediction: Prediction, match: Stretch) -> Iterator[tuple[Predicted, bytes]]:
-        """See ``Differences``."""
-        for part in prediction.parts(match):
-            added = b"".join([run.differences or bytes(run.length) for run in self._runs.take(part.length)])
-            yield prediction.predicted(part), added
+        batch = Batch(old, self._runs, extra)
+        for match, extra_bytes in steps:
+            for part in old.parts(match):
+                if not batch.has_room(part.length):
+                    yield batch.make()
+                batch.add(part)
+                if old.waits:
+                    yield batch.make()
+            for size in sizes(extra_bytes):
+                if not batch.has_room(size):
+                    yield batch.make()
+                batch.add_extra(size)
+                if old.waits:
+                    yield batch.make()
+        yield batch.make()
 
     def skip(self, length: int) -> None:
         """See ``Differences``."""
-        for _ in self._runs.take(length):
-            pass
+        for size in sizes(length):
+            self._runs.read(size)
 
     def finish(self) -> None:
         """See ``Differences``."""
@@ -80,22 +80,17 @@ class DifferencesBesideOld:
     def __init__(self, mixed: MixedDifferences) -> None:
         self._mixed = mixed
 
-    def added(self, base: Extent | None, position: int, length: int) -> Iterator[bytes]:
+    def made(self, old: Old, steps: Steps, extra: Tape) -> Iterator[bytes]:
         """See ``Differences``."""
-        if base is None:
-            raise ContentError("a delta of no member")
-        for at in range(position, position + length, SPAN_BYTES):
-            old = base.read_at(at, min(SPAN_BYTES, position + length - at))
-            yield byte_sums.add(old, self._mixed.beside(OldSpan(old)))
-
-    def of_parts(self, prediction: Prediction, match: Stretch) -> Iterator[tuple[Predicted, bytes]]:
-        """See ``Differences``: parts wait until their span is whole."""
-        waiting: deque[Predicted] = deque()
-        added = bytearray()
-        for span in predicted_spans(prediction, match, waiting.append):
-            added += self._mixed.beside(span)
-            yield from _whole(waiting, added)
-        yield from _whole(waiting, added)
+        for match, extra_bytes in steps:
+            for part, added in self._of_parts(old, match):
+                data = numbers.add(part, added)
+                old.show(data)
+                yield data
+            for size in sizes(extra_bytes):
+                data = extra.read(size)
+                old.show(data)
+                yield data
 
     def skip(self, length: int) -> None:
         """See ``Differences``."""
@@ -103,6 +98,15 @@ class DifferencesBesideOld:
 
     def finish(self) -> None:
         """A run of zeros may go on into the next item."""
+
+    def _of_parts(self, old: Old, match: Stretch) -> Iterator[tuple[Predicted, bytes]]:
+        """Yield each part of a match with its differences, as soon as its span is whole."""
+        waiting: deque[Predicted] = deque()
+        added = bytearray()
+        for span in predicted_spans(old, match, waiting.append):
+            added += self._mixed.beside(span)
+            yield from _whole(waiting, added)
+        yield from _whole(waiting, added)
 
 
 def _whole(waiting: deque[Predicted], added: bytearray) -> Iterator[tuple[Predicted, bytes]]:
@@ -112,3 +116,9 @@ def _whole(waiting: deque[Predicted], added: bytearray) -> Iterator[tuple[Predic
         size = len(part.data)
         yield part, bytes(added[:size])
         del added[:size]
+
+
+def sizes(length: int) -> Iterator[int]:
+    """Yield the sizes of the pieces in which so many bytes are read."""
+    for at in range(0, length, PIECE_BYTES):
+        yield min(PIECE_BYTES, length - at)

@@ -38,25 +38,23 @@ class StreamTape:
         """See ``Tape``."""
         if self._at == len(self._piece):
             self._advance()
-        data = self._piece[self._at : self._at + most]
-        self._at += len(data)
-        return data
+        return self._taken(self._at + most)
 
-    def unread(self, count: int) -> None:
+    def up_to(self, marker: bytes, most: int) -> bytes:
         """See ``Tape``."""
-        self._at -= count
+        if self._at == len(self._piece):
+            self._advance()
+        end = self._at + most
+        found = self._piece.find(marker, self._at, end)
+        return self._taken(end if found < 0 else found + len(marker))
 
     def number(self) -> int:
         """See ``Tape``."""
-        while True:
-            try:
-                value, self._at = leb128.decode(self._piece, self._at)
-            except Truncated:  # it goes on in the next piece
-                begun = self._piece[self._at :]
-                self._advance()
-                self._piece = begun + self._piece
-            else:
-                return value
+        at = self._at
+        if at < len(self._piece) and (value := self._piece[at]) < 0x80:  # most are, and there are a great many
+            self._at = at + 1
+            return value
+        return self._long_number()
 
     def signed(self) -> int:
         """See ``Tape``."""
@@ -72,6 +70,22 @@ class StreamTape:
             raise ContentError(f"patch stream {self._name} has more than the patch uses")
         if self._produced != self._raw_bytes:
             raise ContentError(f"patch stream {self._name} of {self._raw_bytes} bytes decodes to {self._produced}")
+
+    def _long_number(self) -> int:
+        while True:
+            try:
+                value, self._at = leb128.decode(self._piece, self._at)
+            except Truncated:  # it goes on in the next piece
+                begun = self._piece[self._at :]
+                self._advance()
+                self._piece = begun + self._piece
+            else:
+                return value
+
+    def _taken(self, end: int) -> bytes:
+        data = self._piece[self._at : end]
+        self._at += len(data)
+        return data
 
     def _read_across(self, length: int) -> bytes:
         pieces = [self._piece[self._at :]]

@@ -21,8 +21,9 @@ from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.elf_tables import FrameIndex, Symbols
 from imagedelta.delta.predict.image import Image
 from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.old import Part
 from imagedelta.delta.predict.pe_image import read_pe
-from imagedelta.delta.predict.prediction import START_BYTES, Part, Prediction
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.delta.predict.tables import Table
 

@@ -27,7 +27,8 @@ from imagedelta.delta.predict import clr, differences
 from imagedelta.delta.predict.bounds import LARGE, Bounds
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
-from imagedelta.delta.predict.prediction import START_BYTES, Predicted, Prediction
+from imagedelta.delta.predict.old import Predicted
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.delta.predict.spans import predicted_spans
 from imagedelta.limits import KIB

@@ -18,7 +18,8 @@ from imagedelta.delta.format import zero_runs
 from imagedelta.delta.predict import differences
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
-from imagedelta.delta.predict.prediction import START_BYTES, Part, Predicted, Prediction
+from imagedelta.delta.predict.old import Part, Predicted
+from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 from imagedelta.limits import KIB, MIB
 

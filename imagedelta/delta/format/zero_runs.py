@@ -9,24 +9,13 @@ Source: docs/formats/patch.md, section 4.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from imagedelta import leb128
-from imagedelta.delta.byte_sums import PIECE_BYTES
 from imagedelta.delta.format.tape import Tape
 from imagedelta.errors import ContentError
 
 RUN, SHORT_RUN = 32, 8
 """Zeros after which the rest of a run is counted; the second in patches of the second format."""
-
-
-class Run(NamedTuple):
-    """Differences that are all zero, or given."""
-
-    length: int
-    differences: bytes
-    """None where they are zero."""
 
 
 def shorten(differences: bytes, run_bytes: int = RUN) -> tuple[bytes, bytes]:
@@ -83,43 +72,36 @@ class ZeroRuns:
         self._dense = dense
         self._counts = counts
         self._left = 0
+        """Zeros of a run that was counted."""
         self._row = 0
+        """Zeros behind the last byte that is none."""
 
-    def take(self, length: int) -> Iterator[Run]:
-        """Yield the next ``length`` differences."""
+    def read(self, length: int) -> bytes:
+        """Return the next ``length`` differences, all of them in memory."""
+        pieces: list[bytes] = []
         while length:
-            run = self._zeros(length) if self._left else self._given(length)
-            length -= run.length
-            yield run
+            piece = self._counted(length) if self._left else self._given(length)
+            length -= len(piece)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
         """Check that no zeros are left over at the end of the item."""
         if self._left:
             raise ContentError(f"{self._left} zeros too many in the differences of an item")
 
-    def _zeros(self, most: int) -> Run:
+    def _counted(self, most: int) -> bytes:
         zeros = min(self._left, most)
         self._left -= zeros
-        return Run(zeros, b"")
+        return bytes(zeros)
 
-    def _given(self, most: int) -> Run:
-        piece = self._next(most)
-        return Run(len(piece), piece)
-
-    def _next(self, most: int) -> bytes:
-        piece = self._dense.some(min(most, PIECE_BYTES))
-        end = self._end_of_run(piece)
-        if end:
-            self._dense.unread(len(piece) - end)
+    def _given(self, most: int) -> bytes:
+        if self._row:  # a run that is begun may end first
+            piece = self._dense.some(min(most, len(self._run) - self._row))
+        else:
+            piece = self._dense.up_to(self._run, most)
+        behind = len(piece.rstrip(b"\0"))
+        self._row = len(piece) - behind + (0 if behind else self._row)
+        if self._row == len(self._run):
             self._left, self._row = self._counts.number(), 0
-            return piece[:end]
-        trailing = len(piece) - len(piece.rstrip(b"\0"))
-        self._row = trailing + (self._row if trailing == len(piece) else 0)
         return piece
-
-    def _end_of_run(self, piece: bytes) -> int:
-        """Return where the first run is complete, 0 if none is."""
-        missing = len(self._run) - self._row
-        if piece[:missing].count(0) == missing:
-            return missing
-        return piece.find(self._run) + len(self._run) if self._run in piece else 0

@@ -12,11 +12,11 @@ import re
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from imagedelta.delta.predict.in_c import in_c
-from imagedelta.delta.predict.site import Run, Site, site_of
+from imagedelta.delta.predict.site import Site, Sites, each_site
 from imagedelta.delta.predict.steps import NOWHERE, Steps
 
 _U32 = struct.Struct("<I")
@@ -56,52 +56,61 @@ _ADDED = 0x003FFC00
 class Aarch64:
     """The references of the code of one file."""
 
+    ALIGNED = _WORD_BYTES
+
     def __init__(self, moves: Steps) -> None:
         self._moves = moves
 
-    def code(self, data: bytes, out: bytearray, start: int, run: Run) -> list[int]:
-        """Predict the operands in a part of a run of code: see ``X8664``; places are those of whole instructions."""
-        return _quickly(data, out, -start % _WORD_BYTES, site_of(start, run), *self._moves)
+    def code(self, data: bytes, out: bytearray, sites: Sites) -> list[int]:
+        """Predict the operands in stretches of code: see ``X8664``; places are those of whole instructions."""
+        return _quickly(data, out, sites.numbers, *self._moves)
 
 
-def predict_instructions(
-    code: bytes, out: bytearray, skip: int, site: Site, starts: array[int], differences: array[int]
+def predict_aarch64(
+    code: bytes, out: bytearray, sites: array[int], starts: array[int], differences: array[int]
 ) -> list[int]:
-    """Predict the operands in a part of the code.
+    """Predict the operands in stretches of code.
 
     Args:
-        code: The old bytes of the part.
+        code: Old bytes.
         out: The same bytes; instructions are overwritten.
-        skip: How many bytes are before the first instruction.
+        sites: The numbers of ``Sites``.
         starts: With ``differences``, by how much addresses moved: see ``Steps``.
 
     Returns:
-        Where instructions with references are in the part, in any order.
+        Where instructions with references are; those of one stretch in any order.
     """
-    tops = code[skip + _WORD_BYTES - 1 :: _WORD_BYTES]
-    words = struct.unpack_from(f"<{len(tops)}I", code, skip) if tops else ()
-    base, low, high, same = site
-    pages = _Pages(words, starts, differences)
     places: list[int] = []
+    for site in each_site(sites):
+        places += _predict_site(code, out, site, starts, differences)
+    return places
+
+
+def _predict_site(
+    code: bytes, out: bytearray, site: Site, starts: array[int], differences: array[int]
+) -> Iterator[int]:
+    start, end, base, low, high, same = site
+    tops = code[start + _WORD_BYTES - 1 : end : _WORD_BYTES]
+    words = struct.unpack_from(f"<{len(tops)}I", code, start)
+    pages = _Pages(words, starts, differences)
     for found in _TOPS.finditer(tops):
         at = found.start()
-        word, address = words[at], base + skip + _WORD_BYTES * at
+        place, word, address = start + _WORD_BYTES * at, words[at], base + _WORD_BYTES * at
         form = _DISTANCES.get(tops[at])
         if form is None and word & 1 << 31:
             for user, becomes in pages.predicted(at, address, same):
-                places.append(skip + _WORD_BYTES * user)
-                _U32.pack_into(out, places[-1], becomes)
+                _U32.pack_into(out, start + _WORD_BYTES * user, becomes)
+                yield start + _WORD_BYTES * user
             continue
         value = _split(word) if form is None else _signed(word >> form.shift, form.bits) * _WORD_BYTES
         if low <= address + value < high:
-            places.append(skip + _WORD_BYTES * at)
+            yield place
             continue
         difference = differences[bisect_right(starts, address + value) - 1]
         if difference != NOWHERE:
-            places.append(skip + _WORD_BYTES * at)
             value += difference - same
-            _U32.pack_into(out, places[-1], _put_split(word, value) if form is None else _put(word, form, value))
-    return places
+            _U32.pack_into(out, place, _put_split(word, value) if form is None else _put(word, form, value))
+            yield place
 
 
 class _Pages:
@@ -178,4 +187,4 @@ def without_operand(word: int) -> int:
     return word & ~(_ADDED if top not in _NEAR + _PAGES else _SPLIT)
 
 
-_quickly = in_c(predict_instructions)
+_quickly = in_c(predict_aarch64)

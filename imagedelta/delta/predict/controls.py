@@ -1,4 +1,4 @@
-"""The controls of one delta, all before the first of its differences: they say what moved."""
+"""The controls of one delta: what is made of old bytes and what is new, in turn. They say what moved."""
 
 from __future__ import annotations
 
@@ -7,11 +7,27 @@ from collections.abc import Iterable, Iterator
 
 from imagedelta.delta.predict.shifts import Stretch
 
+Control = tuple[int, int, int]
+"""So many bytes that are old bytes and differences, then so many extra bytes, then a move in the old bytes."""
+
+
+def stretches(start: int, controls: Iterable[Control]) -> Iterator[tuple[Stretch, int]]:
+    """Yield each match, and how many extra bytes follow it.
+
+    Args:
+        start: Where in the old file the first begins.
+    """
+    old, new = start, 0
+    for same, extra, seek in controls:
+        yield Stretch(old, new, same), extra
+        old += same + seek
+        new += same + extra
+
 
 class Controls:
-    """So many bytes that are old bytes and differences, then so many extra bytes, then a move in the old bytes."""
+    """All controls of a delta, in 24 bytes of memory each."""
 
-    def __init__(self, start: int, controls: Iterable[tuple[int, int, int]] = ()) -> None:
+    def __init__(self, start: int, controls: Iterable[Control] = ()) -> None:
         """Args:
         start: Where in the old file the first begins.
         """
@@ -29,12 +45,8 @@ class Controls:
 
     def steps(self) -> Iterator[tuple[Stretch, int]]:
         """Yield each match, and how many extra bytes follow it."""
-        old, new = self._start, 0
         numbers = iter(self._numbers)
-        for same, extra, seek in zip(numbers, numbers, numbers, strict=True):
-            yield Stretch(old, new, same), extra
-            old += same + seek
-            new += same + extra
+        return stretches(self._start, zip(numbers, numbers, numbers, strict=True))
 
     def matches(self) -> Iterator[Stretch]:
         """Yield the matches that are not empty."""

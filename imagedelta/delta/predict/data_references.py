@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from imagedelta.delta.predict.data_numbers import LONG_BYTES, WORD_BYTES, Numbers, quick_addresses, quick_distances
 from imagedelta.delta.predict.image import Image
-from imagedelta.delta.predict.site import Run, site_of
+from imagedelta.delta.predict.site import Run, ahead_of
 from imagedelta.delta.predict.steps import Steps
 
 _LEAST_ADDRESS = 0x200
@@ -46,8 +46,8 @@ class DataReferences:
         """
         skip, before = -start % WORD_BYTES, bytes(out)
         if self._is_elf:
-            site = site_of(start, run)
-            places = quick_distances(data, out, skip, (site.base, site.same), self._old.code, self._moves)
+            site = start + ahead_of(run), run.difference
+            places = quick_distances(data, out, skip, site, self._old.code, self._moves)
         else:
             places = quick_addresses(data, out, skip, Numbers(WORD_BYTES, self._low, self._high), *self._moves)
         if not longs:

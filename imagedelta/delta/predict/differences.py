@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from imagedelta.delta import byte_sums
 from imagedelta.delta.predict.in_c import in_c
-from imagedelta.delta.predict.prediction import Predicted
+from imagedelta.delta.predict.old import Predicted
 
 _FORMS = {4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 

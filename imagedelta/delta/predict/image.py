@@ -81,12 +81,16 @@ class Image:
         segment = self._pieces[at].segment
         return segment.address + offset - segment.offset if segment else None
 
+    def only_piece(self, start: int, end: int) -> Piece | None:
+        """Return the piece from ``start`` to ``end`` of the file, if all of it is in one segment."""
+        at = bisect_right(self._places, start) - 1
+        if at < 0 or end > self._pieces[at].end:
+            return None
+        return Piece(start, end, self._pieces[at].segment)
+
     def pieces(self, start: int, end: int) -> Iterator[Piece]:
         """Yield the pieces that make up ``start`` to ``end`` of the file."""
         at = max(0, bisect_right(self._places, start) - 1)
-        if self._pieces and self._pieces[at].start <= start < end <= self._pieces[at].end:
-            yield Piece(start, end, self._pieces[at].segment)
-            return
         while start < end:
             if at < len(self._pieces) and self._pieces[at].end <= start:
                 at += 1

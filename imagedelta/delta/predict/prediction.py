@@ -9,11 +9,9 @@ Source: docs/formats/patch.md, section 7a.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from typing import NamedTuple
 
-from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent
 from imagedelta.delta.predict import clr
 from imagedelta.delta.predict.aarch64 import Aarch64
@@ -22,12 +20,13 @@ from imagedelta.delta.predict.data_references import DataReferences
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.elf_records import Moves
 from imagedelta.delta.predict.elf_tables import find_tables
-from imagedelta.delta.predict.image import Image, address_moves
+from imagedelta.delta.predict.image import Image, Piece, address_moves
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
+from imagedelta.delta.predict.old import PART_BYTES, Part, Predicted, cut
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.delta.predict.site import Run
+from imagedelta.delta.predict.site import Run, Sites
 from imagedelta.delta.predict.steps import Steps
 from imagedelta.delta.predict.tables import NoReferences, Table
 from imagedelta.delta.predict.x86_64 import X8664
@@ -36,35 +35,7 @@ from imagedelta.limits import KIB
 
 START_BYTES = 4 * KIB
 """Of the new file, which are never predicted: the segments of both files are read from so many bytes."""
-PART_BYTES = byte_sums.PIECE_BYTES
-"""A run is predicted in parts of so many bytes."""
 _PROGRAM = Kind.CODE | Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.IMMEDIATES | Kind.AARCH64
-
-
-class Part(NamedTuple):
-    """A stretch of a match that is predicted at once, or not at all."""
-
-    old: int
-    length: int
-    predicted: bool
-    run: Run | None = None
-    table: Table | None = None
-
-
-class Predicted(NamedTuple):
-    """Old bytes of a part as they should be in the new file, and where in them are numbers."""
-
-    data: bytes
-    words: Sequence[int]
-    """Of 32 bits; ``longs`` of 64."""
-    longs: Sequence[int]
-    are_whole: bool = False
-    """Whether each has a difference as one number, not byte by byte."""
-
-    @property
-    def numbers(self) -> list[int]:
-        """Twice the place of each number, in ascending order, and 1 more for those of 64 bits."""
-        return sorted([2 * at for at in self.words] + [2 * at + 1 for at in self.longs])
 
 
 class Prediction:
@@ -100,9 +71,14 @@ class Prediction:
         """Whether there are any references to predict."""
         return bool(self._kinds)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the start of the new file is still to be shown, so that each part is made before the next."""
+        return len(self._new_start) < START_BYTES
+
     def show(self, data: bytes) -> None:
         """Take the next bytes of the new file."""
-        if len(self._new_start) < START_BYTES:
+        if self.waits:
             self._new_start += data[: START_BYTES - len(self._new_start)]
             if len(self._new_start) == START_BYTES:
                 self._begin()
@@ -118,29 +94,33 @@ class Prediction:
         other._program = self._program and self._program.with_kinds(kinds)
         return other
 
-    def parts(self, match: Stretch) -> Iterator[Part]:
-        """Yield the parts of a match; all bytes before it have been shown, and those of a part before the next."""
-        old, new, length = match
-        before = min(length, max(0, START_BYTES - new))
-        if before:
-            yield Part(old, before, predicted=False)
-        if before == length:
-            return
-        rest = Stretch(old + before, new + before, length - before)
-        if self._program:
-            yield from self._program.parts(rest)
-        else:
-            yield from _cut(rest.old, rest.old + rest.length)
+    def parts(self, match: Stretch) -> Iterable[Part]:
+        """Return the parts of a match; all bytes before it have been shown, and those of a part before the next."""
+        return self._from_start(match) if match.new < START_BYTES else self._behind_start(match)
 
     def predicted(self, part: Part) -> Predicted:
         """Return what the old bytes of a part should be in the new file."""
         if not part.predicted:
             return Predicted(self._base.read_at(part.old, part.length), (), ())
-        data = self._old.read_at(part.old, part.length)
-        if self._program is None or part.run is None:
+        return self.together([part])
+
+    def together(self, parts: Sequence[Part]) -> Predicted:
+        """Return what ``predicted`` does of several parts, each of which is predicted, as of one."""
+        data = self._old.read_each([(part.old, part.length) for part in parts])
+        if self._program is None:
             return Predicted(data, (), ())
-        data, words, longs = self._program.predicted(data, part, part.run)
-        return Predicted(data, words, longs, self._are_whole)
+        return Predicted(*self._program.predicted(data, parts), self._are_whole)
+
+    def _from_start(self, match: Stretch) -> Iterator[Part]:
+        old, new, length = match
+        before = min(length, START_BYTES - new)
+        if before:
+            yield Part(old, before, predicted=False)
+        if before < length:
+            yield from self._behind_start(Stretch(old + before, new + before, length - before))
+
+    def _behind_start(self, match: Stretch) -> Iterable[Part]:
+        return self._program.parts(match) if self._program else cut(match.old, match.old + match.length)
 
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))
@@ -175,8 +155,50 @@ class _Program:
         tables = self._tables if kinds & Kind.TABLES or not self._is_elf else []
         return _Program(kinds, (self._old, self._new), self._moves, tables, is_elf=self._is_elf)
 
-    def parts(self, match: Stretch) -> Iterator[Part]:
-        """Yield the parts of what is left of a match."""
+    def parts(self, match: Stretch) -> Iterable[Part]:
+        """Return the parts of what is left of a match."""
+        old, _, length = match
+        if 0 < length <= PART_BYTES and (run := self._only_run(match)):  # of matches there are hundreds of thousands
+            table = self._first_table(old)
+            if table is None or table.start >= run.end:
+                return (Part(old, length, True, run),)
+            if table.start <= old and run.end <= table.end:
+                return (Part(old, length, True, run, table),)
+        return self._cut(match)
+
+    def predicted(self, data: bytes, parts: Sequence[Part]) -> tuple[bytes, Sequence[int], Sequence[int]]:
+        """Return the bytes of parts as they should be, and where in them numbers of 32 and of 64 bits are."""
+        out, sites, at = bytearray(data), Sites(self._code.ALIGNED), 0
+        words: list[int] = []
+        longs: list[int] = []
+        for part in parts:
+            run, end = part.run, at + part.length
+            if run and not part.table and run.segment and run.segment.executable:
+                if self._has_code:
+                    sites.add(at, part.length, part.old, run)
+            elif run and (part.table or run.segment):
+                made = bytearray(data[at:end])
+                more_words, more_longs = self._outside_code(data[at:end], made, part, run)
+                out[at:end] = made
+                words += [at + place for place in more_words]
+                longs += [at + place for place in more_longs]
+            at = end
+        if sites:
+            words += self._code.code(data, out, sites)
+        return bytes(out), words, longs
+
+    def _outside_code(self, data: bytes, out: bytearray, part: Part, run: Run) -> tuple[Sequence[int], Sequence[int]]:
+        if part.table:
+            return part.table.predict(data, out, part.old, run.difference)
+        words: Sequence[int] = ()
+        longs: Sequence[int] = ()
+        if self._has_addresses and (self._old.is_fixed or (run.segment and run.segment.writable)):
+            longs = self._data.addresses(data, out, part.old)
+        if self._has_jumps:
+            words = self._data.jumps(data, out, part.old, run, longs)
+        return words, longs
+
+    def _cut(self, match: Stretch) -> Iterator[Part]:
         for run in self._runs(match):
             at = run.start
             for table in self._tables[bisect_right(self._ends, at) :]:
@@ -184,45 +206,36 @@ class _Program:
                     break
                 start, end = max(at, table.start), min(run.end, table.end)
                 if start < end:
-                    yield from _cut(at, start, run)
-                    yield from _cut(start, end, run, table)
+                    yield from cut(at, start, run)
+                    yield from cut(start, end, run, table)
                     at = end
-            yield from _cut(at, run.end, run)
+            yield from cut(at, run.end, run)
 
-    def predicted(self, data: bytes, part: Part, run: Run) -> tuple[bytes, Sequence[int], Sequence[int]]:
-        """Return what ``Prediction.predicted`` does, without saying whether numbers are whole."""
-        segment = run.segment
-        if part.table:
-            out = bytearray(data)
-            words, longs = part.table.predict(data, out, part.old, run.difference)
-            return bytes(out), words, longs
-        if segment is None:
-            return data, (), ()
-        if segment.executable:
-            if not self._has_code:
-                return data, (), ()
-            out = bytearray(data)
-            words = self._code.code(data, out, part.old, run)
-            return bytes(out) if words else data, words, ()
-        out = bytearray(data)
-        words, longs = (), ()
-        if self._has_addresses and (segment.writable or self._old.is_fixed):
-            longs = self._data.addresses(data, out, part.old)
-        if self._has_jumps:
-            words = self._data.jumps(data, out, part.old, run, longs)
-        return bytes(out), words, longs
+    def _first_table(self, place: int) -> Table | None:
+        """Return the first table that does not end before a place of the old file."""
+        at = bisect_right(self._ends, place)
+        return self._tables[at] if at < len(self._tables) else None
+
+    def _only_run(self, match: Stretch) -> Run | None:
+        """Return the run that is all of a match; None where it may be of several."""
+        old = self._old.only_piece(match.old, match.old + match.length)
+        new = self._new.only_piece(match.new, match.new + match.length) if old else None
+        return _run(old, new, match.new - match.old) if old and new else None
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
         shift = match.new - match.old
-        for piece in self._old.pieces(match.old, match.old + match.length):
-            for new_piece in self._new.pieces(piece.start + shift, piece.end + shift):
-                segment, difference = piece.segment, 0
-                if segment and new_piece.segment:
-                    ahead = new_piece.segment.address - new_piece.segment.offset
-                    difference = shift + ahead - (segment.address - segment.offset)
-                else:
-                    segment = None
-                yield Run(new_piece.start - shift, new_piece.end - shift, segment, difference)
+        for old in self._old.pieces(match.old, match.old + match.length):
+            for new in self._new.pieces(old.start + shift, old.end + shift):
+                yield _run(old, new, shift)
+
+
+def _run(old: Piece, new: Piece, shift: int) -> Run:
+    """Return what of a piece of the old file is in one of the new, which is not longer."""
+    start, end = new.start - shift, new.end - shift
+    if not old.segment or not new.segment:
+        return Run(start, end, None, 0)
+    ahead = new.segment.address - new.segment.offset
+    return Run(start, end, old.segment, shift + ahead - (old.segment.address - old.segment.offset))
 
 
 def _program(
@@ -257,11 +270,6 @@ def _clr_tables(file: clr.ClrFile, addresses: Steps) -> list[Table]:
         if table.start >= (tables[-1].end if tables else 0):
             tables.append(table)
     return tables
-
-
-def _cut(start: int, end: int, run: Run | None = None, table: Table | None = None) -> Iterator[Part]:
-    for at in range(start, end, PART_BYTES):
-        yield Part(at, min(PART_BYTES, end - at), True, run, table)
 
 
 def _in_memory(data: bytearray) -> Extent:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from imagedelta.delta.predict.image import Segment
@@ -20,8 +22,10 @@ class Run(NamedTuple):
 
 
 class Site(NamedTuple):
-    """Where a part of the code is in memory."""
+    """A stretch of code, in the bytes that are predicted and in memory."""
 
+    start: int
+    end: int
     base: int
     """Address of its first byte."""
     low: int
@@ -30,9 +34,41 @@ class Site(NamedTuple):
     same: int
 
 
-def site_of(start: int, run: Run) -> Site:
-    """Return where the part of a run of code is that begins at ``start`` of the old file."""
+class Sites:
+    """Where stretches of code are, in bytes of several parts, and where in memory; in ascending order."""
+
+    def __init__(self, aligned: int = 1) -> None:
+        """Args:
+        aligned: Instructions begin at multiples of so many bytes.
+        """
+        self._aligned = aligned
+        self.numbers = array("q")
+        """Those of one ``Site`` after the other."""
+
+    def add(self, at: int, length: int, start: int, run: Run) -> None:
+        """Add a part of a run of code.
+
+        Args:
+            at: Where the part begins in the bytes that are predicted.
+            start: Where it does in the old file.
+        """
+        skip = min(-start % self._aligned, length)
+        ahead = ahead_of(run)
+        site = Site(at + skip, at + length, start + skip + ahead, run.start + ahead, run.end + ahead, run.difference)
+        self.numbers.extend(site)
+
+    def __bool__(self) -> bool:
+        return bool(self.numbers)
+
+
+def each_site(numbers: array[int]) -> Iterator[Site]:
+    """Yield the sites of ``Sites.numbers``."""
+    one = iter(numbers)
+    return map(Site._make, zip(one, one, one, one, one, one, strict=True))
+
+
+def ahead_of(run: Run) -> int:
+    """Return by how much addresses of the run are ahead of places in the old file."""
     segment = run.segment
-    assert segment is not None  # noqa: S101 - code is in a segment
-    ahead = segment.address - segment.offset
-    return Site(start + ahead, run.start + ahead, run.end + ahead, run.difference)
+    assert segment is not None  # noqa: S101 - what has references is in a segment
+    return segment.address - segment.offset

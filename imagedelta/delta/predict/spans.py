@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from imagedelta.delta.format.mixing import OldSpan, spans
-from imagedelta.delta.predict.prediction import Predicted, Prediction
+from imagedelta.delta.predict.old import Old, Predicted
 from imagedelta.delta.predict.shifts import Stretch
 
 
 def predicted_spans(
-    prediction: Prediction, match: Stretch, seen: Callable[[Predicted], object] = lambda part: None
+    old: Old, match: Stretch, seen: Callable[[Predicted], object] = lambda part: None
 ) -> Iterator[OldSpan]:
     """Yield the spans of a match. What a prediction begins with has some of its own: the rest is predicted by it.
 
@@ -22,11 +22,11 @@ def predicted_spans(
     """
 
     def parts() -> Iterator[tuple[bytes, Sequence[int]]]:
-        for part in prediction.parts(match):
-            found = prediction.predicted(part)
+        for part in old.parts(match):
+            found = old.predicted(part)
             seen(found)
             yield found.data, found.numbers
-            if prediction.predicts and not part.predicted:
+            if old.predicts and not part.predicted:
                 yield b"", ()
 
     return spans(parts(), match.new)

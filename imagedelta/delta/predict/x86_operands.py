@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from imagedelta.delta.predict.in_c import in_c
-from imagedelta.delta.predict.site import Site
+from imagedelta.delta.predict.site import each_site
 from imagedelta.delta.predict.steps import NOWHERE
 from imagedelta.delta.predict.x86_opcodes import OPCODES, Operand, Sought
 
@@ -29,49 +29,50 @@ _U32 = struct.Struct("<I")
 _WORD = 0xFFFFFFFF
 
 
-def predict_operands(
-    code: bytes, out: bytearray, sought: Sought, site: Site, starts: array[int], differences: array[int]
+def predict_x86_64(
+    code: bytes, out: bytearray, sought: Sought, sites: array[int], starts: array[int], differences: array[int]
 ) -> list[int]:
-    """Predict the operands in a part of the code.
+    """Predict the operands in stretches of code.
 
     Args:
-        code: The old bytes of the part.
+        code: Old bytes.
         out: The same bytes; operands are overwritten.
+        sites: The numbers of ``Sites``.
         starts: With ``differences``, by how much addresses moved: see ``Steps``.
 
     Returns:
-        Where the operands are in the part.
+        Where the operands are.
     """
-    base, low, high, same = site
     expression, operands = OPCODES[sought]
     unpack, pack, behind, least_number = _S32.unpack_from, _U32.pack_into, _BEHIND, _NUMBER
     number = _numbers(code, out, sought, starts, differences)
-    free, last = 0, len(code) - 4
     places: list[int] = []
-    for found in expression.finditer(code):
-        start, at = found.span()
-        if start < free or at > last:
-            continue
-        operand = operands[found.lastindex or 0]
-        if operand >= least_number:
-            if number(at, operand):
-                free = at + 4
-                places.append(at)
-            continue
-        (value,) = unpack(code, at)
-        target = base + at + behind[operand] + value
-        if not low <= target < high:
-            difference = differences[bisect_right(starts, target) - 1]
-            if difference == NOWHERE:
+    for first, end, base, low, high, same in each_site(sites):
+        free, last, ahead = first, end - 4, base - first
+        for found in expression.finditer(code, first, end):
+            start, at = found.span()
+            if start < free or at > last:
                 continue
-            if difference != same:
-                pack(out, at, value + difference - same & _WORD)
-        free = at + 4
-        places.append(at)
-        stores = operand == Operand.RELATIVE_AND_NUMBER and sought >= Sought.NUMBERS and free <= last
-        if stores and number(free, least_number):
-            places.append(free)
-            free += 4
+            operand = operands[found.lastindex or 0]
+            if operand >= least_number:
+                if number(at, operand):
+                    free = at + 4
+                    places.append(at)
+                continue
+            (value,) = unpack(code, at)
+            target = ahead + at + behind[operand] + value
+            if not low <= target < high:
+                difference = differences[bisect_right(starts, target) - 1]
+                if difference == NOWHERE:
+                    continue
+                if difference != same:
+                    pack(out, at, value + difference - same & _WORD)
+            free = at + 4
+            places.append(at)
+            stores = operand == Operand.RELATIVE_AND_NUMBER and sought >= Sought.NUMBERS and free <= last
+            if stores and number(free, least_number):
+                places.append(free)
+                free += 4
     return places
 
 
@@ -95,5 +96,4 @@ def _numbers(
     return predict
 
 
-quick_operands = in_c(predict_operands)
-"""``predict_operands``, in C where that is there."""
+quick_x86_64 = in_c(predict_x86_64)

@@ -85,9 +85,9 @@ def test_what_is_mixed_makes_the_image(patch: bytes) -> None:
 @pytest.mark.parametrize("span_bytes", [64 * KIB, 1000])
 def test_predicted_deltas_are_mixed_too(tmp_path, monkeypatch: pytest.MonkeyPatch, span_bytes: int) -> None:
     """Parts are predicted one by one, and wait until the span that they are in is whole."""
-    for module in ("format.mixing", "decode.differences"):
-        monkeypatch.setattr(f"imagedelta.delta.{module}.SPAN_BYTES", span_bytes)
-    monkeypatch.setattr("imagedelta.delta.predict.prediction.PART_BYTES", 700)
+    monkeypatch.setattr("imagedelta.delta.format.mixing.SPAN_BYTES", span_bytes)
+    for module in ("old", "prediction"):
+        monkeypatch.setattr(f"imagedelta.delta.predict.{module}.PART_BYTES", 700)
 
     patch, _ = a_patch(make.PROGRAMS_2, make.PROGRAMS_1, scratch=tmp_path, profile=CM)
 

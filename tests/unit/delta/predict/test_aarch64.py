@@ -15,7 +15,7 @@ from imagedelta.delta.predict.aarch64 import Aarch64
 from imagedelta.delta.predict.image import Image, Segment, address_moves
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.delta.predict.site import Run
+from imagedelta.delta.predict.site import Run, Sites
 from tests.images import an_image
 from tests.unit.delta.patches import a_patch, assert_rebuilt
 from tests.unit.delta.predict.arm_programs import (
@@ -46,8 +46,9 @@ NO_OPERATION = b"\x1f\x20\x03\xd5"
 
 
 def predicted(code: bytes, start: int = 0, run: Run = FIRST) -> tuple[bytes, list[int]]:
-    out = bytearray(code)
-    places = Aarch64(address_moves(OLD, NEW, Shifts(STRETCHES))).code(code, out, start, run)
+    out, sites = bytearray(code), Sites(Aarch64.ALIGNED)
+    sites.add(0, len(code), start, run)
+    places = Aarch64(address_moves(OLD, NEW, Shifts(STRETCHES))).code(code, out, sites)
     return bytes(out), places
 
 
