@@ -6,8 +6,9 @@ A reader may be a file, a range of a blob behind HTTP, or bytes in a test; nobod
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -133,10 +134,6 @@ class FileReader:
         self.close()
 
 
-_SPARSE = 4
-"""Ranges are read by themselves where fewer than one in so many bytes between the first and the last is wanted."""
-
-
 @dataclass(frozen=True, slots=True)
 class Extent:
     """A range of a reader as a reader of its own: the data of one member, or an unfolded form."""
@@ -150,17 +147,6 @@ class Extent:
         check_range(offset, length, self.size)
         return self.reader.read_at(self.offset + offset, length)
 
-    def read_each(self, ranges: Sequence[tuple[int, int]]) -> bytes:
-        """Return ranges (offset, length) one after the other; those that lie near each other are read at once."""
-        if len(ranges) == 1:
-            return self.read_at(*ranges[0])
-        first = min(offset for offset, _ in ranges)
-        size = max(offset + length for offset, length in ranges) - first
-        if size > _SPARSE * sum(length for _, length in ranges):
-            return b"".join([self.read_at(offset, length) for offset, length in ranges])
-        near = self.read_at(first, size)
-        return b"".join([near[offset - first : offset - first + length] for offset, length in ranges])
-
     def whole(self) -> bytes:
         """Return all bytes."""
         return self.read_at(0, self.size)
@@ -169,6 +155,31 @@ class Extent:
         """Yield a part in pieces, each read when it is asked for."""
         check_range(offset, length, self.size)
         yield from read_pieces(self.reader, self.offset + offset, length)
+
+
+def in_blocks(file: Extent, block_bytes: int, kept: int) -> Extent:
+    """Return a file that is read in few large requests; of the blocks that were read last some are kept."""
+    return Extent(_Blocks(file, block_bytes, kept), 0, file.size)
+
+
+class _Blocks:
+    def __init__(self, file: Extent, block_bytes: int, kept: int) -> None:
+        self._file, self._block_bytes, self.size = file, block_bytes, file.size
+        self._block = lru_cache(kept)(partial(_read_block, file, block_bytes))
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        number, within = divmod(offset, self._block_bytes)
+        end = within + length
+        if end <= self._block_bytes:
+            return self._block(number)[within:end]
+        if length > self._block_bytes:
+            return self._file.read_at(offset, length)
+        return self._block(number)[within:] + self._block(number + 1)[: end - self._block_bytes]
+
+
+def _read_block(file: Extent, block_bytes: int, number: int) -> bytes:
+    at = number * block_bytes
+    return file.read_at(at, min(block_bytes, file.size - at))
 
 
 def read_pieces(reader: LayerReader, offset: int, length: int) -> Iterator[bytes]:

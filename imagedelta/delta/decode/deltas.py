@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from imagedelta.delta.content import Extent
+from imagedelta.delta.content import Extent, in_blocks
 from imagedelta.delta.decode.differences import Differences, DifferencesBesideOld, PlainDifferences, Steps, sizes
 from imagedelta.delta.decode.tapes import StreamTape
 from imagedelta.delta.format.items import Item
@@ -18,6 +18,7 @@ from imagedelta.delta.predict.kinds import Kind, kinds_of
 from imagedelta.delta.predict.old import Old, Unpredicted
 from imagedelta.delta.predict.prediction import Prediction
 from imagedelta.errors import ContentError, LimitExceeded
+from imagedelta.limits import KIB
 
 
 class Deltas:
@@ -39,6 +40,7 @@ class Deltas:
     def pieces(self, item: Item, base: Extent | None) -> Iterator[bytes]:
         """Yield what a delta makes; without a base nothing, but streams move on."""
         differences = self._differences()
+        base = in_blocks(base, _BLOCK_BYTES, _BLOCKS) if base else None
         kinds = kinds_of(self._tapes[Role.PREDICTIONS].number()) if self._bounds else Kind.NONE
         if kinds and self._bounds:
             old, steps = self._predicted(kinds, self._bounds, item, base)
@@ -105,6 +107,8 @@ class Deltas:
             yield same, extra, seeks.signed()
 
 
+_BLOCK_BYTES, _BLOCKS = 64 * KIB, 16
+"""What of a base is in memory at once: matches that follow each other lie near each other, mostly."""
 _CONTROLS = Role.DIFF_LENGTHS, Role.EXTRA_LENGTHS, Role.SEEKS
 _FARTHEST = 1 << 48
 

@@ -13,6 +13,9 @@ from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, Truncated
 from imagedelta.slices import SliceReader
 
+_MORE = 0x80
+"""Bit of all bytes of a number but the last."""
+
 
 class StreamTape:
     """The decoded bytes of one stream; the form of ``Tape``, and how it ends."""
@@ -38,22 +41,26 @@ class StreamTape:
         """See ``Tape``."""
         if self._at == len(self._piece):
             self._advance()
-        return self._taken(self._at + most)
+        data = self._piece[self._at : self._at + most]
+        self._at += len(data)
+        return data
 
-    def up_to(self, marker: bytes, most: int) -> bytes:
+    def unread(self, count: int) -> None:
         """See ``Tape``."""
-        if self._at == len(self._piece):
-            self._advance()
-        end = self._at + most
-        found = self._piece.find(marker, self._at, end)
-        return self._taken(end if found < 0 else found + len(marker))
+        self._at -= count
 
     def number(self) -> int:
         """See ``Tape``."""
-        at = self._at
-        if at < len(self._piece) and (value := self._piece[at]) < 0x80:  # most are, and there are a great many
-            self._at = at + 1
-            return value
+        piece, at = self._piece, self._at
+        if at + 1 < len(piece):  # nearly all have one byte or two, and there are a great many
+            value = piece[at]
+            if value < _MORE:
+                self._at = at + 1
+                return value
+            more = piece[at + 1]
+            if more < _MORE:
+                self._at = at + 2
+                return value - _MORE | more << 7
         return self._long_number()
 
     def signed(self) -> int:
@@ -81,11 +88,6 @@ class StreamTape:
                 self._piece = begun + self._piece
             else:
                 return value
-
-    def _taken(self, end: int) -> bytes:
-        data = self._piece[self._at : end]
-        self._at += len(data)
-        return data
 
     def _read_across(self, length: int) -> bytes:
         pieces = [self._piece[self._at :]]

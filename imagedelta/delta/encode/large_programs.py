@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-from imagedelta.delta.content import Extent
+from imagedelta.delta.content import Extent, in_blocks
 from imagedelta.delta.encode.file_diff import Difference, controls_of, packed_bytes
 from imagedelta.delta.encode.likely_kinds import kinds_of_program
 from imagedelta.delta.encode.masking import ProgramMask
@@ -53,7 +53,7 @@ def large_delta(
     Returns:
         None where they are no programs, or too little alike.
     """
-    old, new = _in_blocks(old), _in_blocks(new)
+    old, new = in_blocks(old, _BLOCK_BYTES, _BLOCKS), in_blocks(new, _BLOCK_BYTES, _BLOCKS)
     kinds = kinds_of_program(old, new, bounds)
     if not kinds:
         return None
@@ -137,29 +137,3 @@ def _parts(prediction: Prediction, controls: Controls, new: Extent, *, sampled: 
             if not sampled or (is_data and number % _SAMPLED == 0):
                 yield differences.subtract(new.read_at(at, part.length), prediction.predicted(part))
             at += part.length
-
-
-def _in_blocks(file: Extent) -> Extent:
-    return Extent(_Blocks(file), 0, file.size)
-
-
-class _Blocks:
-    """Reads a file in few large requests; some of what was read last is kept."""
-
-    def __init__(self, file: Extent) -> None:
-        self._file, self.size = file, file.size
-        self._block = lru_cache(_BLOCKS)(self._read)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """See ``LayerReader``."""
-        number, within = divmod(offset, _BLOCK_BYTES)
-        if length > _BLOCK_BYTES:
-            return self._file.read_at(offset, length)
-        data = self._block(number)[within : within + length] if length else b""
-        if len(data) < length:
-            data += self._block(number + 1)[: length - len(data)]
-        return data
-
-    def _read(self, number: int) -> bytes:
-        at = number * _BLOCK_BYTES
-        return self._file.read_at(at, min(_BLOCK_BYTES, self.size - at))

@@ -21,8 +21,8 @@ class Tape(Protocol):
         """Return 1 to ``most`` bytes: what is at hand; raises as ``read``."""
         ...
 
-    def up_to(self, marker: bytes, most: int) -> bytes:
-        """As ``some``, but not beyond the first ``marker`` in what is at hand."""
+    def unread(self, count: int) -> None:
+        """Take back the last bytes that ``some`` returned."""
         ...
 
     def number(self) -> int:

@@ -13,7 +13,10 @@ import re
 from imagedelta import leb128
 from imagedelta.delta.format.tape import Tape
 from imagedelta.errors import ContentError
+from imagedelta.limits import KIB
 
+_AT_ONCE = 2 * KIB
+"""So many bytes are searched for runs at once: mostly fewer are needed to the end of what is read."""
 RUN, SHORT_RUN = 32, 8
 """Zeros after which the rest of a run is counted; the second in patches of the second format."""
 
@@ -80,9 +83,12 @@ class ZeroRuns:
         """Return the next ``length`` differences, all of them in memory."""
         pieces: list[bytes] = []
         while length:
-            piece = self._counted(length) if self._left else self._given(length)
-            length -= len(piece)
-            pieces.append(piece)
+            if self._left:
+                length -= self._counted(length, pieces)
+            elif self._row:  # a run that is begun may end first
+                length -= self._take(self._dense.some(min(length, len(self._run) - self._row)), pieces)
+            else:
+                length -= self._given(length, pieces)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
@@ -90,18 +96,39 @@ class ZeroRuns:
         if self._left:
             raise ContentError(f"{self._left} zeros too many in the differences of an item")
 
-    def _counted(self, most: int) -> bytes:
+    def _counted(self, most: int, pieces: list[bytes]) -> int:
         zeros = min(self._left, most)
         self._left -= zeros
-        return bytes(zeros)
+        pieces.append(bytes(zeros))
+        return zeros
 
-    def _given(self, most: int) -> bytes:
-        if self._row:  # a run that is begun may end first
-            piece = self._dense.some(min(most, len(self._run) - self._row))
-        else:
-            piece = self._dense.up_to(self._run, most)
+    def _given(self, most: int, pieces: list[bytes]) -> int:
+        """Take differences that are at hand; return how many."""
+        given = self._dense.some(min(most, _AT_ONCE))
+        run_bytes, number = len(self._run), self._counts.number
+        used, room = 0, most
+        for before in given.split(self._run)[:-1]:  # there may be a million runs
+            size = len(before) + run_bytes
+            if size > room:
+                break
+            counted = number()
+            used, room = used + size, room - size
+            zeros = min(counted, room)
+            pieces += before, bytes(run_bytes + zeros)
+            room -= zeros
+            if zeros < counted:
+                self._left = counted - zeros
+                break
+        end = used if self._left else used + room
+        room -= self._take(given[used:end], pieces)
+        self._dense.unread(max(0, len(given) - end))
+        return most - room
+
+    def _take(self, piece: bytes, pieces: list[bytes]) -> int:
+        """Take differences in which a run may be begun, and ends at their end if anywhere; return how many."""
         behind = len(piece.rstrip(b"\0"))
         self._row = len(piece) - behind + (0 if behind else self._row)
         if self._row == len(self._run):
             self._left, self._row = self._counts.number(), 0
-        return piece
+        pieces.append(piece)
+        return len(piece)

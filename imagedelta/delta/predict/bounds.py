@@ -20,7 +20,7 @@ class Bounds:
     """The most of one delta, by the memory class of the patch."""
 
     controls: int
-    """They take 24 bytes each, and what follows from them as much again."""
+    """They take 32 bytes each, and what follows from them as much again."""
     clr_bytes: int
     """Of a base with references of .NET, which is in memory twice."""
     tables_bytes: int | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import compress
+from operator import add, attrgetter
 
 from imagedelta.delta.predict.shifts import Stretch
 
@@ -25,29 +27,45 @@ def stretches(start: int, controls: Iterable[Control]) -> Iterator[tuple[Stretch
 
 
 class Controls:
-    """All controls of a delta, in 24 bytes of memory each."""
+    """All controls of a delta, in 32 bytes of memory each."""
 
     def __init__(self, start: int, controls: Iterable[Control] = ()) -> None:
         """Args:
         start: Where in the old file the first begins.
         """
-        self._start = start
-        self._numbers = array("q")
+        self._olds, self._news, self._lengths, self._extras = (array("q") for _ in range(4))
+        self._at = start, 0
         for control in controls:
             self.add(*control)
 
     def add(self, same: int, extra: int, seek: int) -> None:
         """Add the next."""
-        self._numbers.extend((same, extra, seek))
+        old, new = self._at
+        self._olds.append(old if -_FARTHEST < old < _FARTHEST else -1)  # which is in no file either
+        self._news.append(new)
+        self._lengths.append(same)
+        self._extras.append(extra)
+        self._at = old + same + seek, new + same + extra
 
     def __len__(self) -> int:
-        return len(self._numbers) // 3
+        return len(self._olds)
 
     def steps(self) -> Iterator[tuple[Stretch, int]]:
         """Yield each match, and how many extra bytes follow it."""
-        numbers = iter(self._numbers)
-        return stretches(self._start, zip(numbers, numbers, numbers, strict=True))
+        return zip(self._stretches(), self._extras, strict=True)
 
     def matches(self) -> Iterator[Stretch]:
         """Yield the matches that are not empty."""
-        return (match for match, _ in self.steps() if match.length)
+        return filter(_LENGTH, self._stretches())
+
+    def are_within(self, size: int) -> bool:
+        """Whether all matches are in an old file of so many bytes."""
+        olds, lengths = list(compress(self._olds, self._lengths)), filter(None, self._lengths)
+        return min(olds, default=0) >= 0 and max(map(add, olds, lengths), default=0) <= size
+
+    def _stretches(self) -> Iterator[Stretch]:
+        return map(Stretch._make, zip(self._olds, self._news, self._lengths, strict=True))
+
+
+_FARTHEST = 1 << 48
+_LENGTH = attrgetter("length")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 
 from imagedelta.delta.predict.data_numbers import WORD_BYTES, Numbers, quick_addresses
 from imagedelta.delta.predict.elf_image import eh_frame_header
@@ -30,6 +30,8 @@ from imagedelta.limits import KIB
 
 _ENTRIES_AT = 12
 _COMMON_BYTES = 17
+_COMMON_ENTRIES = 256
+"""Of so many it is remembered what they say; most files have fewer than ten."""
 _ANCHOR_BYTES = 256
 _READ_BYTES = 64 * KIB
 
@@ -72,6 +74,8 @@ class Frames:
     def __init__(self, read_at: ReadAt, start: int, size: int, address: int, moves: Moves) -> None:
         self.start, self.end = start, start + size
         self._read_at, self._ahead, self._moves = read_at, min(address, BEYOND) - start, moves
+        self._handlers: dict[int, bool] = {}
+        """What is known of common entries."""
         self._anchors = array("Q")
         """The first entry that begins in each stretch of so many bytes, or behind it."""
         for at in self._entries():
@@ -88,15 +92,23 @@ class Frames:
         first = self._anchors[number]
         records = self._read(first, end + FRAME.size)
         site = FrameSite(first, self.end - first, self._ahead, site_difference)
-        handlers = cache(self._has_handlers)
         skipped = max(0, first - start)  # what is left of a longer entry, or of the table's end before it
         rest = out[skipped:]
-        words = quick_frames(records, rest, start + skipped - first, site, handlers, self._moves, with_sizes=with_sizes)
+        words = quick_frames(
+            records, rest, start + skipped - first, site, self._has_handlers, self._moves, with_sizes=with_sizes
+        )
         out[skipped:] = rest
         return Places([skipped + at for at in words] if skipped else words)
 
     def _has_handlers(self, place: int) -> bool:
         """Return whether the common entry at a place says that the functions which name it name their handlers, too."""
+        if place not in self._handlers:
+            if len(self._handlers) == _COMMON_ENTRIES:
+                self._handlers.clear()
+            self._handlers[place] = self._names_handlers(place)
+        return self._handlers[place]
+
+    def _names_handlers(self, place: int) -> bool:
         if place < self.start or place + _COMMON_BYTES > self.end:
             return False
         data = self._read(place, place + _COMMON_BYTES)

@@ -75,21 +75,20 @@ class Image:
 
     def address_of(self, offset: int) -> int | None:
         """Return the address of a byte of the file."""
-        at = bisect_right(self._places, offset) - 1
-        if at < 0 or offset >= self._pieces[at].end:
-            return None
-        segment = self._pieces[at].segment
+        piece = self.piece_at(offset)
+        segment = piece.segment if piece else None
         return segment.address + offset - segment.offset if segment else None
 
-    def only_piece(self, start: int, end: int) -> Piece | None:
-        """Return the piece from ``start`` to ``end`` of the file, if all of it is in one segment."""
-        at = bisect_right(self._places, start) - 1
-        if at < 0 or end > self._pieces[at].end:
-            return None
-        return Piece(start, end, self._pieces[at].segment)
+    def piece_at(self, place: int) -> Piece | None:
+        """Return the piece of a segment that a byte of the file is in."""
+        at = bisect_right(self._places, place) - 1
+        return self._pieces[at] if at >= 0 and place < self._pieces[at].end else None
 
     def pieces(self, start: int, end: int) -> Iterator[Piece]:
         """Yield the pieces that make up ``start`` to ``end`` of the file."""
+        if start < end and (only := self.piece_at(start)) and end <= only.end:
+            yield Piece(start, end, only.segment)
+            return
         at = max(0, bisect_right(self._places, start) - 1)
         while start < end:
             if at < len(self._pieces) and self._pieces[at].end <= start:

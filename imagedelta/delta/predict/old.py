@@ -95,7 +95,13 @@ class Unpredicted:
 
     def together(self, parts: Sequence[Part]) -> Predicted:
         """See ``Old``."""
-        return Predicted(self._base.read_each([(part.old, part.length) for part in parts]), (), ())
+        return Predicted(read_parts(self._base, parts), (), ())
+
+
+def read_parts(base: Extent, parts: Sequence[Part]) -> bytes:
+    """Return the old bytes of parts, one after the other."""
+    read = base.read_at
+    return b"".join([read(part.old, part.length) for part in parts])
 
 
 def cut(start: int, end: int, run: Run | None = None, table: Table | None = None) -> Iterator[Part]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from typing import NamedTuple
 
 from imagedelta.delta.content import Extent
 from imagedelta.delta.predict import clr
@@ -20,9 +21,9 @@ from imagedelta.delta.predict.data_references import DataReferences
 from imagedelta.delta.predict.elf_image import read_elf
 from imagedelta.delta.predict.elf_records import Moves
 from imagedelta.delta.predict.elf_tables import find_tables
-from imagedelta.delta.predict.image import Image, Piece, address_moves
+from imagedelta.delta.predict.image import Image, Piece, Segment, address_moves
 from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
-from imagedelta.delta.predict.old import PART_BYTES, Part, Predicted, cut
+from imagedelta.delta.predict.old import PART_BYTES, Part, Predicted, cut, read_parts
 from imagedelta.delta.predict.pe_image import read_pe
 from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
 from imagedelta.delta.predict.shifts import Shifts, Stretch
@@ -60,7 +61,7 @@ class Prediction:
         self._file = file
         self.shifts = Shifts(())
         """How places moved, once the start of the new file has been shown."""
-        if any(match.old < 0 or match.old + match.length > base.size for match in controls.matches()):
+        if not controls.are_within(base.size):
             raise ContentError("a predicted delta of bytes that its base does not have")
         self._new_start = b""
         self._old = base
@@ -106,7 +107,7 @@ class Prediction:
 
     def together(self, parts: Sequence[Part]) -> Predicted:
         """Return what ``predicted`` does of several parts, each of which is predicted, as of one."""
-        data = self._old.read_each([(part.old, part.length) for part in parts])
+        data = read_parts(self._old, parts)
         if self._program is None:
             return Predicted(data, (), ())
         return Predicted(*self._program.predicted(data, parts), self._are_whole)
@@ -147,6 +148,8 @@ class _Program:
         self._ends = [table.end for table in tables]
         """Rising, as tables do not overlap."""
         self._old, self._new = images
+        self._zone = _NO_ZONE
+        """Of the last match."""
         self._data = DataReferences(self._old, moves, is_elf=is_elf)
         self._code = Aarch64(moves) if kinds & Kind.AARCH64 else X8664(moves, kinds, is_fixed=self._old.is_fixed)
 
@@ -157,14 +160,16 @@ class _Program:
 
     def parts(self, match: Stretch) -> Iterable[Part]:
         """Return the parts of what is left of a match."""
-        old, _, length = match
-        if 0 < length <= PART_BYTES and (run := self._only_run(match)):  # of matches there are hundreds of thousands
-            table = self._first_table(old)
-            if table is None or table.start >= run.end:
-                return (Part(old, length, True, run),)
-            if table.start <= old and run.end <= table.end:
-                return (Part(old, length, True, run, table),)
-        return self._cut(match)
+        old, new, length = match
+        if not self._zone.has(match):  # there are matches by the hundred thousand, and most are in the zone of the last
+            self._zone = self._zone_at(old, new)
+            if not self._zone.has(match):
+                return self._cut(match)
+        _, _, segment, ahead, table = self._zone
+        run = Run(old, old + length, segment, new - old + ahead)
+        if 0 < length <= PART_BYTES:
+            return (Part(old, length, True, run, table),)
+        return cut(old, old + length, run, table)
 
     def predicted(self, data: bytes, parts: Sequence[Part]) -> tuple[bytes, Sequence[int], Sequence[int]]:
         """Return the bytes of parts as they should be, and where in them numbers of 32 and of 64 bits are."""
@@ -211,16 +216,19 @@ class _Program:
                     at = end
             yield from cut(at, run.end, run)
 
-    def _first_table(self, place: int) -> Table | None:
-        """Return the first table that does not end before a place of the old file."""
-        at = bisect_right(self._ends, place)
-        return self._tables[at] if at < len(self._tables) else None
-
-    def _only_run(self, match: Stretch) -> Run | None:
-        """Return the run that is all of a match; None where it may be of several."""
-        old = self._old.only_piece(match.old, match.old + match.length)
-        new = self._new.only_piece(match.new, match.new + match.length) if old else None
-        return _run(old, new, match.new - match.old) if old and new else None
+    def _zone_at(self, old: int, new: int) -> _Zone:
+        """Return the zone of a place of the old file, and of where it is in the new one."""
+        old_piece, new_piece = self._old.piece_at(old), self._new.piece_at(new)
+        if not old_piece or not old_piece.segment or not new_piece or not new_piece.segment:
+            return _NO_ZONE
+        (start, end, segment), at = old_piece, bisect_right(self._ends, old)
+        table = self._tables[at] if at < len(self._tables) else None
+        if table and table.start <= old:
+            start, end = max(start, table.start), min(end, table.end)
+        else:
+            start, end = max(start, self._ends[at - 1] if at else 0), min(end, table.start if table else end)
+            table = None
+        return _Zone((start, end), new_piece[:2], segment, _ahead(old_piece.segment, new_piece.segment), table)
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
         shift = match.new - match.old
@@ -229,13 +237,36 @@ class _Program:
                 yield _run(old, new, shift)
 
 
+class _Zone(NamedTuple):
+    """A stretch of the old file, and one of the new, between which all matches are of one kind."""
+
+    old: tuple[int, int]
+    """Its start and its end; so is ``new``."""
+    new: tuple[int, int]
+    segment: Segment | None
+    ahead: int
+    """By how much more addresses than places move."""
+    table: Table | None
+
+    def has(self, match: Stretch) -> bool:
+        """Whether all of a match is in it."""
+        old, new, length = match
+        return self.old[0] <= old and old + length <= self.old[1] and self.new[0] <= new and new + length <= self.new[1]
+
+
+_NO_ZONE = _Zone((0, 0), (0, 0), None, 0, None)
+
+
 def _run(old: Piece, new: Piece, shift: int) -> Run:
     """Return what of a piece of the old file is in one of the new, which is not longer."""
     start, end = new.start - shift, new.end - shift
     if not old.segment or not new.segment:
         return Run(start, end, None, 0)
-    ahead = new.segment.address - new.segment.offset
-    return Run(start, end, old.segment, shift + ahead - (old.segment.address - old.segment.offset))
+    return Run(start, end, old.segment, shift + _ahead(old.segment, new.segment))
+
+
+def _ahead(old: Segment, new: Segment) -> int:
+    return (new.address - new.offset) - (old.address - old.offset)
 
 
 def _program(

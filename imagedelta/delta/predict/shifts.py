@@ -75,9 +75,26 @@ def _disjoint(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
 
     Of two that are as long, it is the one that begins earlier in the old file, then in the new one.
     """
-    waiting = sorted((_packed(old, new, length) for old, new, length in stretches), reverse=True)
+    group: list[int] = []
+    end = 0
+    for packed in sorted([_packed(*stretch) for stretch in stretches]):
+        start = packed >> 2 * _PLACE_BITS
+        if start >= end and group:
+            yield from _longest(group)
+            group = []
+        group.append(packed)
+        end = max(end, start + (packed & _PLACE))
+    yield from _longest(group)
+
+
+def _longest(group: list[int]) -> Iterable[Stretch]:
+    """Return what ``_disjoint`` yields of stretches in their order, each of which overlaps one before."""
+    return _parts_of(group) if len(group) > 1 else [Stretch(*_unpacked(one)) for one in group]
+
+
+def _parts_of(group: list[int]) -> Iterator[Stretch]:
+    waiting, at = group[::-1], 0
     over: list[int] = []
-    at = 0
     while waiting or over:
         while over and _end(over[0]) <= at:
             heapq.heappop(over)

@@ -54,8 +54,9 @@ class Sites:
         """
         skip = min(-start % self._aligned, length)
         ahead = ahead_of(run)
-        site = Site(at + skip, at + length, start + skip + ahead, run.start + ahead, run.end + ahead, run.difference)
-        self.numbers.extend(site)
+        self.numbers.extend(
+            (at + skip, at + length, start + skip + ahead, run.start + ahead, run.end + ahead, run.difference)
+        )
 
     def __bool__(self) -> bool:
         return bool(self.numbers)

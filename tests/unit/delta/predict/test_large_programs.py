@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagedelta.delta.content import BytesReader, Extent
+from imagedelta.delta.content import BytesReader, Extent, in_blocks
 from imagedelta.delta.encode import large_programs, methods
 from imagedelta.delta.format.profiles import PROFILES
 from imagedelta.limits import KIB
@@ -42,8 +42,7 @@ def test_files_that_are_masked_window_by_window_are_predicted_as_well(tmp_path, 
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 8, 9, 100])
-def test_a_large_file_is_read_in_blocks(monkeypatch, cut):
-    monkeypatch.setattr(large_programs, "_BLOCK_BYTES", 8)
+def test_a_large_file_is_read_in_blocks(cut):
     data = bytes(range(30))
     read = []
 
@@ -52,7 +51,7 @@ def test_a_large_file_is_read_in_blocks(monkeypatch, cut):
             read.append(length)
             return super().read_at(offset, length)
 
-    file = large_programs._in_blocks(Extent(Reader(data), 0, len(data)))
+    file = in_blocks(Extent(Reader(data), 0, len(data)), 8, 2)
 
     pieces = [file.read_at(at, min(cut, 30 - at)) for at in range(30)]
 
