@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from imagedelta.delta.content import Extent, in_blocks
 from imagedelta.delta.encode.file_diff import Difference, controls_of, packed_bytes
+from imagedelta.delta.encode.groups import Place, differences_of, places_of
 from imagedelta.delta.encode.likely_kinds import kinds_of_program
 from imagedelta.delta.encode.masking import ProgramMask
 from imagedelta.delta.encode.matches import Match
 from imagedelta.delta.encode.predicting import MASK, masked_matches
 from imagedelta.delta.encode.windows import Windows
 from imagedelta.delta.format.zero_runs import SHORT_RUN, Shortening
-from imagedelta.delta.predict import differences
 from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
@@ -70,8 +71,8 @@ def large_delta(
     if _cost_of_data(fewer, all_of_it, new) <= _cost_of_data(prediction, all_of_it, new):
         prediction, way = fewer, replace(way, kinds=kinds & ~Kind.JUMPS)
     runs = Shortening(SHORT_RUN)
-    for part in _parts(prediction, all_of_it, new):
-        runs.add(part)
+    for piece in differences_of(prediction, places_of(prediction, all_of_it.matches()), new):
+        runs.add(piece)
     return LargeDelta(way, *runs.finish())
 
 
@@ -116,24 +117,13 @@ class _Masks:
 
 def _cost_of_data(prediction: Prediction, controls: Controls, new: Extent) -> int:
     """Return about how many bytes differences in data pack to, of the parts that are looked at."""
+    data = filter(_is_data, places_of(prediction, controls.matches()))
     runs = Shortening(SHORT_RUN)
-    for part in _parts(prediction, controls, new, sampled=True):
-        runs.add(part)
+    for piece in differences_of(prediction, islice(data, _SAMPLED - 1, None, _SAMPLED), new):
+        runs.add(piece)
     return sum(map(packed_bytes, runs.finish()))
 
 
-def _parts(prediction: Prediction, controls: Controls, new: Extent, *, sampled: bool = False) -> Iterator[bytes]:
-    """Yield the differences of the parts of a delta.
-
-    Args:
-        sampled: Only some of the parts of data.
-    """
-    number = 0
-    for match, _ in controls.steps():
-        at = match.new
-        for part in prediction.parts(match):
-            is_data = part.run and part.run.segment and not part.run.segment.executable and not part.table
-            number += 1 if is_data else 0
-            if not sampled or (is_data and number % _SAMPLED == 0):
-                yield differences.subtract(new.read_at(at, part.length), prediction.predicted(part))
-            at += part.length
+def _is_data(place: Place) -> bool:
+    _, (_, _, _, run, table) = place
+    return bool(run and run.segment and not run.segment.executable and not table)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
 from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode.file_diff import CONTROL_BYTES, Difference, packed_bytes
+from imagedelta.delta.encode.groups import Group, Place, differences_of, grouped, places_of
 from imagedelta.delta.encode.versions import Versions
 from imagedelta.delta.format import zero_runs
 from imagedelta.delta.predict import differences
@@ -31,13 +31,6 @@ _CODE = Kind.CODE | Kind.AARCH64 | Kind.IMMEDIATES
 _DATA = Kind.ADDRESSES | Kind.JUMPS
 
 
-class _Place(NamedTuple):
-    """A part of a match, and where its bytes are in the new file."""
-
-    at: int
-    part: Part
-
-
 class Way:
     """The matches of a file, to be predicted."""
 
@@ -50,6 +43,7 @@ class Way:
         self._both, self._found, self._kinds = both, found, kinds
         self._controls = Controls(found.start, found.controls)
         old = Extent(BytesReader(both.old), 0, len(both.old))
+        self._new = Extent(BytesReader(both.new), 0, len(both.new))
         known = both.old_clr if kinds & Kind.CLR else None
         self._prediction = Prediction(kinds, found.corrections, old, self._controls, known)
         self._prediction.show(both.new[:START_BYTES])
@@ -99,21 +93,20 @@ class Way:
         return replace(found, difference=bytes(out), kinds=kinds)
 
     @cached_property
-    def _places(self) -> dict[Kind, list[_Place]]:
+    def _groups(self) -> dict[Kind, list[Group]]:
         """The parts that are looked at, by the kinds that are sought in them."""
         matches: Iterable[Stretch] = self._controls.matches()
-        found: dict[Kind, list[_Place]] = {}
-        for match in _sampled(matches, self._one_in, self._block_bytes) if self._one_in > 1 else matches:
-            at = match.new
-            for part in self._prediction.parts(match):
-                found.setdefault(_sought_in(part), []).append(_Place(at, part))
-                at += part.length
-        return found
+        places: dict[Kind, list[Place]] = {}
+        if self._one_in > 1:
+            matches = _sampled(matches, self._one_in, self._block_bytes)
+        for place in places_of(self._prediction, matches):
+            places.setdefault(_sought_in(place.part), []).append(place)
+        return {sought: list(grouped(found)) for sought, found in places.items()}
 
     def _left(self, kinds: Kind) -> int:
         if self._is_exact:
             return _packed(self.difference(kinds).difference)
-        return self._one_in * sum(self._packed_in(sought, kinds) for sought in self._places)
+        return self._one_in * sum(self._packed_in(sought, kinds) for sought in self._groups)
 
     def _packed_in(self, sought: Kind, kinds: Kind) -> int:
         case = sought, kinds & (sought | Kind.NUMBERS)
@@ -122,12 +115,10 @@ class Way:
         return self._packed_parts[case]
 
     def _differences_in(self, sought: Kind, kinds: Kind) -> Iterator[bytes]:
-        """Yield the differences of the parts in which some kinds are sought."""
-        new, are_whole = self._both.new, bool(kinds & Kind.NUMBERS)
-        for (at, part), (data, words, longs, _) in zip(
-            self._places[sought], self._predicted_in(sought, kinds), strict=True
-        ):
-            yield differences.subtract(new[at : at + part.length], Predicted(data, words, longs, are_whole))
+        """Yield the differences of the groups in which some kinds are sought."""
+        are_whole = bool(kinds & Kind.NUMBERS)
+        for group, (data, words, longs, _) in zip(self._groups[sought], self._predicted_in(sought, kinds), strict=True):
+            yield differences.subtract(group.new_bytes(self._new), Predicted(data, words, longs, are_whole))
 
     def _predicted_in(self, sought: Kind, kinds: Kind) -> list[Predicted]:
         case = sought, kinds & sought
@@ -135,29 +126,24 @@ class Way:
             as_it_is = sought == Kind.TABLES and (kinds ^ self._kinds) & Kind.TABLES
             prediction = self._prediction.with_kinds(kinds)
             self._predicted[case] = [
-                prediction.predicted(part._replace(predicted=False) if as_it_is else part)
-                for _, part in self._places[sought]
+                prediction.together(
+                    [part._replace(predicted=False) for part in group.parts] if as_it_is else group.parts
+                )
+                for group in self._groups[sought]
             ]
         return self._predicted[case]
 
     def _known(self, kinds: Kind) -> bytes:
         """Return the differences of a file all of which is looked at."""
-        made = {
-            place.at: data
-            for sought, places in self._places.items()
-            for place, data in zip(places, self._differences_in(sought, kinds), strict=True)
-        }
+        made: dict[int, bytes] = {}
+        for sought, groups in self._groups.items():
+            for group, data in zip(groups, self._differences_in(sought, kinds), strict=True):
+                made.update(group.cut(data))
         return b"".join(made[at] for at in sorted(made))
 
     def _differences(self, kinds: Kind, matches: Iterable[Stretch]) -> bytes:
-        prediction, new = self._prediction.with_kinds(kinds), self._both.new
-        out = bytearray()
-        for match in matches:
-            at = match.new
-            for part in prediction.parts(match):
-                out += differences.subtract(new[at : at + part.length], prediction.predicted(part))
-                at += part.length
-        return bytes(out)
+        prediction = self._prediction.with_kinds(kinds)
+        return b"".join(differences_of(prediction, places_of(prediction, matches), self._new))
 
 
 def _sought_in(part: Part) -> Kind:

@@ -101,12 +101,12 @@ class Prediction:
 
     def predicted(self, part: Part) -> Predicted:
         """Return what the old bytes of a part should be in the new file."""
-        if not part.predicted:
-            return Predicted(self._base.read_at(part.old, part.length), (), ())
         return self.together([part])
 
     def together(self, parts: Sequence[Part]) -> Predicted:
-        """Return what ``predicted`` does of several parts, each of which is predicted, as of one."""
+        """Return what ``predicted`` does of several parts, as of one; all of them are predicted, or none is."""
+        if not parts[0].predicted:
+            return Predicted(read_parts(self._base, parts), (), ())
         data = read_parts(self._old, parts)
         if self._program is None:
             return Predicted(data, (), ())
