@@ -126,9 +126,7 @@ class Way:
             as_it_is = sought == Kind.TABLES and (kinds ^ self._kinds) & Kind.TABLES
             prediction = self._prediction.with_kinds(kinds)
             self._predicted[case] = [
-                prediction.together(
-                    [part._replace(predicted=False) for part in group.parts] if as_it_is else group.parts
-                )
+                prediction.together(_unpredicted(group.parts) if as_it_is else group.parts)
                 for group in self._groups[sought]
             ]
         return self._predicted[case]
@@ -144,6 +142,10 @@ class Way:
     def _differences(self, kinds: Kind, matches: Iterable[Stretch]) -> bytes:
         prediction = self._prediction.with_kinds(kinds)
         return b"".join(differences_of(prediction, places_of(prediction, matches), self._new))
+
+
+def _unpredicted(parts: Iterable[Part]) -> list[Part]:
+    return [part._replace(predicted=False) for part in parts]
 
 
 def _sought_in(part: Part) -> Kind:

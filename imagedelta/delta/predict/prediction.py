@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from typing import NamedTuple
 
 from imagedelta.delta.content import Extent
@@ -59,13 +60,16 @@ class Prediction:
         self._kinds, self._corrections, self._base, self._controls = kinds, corrections, base, controls
         self._are_whole = bool(kinds & Kind.NUMBERS)
         self._file = file
-        self.shifts = Shifts(())
-        """How places moved, once the start of the new file has been shown."""
         if not controls.are_within(base.size):
             raise ContentError("a predicted delta of bytes that its base does not have")
         self._new_start = b""
         self._old = base
         self._program: _Program | None = None
+
+    @cached_property
+    def shifts(self) -> Shifts:
+        """How places moved."""
+        return Shifts(self._controls.matches())
 
     @property
     def predicts(self) -> bool:
@@ -125,15 +129,14 @@ class Prediction:
 
     def _begin(self) -> None:
         start = self._base.read_at(0, min(START_BYTES, self._base.size))
-        self.shifts = shifts = Shifts(self._controls.matches())
         file = self._file
         if file is None and self._kinds & Kind.CLR:
             file = clr.read_clr(self._base.whole())
         if file:
             new_image = read_pe(self._new_start) or Image(())
-            self._old = _in_memory(clr.predicted(file, shifts, new_image, self._corrections))
+            self._old = _in_memory(clr.predicted(file, self.shifts, new_image, self._corrections))
         if self._kinds & _PROGRAM:
-            self._program = _program(self._kinds, self._old, start, self._new_start, shifts, file)
+            self._program = _program(self._kinds, self._old, start, self._new_start, self.shifts, file)
 
 
 class _Program:
