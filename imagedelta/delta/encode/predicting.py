@@ -74,7 +74,7 @@ def unlike_difference(old: bytes, new: bytes, min_match: int, bounds: Bounds = L
     if len(found.controls) > bounds.controls:
         return None
     tried = [(way, kinds) for way in _ways(found, both, kinds, bounds, FEW_BYTES)]
-    as_it_is = Way(both, found, Kind.NONE, FEW_BYTES)
+    as_it_is = Way(both, found, Controls(found.start, found.controls), Kind.NONE, FEW_BYTES)
     way, kinds = min([*tried, (as_it_is, Kind.NONE)], key=lambda one: one[0].cost(one[1]))
     return way.difference(_chosen(way, kinds, both))
 
@@ -113,9 +113,10 @@ def _ways(
 ) -> Iterator[Way]:
     """Yield the ways along the same matches."""
     if len(found.controls) <= bounds.controls:
-        corrections = _corrections(both, found) if kinds & Kind.CLR else ()
+        controls = Controls(found.start, found.controls)
+        corrections = _corrections(both, controls.shifts) if kinds & Kind.CLR else ()
         for corrected in (corrections, ()) if corrections else ((),):
-            yield Way(both, replace(found, corrections=corrected), kinds, sample_bytes)
+            yield Way(both, replace(found, corrections=corrected), controls, kinds, sample_bytes)
 
 
 def _chosen(way: Way, kinds: Kind, both: Versions) -> Kind:
@@ -207,11 +208,10 @@ def _in_spans(prediction: Prediction, match: Stretch, new: Extent) -> Iterator[S
         del added[:size]
 
 
-def _corrections(both: Versions, way: Difference) -> tuple[int, ...]:
+def _corrections(both: Versions, shifts: Shifts) -> tuple[int, ...]:
     old_file, new_file = both.old_clr, both.new_clr
     if old_file is None or new_file is None:
         return ()
-    shifts = Shifts(Controls(way.start, way.controls).matches())
     found = clr.corrections(old_file.metadata, new_file.metadata, shifts)
     while found and not found[-1]:
         found.pop()

@@ -20,7 +20,7 @@ from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.delta.predict.old import Part, Predicted
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction
-from imagedelta.delta.predict.shifts import Shifts, Stretch
+from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.limits import KIB, MIB
 
 SAMPLE_BYTES, FEW_BYTES = 2 * MIB, 64 * KIB
@@ -34,14 +34,17 @@ _DATA = Kind.ADDRESSES | Kind.JUMPS
 class Way:
     """The matches of a file, to be predicted."""
 
-    def __init__(self, both: Versions, found: Difference, kinds: Kind, sample_bytes: int = SAMPLE_BYTES) -> None:
+    def __init__(
+        self, both: Versions, found: Difference, controls: Controls, kinds: Kind, sample_bytes: int = SAMPLE_BYTES
+    ) -> None:
         """Args:
         found: Its matches, new bytes and corrections; its differences are not looked at.
+        controls: Its own.
         kinds: The most that are predicted along it.
         sample_bytes: How much of the file is looked at, about.
         """
         self._both, self._found, self._kinds = both, found, kinds
-        self._controls = Controls(found.start, found.controls)
+        self._controls = controls
         old = Extent(BytesReader(both.old), 0, len(both.old))
         self._new = Extent(BytesReader(both.new), 0, len(both.new))
         known = both.old_clr if kinds & Kind.CLR else None
@@ -78,8 +81,8 @@ class Way:
     def narrowed(self, found: Difference, kinds: Kind) -> Difference:
         """Return the difference along other matches, most of which are also of this way."""
         controls = Controls(found.start, found.controls)
-        if not Shifts(controls.matches()).equals(self._prediction.shifts):
-            return Way(self._both, found, kinds).difference(kinds)
+        if not controls.shifts.equals(self._controls.shifts):
+            return Way(self._both, found, controls, kinds).difference(kinds)
         known, at = {}, 0
         for match in self._controls.matches():
             known[match] = at

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import compress
 from operator import add, attrgetter
 
-from imagedelta.delta.predict.shifts import Stretch
+from imagedelta.delta.predict.shifts import Shifts, Stretch
 
 Control = tuple[int, int, int]
 """So many bytes that are old bytes and differences, then so many extra bytes, then a move in the old bytes."""
@@ -57,6 +58,11 @@ class Controls:
     def matches(self) -> Iterator[Stretch]:
         """Yield the matches that are not empty."""
         return filter(_LENGTH, self._stretches())
+
+    @cached_property
+    def shifts(self) -> Shifts:
+        """What all of them say of where places moved."""
+        return Shifts(self.matches())
 
     def are_within(self, size: int) -> bool:
         """Whether all matches are in an old file of so many bytes."""

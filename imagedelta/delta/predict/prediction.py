@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from functools import cached_property
 from typing import NamedTuple
 
 from imagedelta.delta.content import Extent
@@ -65,11 +64,6 @@ class Prediction:
         self._new_start = b""
         self._old = base
         self._program: _Program | None = None
-
-    @cached_property
-    def shifts(self) -> Shifts:
-        """How places moved."""
-        return Shifts(self._controls.matches())
 
     @property
     def predicts(self) -> bool:
@@ -134,9 +128,9 @@ class Prediction:
             file = clr.read_clr(self._base.whole())
         if file:
             new_image = read_pe(self._new_start) or Image(())
-            self._old = _in_memory(clr.predicted(file, self.shifts, new_image, self._corrections))
+            self._old = _in_memory(clr.predicted(file, self._controls.shifts, new_image, self._corrections))
         if self._kinds & _PROGRAM:
-            self._program = _program(self._kinds, self._old, start, self._new_start, self.shifts, file)
+            self._program = _program(self._kinds, self._old, start, self._new_start, self._controls.shifts, file)
 
 
 class _Program:

@@ -11,6 +11,7 @@ from imagedelta.delta.encode.file_diff import Difference, between
 from imagedelta.delta.encode.matches import Match, matches
 from imagedelta.delta.encode.versions import Versions
 from imagedelta.delta.encode.ways import SAMPLE_BYTES, Way, packed_cost
+from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
 from imagedelta.limits import KIB
 from tests.unit.delta.predict.programs import a_program
@@ -21,7 +22,7 @@ NEW = a_program(20_000, {100: b"\x90" * 7, 9000: b"\xcc" * 33, 15_000: b"\x90" *
 
 
 def a_way(found: Difference, kinds: Kind = ALL, sample_bytes: int = SAMPLE_BYTES) -> Way:
-    return Way(Versions(OLD, NEW), found, kinds, sample_bytes)
+    return Way(Versions(OLD, NEW), found, Controls(found.start, found.controls), kinds, sample_bytes)
 
 
 @pytest.fixture(scope="module")
