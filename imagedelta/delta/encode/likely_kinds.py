@@ -19,6 +19,11 @@ _ELF = Kind.ADDRESSES | Kind.TABLES | Kind.JUMPS | Kind.NUMBERS
 _PE = Kind.JUMPS | Kind.NUMBERS
 
 
+def may_have_kinds(start: bytes) -> bool:
+    """Return whether a file begins as those do that have kinds: ELF, PE, metadata of .NET."""
+    return start.startswith((b"\x7fELF", b"MZ", b"BSJB"))
+
+
 def kinds_of_program(old: Extent, new: Extent, bounds: Bounds) -> Kind:
     """Return the kinds of an ELF program; none for other files, or where the old one is much larger."""
     starts = [file.read_at(0, min(START_BYTES, file.size)) for file in (old, new)]

@@ -16,7 +16,7 @@ from imagedelta.delta.content import Extent
 from imagedelta.delta.encode.beside import Span
 from imagedelta.delta.encode.drift import straighten
 from imagedelta.delta.encode.file_diff import Difference, along, between
-from imagedelta.delta.encode.likely_kinds import kinds_of_file
+from imagedelta.delta.encode.likely_kinds import kinds_of_file, may_have_kinds
 from imagedelta.delta.encode.likeness import is_unlike
 from imagedelta.delta.encode.masking import masked
 from imagedelta.delta.encode.matches import Match, matches
@@ -62,7 +62,9 @@ def unlike_difference(old: bytes, new: bytes, min_match: int, bounds: Bounds = L
     Matches are sought once, in masked files: what both were compiled from shows best there.
     """
     both = Versions(old, new)
-    if len(new) < START_BYTES or not is_unlike(old, new) or not (kinds := kinds_of_file(both, bounds)):
+    if len(new) < START_BYTES or not may_have_kinds(new) or not is_unlike(old, new):
+        return None
+    if not (kinds := kinds_of_file(both, bounds)):
         return None
     if kinds & Kind.CLR and len(new) <= _SMALL_ASSEMBLY:
         return None

@@ -20,6 +20,7 @@ from imagedelta.delta.predict.bounds import LARGE, SMALL, Bounds
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import ALL, Kind
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction
+from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.errors import ContentError, LimitExceeded
 from imagedelta.limits import KIB, MIB
 from tests.images import an_image
@@ -259,3 +260,15 @@ def test_a_base_that_is_too_large_to_predict_is_refused(bounds: Bounds, kinds: K
 def test_a_match_outside_the_base_is_refused(controls):
     with pytest.raises(ContentError, match="does not have"):
         Prediction(Kind.CODE, (), Extent(BytesReader(b"four"), 0, 4), Controls(0, controls))
+
+
+def test_controls_that_move_beyond_any_file_and_back_are_in_it_where_they_match():
+    far = (1 << 48) - 1
+    away, back = [(0, 1, far)] * 40_000, [(0, 1, -far)] * 40_000
+
+    controls = Controls(1, [*away, *back, (3, 0, 0)])
+
+    assert list(controls.matches()) == [Stretch(1, 80_000, 3)]
+    assert controls.are_within(4)
+    assert not controls.are_within(3)
+    assert not Controls(1, [*away, (3, 0, 0)]).are_within(1 << 62)

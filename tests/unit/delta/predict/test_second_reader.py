@@ -11,6 +11,7 @@ from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode.matches import matches
 from imagedelta.delta.predict.controls import Controls
 from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.old import Part, Predicted
 from imagedelta.delta.predict.prediction import START_BYTES, Prediction
 from imagedelta.delta.predict.shifts import Stretch
 from tests.unit.delta.predict.arm_programs import an_arm_program
@@ -89,12 +90,14 @@ def assert_same(kinds: int, old: bytes, new: bytes, found: list[Stretch], correc
     if len(new) >= START_BYTES:
         other.begin(new[:START_BYTES])
 
+    parts = []
     for match in found:
         before = max(0, min(match.length, START_BYTES - match.new))
         data, numbers = b"", []
         for part in ours.parts(match):
             predicted = ours.predicted(part)
             if part.predicted:
+                parts.append((part, predicted))
                 numbers += [
                     (len(data) + at, width)
                     for width, places in ((4, predicted.words), (8, predicted.longs))
@@ -106,3 +109,18 @@ def assert_same(kinds: int, old: bytes, new: bytes, found: list[Stretch], correc
             theirs, places = other.predicted(rest)
             assert data == theirs
             assert sorted(numbers) == sorted(places)
+    assert_same_together(ours, parts)
+
+
+def assert_same_together(ours: Prediction, parts: list[tuple[Part, Predicted]]) -> None:
+    """Parts that are predicted at once are what they are one by one."""
+    for start, size in [(0, 3), (3, 1), (4, 40), (44, 1000)]:
+        group, data, words, longs = parts[start : start + size], b"", [], []
+        for _, one in group:
+            words += [len(data) + at for at in one.words]
+            longs += [len(data) + at for at in one.longs]
+            data += one.data
+        if group:
+            made = ours.together([part for part, _ in group])
+            assert made.data == data
+            assert (sorted(made.words), sorted(made.longs)) == (sorted(words), sorted(longs))
