@@ -8,29 +8,18 @@ Source: docs/formats/patch.md, section 7a.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from typing import NamedTuple
 
 from imagedelta.delta.content import Extent
 from imagedelta.delta.predict import clr
-from imagedelta.delta.predict.aarch64 import Aarch64
 from imagedelta.delta.predict.controls import Controls
-from imagedelta.delta.predict.data_references import DataReferences
-from imagedelta.delta.predict.elf_image import read_elf
-from imagedelta.delta.predict.elf_records import Moves
-from imagedelta.delta.predict.elf_tables import find_tables
-from imagedelta.delta.predict.image import Image, Piece, Segment, address_moves
-from imagedelta.delta.predict.kinds import MACHINE_CODE, Kind
-from imagedelta.delta.predict.old import PART_BYTES, Part, Predicted, cut, read_parts
+from imagedelta.delta.predict.image import Image
+from imagedelta.delta.predict.kinds import Kind
+from imagedelta.delta.predict.old import Part, Predicted, cut, read_parts
 from imagedelta.delta.predict.pe_image import read_pe
-from imagedelta.delta.predict.ready_to_run import RuntimeFunctions, runtime_functions
-from imagedelta.delta.predict.shifts import Shifts, Stretch
-from imagedelta.delta.predict.site import Run, Sites
-from imagedelta.delta.predict.steps import Steps
-from imagedelta.delta.predict.tables import NoReferences, Table
-from imagedelta.delta.predict.x86_64 import X8664
+from imagedelta.delta.predict.program import Program, program_of
+from imagedelta.delta.predict.shifts import Stretch
 from imagedelta.errors import ContentError
 from imagedelta.limits import KIB
 
@@ -63,7 +52,7 @@ class Prediction:
             raise ContentError("a predicted delta of bytes that its base does not have")
         self._new_start = b""
         self._old = base
-        self._program: _Program | None = None
+        self._program: Program | None = None
 
     @property
     def predicts(self) -> bool:
@@ -130,174 +119,7 @@ class Prediction:
             new_image = read_pe(self._new_start) or Image(())
             self._old = _in_memory(clr.predicted(file, self._controls.shifts, new_image, self._corrections))
         if self._kinds & _PROGRAM:
-            self._program = _program(self._kinds, self._old, start, self._new_start, self._controls.shifts, file)
-
-
-class _Program:
-    """The references of a program."""
-
-    def __init__(self, kinds: Kind, images: tuple[Image, Image], moves: Steps, tables: list[Table], *, is_elf: bool):
-        self._tables, self._moves, self._is_elf = tables, moves, is_elf
-        self._has_code, self._has_addresses, self._has_jumps = (
-            bool(kinds & sought) for sought in (MACHINE_CODE, Kind.ADDRESSES, Kind.JUMPS)
-        )
-        """Asked once: there are parts by the hundred thousand."""
-        self._ends = [table.end for table in tables]
-        """Rising, as tables do not overlap."""
-        self._old, self._new = images
-        self._zone = _NO_ZONE
-        """Of the last match."""
-        self._data = DataReferences(self._old, moves, is_elf=is_elf)
-        self._code = Aarch64(moves) if kinds & Kind.AARCH64 else X8664(moves, kinds, is_fixed=self._old.is_fixed)
-
-    def with_kinds(self, kinds: Kind) -> _Program:
-        """See ``Prediction``."""
-        tables = self._tables if kinds & Kind.TABLES or not self._is_elf else []
-        return _Program(kinds, (self._old, self._new), self._moves, tables, is_elf=self._is_elf)
-
-    def parts(self, match: Stretch) -> Iterable[Part]:
-        """Return the parts of what is left of a match."""
-        old, new, length = match
-        if not self._zone.has(match):  # there are matches by the hundred thousand, and most are in the zone of the last
-            self._zone = self._zone_at(old, new)
-            if not self._zone.has(match):
-                return self._cut(match)
-        _, _, segment, ahead, table = self._zone
-        run = Run(old, old + length, segment, new - old + ahead)
-        if 0 < length <= PART_BYTES:
-            return (Part(old, length, True, run, table),)
-        return cut(old, old + length, run, table)
-
-    def predicted(self, data: bytes, parts: Sequence[Part]) -> tuple[bytes, Sequence[int], Sequence[int]]:
-        """Return the bytes of parts as they should be, and where in them numbers of 32 and of 64 bits are."""
-        out, sites, at = bytearray(data), Sites(self._code.ALIGNED), 0
-        words: list[int] = []
-        longs: list[int] = []
-        for part in parts:
-            run, end = part.run, at + part.length
-            if run and not part.table and run.segment and run.segment.executable:
-                if self._has_code:
-                    sites.add(at, part.length, part.old, run)
-            elif run and (part.table or run.segment):
-                made = bytearray(data[at:end])
-                more_words, more_longs = self._outside_code(data[at:end], made, part, run)
-                out[at:end] = made
-                words += [at + place for place in more_words]
-                longs += [at + place for place in more_longs]
-            at = end
-        if sites:
-            words += self._code.code(data, out, sites)
-        return bytes(out), words, longs
-
-    def _outside_code(self, data: bytes, out: bytearray, part: Part, run: Run) -> tuple[Sequence[int], Sequence[int]]:
-        if part.table:
-            return part.table.predict(data, out, part.old, run.difference)
-        words: Sequence[int] = ()
-        longs: Sequence[int] = ()
-        if self._has_addresses and (self._old.is_fixed or (run.segment and run.segment.writable)):
-            longs = self._data.addresses(data, out, part.old)
-        if self._has_jumps:
-            words = self._data.jumps(data, out, part.old, run, longs)
-        return words, longs
-
-    def _cut(self, match: Stretch) -> Iterator[Part]:
-        for run in self._runs(match):
-            at = run.start
-            for table in self._tables[bisect_right(self._ends, at) :]:
-                if table.start >= run.end:
-                    break
-                start, end = max(at, table.start), min(run.end, table.end)
-                if start < end:
-                    yield from cut(at, start, run)
-                    yield from cut(start, end, run, table)
-                    at = end
-            yield from cut(at, run.end, run)
-
-    def _zone_at(self, old: int, new: int) -> _Zone:
-        """Return the zone of a place of the old file, and of where it is in the new one."""
-        old_piece, new_piece = self._old.piece_at(old), self._new.piece_at(new)
-        if not old_piece or not old_piece.segment or not new_piece or not new_piece.segment:
-            return _NO_ZONE
-        (start, end, segment), at = old_piece, bisect_right(self._ends, old)
-        table = self._tables[at] if at < len(self._tables) else None
-        if table and table.start <= old:
-            start, end = max(start, table.start), min(end, table.end)
-        else:
-            start, end = max(start, self._ends[at - 1] if at else 0), min(end, table.start if table else end)
-            table = None
-        return _Zone((start, end), new_piece[:2], segment, _ahead(old_piece.segment, new_piece.segment), table)
-
-    def _runs(self, match: Stretch) -> Iterator[Run]:
-        shift = match.new - match.old
-        for old in self._old.pieces(match.old, match.old + match.length):
-            for new in self._new.pieces(old.start + shift, old.end + shift):
-                yield _run(old, new, shift)
-
-
-class _Zone(NamedTuple):
-    """A stretch of the old file, and one of the new, between which all matches are of one kind."""
-
-    old: tuple[int, int]
-    """Its start and its end; so is ``new``."""
-    new: tuple[int, int]
-    segment: Segment | None
-    ahead: int
-    """By how much more addresses than places move."""
-    table: Table | None
-
-    def has(self, match: Stretch) -> bool:
-        """Whether all of a match is in it."""
-        old, new, length = match
-        return self.old[0] <= old and old + length <= self.old[1] and self.new[0] <= new and new + length <= self.new[1]
-
-
-_NO_ZONE = _Zone((0, 0), (0, 0), None, 0, None)
-
-
-def _run(old: Piece, new: Piece, shift: int) -> Run:
-    """Return what of a piece of the old file is in one of the new, which is not longer."""
-    start, end = new.start - shift, new.end - shift
-    if not old.segment or not new.segment:
-        return Run(start, end, None, 0)
-    return Run(start, end, old.segment, shift + _ahead(old.segment, new.segment))
-
-
-def _ahead(old: Segment, new: Segment) -> int:
-    return (new.address - new.offset) - (old.address - old.offset)
-
-
-def _program(
-    kinds: Kind, base: Extent, start: bytes, new_start: bytes, shifts: Shifts, file: clr.ClrFile | None
-) -> _Program | None:
-    is_elf = start.startswith(b"\x7fELF")
-    read = read_elf if is_elf else read_pe
-    old, new = read(start), read(new_start)
-    if old is None or new is None:
-        return None
-    addresses = address_moves(old, new, shifts)
-    tables = _clr_tables(file, addresses) if file else []
-    if is_elf and kinds & Kind.TABLES:
-        tables = find_tables(
-            base.read_at,
-            base.size,
-            start,
-            new_start,
-            Moves(Steps(shifts.starts, shifts.values), old.offsets, addresses),
-        )
-    return _Program(kinds, (old, new), addresses, tables, is_elf=is_elf)
-
-
-def _clr_tables(file: clr.ClrFile, addresses: Steps) -> list[Table]:
-    """Return what in a .NET file is not machine code, in the order of the file; what overlaps is left out."""
-    found: list[Table] = [NoReferences(*file.metadata.place), NoReferences(*file.bodies_at)]
-    place = runtime_functions(file.metadata.data, file.image)
-    if place:
-        found.append(RuntimeFunctions(*place, addresses))
-    tables: list[Table] = []
-    for table in sorted(found, key=lambda one: (one.start, one.end)):
-        if table.start >= (tables[-1].end if tables else 0):
-            tables.append(table)
-    return tables
+            self._program = program_of(self._kinds, self._old, start, self._new_start, self._controls.shifts, file)
 
 
 def _in_memory(data: bytearray) -> Extent:

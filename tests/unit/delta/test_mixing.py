@@ -86,7 +86,7 @@ def test_what_is_mixed_makes_the_image(patch: bytes) -> None:
 def test_predicted_deltas_are_mixed_too(tmp_path, monkeypatch: pytest.MonkeyPatch, span_bytes: int) -> None:
     """Parts are predicted one by one, and wait until the span that they are in is whole."""
     monkeypatch.setattr("imagedelta.delta.format.mixing.SPAN_BYTES", span_bytes)
-    for module in ("old", "prediction"):
+    for module in ("old", "cuts"):
         monkeypatch.setattr(f"imagedelta.delta.predict.{module}.PART_BYTES", 700)
 
     patch, _ = a_patch(make.PROGRAMS_2, make.PROGRAMS_1, scratch=tmp_path, profile=CM)
