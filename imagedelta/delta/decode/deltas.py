@@ -107,7 +107,7 @@ class Deltas:
             yield same, extra, seeks.signed()
 
 
-_BLOCK_BYTES, _BLOCKS = 64 * KIB, 16
+_BLOCK_BYTES, _BLOCKS = 4 * KIB, 256
 """What of a base is in memory at once: matches that follow each other lie near each other, mostly."""
 _CONTROLS = Role.DIFF_LENGTHS, Role.EXTRA_LENGTHS, Role.SEEKS
 _FARTHEST = 1 << 48

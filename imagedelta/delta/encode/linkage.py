@@ -85,28 +85,42 @@ def _put(out: bytearray, form: struct.Struct, at: int, value: int) -> None:
 def _named_relocations(file: Extent, start: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield where each relocation of a name is, the address of its slot and a hash of the name."""
     sections = Sections(file.read_at, file.size, start).all
-    names: dict[int, int] = {}
     for header in sections:
         at, size, symbols_number = header[4], header[5], header[6]
         if header[1] != _RELOCATION_TABLE or symbols_number >= len(sections) or at + size > file.size:
             continue
         symbols = sections[symbols_number]
         names_at = sections[symbols[6]][4] if symbols[6] < len(sections) else file.size
-        for first in range(at, at + size, _TABLE_BYTES):
-            data = file.read_at(first, min(_TABLE_BYTES, (at + size - first) // _RELOCATION.size * _RELOCATION.size))
-            for number, (address, _, symbol, _) in enumerate(_RELOCATION.iter_unpack(data)):
-                if symbol:
-                    entry = symbols[4] + symbol * _SYMBOL_BYTES
-                    if entry not in names:
-                        names[entry] = _name(file, entry, names_at)
-                    yield first + number * _RELOCATION.size, address, names[entry]
+        found = list(_relocations(file, at, size))
+        names = _names(file, symbols[4], {symbol for _, _, symbol in found}, names_at)
+        for place, address, symbol in found:
+            yield place, address, names[symbol]
 
 
-def _name(file: Extent, entry: int, names_at: int) -> int:
-    """Return a hash of a symbol's name; of nothing where there is none."""
-    if entry + _SYMBOL_BYTES > file.size:
-        return crc32(b"")
-    at = names_at + _U32.unpack(file.read_at(entry, _U32.size))[0]
+def _relocations(file: Extent, at: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield where each relocation of a table is that has a symbol, the address of its slot and the symbol's number."""
+    for first in range(at, at + size, _TABLE_BYTES):
+        data = file.read_at(first, min(_TABLE_BYTES, (at + size - first) // _RELOCATION.size * _RELOCATION.size))
+        for number, (address, _, symbol, _) in enumerate(_RELOCATION.iter_unpack(data)):
+            if symbol:
+                yield first + number * _RELOCATION.size, address, symbol
+
+
+def _names(file: Extent, symbols_at: int, symbols: set[int], names_at: int) -> dict[int, int]:
+    """Return hashes of the names of symbols; of nothing where there is none.
+
+    They are read in the order of the file: names lie in any, and a large file is read in blocks.
+    """
+    places: dict[int, int] = {}
+    for symbol in sorted(symbols):
+        entry = symbols_at + symbol * _SYMBOL_BYTES
+        is_inside = entry + _SYMBOL_BYTES <= file.size
+        places[symbol] = names_at + _U32.unpack(file.read_at(entry, _U32.size))[0] if is_inside else file.size
+    hashes = {at: _name(file, at) for at in sorted(set(places.values()))}
+    return {symbol: hashes[at] for symbol, at in places.items()}
+
+
+def _name(file: Extent, at: int) -> int:
     text = file.read_at(at, min(_NAME_AT_MOST, file.size - at)) if at < file.size else b""
     return crc32(text.partition(b"\0")[0])
 
