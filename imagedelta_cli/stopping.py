@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,6 +15,7 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TIDYING_SECONDS = 10.0
+_AGAIN_SECONDS = 0.01
 
 
 class Stopped(KeyboardInterrupt):
@@ -31,6 +33,7 @@ class _Stopper:
         self._asked = -_TIDYING_SECONDS
         self._held = False
         self._waiting = 0
+        self._lost = 0
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -53,6 +56,16 @@ class _Stopper:
             if number:
                 self(number, None)
 
+    def raise_again(self, number: int) -> None:
+        """Raise a moment later what was raised where Python drops exceptions: in finalizers and in callbacks of weak
+        references."""
+        self._asked, self._lost = -_TIDYING_SECONDS, number
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    def on_timer(self, _number: int, frame: FrameType | None) -> None:
+        """Raise what was lost."""
+        self(self._lost, frame)
+
 
 _stopper = _Stopper()
 
@@ -62,6 +75,16 @@ def stop_in_good_order() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stopper)
+    signal.signal(signal.SIGALRM, _stopper.on_timer)
+    others = sys.unraisablehook
+
+    def when_dropped(dropped: sys.UnraisableHookArgs) -> None:
+        if isinstance(dropped.exc_value, Stopped):
+            _stopper.raise_again(dropped.exc_value.number)
+        else:
+            others(dropped)
+
+    sys.unraisablehook = when_dropped
 
 
 def held() -> AbstractContextManager[None]:
@@ -90,6 +113,7 @@ def notes_of(error: BaseException) -> list[str]:
 
 def stop_listening() -> None:
     """The command has ended: a further signal must not spoil its exit code."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for number in _SIGNALS:
         if signal.getsignal(number) is _stopper:
             signal.signal(number, signal.SIG_IGN)

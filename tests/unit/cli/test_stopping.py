@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,3 +88,27 @@ def test_a_pipe_that_got_a_part_is_told_of(tmp_path, monkeypatch, capsysbinary) 
     assert run(["diff", "app.tar", "-o", "-"]) == exits.INTERRUPTED
 
     assert b"What was written to stdout is not whole." in capsysbinary.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_that_meets_a_finalizer_is_not_lost(number: signal.Signals) -> None:
+    """Python drops what is raised there; a command went on as if nobody had asked."""
+    script = f"""
+import os, time
+from imagedelta_cli import stopping
+stopping.stop_in_good_order()
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        for _ in range(1000):
+            pass
+try:
+    Dying()
+    time.sleep(30)
+except stopping.Stopped as stopped:
+    print(stopped.number)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+
+    assert ended.stdout == f"{int(number)}\n"
+    assert "Traceback" not in ended.stderr
