@@ -13,7 +13,7 @@ from imagedelta.delta.format.roles import Role
 from imagedelta.delta.format.zero_runs import ZeroRuns
 from imagedelta.delta.predict.bounds import Bounds
 from imagedelta.delta.predict.clr import CORRECTIONS_AT_MOST
-from imagedelta.delta.predict.controls import Control, Controls, stretches
+from imagedelta.delta.predict.controls import FARTHEST, Control, Controls, stretches
 from imagedelta.delta.predict.kinds import Kind, kinds_of
 from imagedelta.delta.predict.old import Old, Unpredicted
 from imagedelta.delta.predict.prediction import Prediction
@@ -110,10 +110,9 @@ class Deltas:
 _BLOCK_BYTES, _BLOCKS = 4 * KIB, 256
 """What of a base is in memory at once: matches that follow each other lie near each other, mostly."""
 _CONTROLS = Role.DIFF_LENGTHS, Role.EXTRA_LENGTHS, Role.SEEKS
-_FARTHEST = 1 << 48
 
 
 def _small(seek: int) -> int:
-    if not -_FARTHEST < seek < _FARTHEST:
+    if not -FARTHEST < seek < FARTHEST:
         raise ContentError(f"a predicted delta moves by {seek} bytes")
     return seek

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from imagedelta.delta import byte_sums
 from imagedelta.delta.content import Extent, LayerReader
 from imagedelta.delta.decode.deltas import Deltas
+from imagedelta.delta.decode.differences import sizes
 from imagedelta.delta.decode.listing import Passing
 from imagedelta.delta.decode.scratch import Scratch
 from imagedelta.delta.decode.tapes import StreamTape
@@ -25,7 +25,6 @@ from imagedelta.delta.format.roles import Role
 from imagedelta.errors import ContentError, DigestMismatch, LimitExceeded
 from imagedelta.limits import MIB
 
-PIECE_BYTES = byte_sums.PIECE_BYTES
 _STAMP = slice(8, 12)
 """Where a .pyc has the time of its source (PEP 552)."""
 _STAMP_END = 12
@@ -210,11 +209,11 @@ class LayerMaker:
 
     def _plain(self, item: Item, base: Extent | None, needed: bool) -> Iterator[bytes]:
         if item.way is Way.END:
-            return map(bytes, _sizes(item.length))
+            return map(bytes, sizes(item.length))
         if item.way is Way.DELTA:
             return self._deltas.pieces(item, base)
         if item.way in STREAM_OF:
-            return map(self._tapes[STREAM_OF[item.way]].read, _sizes(item.length))
+            return map(self._tapes[STREAM_OF[item.way]].read, sizes(item.length))
         if not needed:
             return iter(())
         if base is None:
@@ -292,9 +291,3 @@ def _within(made: int, size: int) -> int:
     if made > size:
         raise ContentError(f"the items of a layer of {size} bytes make {made}")
     return made
-
-
-def _sizes(length: int) -> Iterator[int]:
-    while length > 0:
-        yield min(length, PIECE_BYTES)
-        length -= PIECE_BYTES

@@ -10,6 +10,8 @@ from operator import add, attrgetter
 
 from imagedelta.delta.predict.shifts import Shifts, Stretch
 
+FARTHEST = 1 << 48
+"""Beyond any place in a file."""
 Control = tuple[int, int, int]
 """So many bytes that are old bytes and differences, then so many extra bytes, then a move in the old bytes."""
 
@@ -42,7 +44,7 @@ class Controls:
     def add(self, same: int, extra: int, seek: int) -> None:
         """Add the next."""
         old, new = self._at
-        self._olds.append(old if -_FARTHEST < old < _FARTHEST else -1)  # which is in no file either
+        self._olds.append(old if -FARTHEST < old < FARTHEST else -1)  # which is in no file either
         self._news.append(new)
         self._lengths.append(same)
         self._extras.append(extra)
@@ -73,5 +75,4 @@ class Controls:
         return map(Stretch._make, zip(self._olds, self._news, self._lengths, strict=True))
 
 
-_FARTHEST = 1 << 48
 _LENGTH = attrgetter("length")

@@ -66,7 +66,7 @@ class Cuts:
         else:
             start, end = max(start, self._ends[at - 1] if at else 0), min(end, table.start if table else end)
             table = None
-        return _Zone((start, end), new_piece[:2], segment, _ahead(old_piece.segment, new_piece.segment), table)
+        return _Zone((start, end), new_piece[:2], segment, new_piece.segment.ahead - old_piece.segment.ahead, table)
 
     def _runs(self, match: Stretch) -> Iterator[Run]:
         shift = match.new - match.old
@@ -100,8 +100,4 @@ def _run(old: Piece, new: Piece, shift: int) -> Run:
     start, end = new.start - shift, new.end - shift
     if not old.segment or not new.segment:
         return Run(start, end, None, 0)
-    return Run(start, end, old.segment, shift + _ahead(old.segment, new.segment))
-
-
-def _ahead(old: Segment, new: Segment) -> int:
-    return (new.address - new.offset) - (old.address - old.offset)
+    return Run(start, end, old.segment, shift + new.segment.ahead - old.segment.ahead)

@@ -24,6 +24,11 @@ class Segment(NamedTuple):
     executable: bool
     writable: bool = False
 
+    @property
+    def ahead(self) -> int:
+        """By how much its addresses are ahead of places in the file."""
+        return self.address - self.offset
+
 
 class Piece(NamedTuple):
     """A stretch of a file that belongs to one segment, or to none."""
@@ -132,12 +137,11 @@ def address_moves(old: Image, new: Image, shifts: Shifts) -> Steps:
 
 
 def _add_segment(moves: Steps, segment: Segment, new: Image, shifts: Shifts) -> None:
-    ahead = segment.address - segment.offset
+    ahead = segment.ahead
     for start, end, shift in shifts.constant_between(segment.offset, segment.offset + segment.size):
         for piece in new.pieces(start + shift, end + shift):
             place = piece.start - shift
             if piece.segment is None:
                 moves.add(place + ahead, NOWHERE)
             else:
-                new_ahead = piece.segment.address - piece.segment.offset
-                moves.add(place + ahead, shift + new_ahead - ahead)
+                moves.add(place + ahead, shift + piece.segment.ahead - ahead)

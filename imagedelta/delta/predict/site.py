@@ -72,4 +72,4 @@ def ahead_of(run: Run) -> int:
     """Return by how much addresses of the run are ahead of places in the old file."""
     segment = run.segment
     assert segment is not None  # noqa: S101 - what has references is in a segment
-    return segment.address - segment.offset
+    return segment.ahead
