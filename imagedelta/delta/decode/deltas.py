@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from imagedelta.delta.content import Extent, in_blocks
 from imagedelta.delta.decode.differences import Differences, DifferencesBesideOld, PlainDifferences, Steps, sizes
@@ -75,7 +75,7 @@ class Deltas:
 
     def _predicted(self, kinds: Kind, bounds: Bounds, item: Item, base: Extent | None) -> tuple[Old | None, Steps]:
         corrections = self._corrections() if kinds & Kind.CLR else []
-        controls = self._controls(item, bounds)
+        controls = Controls(item.offset, _bounded(self._read(item.length), bounds.controls))
         if base is None:
             return None, controls.steps()
         bounds.check(kinds, item.length, base.size)
@@ -87,14 +87,6 @@ class Deltas:
         if count > CORRECTIONS_AT_MOST:
             raise LimitExceeded(f"{count} corrections of a predicted delta, at most {CORRECTIONS_AT_MOST}")
         return [tape.signed() for _ in range(count)]
-
-    def _controls(self, item: Item, bounds: Bounds) -> Controls:
-        controls = Controls(item.offset)
-        for same, extra, seek in self._read(item.length):
-            if len(controls) == bounds.controls:
-                raise LimitExceeded(f"a predicted delta of more than {bounds.controls} controls")
-            controls.add(same, extra, _small(seek))
-        return controls
 
     def _read(self, left: int) -> Iterator[Control]:
         """Yield the controls that make so many bytes, as the streams are read."""
@@ -112,7 +104,12 @@ _BLOCK_BYTES, _BLOCKS = 4 * KIB, 256
 _CONTROLS = Role.DIFF_LENGTHS, Role.EXTRA_LENGTHS, Role.SEEKS
 
 
-def _small(seek: int) -> int:
-    if not -FARTHEST < seek < FARTHEST:
-        raise ContentError(f"a predicted delta moves by {seek} bytes")
-    return seek
+def _bounded(controls: Iterable[Control], most: int) -> Iterator[Control]:
+    """Yield the controls of a delta with predictions, which are all in memory at once."""
+    for count, control in enumerate(controls):
+        if count == most:
+            raise LimitExceeded(f"a predicted delta of more than {most} controls")
+        _, _, seek = control
+        if not -FARTHEST < seek < FARTHEST:
+            raise ContentError(f"a predicted delta moves by {seek} bytes")
+        yield control

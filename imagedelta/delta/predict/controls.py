@@ -32,23 +32,16 @@ def stretches(start: int, controls: Iterable[Control]) -> Iterator[tuple[Stretch
 class Controls:
     """All controls of a delta, in 32 bytes of memory each."""
 
-    def __init__(self, start: int, controls: Iterable[Control] = ()) -> None:
+    def __init__(self, start: int, controls: Iterable[Control]) -> None:
         """Args:
         start: Where in the old file the first begins.
         """
         self._olds, self._news, self._lengths, self._extras = (array("q") for _ in range(4))
-        self._at = start, 0
-        for control in controls:
-            self.add(*control)
-
-    def add(self, same: int, extra: int, seek: int) -> None:
-        """Add the next."""
-        old, new = self._at
-        self._olds.append(old if -FARTHEST < old < FARTHEST else -1)  # which is in no file either
-        self._news.append(new)
-        self._lengths.append(same)
-        self._extras.append(extra)
-        self._at = old + same + seek, new + same + extra
+        for (old, new, length), extra in stretches(start, controls):
+            self._olds.append(old if -FARTHEST < old < FARTHEST else -1)  # which is in no file either
+            self._news.append(new)
+            self._lengths.append(length)
+            self._extras.append(extra)
 
     def __len__(self) -> int:
         return len(self._olds)

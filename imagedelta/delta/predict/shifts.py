@@ -77,7 +77,7 @@ def _disjoint(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
     """
     group: list[int] = []
     end = 0
-    for packed in sorted([_packed(*stretch) for stretch in stretches]):
+    for packed in sorted([(old << _PLACE_BITS | new) << _PLACE_BITS | length for old, new, length in stretches]):
         start = packed >> 2 * _PLACE_BITS
         if start >= end and group:
             yield from _longest(group)

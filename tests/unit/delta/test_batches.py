@@ -50,11 +50,11 @@ def test_what_a_delta_makes_does_not_depend_on_how_it_is_cut(
         byte_sums_of(OLD[match.old : match.old + match.length], added) + new
         for (match, _), added, new in zip(steps, differences, extras, strict=True)
     )
-    controls, at = Controls(0), 0
+    moves, at = [], 0
     for match, extra in steps:
-        controls.add(0, 0, match.old - at)
-        controls.add(match.length, extra, 0)
+        moves += [(0, 0, match.old - at), (match.length, extra, 0)]
         at = match.old + match.length
+    controls = Controls(0, moves)
     dense, counts = shorten(b"".join(differences), SHORT_RUN)
     runs = ZeroRuns(tape(dense, cut), tape(counts, cut), SHORT_RUN)
 

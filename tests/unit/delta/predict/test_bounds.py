@@ -119,25 +119,20 @@ FILES: dict[str, Callable[[int], bytes]] = {
 
 def scattered(size: int, count: int, seed: int) -> Controls:
     """Controls that jump about in a base."""
-    chosen, controls, at = random.Random(seed), Controls(0), 0
+    chosen, controls, at = random.Random(seed), [], 0
     length = size // count
     for _ in range(count):
         place = chosen.randrange(size - length)
-        controls.add(0, 0, place - at)
-        controls.add(length, 0, 0)
+        controls += [(0, 0, place - at), (length, 0, 0)]
         at = place + length
-    return controls
+    return Controls(0, controls)
 
 
 def one_byte_each(size: int, count: int) -> Controls:
     """Controls of one byte each, behind the start of the file, all over its rest."""
     places = [START_BYTES, *(random.Random(3).randrange(START_BYTES, size) for _ in range(count))]
-    controls = Controls(0)
-    controls.add(START_BYTES, 0, places[1] - START_BYTES)
-    for place, after in pairwise(places[1:]):
-        controls.add(1, 0, after - place - 1)
-    controls.add(1, 0, 0)
-    return controls
+    between = [(1, 0, after - place - 1) for place, after in pairwise(places[1:])]
+    return Controls(0, [(START_BYTES, 0, places[1] - START_BYTES), *between, (1, 0, 0)])
 
 
 def run(old: bytes, controls: Controls, kinds: Kind = ALL) -> int:

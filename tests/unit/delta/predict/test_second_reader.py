@@ -79,11 +79,11 @@ def test_both_predict_the_same_of_matches_of_a_few_bytes(pair: str, length: int)
 
 
 def assert_same(kinds: int, old: bytes, new: bytes, found: list[Stretch], corrections: list[int]) -> None:
-    controls, at_old, at_new = Controls(0), 0, 0
+    moves, at_old, at_new = [], 0, 0
     for match in found:  # each control has no extra bytes but those before its match
-        controls.add(0, match.new - at_new, match.old - at_old)
-        controls.add(match.length, 0, 0)
+        moves += [(0, match.new - at_new, match.old - at_old), (match.length, 0, 0)]
         at_old, at_new = match.old + match.length, match.new + match.length
+    controls = Controls(0, moves)
     ours = Prediction(Kind(kinds), corrections, Extent(BytesReader(old), 0, len(old)), controls)
     other = Delta(kinds, corrections, old, [tuple(match) for match in found])
     ours.show(new[:START_BYTES])
