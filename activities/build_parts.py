@@ -29,7 +29,8 @@ from imagedelta.delta.encode.build import AT_ONCE, Build, job_queue
 from imagedelta.delta.encode.job_queue import Job, in_order
 from imagedelta.delta.encode.joined import Joined
 from imagedelta.delta.encode.spools import spooled_file
-from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_segment, code_small
+from imagedelta.delta.encode.stream_coding import Coded, code_segment, code_small
+from imagedelta.delta.encode.stream_plans import StreamPlan
 from imagedelta.delta.format.header import PatchStream, header_to_bytes
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import KIB, MIB

@@ -21,8 +21,9 @@ from benchmarks.ranking_images import ImageShelf
 from benchmarks.results import BadResults, append_line
 from imagedelta.delta import DEFAULT_PROFILE, profile_named
 from imagedelta.delta.encode import build_patch
+from imagedelta.delta.encode.codings import Lzma2
 from imagedelta.delta.encode.spools import RawStreams
-from imagedelta.delta.encode.stream_coding import Lzma2, StreamPlan
+from imagedelta.delta.encode.stream_plans import StreamPlan
 from imagedelta.delta.format.coders import LZMA2
 from imagedelta.delta.format.roles import Role
 from imagedelta.limits import MIB
@@ -59,7 +60,7 @@ def measure(
 
 
 def _quick_plans(raw: RawStreams, sizes: Mapping[Role, tuple[int, ...]], *given: object) -> list[StreamPlan]:
-    """Stand in for ``stream_coding.plan_streams``."""
+    """Stand in for ``stream_plans.plan_streams``."""
     return [StreamPlan(role, _QUICK_DICTIONARY, segments, _QUICK_CODER) for role, segments in sizes.items()]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from activities import build_parts
 from activities.build_step import build_step
-from imagedelta.delta.encode import chunks, spools, stream_coding
+from imagedelta.delta.encode import chunks, spools, stream_plans
 from imagedelta.delta.format import coders
 from store.sql import SqlStore
 from tests.unit.activities.bench import Bench
@@ -20,8 +20,8 @@ def small_parts() -> None:
     step._WHOLE_BYTES = step._STEP_SECONDS = 0  # type: ignore[attr-defined]
     build_parts._PART_BYTES = chunks.CHUNK_BYTES = 30_000
     spools.SEGMENT_BYTES = 20_000
-    stream_coding._SMALL_BYTES = 10_000
-    stream_coding._IN_MEMORY_BYTES = {}
+    stream_plans._SMALL_BYTES = 10_000
+    stream_plans._IN_MEMORY_BYTES = {}
     coders.LEAST_FRAME_BYTES = 10_000
 
 

@@ -7,6 +7,7 @@
                                  ``fold_finding``, ``dictionary_lzma``
 ``pieces``                       what comes out of that
 ``layer_items``, ``old_text``    pieces become items and raw streams, in ``spools``
+``stream_plans``                 how each raw stream is coded: ``stream_memory``, ``codings``, ``tunings``, ``samples``
 ``stream_coding``                raw streams become the patch
 ``verify``, ``verified``         the proof; ``remembering`` spares it reads
 ``costs``                        what each file of a patch costs, for people

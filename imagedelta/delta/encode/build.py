@@ -44,8 +44,9 @@ from imagedelta.delta.encode.spools import (
     Spools,
     spooled_file,
 )
-from imagedelta.delta.encode.stream_coding import Coded, StreamPlan, code_config, code_small, code_streams, plan_streams
+from imagedelta.delta.encode.stream_coding import Coded, code_config, code_small, code_streams
 from imagedelta.delta.encode.stream_memory import bits_of_differences
+from imagedelta.delta.encode.stream_plans import StreamPlan, plan_streams
 from imagedelta.delta.format import config_text
 from imagedelta.delta.format.coders import MIN_DICTIONARY, MIXED_DIFFERENCES, Params
 from imagedelta.delta.format.header import (

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagedelta.delta.encode.stream_coding import Coding, Lzma2, Mixed, MixedPrograms, Programs, StreamPlan
+from imagedelta.delta.encode.codings import Coding, Lzma2, Mixed, MixedPrograms, Programs
+from imagedelta.delta.encode.stream_plans import StreamPlan
 from imagedelta.delta.format.coders import MIXED_BYTES, MIXED_PROGRAMS, PROGRAMS, Params
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.roles import Role

@@ -19,7 +19,7 @@ from activities import build_parts
 from activities.build_scratch import CONTAINER
 from activities.build_step import build_step
 from contracts.records import Transfer
-from imagedelta.delta.encode import build_patch, chunks, spools, stream_coding
+from imagedelta.delta.encode import build_patch, chunks, spools, stream_plans
 from imagedelta.delta.format import coders
 from services.blobs.folder import FolderBlobs
 from services.ports import BlobInfo
@@ -51,8 +51,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_parts, "_PART_BYTES", 30_000)
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 30_000)
     monkeypatch.setattr(spools, "SEGMENT_BYTES", 20_000)
-    monkeypatch.setattr(stream_coding, "_SMALL_BYTES", 10_000)
-    monkeypatch.setattr(stream_coding, "_IN_MEMORY_BYTES", {})
+    monkeypatch.setattr(stream_plans, "_SMALL_BYTES", 10_000)
+    monkeypatch.setattr(stream_plans, "_IN_MEMORY_BYTES", {})
     monkeypatch.setattr(coders, "LEAST_FRAME_BYTES", 10_000)
 
 

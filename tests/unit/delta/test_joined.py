@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from imagedelta.delta.encode.codings import Coding, Lzma2, Mixed, MixedPrograms, Programs
 from imagedelta.delta.encode.joined import Joined
-from imagedelta.delta.encode.stream_coding import Coding, Lzma2, Mixed, MixedPrograms, Programs, StreamPlan
+from imagedelta.delta.encode.stream_plans import StreamPlan
 from imagedelta.delta.format.coders import LZMA2, LZMA2_X86, MIXED_DIFFERENCES, Params
 from imagedelta.delta.format.header import PatchStream
 from imagedelta.delta.format.roles import Role

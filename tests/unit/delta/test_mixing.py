@@ -15,12 +15,12 @@ from imagedelta_native import ResidualEncoder
 from imagedelta import leb128
 from imagedelta.delta import read_patch_header
 from imagedelta.delta.content import BytesReader, Extent
-from imagedelta.delta.encode import beside, spools, stream_coding
+from imagedelta.delta.encode import beside, spools, stream_plans
 from imagedelta.delta.encode.build import Build
+from imagedelta.delta.encode.codings import Mixed
 from imagedelta.delta.encode.file_diff import Difference
 from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.encode.predicting import spans_of
-from imagedelta.delta.encode.stream_coding import Mixed
 from imagedelta.delta.format import mixing
 from imagedelta.delta.format.coders import MIXED_BYTES, MIXED_DIFFERENCES, MIXED_PROGRAMS, PROGRAMS_BYTES, Params
 from imagedelta.delta.format.header import PatchStream, header_to_bytes
@@ -194,8 +194,8 @@ LONG = {
 def test_a_long_stream_is_coded_in_frames(tmp_path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(spools, "MIXED_SEGMENT_BYTES", 50_000)
     monkeypatch.setattr(mixing, "LEAST_FRAME_BYTES", 50_000)
-    monkeypatch.setattr(stream_coding, "_SMALL_BYTES", 10_000)
-    monkeypatch.setattr(stream_coding, "_CLEARLY", 2)
+    monkeypatch.setattr(stream_plans, "_SMALL_BYTES", 10_000)
+    monkeypatch.setattr(stream_plans, "_CLEARLY", 2)
     data, role, coder = LONG[kind]
     target = an_image({"new": data})
 
@@ -306,7 +306,7 @@ def test_damaged_bytes_never_make_another_image(patch: bytes) -> None:
 
 
 def frame(data: bytes, bits: int = 10) -> bytes:
-    return Mixed(bits).pack(data)
+    return Mixed(bits).pack(data, 0)
 
 
 LAYER = LITERAL[Role.LITERAL]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from imagedelta.delta.content import BytesReader, Extent
 from imagedelta.delta.encode import stream_coding
+from imagedelta.delta.encode.codings import Lzma2, Programs
 from imagedelta.delta.encode.job_queue import JobQueue
-from imagedelta.delta.encode.stream_coding import Lzma2, Programs, StreamPlan, plan_streams
+from imagedelta.delta.encode.stream_plans import StreamPlan, plan_streams
 from imagedelta.delta.format import coders
 from imagedelta.delta.format.coders import (
     BROTLI,

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagedelta.delta.encode import spools, stream_coding
+from imagedelta.delta.encode import spools, stream_plans
 from imagedelta.delta.encode.build import build_patch
+from imagedelta.delta.encode.codings import Lzma2
 from imagedelta.delta.encode.job_queue import JobQueue
 from imagedelta.delta.encode.spools import SegmentWriter, Spools
-from imagedelta.delta.encode.stream_coding import Lzma2, StreamPlan, code_segment, code_streams
+from imagedelta.delta.encode.stream_coding import code_segment, code_streams
+from imagedelta.delta.encode.stream_plans import StreamPlan
 from imagedelta.delta.format import coders
 from imagedelta.delta.format.coders import LZMA2, LZMA2_X86, MIN_DICTIONARY, coder
 from imagedelta.delta.format.roles import Role
@@ -131,8 +133,8 @@ def test_streams_coded_side_by_side_are_those_coded_one_by_one(streams_here, tmp
 
 
 def test_a_patch_whose_streams_have_many_segments_makes_its_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(stream_coding, "_SMALL_BYTES", 0)
-    monkeypatch.setattr(stream_coding, "_IN_MEMORY_BYTES", {})
+    monkeypatch.setattr(stream_plans, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(stream_plans, "_IN_MEMORY_BYTES", {})
     elf = b"\x7fELF" + b"\xe8\x10\x20\x00\x00code" * 900
     files = {f"bin/{number}": elf + random.Random(number).randbytes(900) for number in range(6)}
     target = an_image({**files, "words": b"some words of text\n" * 200})
