@@ -12,11 +12,13 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import groupby, islice
+from operator import add, itemgetter
 
-from imagedelta.delta.predict.clr_blobs import Packed, packed_references, repack
+from imagedelta.delta.predict.clr_blobs import BLOB, Packed, packed_references, repack
 from imagedelta.delta.predict.clr_code import tokens
 from imagedelta.delta.predict.clr_metadata import Column, Heap, Metadata, Table, read_metadata
 from imagedelta.delta.predict.clr_tables import CODED, METHOD_DEBUG_INFORMATION, METHOD_DEF
@@ -26,11 +28,12 @@ from imagedelta.delta.predict.shifts import Shifts
 
 _USER_STRING = 0x70
 _ROW_BITS = 24
-_ROW_BYTES = 3
-_NO_ROW = bytes(_ROW_BYTES)
-_TOKEN_BYTES = 4
 _ROW_END = 1 << _ROW_BITS
-_ROWS_AT_ONCE = 4096
+_ROW = _ROW_END - 1
+_TOKEN = struct.Struct("<I")
+"""The row, or the index; above it the table."""
+_AT_ONCE = 4096
+"""So many numbers are in memory at once."""
 CORRECTIONS_AT_MOST = 67
 """A file has 64 kinds of tables, and three heaps whose start may be corrected."""
 
@@ -59,26 +62,32 @@ class ClrFile:
     @cached_property
     def tokens(self) -> dict[int, array[int]]:
         """Places of the tokens in code, by their table; none lies in tables or blobs."""
-        found: dict[int, array[int]] = defaultdict(lambda: array("I"))
-        data = self.metadata.data
         first, end = self.metadata.tables_at
-        blobs, blobs_end = self.metadata.blobs.start, self.metadata.blobs.start + self.metadata.blobs.size
-        for place in tokens(data, self.bodies):
-            if first - _TOKEN_BYTES < place < end or blobs - _TOKEN_BYTES < place < blobs_end:
-                continue
-            if data[place : place + _ROW_BYTES] != _NO_ROW:
-                found[data[place + _ROW_BYTES]].append(place)
+        blobs = self.metadata.blobs
+        blobs_end = blobs.start + blobs.size
+        outside = (
+            place
+            for place in tokens(self.metadata.data, self.bodies)
+            if not (first - _TOKEN.size < place < end or blobs.start - _TOKEN.size < place < blobs_end)
+        )
+        places = array("I", outside)
+        found: dict[int, array[int]] = defaultdict(lambda: array("I"))
+        for place, token in zip(places, self._tokens_at(places), strict=True):
+            if token & _ROW:
+                found[token >> _ROW_BITS].append(place)
         return found
 
-    def rows_at(self, places: Iterable[int]) -> Iterator[int]:
-        """Yield the rows, or the indexes, that tokens name."""
-        data = self.metadata.data
-        return (int.from_bytes(data[place : place + _ROW_BYTES], "little") for place in places)
+    def rows_at(self, places: Iterable[int]) -> list[int]:
+        """Return the rows, or the indexes, that tokens name."""
+        return [token & _ROW for token in self._tokens_at(places)]
 
     def packed(self) -> Iterator[Packed]:
         """Yield the references inside blobs; none lies in tables."""
         first, end = self.metadata.tables_at
-        return (one for one in packed_references(self.metadata) if not first - one.width < one.place < end)
+        return (one for one in packed_references(self.metadata) if not first - one[1] < one[0] < end)
+
+    def _tokens_at(self, places: Iterable[int]) -> Iterator[int]:
+        return (token for (token,) in map(partial(_TOKEN.unpack_from, self.metadata.data), places))
 
 
 def read_clr(data: bytes) -> ClrFile | None:
@@ -123,21 +132,18 @@ def predicted(file: ClrFile, shifts: Shifts, new_image: Image, corrected: Sequen
     names = dict.fromkeys(starts(file.metadata), 0) | dict(zip(starts(file.metadata), corrected, strict=False))
     moves = _Moves(file, shifts, new_image, names)
     for _, table, column in file.metadata.columns():
-        for first in range(0, table.rows, _ROWS_AT_ONCE):
-            becomes = moves.column(column.kind, file.metadata.values(table, column, first, _ROWS_AT_ONCE))
-            if becomes is None:
-                break
-            put_column(out, table, column, first, becomes)
+        if of_values := moves.of_kind(column.kind):
+            for first in range(0, table.rows, _AT_ONCE):
+                put_column(out, table, column, first, of_values(file.metadata.values(table, column, first, _AT_ONCE)))
     for number, places in file.tokens.items():
-        rows = moves.token_rows(number)
-        if rows is not None:
-            for place, row in zip(places, file.rows_at(places), strict=True):
-                out[place : place + _ROW_BYTES] = (rows(row) % _ROW_END).to_bytes(_ROW_BYTES, "little")
-    for place, width, refers_to, value in file.packed():
-        values = moves.column(refers_to, [value])
-        packed = repack(values[0], width) if values else None
-        if packed is not None:
-            out[place : place + width] = packed
+        if of_rows := moves.of_tokens(number):
+            for first in range(0, len(places), _AT_ONCE):
+                some = places[first : first + _AT_ONCE]
+                put_tokens(out, number, some, of_rows(file.rows_at(some)))
+    for kind, references in groupby(file.packed(), itemgetter(2)):
+        of_values = moves.of_kind(kind)
+        while of_values and (packed := list(islice(references, _AT_ONCE))):
+            _put_packed(out, packed, of_values([value for _, _, _, value in packed]))
     return out
 
 
@@ -151,6 +157,21 @@ def put_column(out: bytearray, table: Table, column: Column, first: int, values:
         out[start + byte : start + byte + table.row_bytes * len(values) : table.row_bytes] = packed[
             byte :: column.width
         ]
+
+
+def put_tokens(out: bytearray, number: int, places: Iterable[int], rows: Iterable[int]) -> None:
+    """Write tokens of a table, their rows reduced to what a token has room for."""
+    put, table = _TOKEN.pack_into, number << _ROW_BITS
+    for place, row in zip(places, rows, strict=True):
+        put(out, place, table | row & _ROW)
+
+
+def _put_packed(out: bytearray, references: Iterable[Packed], values: Iterable[int]) -> None:
+    """Write packed numbers, those that fit."""
+    for (place, width, _, _), value in zip(references, values, strict=True):
+        packed = repack(value, width)
+        if packed is not None:
+            out[place : place + width] = packed
 
 
 class _Rows:
@@ -173,30 +194,40 @@ class _Rows:
                 )
         self._new.append(self._new[-1] + 1)
 
-    def __call__(self, row: int) -> int:
-        """Return the new number of a row; the one behind the last is the end of a list."""
-        return self._new[row] if row < len(self._new) else row
+    def __call__(self, rows: Sequence[int]) -> list[int]:
+        """Return the new numbers of rows; the one behind the last is the end of a list."""
+        new, count = self._new, len(self._new)
+        if max(rows, default=0) < count:
+            return list(map(new.__getitem__, rows))
+        return [new[row] if row < count else row for row in rows]
 
 
 class _Indexes:
-    """What the indexes into a heap are in the new file."""
+    """What the indexes into a heap are in the new file; 0 stays 0."""
 
     def __init__(self, heap: Heap, shifts: Shifts, correction: int) -> None:
         first = shifts.of(heap.start) + correction
-        stretches = list(shifts.constant_between(heap.start, heap.start + max(heap.size, 1)))
-        self._starts = [start - heap.start for start, _, _ in stretches]
-        self._shifts = [shift - first for _, _, shift in stretches]
+        self._starts, self._shifts = [0], [0, 0]
+        for start, _, shift in shifts.constant_between(heap.start, heap.start + max(heap.size, 1)):
+            self._starts.append(max(1, start - heap.start))
+            self._shifts.append(shift - first)
 
-    def __call__(self, index: int) -> int:
-        return index + self._shifts[bisect_right(self._starts, index) - 1] if index else 0
+    def __call__(self, indexes: Sequence[int]) -> list[int]:
+        """Return what indexes become."""
+        stretches = map(partial(bisect_right, self._starts), indexes)
+        return list(map(add, indexes, map(self._shifts.__getitem__, stretches)))
+
+
+_Becomes = Callable[[Sequence[int]], list[int]]
+"""What makes new numbers of old ones."""
 
 
 class _Moves:
     def __init__(self, file: ClrFile, shifts: Shifts, new_image: Image, corrected: dict[str, int]) -> None:
         metadata = file.metadata
-        self._heaps = {
+        self._heaps: dict[str, _Becomes] = {
             "string": _Indexes(metadata.strings, shifts, corrected["string"]),
-            "blob": _Indexes(metadata.blobs, shifts, corrected["blob"]),
+            BLOB: _Indexes(metadata.blobs, shifts, corrected["blob"]),
         }
         self._user_strings = _Indexes(metadata.user_strings, shifts, corrected["user string"])
         self._rows = {
@@ -206,29 +237,32 @@ class _Moves:
             self._rows[METHOD_DEF] = self._rows[METHOD_DEBUG_INFORMATION]
         self._old_image, self._new_image, self._shifts = file.image, new_image, shifts
 
-    def column(self, kind: str, values: Sequence[int]) -> list[int] | None:
-        """Return what the values of a column become; None where they do not refer to what moves."""
-        if kind in self._heaps:
-            return list(map(self._heaps[kind], values))
+    def of_kind(self, kind: str) -> _Becomes | None:
+        """Return what makes new values of a column; None where they do not refer to what moves."""
         if kind == "rva":
-            return list(map(self._address, values))
+            return self._addresses
         if kind in CODED:
-            return self._coded(kind, values)
-        rows = self._rows.get(int(kind[1:])) if kind.startswith("t") else None
-        return None if rows is None else list(map(rows, values))
+            return partial(self._coded, kind)
+        return self._rows.get(int(kind[1:])) if kind.startswith("t") else self._heaps.get(kind)
 
-    def token_rows(self, number: int) -> _Rows | _Indexes | None:
-        """Return what makes new rows of the rows in tokens of a table."""
+    def of_tokens(self, number: int) -> _Becomes | None:
+        """Return what makes new rows of those in tokens of a table."""
         return self._user_strings if number == _USER_STRING else self._rows.get(number)
 
     def _coded(self, kind: str, values: Sequence[int]) -> list[int]:
         bits, targets = CODED[kind]
         low = (1 << bits) - 1
-        by_tag = [self._rows.get(target) if target is not None else None for target in targets]
-        by_tag += [None] * (low + 1 - len(by_tag))
-        return [
-            rows(value >> bits) << bits | value & low if (rows := by_tag[value & low]) else value for value in values
-        ]
+        becomes = list(values)
+        for tag, target in enumerate(targets):
+            rows = self._rows.get(target) if target is not None else None
+            if rows is not None:
+                at = [place for place, value in enumerate(values) if value & low == tag]
+                for place, row in zip(at, rows([values[place] >> bits for place in at]), strict=True):
+                    becomes[place] = row << bits | tag
+        return becomes
+
+    def _addresses(self, addresses: Sequence[int]) -> list[int]:
+        return list(map(self._address, addresses))
 
     def _address(self, address: int) -> int:
         place = self._old_image.offset_of(address) if address else None

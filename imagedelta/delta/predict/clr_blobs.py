@@ -8,8 +8,8 @@ Source: ECMA-335 (6th edition), II.23.2 (signatures), II.24.2.4 (blobs); Portabl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from imagedelta.delta.predict.clr_metadata import Metadata
 
@@ -19,24 +19,33 @@ TYPE, BLOB = "TypeDefOrRef", "blob"
 _SIGNATURES = (4, 6, 10, 17, 23, 43)
 """Tables of which the blob begins with a calling convention."""
 _TYPE_SPEC, _DOCUMENT = 27, 48
-_FIELD = 6
-_CONVENTION_BITS, _GENERIC = 0x0F, 0x10
-_CLASS, _VALUE_TYPE, _REQUIRED, _OPTIONAL = 0x12, 0x11, 0x1F, 0x20
-_WITH_TYPE = (_CLASS, _VALUE_TYPE, _REQUIRED, _OPTIONAL)
-_WITH_NUMBER = (0x13, 0x1E)
-"""Parameters of a generic type or method."""
-_INSTANCE, _FUNCTION, _ARRAY = 0x15, 0x1B, 0x14
 _LIMITS = {1: 1 << 7, 2: 1 << 14, 4: 1 << 29}
 _MARKS = {1: 0, 2: 0x8000, 4: 0xC0000000}
+_WIDTHS = bytes(1 if first < 0x80 else 2 if first < 0xC0 else 4 for first in range(256))
+"""Of a packed number, by its first byte."""
+
+_NUMBER = rb"(?:[\x00-\x7f]|[\x80-\xbf].|[\xc0-\xff].{3})"
+_FIELD = 6
+_CONVENTION_BITS, _GENERIC = 0x0F, 0x10
+_FIELDS = bytes(first for first in range(256) if first & _CONVENTION_BITS == _FIELD)
+_GENERICS = bytes(first for first in range(256) if first & _GENERIC and first not in _FIELDS)
+_OTHERS = bytes(set(range(256)) - set(_FIELDS + _GENERICS))
+_HEAD_FORM = rb"(?:[%b]|[%b]%b{2}|[%b]%b)" % (
+    re.escape(_FIELDS), re.escape(_GENERICS), _NUMBER, re.escape(_OTHERS), _NUMBER,
+)  # fmt: skip
+_HEAD = re.compile(rb"(?s:%b)" % _HEAD_FORM)
+"""A calling convention, and the counts behind it."""
+_REFERENCE = re.compile(
+    rb"(?s:(?:[^\x11-\x15\x1b\x1e-\x20]++|[\x13\x1e]%b|\x1b%b)*+(?:[\x11\x12\x1f\x20](%b)|\x15.(%b)(?:%b|.*)|.*))"
+    % (_NUMBER, _HEAD_FORM, _NUMBER, _NUMBER, _NUMBER)
+)
+"""Elements without a reference, among them parameters of generics (13, 1e) and functions (1b), then one that has one: a
+class, a value type, a modifier, or a generic type (15) with the number of its types. Or all the rest: an array (14)
+ends what is walked."""
 
 
-class Packed(NamedTuple):
-    """A packed number that refers to something."""
-
-    place: int
-    width: int
-    refers_to: str
-    value: int
+Packed = tuple[int, int, str, int]
+"""Place and width of a packed number, what it refers to, and the number."""
 
 
 def repack(value: int, width: int) -> bytes | None:
@@ -49,14 +58,11 @@ def blob_at(metadata: Metadata, index: int) -> tuple[int, int]:
     heap = metadata.blobs
     if not 0 < index < heap.size:
         return 0, 0
-    data = metadata.data
-    read = _Reader(data, heap.start + index, heap.start + heap.size)
-    try:
-        size, _ = read.number()
-    except IndexError:
-        return 0, 0
-    end = read.at + size
-    return (read.at, end) if end <= heap.start + heap.size else (0, 0)
+    at, heap_end = heap.start + index, heap.start + heap.size
+    width = _width_at(metadata.data, at, heap_end)
+    start = at + width
+    end = start + _value_at(metadata.data, at, width)
+    return (start, end) if width and end <= heap_end else (0, 0)
 
 
 def packed_references(metadata: Metadata) -> Iterator[Packed]:
@@ -67,11 +73,10 @@ def packed_references(metadata: Metadata) -> Iterator[Packed]:
         if start == end or start < done:
             continue
         done = end
-        read = _Reader(metadata.data, start, end)
-        try:
-            yield from _document(read) if table == _DOCUMENT else _signature(read, table)
-        except IndexError:
-            continue
+        if table == _DOCUMENT:
+            yield from _document(metadata.data, start, end)
+        else:
+            yield from _signature(metadata.data, start, end, has_head=table != _TYPE_SPEC)
 
 
 def _blobs(metadata: Metadata) -> dict[int, int]:
@@ -85,70 +90,32 @@ def _blobs(metadata: Metadata) -> dict[int, int]:
     return found
 
 
-def _document(read: _Reader) -> Iterator[Packed]:
-    read.byte()
-    while read.at < read.end:
-        yield read.reference(BLOB)
+def _document(data: bytes, at: int, end: int) -> Iterator[Packed]:
+    at += 1
+    while width := _width_at(data, at, end):
+        yield at, width, BLOB, _value_at(data, at, width)
+        at += width
 
 
-def _signature(read: _Reader, table: int) -> Iterator[Packed]:
-    if table != _TYPE_SPEC:
-        _skip_head(read)
-    while read.at < read.end:
-        element = read.byte()
-        if element in _WITH_TYPE:
-            yield read.reference(TYPE)
-        elif element in _WITH_NUMBER:
-            read.number()
-        elif element == _INSTANCE:
-            read.byte()
-            yield read.reference(TYPE)
-            read.number()
-        elif element == _FUNCTION:
-            _skip_head(read)
-        elif element == _ARRAY:
+def _signature(data: bytes, at: int, end: int, *, has_head: bool) -> Iterator[Packed]:
+    if has_head:
+        head = _HEAD.match(data, at, end)
+        if head is None:
             return
+        at = head.end()
+    for found in _REFERENCE.finditer(data, at, end):
+        if found.lastindex is None:
+            return
+        place, stop = found.span(found.lastindex)
+        width = stop - place
+        yield place, width, TYPE, data[place] if width == 1 else _value_at(data, place, width)
 
 
-def _skip_head(read: _Reader) -> None:
-    """Read past the calling convention and the counts behind it."""
-    convention = read.byte()
-    if convention & _CONVENTION_BITS == _FIELD:
-        return
-    if convention & _GENERIC:
-        read.number()
-    read.number()
+def _width_at(data: bytes, at: int, end: int) -> int:
+    """Return the width of the packed number at a place, 0 where it does not end before ``end``."""
+    width = _WIDTHS[data[at]] if at < end else 0
+    return width if at + width <= end else 0
 
 
-class _Reader:
-    """Packed numbers one after the other.
-
-    Raises:
-        IndexError: What is read does not end before ``end``.
-    """
-
-    def __init__(self, data: bytes, at: int, end: int) -> None:
-        self._data = data
-        self.at = at
-        self.end = end
-
-    def byte(self) -> int:
-        if self.at >= self.end:
-            raise IndexError
-        self.at += 1
-        return self._data[self.at - 1]
-
-    def number(self) -> tuple[int, int]:
-        """Return a number and its width."""
-        first = self.byte()
-        width = 1 if first < 0x80 else 2 if first < 0xC0 else 4
-        start = self.at - 1
-        self.at = start + width
-        if self.at > self.end:
-            raise IndexError
-        value = int.from_bytes(self._data[start : self.at], "big")
-        return value & _LIMITS[width] - 1, width
-
-    def reference(self, refers_to: str) -> Packed:
-        value, width = self.number()
-        return Packed(self.at - width, width, refers_to, value)
+def _value_at(data: bytes, at: int, width: int) -> int:
+    return int.from_bytes(data[at : at + width], "big") & _LIMITS.get(width, 1) - 1

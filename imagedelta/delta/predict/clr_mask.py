@@ -10,16 +10,14 @@ from collections.abc import Callable
 from functools import cache
 from zlib import crc32
 
-from imagedelta.delta.predict.clr import ClrFile, put_column
+from imagedelta.delta.predict.clr import ClrFile, put_column, put_tokens
 from imagedelta.delta.predict.clr_blobs import BLOB, blob_at
 from imagedelta.delta.predict.clr_metadata import Heap, Metadata
 from imagedelta.delta.predict.clr_tables import CODED, MEMBER_REF
 
 _NAME_BITS = 0xFFFFFFFF
 _NAME_AT_MOST = 512
-_TOKEN_BYTES = 4
 _USER_STRING = 0x70
-_ROW_BYTES = 3
 _PLACE_BYTES = 8
 """At the start of a list of lines, the numbers that change when the method moves in its document."""
 
@@ -38,8 +36,7 @@ def masked(file: ClrFile) -> bytes:
             put_column(out, table, column, 0, [name_of(value) for value in metadata.values(table, column)])
     for number, places in file.tokens.items():
         row_name = names.user_string if number == _USER_STRING else names.of_rows(number)
-        for place, row in zip(places, file.rows_at(places), strict=True):
-            out[place : place + _ROW_BYTES] = row_name(row).to_bytes(_TOKEN_BYTES, "little")[:_ROW_BYTES]
+        put_tokens(out, number, places, map(row_name, file.rows_at(places)))
     return bytes(out)
 
 

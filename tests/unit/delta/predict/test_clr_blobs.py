@@ -44,7 +44,7 @@ def test_references_are_found_where_they_are(case: str) -> None:
     table, text, expected = CASES[case]
     metadata = metadata_of(table, [bytes.fromhex(text)])
 
-    found = [(p.place - metadata.blobs.start - 2, p.width, p.value) for p in packed_references(metadata)]
+    found = [(at - metadata.blobs.start - 2, width, value) for at, width, _, value in packed_references(metadata)]
 
     assert found == expected
 
@@ -58,7 +58,7 @@ def test_a_blob_that_begins_within_another_is_left_out() -> None:
     shared = read_metadata(bytes(data), 0)
     assert shared is not None
 
-    places = [found.place for found in packed_references(shared)]
+    places = [place for place, _, _, _ in packed_references(shared)]
 
     assert len(places) == len(set(places))
 
@@ -69,7 +69,7 @@ def test_a_number_is_packed_as_it_was_read(value: int, width: int) -> None:
     assert packed is not None
     metadata = metadata_of(27, [b"\x12" + packed])
 
-    assert [(found.width, found.value) for found in packed_references(metadata)] == [(width, value)]
+    assert [found[1::2] for found in packed_references(metadata)] == [(width, value)]
 
 
 @pytest.mark.parametrize(("value", "width"), [(-1, 1), (128, 1), (0x4000, 2), (0x20000000, 4)])
