@@ -38,6 +38,10 @@ CORRECTIONS_AT_MOST = 67
 """A file has 64 kinds of tables, and three heaps whose start may be corrected."""
 
 
+OfNumbers = Callable[[Sequence[int]], list[int]]
+"""What numbers become, one after the other."""
+
+
 @dataclass(frozen=True)
 class ClrFile:
     """An assembly or a portable PDB."""
@@ -147,6 +151,24 @@ def predicted(file: ClrFile, shifts: Shifts, new_image: Image, corrected: Sequen
     return out
 
 
+def of_coded(kind: str, of_table: Callable[[int], OfNumbers | None], values: Sequence[int]) -> list[int]:
+    """Return what coded indexes become.
+
+    Args:
+        of_table: What makes other rows of those of a table; None where its rows stay.
+    """
+    bits, targets = CODED[kind]
+    low = (1 << bits) - 1
+    becomes = list(values)
+    for tag, target in enumerate(targets):
+        of_rows = of_table(target) if target is not None else None
+        if of_rows:
+            at = [place for place, value in enumerate(values) if value & low == tag]
+            for place, row in zip(at, of_rows([values[place] >> bits for place in at]), strict=True):
+                becomes[place] = row << bits | tag
+    return becomes
+
+
 def put_column(out: bytearray, table: Table, column: Column, first: int, values: Sequence[int]) -> None:
     """Write what a column has, from row ``first`` on, reduced to its width."""
     most = (1 << 8 * column.width) - 1
@@ -218,14 +240,10 @@ class _Indexes:
         return list(map(add, indexes, map(self._shifts.__getitem__, stretches)))
 
 
-_Becomes = Callable[[Sequence[int]], list[int]]
-"""What makes new numbers of old ones."""
-
-
 class _Moves:
     def __init__(self, file: ClrFile, shifts: Shifts, new_image: Image, corrected: dict[str, int]) -> None:
         metadata = file.metadata
-        self._heaps: dict[str, _Becomes] = {
+        self._heaps: dict[str, OfNumbers] = {
             "string": _Indexes(metadata.strings, shifts, corrected["string"]),
             BLOB: _Indexes(metadata.blobs, shifts, corrected["blob"]),
         }
@@ -237,29 +255,17 @@ class _Moves:
             self._rows[METHOD_DEF] = self._rows[METHOD_DEBUG_INFORMATION]
         self._old_image, self._new_image, self._shifts = file.image, new_image, shifts
 
-    def of_kind(self, kind: str) -> _Becomes | None:
+    def of_kind(self, kind: str) -> OfNumbers | None:
         """Return what makes new values of a column; None where they do not refer to what moves."""
         if kind == "rva":
             return self._addresses
         if kind in CODED:
-            return partial(self._coded, kind)
+            return partial(of_coded, kind, self._rows.get)
         return self._rows.get(int(kind[1:])) if kind.startswith("t") else self._heaps.get(kind)
 
-    def of_tokens(self, number: int) -> _Becomes | None:
+    def of_tokens(self, number: int) -> OfNumbers | None:
         """Return what makes new rows of those in tokens of a table."""
         return self._user_strings if number == _USER_STRING else self._rows.get(number)
-
-    def _coded(self, kind: str, values: Sequence[int]) -> list[int]:
-        bits, targets = CODED[kind]
-        low = (1 << bits) - 1
-        becomes = list(values)
-        for tag, target in enumerate(targets):
-            rows = self._rows.get(target) if target is not None else None
-            if rows is not None:
-                at = [place for place, value in enumerate(values) if value & low == tag]
-                for place, row in zip(at, rows([values[place] >> bits for place in at]), strict=True):
-                    becomes[place] = row << bits | tag
-        return becomes
 
     def _addresses(self, addresses: Sequence[int]) -> list[int]:
         return list(map(self._address, addresses))

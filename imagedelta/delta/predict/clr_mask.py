@@ -6,12 +6,14 @@ side that builds patches looks at masked files: matches found in them hold for t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import groupby, repeat
+from operator import itemgetter
 from zlib import crc32
 
-from imagedelta.delta.predict.clr import ClrFile, put_column, put_tokens
-from imagedelta.delta.predict.clr_blobs import BLOB, blob_at
+from imagedelta.delta.predict.clr import ClrFile, OfNumbers, of_coded, put_column, put_tokens
+from imagedelta.delta.predict.clr_blobs import BLOB, Packed, blob_at
 from imagedelta.delta.predict.clr_metadata import Heap, Metadata
 from imagedelta.delta.predict.clr_tables import CODED, MEMBER_REF
 
@@ -27,17 +29,22 @@ def masked(file: ClrFile) -> bytes:
     metadata = file.metadata
     out = bytearray(metadata.data)
     names = _Names(metadata, out)
-    for place, width, refers_to, value in file.packed():
-        name = names.of_kind(refers_to) if refers_to != BLOB else None
-        out[place : place + width] = (name(value) if name else 0).to_bytes(8, "little")[:width]
+    for kind, references in groupby(file.packed(), itemgetter(2)):
+        _put_packed(out, list(references), names.of_kind(kind) if kind != BLOB else None)
     for _, table, column in metadata.columns():
-        name_of = names.of_kind(column.kind)
-        if name_of is not None:
-            put_column(out, table, column, 0, [name_of(value) for value in metadata.values(table, column)])
+        if of_values := names.of_kind(column.kind):
+            put_column(out, table, column, 0, of_values(metadata.values(table, column)))
     for number, places in file.tokens.items():
-        row_name = names.user_string if number == _USER_STRING else names.of_rows(number)
-        put_tokens(out, number, places, map(row_name, file.rows_at(places)))
+        of_rows = names.of_user_strings if number == _USER_STRING else names.of_table(number)
+        put_tokens(out, number, places, of_rows(file.rows_at(places)))
     return bytes(out)
+
+
+def _put_packed(out: bytearray, references: list[Packed], of_values: OfNumbers | None) -> None:
+    """Write the low bytes of hashes, or zeros."""
+    values = [value for _, _, _, value in references]
+    for (place, width, _, _), name in zip(references, of_values(values) if of_values else repeat(0), strict=False):
+        out[place : place + width] = name.to_bytes(8, "little")[:width]
 
 
 class _Names:
@@ -47,40 +54,26 @@ class _Names:
         self._metadata = metadata
         self._blobs = masked_blobs
         self._rows: dict[int, list[int]] = {}
-        self.string = cache(self._string)
-        self.user_string = cache(self._user_string)
-        self.blob = cache(self._blob)
+        """Of each row of a table, the first of which is 1."""
+        self._string = cache(self._name_of_string)
+        self._kinds: dict[str, OfNumbers] = {
+            "string": _each(self._string),
+            BLOB: _each(cache(self._name_of_blob)),
+            "rva": _each(_nothing),
+        }
+        self.of_user_strings = _each(cache(self._name_of_user_string))
 
-    def of_kind(self, kind: str) -> Callable[[int], int] | None:
+    def of_kind(self, kind: str) -> OfNumbers | None:
         """Return what hashes the values of such a column; None where they are no references."""
-        if kind == "string":
-            return self.string
-        if kind == "blob":
-            return self.blob
-        if kind == "rva":
-            return lambda value: 0
         if kind in CODED:
-            return self._coded(kind)
-        return self.of_rows(int(kind[1:])) if kind.startswith("t") else None
+            return partial(of_coded, kind, self.of_table)
+        return self.of_table(int(kind[1:])) if kind.startswith("t") else self._kinds.get(kind)
 
-    def of_rows(self, number: int) -> Callable[[int], int]:
+    def of_table(self, number: int) -> OfNumbers:
         """Return what hashes the rows of a table."""
         if number not in self._rows:
-            self._rows[number] = self._row_names(number)
-        names = self._rows[number]
-        return lambda row: names[row - 1] if 0 < row <= len(names) else 0
-
-    def _coded(self, kind: str) -> Callable[[int], int]:
-        bits, targets = CODED[kind]
-        low = (1 << bits) - 1
-        by_tag = [self.of_rows(target) if target is not None else None for target in targets]
-        by_tag += [None] * (low + 1 - len(by_tag))
-
-        def name_of(value: int) -> int:
-            rows = by_tag[value & low]
-            return value if rows is None else rows(value >> bits) << bits | value & low
-
-        return name_of
+            self._rows[number] = [0, *self._row_names(number)]
+        return partial(_named, self._rows[number])
 
     def _row_names(self, number: int) -> list[int]:
         table = self._metadata.tables.get(number)
@@ -89,17 +82,16 @@ class _Names:
         column = next((column for column in table.columns if column.kind == "string"), None)
         if column is None:
             return [0] * table.rows
-        names = [self.string(value) for value in self._metadata.values(table, column)]
+        names = list(map(self._string, self._metadata.values(table, column)))
         if number != MEMBER_REF:
             return names
-        owner_of = self._coded("MemberRefParent")
-        owners = self._metadata.values(table, table.columns[0])
-        return [name ^ owner_of(owner) * 31 & _NAME_BITS for name, owner in zip(names, owners, strict=True)]
+        owners = of_coded("MemberRefParent", self.of_table, self._metadata.values(table, table.columns[0]))
+        return [name ^ owner * 31 & _NAME_BITS for name, owner in zip(names, owners, strict=True)]
 
-    def _string(self, index: int) -> int:
+    def _name_of_string(self, index: int) -> int:
         return _hash_to_zero(self._metadata.data, self._metadata.strings, index)
 
-    def _user_string(self, index: int) -> int:
+    def _name_of_user_string(self, index: int) -> int:
         heap = self._metadata.user_strings
         if index >= heap.size:
             return 0
@@ -108,12 +100,28 @@ class _Names:
         size = head if head < 0x80 else _NAME_AT_MOST
         return crc32(self._metadata.data[start : start + 1 + min(size, heap.start + heap.size - start)])
 
-    def _blob(self, index: int) -> int:
+    def _name_of_blob(self, index: int) -> int:
         """Hash the end of a blob, whose references are masked already: the lines of a method begin with where it is."""
         start, end = blob_at(self._metadata, index)
         if end - start > 2 * _PLACE_BYTES:
             start += _PLACE_BYTES
         return crc32(self._blobs[start : min(end, start + _NAME_AT_MOST)])
+
+
+def _each(name_of: Callable[[int], int]) -> OfNumbers:
+    return lambda values: list(map(name_of, values))
+
+
+def _nothing(value: int) -> int:
+    return 0
+
+
+def _named(names: Sequence[int], rows: Sequence[int]) -> list[int]:
+    """Return the names of rows, 0 for those behind the last."""
+    count = len(names)
+    if max(rows, default=0) < count:
+        return list(map(names.__getitem__, rows))
+    return [names[row] if row < count else 0 for row in rows]
 
 
 def _hash_to_zero(data: bytes, heap: Heap, index: int) -> int:
