@@ -26,19 +26,24 @@ class Batch:
         self._old, self._runs, self._extra = old, runs, extra
         self._start()
 
-    def has_room(self, length: int) -> bool:
-        """Whether so many bytes more may be added."""
-        return self._same + self._new + length <= PIECE_BYTES
-
-    def add(self, part: Part) -> None:
-        """Add the next part of a match."""
+    def add(self, part: Part) -> bool:
+        """Add the next part of a match, if there is room for it; return whether there was."""
+        length = part.length
+        if length > self._room:
+            return False
         self._parts.append(part)
-        self._same += part.length
+        self._same += length
+        self._room -= length
+        return True
 
-    def add_extra(self, length: int) -> None:
-        """Add the next extra bytes."""
+    def add_extra(self, length: int) -> bool:
+        """Add the next extra bytes, if there is room for them; return whether there was."""
+        if length > self._room:
+            return False
         self._between.append((self._same, length))
         self._new += length
+        self._room -= length
+        return True
 
     def make(self) -> bytes:
         """Return the bytes of what was added, and begin anew."""
@@ -55,6 +60,7 @@ class Batch:
         """Behind how many bytes of parts so many extra bytes are."""
         self._new = 0
         """Extra bytes."""
+        self._room = PIECE_BYTES
 
     def _made_of_old(self) -> bytes:
         if not self._parts:

@@ -51,15 +51,13 @@ class PlainDifferences:
         batch = Batch(old, self._runs, extra)
         for match, extra_bytes in steps:
             for part in old.parts(match):
-                if not batch.has_room(part.length):
+                while not batch.add(part):
                     yield batch.make()
-                batch.add(part)
                 if old.waits:
                     yield batch.make()
             for size in sizes(extra_bytes):
-                if not batch.has_room(size):
+                while not batch.add_extra(size):
                     yield batch.make()
-                batch.add_extra(size)
                 if old.waits:
                     yield batch.make()
         yield batch.make()
@@ -118,7 +116,8 @@ def _whole(waiting: deque[Predicted], added: bytearray) -> Iterator[tuple[Predic
         del added[:size]
 
 
-def sizes(length: int) -> Iterator[int]:
-    """Yield the sizes of the pieces in which so many bytes are read."""
-    for at in range(0, length, PIECE_BYTES):
-        yield min(PIECE_BYTES, length - at)
+def sizes(length: int) -> Iterable[int]:
+    """Return the sizes of the pieces in which so many bytes are read."""
+    if length <= PIECE_BYTES:  # as nearly all are
+        return (length,) if length > 0 else ()
+    return (min(PIECE_BYTES, length - at) for at in range(0, length, PIECE_BYTES))

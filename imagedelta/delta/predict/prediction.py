@@ -50,6 +50,8 @@ class Prediction:
         self._file = file
         if not controls.are_within(base.size):
             raise ContentError("a predicted delta of bytes that its base does not have")
+        self.waits = True
+        """Whether the start of the new file is still to be shown, so that each part is made before the next."""
         self._new_start = b""
         self._old = base
         self._program: Program | None = None
@@ -59,16 +61,12 @@ class Prediction:
         """Whether there are any references to predict."""
         return bool(self._kinds)
 
-    @property
-    def waits(self) -> bool:
-        """Whether the start of the new file is still to be shown, so that each part is made before the next."""
-        return len(self._new_start) < START_BYTES
-
     def show(self, data: bytes) -> None:
         """Take the next bytes of the new file."""
         if self.waits:
             self._new_start += data[: START_BYTES - len(self._new_start)]
             if len(self._new_start) == START_BYTES:
+                self.waits = False
                 self._begin()
 
     def with_kinds(self, kinds: Kind) -> Prediction:

@@ -70,57 +70,30 @@ class Shifts:
             self.values.append(value)
 
 
-def _disjoint(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
+def _disjoint(stretches: Iterable[Stretch]) -> Iterator[tuple[int, int, int]]:
     """Yield parts of stretches that do not overlap in the old file, in its order: of each place the longest.
 
     Of two that are as long, it is the one that begins earlier in the old file, then in the new one.
     """
-    group: list[int] = []
-    end = 0
+    over: list[tuple[int, int, int]] = []
+    """A heap of the stretches that begin before ``at``, the longest first, some of which have ended."""
+    at = 0
     for packed in sorted([(old << _PLACE_BITS | new) << _PLACE_BITS | length for old, new, length in stretches]):
         start = packed >> 2 * _PLACE_BITS
-        if start >= end and group:
-            yield from _longest(group)
-            group = []
-        group.append(packed)
-        end = max(end, start + (packed & _PLACE))
-    yield from _longest(group)
-
-
-def _longest(group: list[int]) -> Iterable[Stretch]:
-    """Return what ``_disjoint`` yields of stretches in their order, each of which overlaps one before."""
-    return _parts_of(group) if len(group) > 1 else [Stretch(*_unpacked(one)) for one in group]
-
-
-def _parts_of(group: list[int]) -> Iterator[Stretch]:
-    waiting, at = group[::-1], 0
-    over: list[int] = []
-    while waiting or over:
-        while over and _end(over[0]) <= at:
-            heapq.heappop(over)
-        if not over:
-            if not waiting:
-                return
-            at = max(at, waiting[-1] >> 2 * _PLACE_BITS)
-        while waiting and waiting[-1] >> 2 * _PLACE_BITS <= at:
-            old, new, length = _unpacked(waiting.pop())
-            heapq.heappush(over, _packed(_PLACE - length, old, new))
-        missing, old, new = _unpacked(over[0])
+        while over and at < start:
+            missing, old, new = over[0]
+            end = old + _PLACE - missing
+            if end > at:
+                stop = min(end, start)
+                yield at, at - old + new, stop - at
+                at = stop
+            else:
+                heapq.heappop(over)
+        at = max(at, start)
+        heapq.heappush(over, (_PLACE - (packed & _PLACE), start, packed >> _PLACE_BITS & _PLACE))
+    while over:
+        missing, old, new = heapq.heappop(over)
         end = old + _PLACE - missing
-        stop = min(end, waiting[-1] >> 2 * _PLACE_BITS) if waiting else end
-        if stop > at:
-            yield Stretch(at, at - old + new, stop - at)
-        at = max(at, stop)
-
-
-def _packed(first: int, second: int, third: int) -> int:
-    return first << 2 * _PLACE_BITS | second << _PLACE_BITS | third
-
-
-def _unpacked(packed: int) -> tuple[int, int, int]:
-    return packed >> 2 * _PLACE_BITS, packed >> _PLACE_BITS & _PLACE, packed & _PLACE
-
-
-def _end(waiting: int) -> int:
-    missing, old, _ = _unpacked(waiting)
-    return old + _PLACE - missing
+        if end > at:
+            yield at, at - old + new, end - at
+            at = end
